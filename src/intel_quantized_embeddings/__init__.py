@@ -1,0 +1,46 @@
+"""int8 text embeddings on CPUs, behind LangChain and LlamaIndex.
+
+Everything here loads on first use, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from intel_quantized_embeddings.encoder import Encoder
+    from intel_quantized_embeddings.integrations.langchain import IntelQuantizedEmbeddings
+    from intel_quantized_embeddings.integrations.llama_index import IntelQuantizedEmbedding
+    from intel_quantized_embeddings.quantization.quantize import QuantizationReport, quantize
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Encoder": "encoder",
+    "IntelQuantizedEmbedding": "integrations.llama_index",
+    "IntelQuantizedEmbeddings": "integrations.langchain",
+    "QuantizationReport": "quantization.quantize",
+    "quantize": "quantization.quantize",
+}
+
+__all__ = [
+    "Encoder",
+    "IntelQuantizedEmbedding",
+    "IntelQuantizedEmbeddings",
+    "QuantizationReport",
+    "__version__",
+    "quantize",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,21 @@
+"""What a BERT is, once: its configuration, its weights, and where the families differ."""
+
+from intel_quantized_embeddings.architectures.config import Activation, EncoderConfig, Family
+from intel_quantized_embeddings.architectures.weights import (
+    EncoderWeights,
+    LayerWeights,
+    Linear,
+    Norm,
+    load_weights,
+)
+
+__all__ = [
+    "Activation",
+    "EncoderConfig",
+    "EncoderWeights",
+    "Family",
+    "LayerWeights",
+    "Linear",
+    "Norm",
+    "load_weights",
+]

@@ -1,0 +1,195 @@
+"""`config.json` of a Hugging Face encoder -> `EncoderConfig`, in one vocabulary for every family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
+
+
+class Family(str, Enum):
+    """The encoder families that are built in; all are post-norm BERTs with small differences."""
+
+    BERT = "bert"
+    ROBERTA = "roberta"
+    DISTILBERT = "distilbert"
+    MPNET = "mpnet"
+
+
+class Activation(str, Enum):
+    """The feed-forward layer's non-linearity."""
+
+    GELU = "gelu"
+    GELU_TANH = "gelu_tanh"
+    RELU = "relu"
+
+
+# XLM-RoBERTa and CamemBERT are RoBERTa with another vocabulary.
+_FAMILIES = {
+    "bert": Family.BERT,
+    "roberta": Family.ROBERTA,
+    "xlm-roberta": Family.ROBERTA,
+    "camembert": Family.ROBERTA,
+    "distilbert": Family.DISTILBERT,
+    "mpnet": Family.MPNET,
+}
+
+_ACTIVATIONS = {
+    "gelu": Activation.GELU,
+    "gelu_new": Activation.GELU_TANH,
+    "gelu_pytorch_tanh": Activation.GELU_TANH,
+    "relu": Activation.RELU,
+}
+
+# Families whose position embeddings start after the padding id (fairseq's habit):
+# the first token has position pad_token_id + 1, and padding does not advance it.
+_POSITIONS_AFTER_PADDING = (Family.ROBERTA, Family.MPNET)
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """Where a family's `config.json` keeps each size, and the ids it defaults to."""
+
+    hidden_size: str = "hidden_size"
+    num_layers: str = "num_hidden_layers"
+    num_heads: str = "num_attention_heads"
+    intermediate_size: str = "intermediate_size"
+    activation: str = "hidden_act"
+    pad_token_id: int = 0
+
+
+_KEYS = {
+    Family.BERT: _Keys(),
+    Family.ROBERTA: _Keys(pad_token_id=1),
+    Family.MPNET: _Keys(pad_token_id=1),
+    Family.DISTILBERT: _Keys(
+        hidden_size="dim",
+        num_layers="n_layers",
+        num_heads="n_heads",
+        intermediate_size="hidden_dim",
+        activation="activation",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderConfig:
+    """The numbers that make one encoder of a family.
+
+    Attributes:
+        max_positions: Rows of the position table.
+        max_length: The longest input in tokens that the position table can serve.
+        first_position: Position of the first token: 0, or pad_token_id + 1.
+        relative_attention_buckets: MPNet's relative position buckets, 0 elsewhere.
+    """
+
+    family: Family
+    vocab_size: int
+    hidden_size: int
+    num_layers: int
+    num_heads: int
+    intermediate_size: int
+    activation: Activation
+    layer_norm_eps: float
+    max_positions: int
+    pad_token_id: int
+    relative_attention_buckets: int = 0
+
+    @property
+    def head_size(self) -> int:
+        return self.hidden_size // self.num_heads
+
+    @property
+    def positions_after_padding(self) -> bool:
+        return self.family in _POSITIONS_AFTER_PADDING
+
+    @property
+    def first_position(self) -> int:
+        return self.pad_token_id + 1 if self.positions_after_padding else 0
+
+    @property
+    def max_length(self) -> int:
+        return self.max_positions - self.first_position
+
+    @staticmethod
+    def from_hf(config: Mapping[str, Any], *, where: str) -> EncoderConfig:
+        """Read the contents of a Hugging Face `config.json`.
+
+        Args:
+            config: The parsed file.
+            where: What to call the model in an error.
+
+        Raises:
+            UnsupportedModelError: The architecture, or a variant of it, is not built in.
+            DamagedFilesError: A size is missing or impossible.
+        """
+        family = _family(config, where=where)
+        keys = _KEYS[family]
+        _refuse_variants(config, where=where)
+
+        def size(key: str) -> int:
+            value = config.get(key)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise DamagedFilesError(
+                    f"config.json of {where} has {key}={value!r}; a positive integer is needed there."
+                )
+            return value
+
+        pad = config.get("pad_token_id")
+        result = EncoderConfig(
+            family=family,
+            vocab_size=size("vocab_size"),
+            hidden_size=size(keys.hidden_size),
+            num_layers=size(keys.num_layers),
+            num_heads=size(keys.num_heads),
+            intermediate_size=size(keys.intermediate_size),
+            activation=_activation(config.get(keys.activation, "gelu"), where=where),
+            layer_norm_eps=float(config.get("layer_norm_eps", 1e-12)),
+            max_positions=size("max_position_embeddings"),
+            pad_token_id=pad if isinstance(pad, int) else keys.pad_token_id,
+            relative_attention_buckets=(
+                int(config.get("relative_attention_num_buckets", 32)) if family is Family.MPNET else 0
+            ),
+        )
+        if result.hidden_size % result.num_heads:
+            raise DamagedFilesError(
+                f"config.json of {where}: {result.hidden_size} hidden units do not divide into "
+                f"{result.num_heads} attention heads."
+            )
+        return result
+
+
+def _family(config: Mapping[str, Any], *, where: str) -> Family:
+    model_type = config.get("model_type")
+    family = _FAMILIES.get(model_type) if isinstance(model_type, str) else None
+    if family is None:
+        raise UnsupportedModelError(
+            f"{where} is of architecture {model_type!r}, which is not built in "
+            f"(built in: {', '.join(sorted(_FAMILIES))}). Convert it to OpenVINO once with "
+            f"pip install 'intel-quantized-embeddings[export]' and `iqe export MODEL FOLDER`, "
+            f"then load the folder."
+        )
+    return family
+
+
+def _activation(name: object, *, where: str) -> Activation:
+    activation = _ACTIVATIONS.get(name) if isinstance(name, str) else None
+    if activation is None:
+        raise UnsupportedModelError(
+            f"{where} uses the activation {name!r}; built in are {', '.join(sorted(_ACTIVATIONS))}."
+        )
+    return activation
+
+
+def _refuse_variants(config: Mapping[str, Any], *, where: str) -> None:
+    """Refuse what would load without complaint and compute something else."""
+    position_type = config.get("position_embedding_type", "absolute")
+    if position_type != "absolute":
+        raise UnsupportedModelError(
+            f"{where} has position_embedding_type={position_type!r}; only 'absolute' is built in."
+        )
+    if config.get("is_decoder"):
+        raise UnsupportedModelError(f"{where} is a decoder (is_decoder=true), not an encoder.")

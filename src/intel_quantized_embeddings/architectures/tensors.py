@@ -1,0 +1,100 @@
+"""Read named tensors out of `model.safetensors`, one file or sharded, as float32."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+WEIGHTS_FILE = "model.safetensors"
+INDEX_FILE = "model.safetensors.index.json"
+
+_FLOAT_TYPES = ("F64", "F32", "F16", "BF16")
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """List the safetensors files that hold the folder's weights; empty when it has none.
+
+    Raises:
+        DamagedFilesError: The shard index can't be read or points outside the folder.
+        ModelFilesError: The shard index names a file that is not there.
+    """
+    if (folder / WEIGHTS_FILE).is_file():
+        return [folder / WEIGHTS_FILE]
+    index = folder / INDEX_FILE
+    if not index.is_file():
+        return []
+    try:
+        names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise DamagedFilesError(f"{index} is not a safetensors index: {exc}") from exc
+    for name in names:
+        if not isinstance(name, str) or Path(name).name != name:
+            raise DamagedFilesError(f"{index} names the shard {name!r}; shards are plain file names beside it.")
+        if not (folder / name).is_file():
+            raise ModelFilesError(f"{index} names the shard {name!r}, which is not in {folder}.")
+    return [folder / name for name in names]
+
+
+class TensorReader:
+    """The tensors of one or several safetensors files, each read when asked for."""
+
+    def __init__(self, files: list[Path]) -> None:
+        from safetensors import SafetensorError, safe_open
+
+        self._files: dict[str, Path] = {}
+        for file in files:
+            try:
+                with safe_open(str(file), framework="np") as opened:
+                    self._files.update(dict.fromkeys(opened.keys(), file))
+            except (SafetensorError, OSError) as exc:
+                raise DamagedFilesError(
+                    f"{file} is not a readable safetensors file ({exc}). It may be a broken download: fetch it again."
+                ) from exc
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._files
+
+    def read(self, name: str) -> NDArray[np.float32]:
+        """Read one tensor, widened to float32.
+
+        Raises:
+            DamagedFilesError: The tensor is not there or is not a floating-point one.
+        """
+        from safetensors import safe_open
+
+        if name not in self._files:
+            raise DamagedFilesError(
+                f"no tensor {name!r} in {', '.join(sorted({str(f) for f in self._files.values()}))}."
+            )
+        file = self._files[name]
+        with safe_open(str(file), framework="np") as opened:
+            dtype = opened.get_slice(name).get_dtype()
+            if dtype not in _FLOAT_TYPES:
+                raise DamagedFilesError(f"tensor {name!r} of {file} has type {dtype}; expected one of {_FLOAT_TYPES}.")
+            if dtype == "BF16":
+                return _read_bfloat16(file, name)
+            return np.ascontiguousarray(opened.get_tensor(name), dtype=np.float32)
+
+
+def _read_bfloat16(file: Path, name: str) -> NDArray[np.float32]:
+    """Read a bf16 tensor, a type numpy lacks: its 16 bits are the upper half of a float32.
+
+    The offsets come from the header of the safetensors format
+    (https://huggingface.co/docs/safetensors), which `safe_open` has validated before this is called.
+    """
+    with file.open("rb") as opened:
+        (header_size,) = struct.unpack("<Q", opened.read(8))
+        entry = json.loads(opened.read(header_size))[name]
+        start, end = entry["data_offsets"]
+        opened.seek(8 + header_size + start)
+        halves = np.frombuffer(opened.read(end - start), dtype="<u2")
+    return (halves.astype(np.uint32) << 16).view(np.float32).reshape(entry["shape"])

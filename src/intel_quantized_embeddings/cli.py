@@ -1,0 +1,122 @@
+"""The `iqe` command: argument parsing only."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from intel_quantized_embeddings.errors import QuantizedEmbeddingsError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Returns:
+        The exit status: 0, or 1 when the job failed (its error is on stderr).
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        run: Callable[[argparse.Namespace], None] = options.run
+        run(options)
+    except QuantizedEmbeddingsError as exc:
+        print(f"iqe: {exc}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("iqe: stopped; nothing was left half done.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    from intel_quantized_embeddings import __version__
+
+    parser = argparse.ArgumentParser(prog="iqe", description="int8 text embeddings on CPUs")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    quantize = commands.add_parser(
+        "quantize",
+        help="make an int8 folder of a model",
+        description="Quantize a model to static int8, measure it against fp32 on texts held out, and write a folder.",
+    )
+    quantize.add_argument("model", metavar="MODEL", help="a folder or a hub id")
+    quantize.add_argument("output", metavar="OUT", help="the folder to write")
+    quantize.add_argument(
+        "--calibration", metavar="FILE", type=Path, help="documents like yours: one a line, or .jsonl with a text each"
+    )
+    quantize.add_argument(
+        "--calibration-queries", metavar="FILE", type=Path, help="queries like yours, in the same form"
+    )
+    quantize.add_argument("--runtime", default="openvino", help="which runtime the folder is for (openvino)")
+    quantize.add_argument(
+        "--no-search", action="store_true", help="take the usual SmoothQuant strength instead of comparing several"
+    )
+    quantize.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
+    quantize.add_argument("--pooling", help="cls, mean or last, instead of what the model's folder says")
+    quantize.add_argument("--max-length", type=int, metavar="TOKENS", help="instead of what the model's folder says")
+    _add_hub_options(quantize)
+    quantize.set_defaults(run=_quantize)
+
+    export = commands.add_parser(
+        "export",
+        help="convert a model of any architecture to OpenVINO",
+        description="Convert with optimum-intel (the `export` extra) a model whose architecture is not built in.",
+    )
+    export.add_argument("model", metavar="MODEL", help="a folder or a hub id")
+    export.add_argument("output", metavar="OUT", help="the folder to write")
+    _add_hub_options(export)
+    export.set_defaults(run=_export)
+    return parser
+
+
+def _add_hub_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--revision", help="branch, tag or commit on the hub")
+    parser.add_argument("--cache-folder", metavar="DIR", help="where the hub's files are kept")
+    parser.add_argument("--local-files-only", action="store_true", help="never ask the hub")
+
+
+def _quantize(options: argparse.Namespace) -> None:
+    from intel_quantized_embeddings.quantization.calibration import read_texts
+    from intel_quantized_embeddings.quantization.quantize import quantize
+
+    report = quantize(
+        options.model,
+        options.output,
+        calibration_texts=options.calibration and read_texts(options.calibration),
+        calibration_queries=options.calibration_queries and read_texts(options.calibration_queries),
+        runtime=options.runtime,
+        search=not options.no_search,
+        overwrite=options.overwrite,
+        revision=options.revision,
+        cache_folder=options.cache_folder,
+        local_files_only=options.local_files_only,
+        pooling=options.pooling,
+        max_length=options.max_length,
+        progress=_say_on_terminal if sys.stderr.isatty() else None,
+    )
+    print(f"{report.folder}: {report.bytes_before / 1e6:.1f} MB -> {report.bytes_after / 1e6:.1f} MB")
+    print(f"cosine to fp32, documents: {report.fidelity.documents}")
+    print(f"cosine to fp32, queries:   {report.fidelity.queries}")
+
+
+def _export(options: argparse.Namespace) -> None:
+    from intel_quantized_embeddings.export import export
+
+    folder = export(
+        options.model,
+        options.output,
+        revision=options.revision,
+        cache_folder=options.cache_folder,
+        local_files_only=options.local_files_only,
+    )
+    print(folder)
+
+
+def _say_on_terminal(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

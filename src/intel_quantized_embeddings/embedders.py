@@ -1,0 +1,129 @@
+"""A model's folder -> the embedder graph to compile: quantized, quantized on first use, or as it is."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from intel_quantized_embeddings.architectures.tensors import weight_files
+from intel_quantized_embeddings.errors import OptionError
+from intel_quantized_embeddings.model_files import TOKENIZER_FILE, ModelFolder, file_sha256
+from intel_quantized_embeddings.model_settings import ModelSettings, read_settings
+from intel_quantized_embeddings.pooling import Pooling
+from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE, Manifest
+from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedEmbedder:
+    """A graph and what is needed to drive it.
+
+    Attributes:
+        graph: What to compile.
+        folder: Where its tokenizer is.
+        settings: What the folder says.
+        max_positions: The longest input in tokens.
+        pad_token_id: What padding must hold.
+        hashes: SHA-256 of the files that the vectors depend on.
+    """
+
+    graph: ov.Model
+    folder: Path
+    settings: ModelSettings
+    max_positions: int
+    pad_token_id: int
+    hashes: dict[str, str]
+
+
+def load_embedder(
+    source: ModelFolder,
+    *,
+    runtime: RuntimeName,
+    precision: Precision,
+    cache_folder: str | os.PathLike[str] | None,
+    pooling: str | None,
+    normalize: bool | None,
+) -> LoadedEmbedder:
+    """Open what `Encoder.load` was asked for.
+
+    Raises:
+        QuantizedEmbeddingsError: As `Encoder.load` lists them.
+    """
+    if (source.path / MANIFEST_FILE).is_file():
+        return _quantized(source.path, runtime=runtime, precision=precision, pooling=pooling, normalize=normalize)
+    settings = read_settings(source.path, name=source.name, pooling=pooling, normalize=normalize)
+    # Whether an export is int8 already shows only when it is opened; safetensors never are.
+    if precision is not Precision.INT8 or not weight_files(source.path):
+        opened = _unquantized(source, settings, precision=precision)
+        if opened is not None:
+            return opened
+    from intel_quantized_embeddings.quantization.cache import quantized_on_first_use
+
+    folder = quantized_on_first_use(source, settings, runtime=runtime, cache_folder=cache_folder)
+    return _quantized(folder, runtime=runtime, precision=precision, pooling=None, normalize=None)
+
+
+def _quantized(
+    folder: Path,
+    *,
+    runtime: RuntimeName,
+    precision: Precision,
+    pooling: str | None,
+    normalize: bool | None,
+) -> LoadedEmbedder:
+    """Open a folder that `quantize` wrote, after checking that it is whole and what was asked for."""
+    manifest = Manifest.read(folder)
+    asked = {
+        "runtime": (runtime.value, manifest.runtime),
+        "precision": (precision.value, manifest.precision),
+        "pooling": (pooling and Pooling.parse(pooling).value, manifest.settings.pooling.value),
+        "normalize": (normalize, manifest.settings.normalize),
+    }
+    for option, (wanted, held) in asked.items():
+        if wanted is not None and wanted != held:
+            raise OptionError(
+                f"{option}={wanted!r} was asked of {folder}, which was quantized with {option}={held!r}. Load it "
+                f"without that option, or load or quantize its source, {manifest.source.id}, with it."
+            )
+    manifest.verify(folder)
+    from intel_quantized_embeddings.quantization.folder import ENCODER_FILE
+    from intel_quantized_embeddings.runtimes.openvino import read_graph
+
+    return LoadedEmbedder(
+        graph=read_graph(folder / ENCODER_FILE),
+        folder=folder,
+        settings=manifest.settings,
+        max_positions=manifest.max_positions,
+        pad_token_id=manifest.pad_token_id,
+        hashes={
+            name: digest
+            for name, digest in manifest.files.items()
+            if name.startswith("encoder.") or name == TOKENIZER_FILE
+        },
+    )
+
+
+def _unquantized(source: ModelFolder, settings: ModelSettings, *, precision: Precision) -> LoadedEmbedder | None:
+    """Open a model folder at the precision of its weights; None when it must be quantized first."""
+    from intel_quantized_embeddings.quantization.quantize import source_weights
+    from intel_quantized_embeddings.runtimes.openvino import build_graph
+
+    embedder = build_graph(source.path, settings, name=source.name)
+    if precision is Precision.INT8 and embedder.precision is not Precision.INT8:
+        return None
+    if precision is not Precision.INT8 and embedder.precision is Precision.INT8:
+        raise OptionError(f"precision={precision.value!r} was asked of {source.name}, whose weights are int8.")
+    files = [*source_weights(source.path), source.path / TOKENIZER_FILE]
+    return LoadedEmbedder(
+        graph=embedder.model,
+        folder=source.path,
+        settings=settings,
+        max_positions=embedder.max_positions,
+        pad_token_id=embedder.pad_token_id,
+        hashes={file.name: file_sha256(file) for file in files if file.is_file()},
+    )

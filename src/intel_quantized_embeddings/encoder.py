@@ -1,0 +1,245 @@
+"""`Encoder`: texts in, vectors out. The only thing the integrations know."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from intel_quantized_embeddings.embedders import load_embedder
+from intel_quantized_embeddings.errors import DamagedFilesError, InvalidTextError
+from intel_quantized_embeddings.model_files import DEFAULT_MODEL, TOKENIZER_FILE, find_model
+from intel_quantized_embeddings.model_settings import ModelSettings
+from intel_quantized_embeddings.runtimes.base import Precision, Runtime, RuntimeName, encode_token_ids
+from intel_quantized_embeddings.tokenization import Tokenizer
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
+
+
+class Encoder:
+    """A loaded embedding model. Safe to use from several threads at once.
+
+    Example:
+        >>> encoder = Encoder.load("BAAI/bge-small-en-v1.5")  # doctest: +SKIP
+        >>> encoder.encode_queries(["what is int8?"]).shape  # doctest: +SKIP
+        (1, 384)
+    """
+
+    def __init__(
+        self,
+        *,
+        runtime: Runtime,
+        tokenizer: Tokenizer,
+        settings: ModelSettings,
+        pad_token_id: int,
+        fingerprint: str,
+    ) -> None:
+        """Put loaded parts together; `Encoder.load` is what most callers want."""
+        self._runtime = runtime
+        self._tokenizer = tokenizer
+        self._settings = settings
+        self._pad_token_id = pad_token_id
+        self._fingerprint = fingerprint
+        self._loaded_by: dict[str, Any] | None = None
+
+    @classmethod
+    def load(
+        cls,
+        model: str | os.PathLike[str] = DEFAULT_MODEL,
+        *,
+        runtime: str = "openvino",
+        precision: str = "int8",
+        revision: str | None = None,
+        cache_folder: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+        num_threads: int | None = None,
+        pooling: str | None = None,
+        normalize: bool | None = None,
+        max_length: int | None = None,
+        query_instruction: str | None = None,
+        document_instruction: str | None = None,
+    ) -> Encoder:
+        """Load a model. `None` means what the model's own folder says.
+
+        Args:
+            model: A folder (fp32 or quantized) or a hub id. An fp32 model asked for in int8 is
+                quantized on first use and kept in the cache.
+            runtime: "openvino".
+            precision: "int8", "bf16" or "fp32".
+            revision: Branch, tag or commit on the hub.
+            cache_folder: Where the hub's files and int8 models are kept, instead of the hub's own
+                cache and the user's cache folder.
+            local_files_only: Never ask the hub; `HF_HUB_OFFLINE=1` does the same.
+            num_threads: Threads for one batch; None leaves it to the runtime.
+            pooling: "cls", "mean" or "last".
+            normalize: Whether vectors have length 1.
+            max_length: Longest input in tokens; longer texts are cut.
+            query_instruction: Put before every query.
+            document_instruction: Put before every document.
+
+        Raises:
+            OptionError: An argument is not allowed, contradicts the folder, or is needed.
+            ModelFilesError: The model or a file of it is not there.
+            DamagedFilesError: A file is not what it should be.
+            UnsupportedModelError: The model can't be run here.
+            MissingExtraError: It must be quantized first and NNCF is not installed.
+            QuantizationError: Quantizing it failed.
+        """
+        runtime_name, wanted = RuntimeName.parse(runtime), Precision.parse(precision)
+        source = find_model(model, revision=revision, cache_folder=cache_folder, local_files_only=local_files_only)
+        loaded = load_embedder(
+            source,
+            runtime=runtime_name,
+            precision=wanted,
+            cache_folder=cache_folder,
+            pooling=pooling,
+            normalize=normalize,
+        )
+        settings = loaded.settings.override(
+            max_length=max_length,
+            query_instruction=query_instruction,
+            document_instruction=document_instruction,
+            max_positions=loaded.max_positions,
+        )
+        from intel_quantized_embeddings.runtimes.openvino import OpenVINORuntime
+
+        encoder = cls(
+            runtime=OpenVINORuntime(loaded.graph, precision=wanted, num_threads=num_threads),
+            tokenizer=Tokenizer(loaded.folder / TOKENIZER_FILE, max_length=settings.max_length),
+            settings=settings,
+            pad_token_id=loaded.pad_token_id,
+            fingerprint=_fingerprint(loaded.hashes, settings, runtime_name, wanted),
+        )
+        encoder._loaded_by = {
+            "model": model,
+            "runtime": runtime,
+            "precision": precision,
+            "revision": revision,
+            "cache_folder": cache_folder,
+            "local_files_only": local_files_only,
+            "num_threads": num_threads,
+            "pooling": pooling,
+            "normalize": normalize,
+            "max_length": max_length,
+            "query_instruction": query_instruction,
+            "document_instruction": document_instruction,
+        }
+        return encoder
+
+    @property
+    def dimension(self) -> int:
+        """Numbers in a vector."""
+        return self._runtime.dimension
+
+    @property
+    def max_length(self) -> int:
+        """Longest input in tokens, instruction and special tokens included; longer texts are cut."""
+        return self._settings.max_length
+
+    @property
+    def settings(self) -> ModelSettings:
+        """Pooling, normalization, instructions and maximum length in force."""
+        return self._settings
+
+    @property
+    def fingerprint(self) -> str:
+        """What the vectors depend on, as a short string.
+
+        Weights, tokenizer, runtime, precision, pooling, normalization, instructions and maximum
+        length: two encoders with the same fingerprint give the same vectors.
+        """
+        return self._fingerprint
+
+    def encode_documents(self, texts: Iterable[str], show_progress: bool = False) -> NDArray[np.float32]:
+        """Encode texts to be searched.
+
+        Args:
+            texts: Any number of them, none altered but by the document instruction.
+            show_progress: Draw a bar on the terminal.
+
+        Returns:
+            Vectors in input order. Shape: (n_texts, dimension), float32, length 1 if the model
+            normalizes.
+
+        Raises:
+            InvalidTextError: An item is not text; the message names its position.
+        """
+        return self._encode(texts, self._settings.document_instruction, show_progress=show_progress)
+
+    def encode_queries(self, texts: Iterable[str], show_progress: bool = False) -> NDArray[np.float32]:
+        """Encode texts to search with; as `encode_documents`, with the query instruction."""
+        return self._encode(texts, self._settings.query_instruction, show_progress=show_progress)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle how it was loaded; unpickling loads it again and checks that it is the same."""
+        if self._loaded_by is None:
+            raise TypeError("only an encoder made by Encoder.load can be pickled.")
+        return _load_again, (self._loaded_by, self._fingerprint)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Encoder:
+        """Nothing in it changes, so a copy is itself."""
+        return self
+
+    def __repr__(self) -> str:
+        return f"Encoder({self._fingerprint}, dimension={self.dimension}, max_length={self.max_length})"
+
+    def _encode(self, texts: Iterable[str], instruction: str, *, show_progress: bool) -> NDArray[np.float32]:
+        if isinstance(texts, str) or not isinstance(texts, Iterable):
+            raise InvalidTextError(
+                f"texts is {texts!r}; a list of strings is expected, as in encode_documents([text])."
+            )
+        listed = list(texts)
+        tokenized = self._tokenizer.encode(listed, instruction=instruction)
+        if tokenized.truncated:
+            logger.warning(
+                "%d of %d texts are longer than %d tokens; what is beyond was cut",
+                tokenized.truncated,
+                len(listed),
+                self.max_length,
+            )
+        with progress_bar(len(listed), shown=show_progress) as advance:
+            return encode_token_ids(
+                self._runtime,
+                tokenized.token_ids,
+                pad_token_id=self._pad_token_id,
+                max_length=self.max_length,
+                on_progress=advance,
+            )
+
+
+def _fingerprint(hashes: dict[str, str], settings: ModelSettings, runtime: RuntimeName, precision: Precision) -> str:
+    """`runtime-precision-pooling-` and 12 hexadecimal digits of a hash over everything that matters."""
+    depends_on = {"files": hashes, "settings": dataclasses.asdict(settings)}
+    digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
+    return f"{runtime.value}-{precision.value}-{settings.pooling.value}-{digest[:12]}"
+
+
+def _load_again(loaded_by: dict[str, Any], fingerprint: str) -> Encoder:
+    encoder = Encoder.load(**loaded_by)
+    if encoder.fingerprint != fingerprint:
+        raise DamagedFilesError(
+            f"the encoder pickled as {fingerprint} loads as {encoder.fingerprint} here: the files of "
+            f"{loaded_by['model']} have changed, and so would its vectors. Pass revision= to keep to one commit."
+        )
+    return encoder
+
+
+@contextmanager
+def progress_bar(total: int, *, shown: bool) -> Iterator[Callable[[int], object] | None]:
+    """Yield what to call with the number of texts done, or None where no bar is wanted."""
+    if not shown:
+        yield None
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=total, unit="text", desc="Encoding") as bar:
+        yield bar.update

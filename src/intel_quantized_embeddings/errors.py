@@ -1,0 +1,72 @@
+"""What can go wrong, as types.
+
+    QuantizedEmbeddingsError
+    ├── MissingExtraError         (ImportError)        an optional dependency is not installed
+    ├── ModelFilesError           (FileNotFoundError)  a model or one of its files is not there, or not reachable
+    ├── DamagedFilesError         (ValueError)         a file is there and is not what it should be
+    ├── UnsupportedModelError     (ValueError)         the files are sound, and this package can't run them
+    ├── OptionError               (ValueError)         an argument has a value that is not allowed
+    ├── InvalidTextError          (TypeError)          something in the input is not text
+    └── QuantizationError         (RuntimeError)       making an int8 model failed
+
+Each also inherits the builtin a caller would reach for, so `except ImportError` and
+`except ValueError` keep working. Foreign errors are mapped where they enter (the hub in
+`model_files.py`, a runtime in its own module) and always chained.
+"""
+
+from __future__ import annotations
+
+
+class QuantizedEmbeddingsError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class MissingExtraError(QuantizedEmbeddingsError, ImportError):
+    """An optional dependency is needed and not installed.
+
+    Attributes:
+        package: The import name that was not found.
+        extra: The extra of this distribution that brings it.
+    """
+
+    def __init__(self, *, package: str, extra: str, needed_for: str) -> None:
+        super().__init__(
+            f"{needed_for} needs {package!r}, which is not installed. "
+            f"Install it with: pip install 'intel-quantized-embeddings[{extra}]'"
+        )
+        self.package = package
+        self.extra = extra
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild_missing_extra, (self.package, self.extra, str(self)))
+
+
+class ModelFilesError(QuantizedEmbeddingsError, FileNotFoundError):
+    """A model, a revision of it, or one of its files can't be found or reached."""
+
+
+class DamagedFilesError(QuantizedEmbeddingsError, ValueError):
+    """A file exists and can't be what it claims: unreadable, truncated, or its hash differs."""
+
+
+class UnsupportedModelError(QuantizedEmbeddingsError, ValueError):
+    """A sound model that this package does not run: architecture, pooling or module."""
+
+
+class OptionError(QuantizedEmbeddingsError, ValueError):
+    """An option has a value that is not allowed, or two options contradict each other."""
+
+
+class InvalidTextError(QuantizedEmbeddingsError, TypeError):
+    """An input that is not text: not a string, or a string that has no UTF-8 form."""
+
+
+class QuantizationError(QuantizedEmbeddingsError, RuntimeError):
+    """Making an int8 model failed; no folder was left behind."""
+
+
+def _rebuild_missing_extra(package: str, extra: str, message: str) -> MissingExtraError:
+    """Unpickle a MissingExtraError with the message it had."""
+    error = MissingExtraError.__new__(MissingExtraError)
+    error.package, error.extra, error.args = package, extra, (message,)
+    return error

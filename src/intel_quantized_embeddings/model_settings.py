@@ -1,0 +1,243 @@
+"""What a model's folder says of pooling, normalization, instructions and length.
+
+Reads what sentence-transformers writes, the forms of versions 2 to 6.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from intel_quantized_embeddings.errors import (
+    DamagedFilesError,
+    ModelFilesError,
+    OptionError,
+    UnsupportedModelError,
+)
+from intel_quantized_embeddings.known_models import KnownModels, look_up
+from intel_quantized_embeddings.pooling import Pooling
+
+# sentence-transformers' names of what is asked for and what is searched, in the order it tries them.
+_QUERY_PROMPTS = ("query",)
+_DOCUMENT_PROMPTS = ("document", "passage", "corpus")
+
+# transformers writes a huge number here where a tokenizer has no limit of its own.
+_NO_LIMIT = 1_000_000
+
+_HANDLED_MODULES = ("Transformer", "Pooling", "Normalize")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSettings:
+    """How texts become vectors, besides the weights.
+
+    Attributes:
+        pooling: How token vectors become one vector.
+        normalize: Whether vectors are scaled to length 1.
+        max_length: Longest input in tokens, special tokens included; what is longer is cut.
+        query_instruction: Put before every query.
+        document_instruction: Put before every document.
+    """
+
+    pooling: Pooling
+    normalize: bool
+    max_length: int
+    query_instruction: str
+    document_instruction: str
+
+    def override(
+        self,
+        *,
+        max_length: int | None = None,
+        query_instruction: str | None = None,
+        document_instruction: str | None = None,
+        max_positions: int | None = None,
+    ) -> ModelSettings:
+        """Replace what is not None.
+
+        Raises:
+            OptionError: `max_length` is below 3 or above what the model has positions for.
+        """
+        length = self.max_length if max_length is None else max_length
+        if isinstance(length, bool) or not isinstance(length, int) or length < 3:
+            raise OptionError(
+                f"max_length={length!r} is not allowed; it counts tokens, two special ones among them: 3 or more."
+            )
+        if max_positions is not None and length > max_positions:
+            if max_length is not None:
+                raise OptionError(
+                    f"max_length={length} is more than this model can take: it has {max_positions} positions."
+                )
+            length = max_positions
+        return dataclasses.replace(
+            self,
+            max_length=length,
+            query_instruction=self.query_instruction if query_instruction is None else query_instruction,
+            document_instruction=(self.document_instruction if document_instruction is None else document_instruction),
+        )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; an absent file is an empty one.
+
+    Raises:
+        DamagedFilesError: The file is not a JSON object.
+    """
+    if not path.is_file():
+        return {}
+    value = _parse(path)
+    if not isinstance(value, dict):
+        raise DamagedFilesError(f"{path} holds a JSON {type(value).__name__}; an object is expected.")
+    return value
+
+
+def read_settings(
+    folder: Path,
+    *,
+    name: str,
+    pooling: str | Pooling | None = None,
+    normalize: bool | None = None,
+) -> ModelSettings:
+    """Read a model folder's settings, filling gaps from what is known by name.
+
+    Args:
+        folder: The model's folder.
+        name: Its hub id, or the folder as the user named it.
+        pooling: Overrides the folder.
+        normalize: Overrides the folder.
+
+    Raises:
+        OptionError: `pooling` is unknown; or the folder does not say it, and neither does the caller.
+        UnsupportedModelError: The folder asks for a pooling or module that is not built in.
+        DamagedFilesError: A metadata file is not what it should be.
+    """
+    config = read_json(folder / "config.json")
+    known = look_up([name, folder.name, str(config.get("_name_or_path", ""))])
+    modules = _modules(folder)
+    chosen = Pooling.parse(pooling) if pooling is not None else _pooling(folder, modules, known, name=name)
+    prompts, default_prompt = _prompts(folder)
+    return ModelSettings(
+        pooling=chosen,
+        normalize=_normalize(modules) if normalize is None else normalize,
+        max_length=_max_length(folder, modules, config),
+        query_instruction=_instruction(
+            prompts, _QUERY_PROMPTS, default_prompt, known.query_instruction if known else ""
+        ),
+        document_instruction=_instruction(
+            prompts, _DOCUMENT_PROMPTS, default_prompt, known.document_instruction if known else ""
+        ),
+    )
+
+
+def _parse(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError) as exc:
+        raise DamagedFilesError(f"{path} is not readable JSON: {exc}") from exc
+
+
+def _modules(folder: Path) -> list[tuple[str, Path]]:
+    """The pipeline of `modules.json` as (class name, folder); empty where the file is absent.
+
+    Only the class name is kept: version 6 moved the classes to other Python modules.
+    """
+    path = folder / "modules.json"
+    if not path.is_file():
+        return []
+    try:
+        listed = [(str(m["type"]).rsplit(".", 1)[-1], str(m.get("path", ""))) for m in _parse(path)]
+    except (TypeError, KeyError, AttributeError) as exc:
+        raise DamagedFilesError(f"{path} is not a list of modules with a type and a path.") from exc
+    modules = []
+    for kind, where in listed:
+        if kind not in _HANDLED_MODULES:
+            raise UnsupportedModelError(
+                f"{path} has a {kind} module; built in are {', '.join(_HANDLED_MODULES)}. "
+                f"Leaving it out would give other vectors than the model's own, so this model can't be run here."
+            )
+        if where not in ("", ".") and (Path(where).is_absolute() or ".." in Path(where).parts):
+            raise DamagedFilesError(f"{path} names the module folder {where!r}, which is outside the model's.")
+        modules.append((kind, folder / where))
+    return modules
+
+
+def _pooling(folder: Path, modules: list[tuple[str, Path]], known: KnownModels | None, *, name: str) -> Pooling:
+    at = next((where for kind, where in modules if kind == "Pooling"), folder / "1_Pooling")
+    path = at / "config.json"
+    if path.is_file():
+        return _read_pooling(path)
+    if any(kind == "Pooling" for kind, _ in modules):
+        raise ModelFilesError(f"{folder / 'modules.json'} has a Pooling module, and {path} is not there.")
+    if known is not None:
+        return known.pooling
+    raise OptionError(
+        f"nothing in {name} says how to pool its token vectors (no 1_Pooling/config.json), and the model is not "
+        f"known by name. Pass pooling='cls' or pooling='mean', whichever its model card says; "
+        f"the wrong one gives vectors that search badly without any error."
+    )
+
+
+def _read_pooling(path: Path) -> Pooling:
+    config = read_json(path)
+    modes = config.get("pooling_mode")
+    if modes is None:  # versions before 6: one flag a mode
+        short = {"cls_token": "cls", "mean_tokens": "mean", "lasttoken": "last"}
+        flags = [key.removeprefix("pooling_mode_") for key, on in config.items() if on is True]
+        modes = [short.get(flag, flag) for flag in flags if "pooling_mode_" + flag in config]
+    elif isinstance(modes, str):
+        modes = [{"lasttoken": "last"}.get(modes, modes)]
+    allowed = [mode.value for mode in Pooling]
+    if not isinstance(modes, list) or len(modes) != 1 or modes[0] not in allowed:
+        raise UnsupportedModelError(f"{path} asks for the pooling {modes!r}; built in are {allowed}, one at a time.")
+    if config.get("include_prompt") is False:
+        raise UnsupportedModelError(
+            f"{path} has include_prompt=false (the instruction's tokens are left out of pooling), "
+            f"which is not built in."
+        )
+    return Pooling(modes[0])
+
+
+def _normalize(modules: list[tuple[str, Path]]) -> bool:
+    """A pipeline says so by its Normalize module; a folder without one gets unit vectors."""
+    return not modules or any(kind == "Normalize" for kind, _ in modules)
+
+
+def _prompts(folder: Path) -> tuple[dict[str, str], str | None]:
+    path = folder / "config_sentence_transformers.json"
+    config = read_json(path)
+    prompts = config.get("prompts") or {}
+    default = config.get("default_prompt_name")
+    if not isinstance(prompts, dict) or not all(isinstance(p, str) for p in prompts.values()):
+        raise DamagedFilesError(f"{path}: prompts is {prompts!r}; a table of names and texts is expected.")
+    if default is not None and default not in prompts:
+        raise DamagedFilesError(
+            f"{path}: default_prompt_name is {default!r}, which is not among the prompts {sorted(prompts)}."
+        )
+    return prompts, default
+
+
+def _instruction(prompts: dict[str, str], names: tuple[str, ...], default: str | None, known: str) -> str:
+    """As sentence-transformers chooses; its empty placeholders do not hide what is known."""
+    for name in names:
+        if name in prompts:
+            return prompts[name] or ("" if any(prompts.values()) else known)
+    if default is not None:
+        return prompts[default]
+    return known
+
+
+def _max_length(folder: Path, modules: list[tuple[str, Path]], config: dict[str, Any]) -> int:
+    at = next((where for kind, where in modules if kind == "Transformer"), folder)
+    tokenizer = read_json(at / "tokenizer_config.json")
+    candidates = [read_json(file).get("max_seq_length") for file in sorted(at.glob("sentence_*config.json"))]
+    candidates += [tokenizer.get("model_max_length"), config.get("max_position_embeddings")]
+    for value in candidates:
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and 3 <= value < _NO_LIMIT:
+            return int(value)
+    raise OptionError(
+        f"nothing in {folder} says how many tokens its model takes (max_seq_length, model_max_length or "
+        f"max_position_embeddings). Pass max_length=."
+    )

@@ -1,0 +1,98 @@
+"""int8 models made on first use: where they are kept, and that one process makes each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from pathlib import Path
+
+from intel_quantized_embeddings.model_files import ModelFolder, file_sha256
+from intel_quantized_embeddings.model_settings import ModelSettings
+from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
+from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE
+from intel_quantized_embeddings.quantization.quantize import quantize_folder, source_weights
+from intel_quantized_embeddings.runtimes.base import RuntimeName
+
+logger = logging.getLogger(__name__)
+
+# Raised whenever the same model and texts would come out as another int8 model.
+RECIPE_VERSION = 1
+
+
+def quantized_on_first_use(
+    source: ModelFolder,
+    settings: ModelSettings,
+    *,
+    runtime: RuntimeName,
+    cache_folder: str | os.PathLike[str] | None,
+) -> Path:
+    """Find the int8 form of a model in the cache, or make it with the built-in calibration texts.
+
+    The same files, pooling and normalization give the same folder. Where several processes ask at
+    once, one works and the others wait for it.
+
+    Args:
+        source: The fp32 model.
+        settings: Its pooling and normalization; the others play no part here.
+        runtime: Which runtime the int8 model is for.
+        cache_folder: Where to keep it instead of the user's cache folder.
+
+    Raises:
+        QuantizedEmbeddingsError: As `quantize` raises them.
+    """
+    from filelock import FileLock
+
+    folder = _cache_root(cache_folder) / _cache_name(source, settings, runtime)
+    if (folder / MANIFEST_FILE).is_file():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if (folder / MANIFEST_FILE).is_file():  # another process was faster
+            return folder
+        logger.warning(
+            "quantizing %s to int8: once, a minute for a small model and some for a large one; kept in %s",
+            source.name,
+            folder,
+        )
+        report = quantize_folder(
+            source,
+            folder,
+            texts=split(built_in_texts()),
+            search=True,
+            say=logger.info,
+            pooling=settings.pooling.value,
+            normalize=settings.normalize,
+        )
+    logger.warning(
+        "quantized %s in %.0f s; mean cosine to fp32: documents %.4f, queries %.4f",
+        source.name,
+        report.seconds,
+        report.fidelity.documents.mean,
+        report.fidelity.queries.mean,
+    )
+    return folder
+
+
+def _cache_root(cache_folder: str | os.PathLike[str] | None) -> Path:
+    if cache_folder is not None:
+        return Path(cache_folder).expanduser() / "int8"
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("intel-quantized-embeddings")) / "int8"
+
+
+def _cache_name(source: ModelFolder, settings: ModelSettings, runtime: RuntimeName) -> str:
+    """A readable name that ends in a digest of everything the int8 model is made from."""
+    files = [*source_weights(source.path), source.path / "config.json", source.path / "tokenizer.json"]
+    made_from = {
+        "files": {file.name: file_sha256(file) for file in files if file.is_file()},
+        "name": source.name,
+        "pooling": settings.pooling.value,
+        "normalize": settings.normalize,
+        "calibration": built_in_texts().digest,
+        "recipe": RECIPE_VERSION,
+    }
+    digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:12]
+    return f"{source.name.replace('/', '--')}-{runtime.value}-{digest}"

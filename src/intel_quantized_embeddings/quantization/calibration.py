@@ -1,0 +1,132 @@
+"""Which texts an int8 model is calibrated on, and which are held out to measure it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, OptionError
+
+# In each half. More texts calibrate little better (docs/quantization.md) and cost time.
+MOST_DOCUMENTS = 105
+MOST_QUERIES = 55
+FEWEST = 10
+
+_BUILT_IN = "calibration_texts.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Texts:
+    """Documents and queries, apart because each gets its own instruction."""
+
+    documents: tuple[str, ...]
+    queries: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.documents) + len(self.queries)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over every text and its kind, in order."""
+        content = json.dumps([self.documents, self.queries], ensure_ascii=True)
+        return hashlib.sha256(content.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationSplit:
+    """Texts to set ranges by, and texts to judge the result on."""
+
+    calibrated: Texts
+    held_out: Texts
+
+
+def built_in_texts() -> Texts:
+    """The package's own texts: questions, sentences, paragraphs, passages, lists, code, other languages."""
+    content = resources.files(__package__).joinpath(_BUILT_IN).read_text("utf-8")
+    entries = [json.loads(line) for line in content.splitlines()]
+    return Texts(
+        documents=tuple(e["text"] for e in entries if e["kind"] == "document"),
+        queries=tuple(e["text"] for e in entries if e["kind"] == "query"),
+    )
+
+
+def calibration_set(documents: Sequence[str] | None = None, queries: Sequence[str] | None = None) -> Texts:
+    """Take the caller's texts, and the package's own for whichever kind is not given.
+
+    Raises:
+        OptionError: Too few texts of a kind, or one that is not text.
+    """
+    own = built_in_texts()
+    return Texts(
+        documents=own.documents if documents is None else _checked(documents, "calibration_texts"),
+        queries=own.queries if queries is None else _checked(queries, "calibration_queries"),
+    )
+
+
+def split(texts: Texts) -> CalibrationSplit:
+    """Halve each kind so that both halves have texts of every length.
+
+    Sorted by length, every other text is held out; where there are more than needed, evenly spaced
+    ones are taken. The same texts always give the same split, whatever their order.
+    """
+    calibrated_documents, held_out_documents = _halve(texts.documents, most=MOST_DOCUMENTS)
+    calibrated_queries, held_out_queries = _halve(texts.queries, most=MOST_QUERIES)
+    return CalibrationSplit(
+        calibrated=Texts(documents=calibrated_documents, queries=calibrated_queries),
+        held_out=Texts(documents=held_out_documents, queries=held_out_queries),
+    )
+
+
+def read_texts(file: Path) -> list[str]:
+    """Read calibration texts: one a line, or JSON objects with "text" (and "title") in a .jsonl file.
+
+    Raises:
+        ModelFilesError: There is no such file.
+        DamagedFilesError: The file is not UTF-8, or a line of a .jsonl file has no text.
+    """
+    try:
+        lines = [line for line in file.read_text("utf-8").splitlines() if line.strip()]
+    except FileNotFoundError as exc:
+        raise ModelFilesError(f"no calibration file {file}.") from exc
+    except (UnicodeDecodeError, IsADirectoryError) as exc:
+        raise DamagedFilesError(f"{file} is not a UTF-8 text file: {exc}") from exc
+    if file.suffix != ".jsonl":
+        return lines
+    texts = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            entry = json.loads(line)
+            texts.append(f"{entry.get('title', '')} {entry['text']}".strip())
+        except (ValueError, KeyError, TypeError, AttributeError) as exc:
+            raise DamagedFilesError(f'{file}, entry {number}: a JSON object with a "text" is expected.') from exc
+    return texts
+
+
+def _checked(texts: Sequence[str], argument: str) -> tuple[str, ...]:
+    if isinstance(texts, str):
+        raise OptionError(f"{argument} is one string; a list of texts is expected.")
+    bad = next((text for text in texts if not isinstance(text, str)), None)
+    if bad is not None:
+        raise OptionError(f"{argument} has {bad!r} of type {type(bad).__name__}; every item must be a str.")
+    unique = tuple(dict.fromkeys(text for text in texts if text.strip()))
+    if len(unique) < FEWEST:
+        raise OptionError(
+            f"{argument} has {len(unique)} different texts; at least {FEWEST} are needed, and 300 of every "
+            f"length the model will see are better. Leave it out to use the package's own."
+        )
+    return unique
+
+
+def _halve(texts: Sequence[str], *, most: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    by_length = sorted(texts, key=lambda text: (len(text), text))
+    return _evenly(by_length[0::2], most), _evenly(by_length[1::2], most)
+
+
+def _evenly(texts: Sequence[str], most: int) -> tuple[str, ...]:
+    """At most `most` texts, spread over the whole sequence."""
+    count = min(most, len(texts))
+    return tuple(texts[i * len(texts) // count] for i in range(count))

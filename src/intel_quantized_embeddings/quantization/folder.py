@@ -1,0 +1,139 @@
+"""Writing a quantized folder: whole or not at all, with what other tools want to find in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from intel_quantized_embeddings.errors import OptionError
+from intel_quantized_embeddings.model_settings import ModelSettings
+from intel_quantized_embeddings.quantization.manifest import Manifest
+
+ENCODER_FILE = "encoder.xml"
+
+_COPIED = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+
+
+def refuse_existing(output: Path, *, overwrite: bool) -> None:
+    """Check before any work that the result will have a place.
+
+    Raises:
+        OptionError: Something is there and may not be replaced.
+    """
+    if output.is_dir() and not any(output.iterdir()):
+        return
+    if output.exists() and not (overwrite and output.is_dir()):
+        raise OptionError(
+            f"{output} exists. Choose another folder, or pass overwrite=True (--overwrite) to replace it."
+        )
+
+
+@contextmanager
+def appearing_whole(output: Path) -> Iterator[Path]:
+    """Yield a temporary folder that becomes `output` when the block ends well, and vanishes otherwise.
+
+    It lies beside `output`, so that renaming it is one step of the file system.
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+    try:
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        replaced = temporary.with_name(temporary.name + ".old")
+        if output.exists():
+            output.rename(replaced)
+        temporary.rename(output)
+        shutil.rmtree(replaced, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_metadata(source: Path, folder: Path, settings: ModelSettings, *, dimension: int) -> None:
+    """Write the tokenizer, the configuration and sentence-transformers' files."""
+    for name in _COPIED:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
+    modules = ["", "1_Pooling", *(["2_Normalize"] if settings.normalize else [])]
+    kinds = ("Transformer", "Pooling", "Normalize")
+    _write_json(
+        folder / "modules.json",
+        [
+            {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+            for i, (path, kind) in enumerate(zip(modules, kinds, strict=False))
+        ],
+    )
+    _write_json(
+        folder / "1_Pooling" / "config.json",
+        {"embedding_dimension": dimension, "pooling_mode": settings.pooling.value},
+    )
+    _write_json(folder / "sentence_bert_config.json", {"max_seq_length": settings.max_length})
+    _write_json(
+        folder / "config_sentence_transformers.json",
+        {
+            "prompts": {"query": settings.query_instruction, "document": settings.document_instruction},
+            "default_prompt_name": None,
+            "similarity_fn_name": "cosine",
+        },
+    )
+
+
+def write_model_card(folder: Path, manifest: Manifest) -> None:
+    """Write `README.md`, as the hub shows it."""
+    source, fidelity, settings = manifest.source, manifest.fidelity, manifest.settings
+    alpha = manifest.method.smooth_quant_alpha
+    rows = "\n".join(
+        f"| {kind} | {s.mean:.4f} | {s.percentile_1:.4f} | {s.worst:.4f} | {s.count} |"
+        for kind, s in (("documents", fidelity.documents), ("queries", fidelity.queries))
+    )
+    base = f"base_model: {source.id}\n" if "/" in source.id else ""
+    (folder / "README.md").write_text(
+        f"""---
+{base}library_name: intel-quantized-embeddings
+pipeline_tag: sentence-similarity
+tags: [int8, openvino, embeddings, cpu]
+---
+# {source.id} in int8
+
+Static int8 of {source.id}{f" at revision {source.revision}" if source.revision else ""}, for the
+{manifest.runtime} runtime of intel-quantized-embeddings. SmoothQuant {"off" if alpha is None else alpha}; calibrated on
+{manifest.calibration.documents} documents and {manifest.calibration.queries} queries.
+
+```python
+from intel_quantized_embeddings import Encoder
+
+encoder = Encoder.load("path/to/this/folder")
+vectors = encoder.encode_documents(["some text"])  # (1, {manifest.dimension}) float32
+```
+
+{settings.pooling.value} pooling, {"unit length" if settings.normalize else "not normalized"}, {manifest.dimension} dimensions,
+at most {settings.max_length} tokens, query instruction {json.dumps(settings.query_instruction, ensure_ascii=False)},
+document instruction {json.dumps(settings.document_instruction, ensure_ascii=False)}.
+
+Cosine between int8 and fp32 vectors, on texts that were not calibrated on:
+
+| texts | mean | 1st percentile | worst | count |
+|---|---|---|---|---|
+{rows}
+
+Pooling and normalization are inside `encoder.xml`. `manifest.json` holds the source's hashes, the library
+versions, and the SHA-256 of every file here; loading checks them.
+""",
+        "utf-8",
+    )
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _umask() -> int:
+    """The process's umask, which can only be read by setting it: mkdtemp's 0700 is too strict to keep."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,142 @@
+"""`manifest.json`: what a quantized folder is, where it came from, and what every file must hash to."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, UnsupportedModelError
+from intel_quantized_embeddings.model_files import file_sha256
+from intel_quantized_embeddings.model_settings import ModelSettings, read_json
+from intel_quantized_embeddings.pooling import Pooling
+from intel_quantized_embeddings.quantization.fidelity import CosineSummary, Fidelity
+
+MANIFEST_FILE = "manifest.json"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """The fp32 model: its id or folder name, the hub's commit, the hash of each weights file."""
+
+    id: str
+    revision: str | None
+    weights_sha256: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """How it was quantized.
+
+    Attributes:
+        name: "static": ranges set once, from calibration texts.
+        smooth_quant_alpha: SmoothQuant's strength in [0, 1]; None is without it.
+        alphas_tried: The held-out score of each strength that was compared.
+    """
+
+    name: str
+    smooth_quant_alpha: float | None
+    alphas_tried: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """Which texts set the ranges: their digest, and how many of each kind."""
+
+    digest: str
+    documents: int
+    queries: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """Everything known of a quantized folder."""
+
+    format_version: int = FORMAT_VERSION
+    source: Source
+    runtime: str
+    precision: str
+    method: Method
+    calibration: Calibration
+    settings: ModelSettings
+    dimension: int
+    max_positions: int
+    pad_token_id: int
+    fidelity: Fidelity
+    library_versions: dict[str, str]
+    files: dict[str, str]
+
+    def write(self, folder: Path) -> None:
+        """Write `manifest.json` into a folder."""
+        content = json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False)
+        (folder / MANIFEST_FILE).write_text(content + "\n", "utf-8")
+
+    @staticmethod
+    def read(folder: Path) -> Manifest:
+        """Read a folder's manifest.
+
+        Raises:
+            ModelFilesError: There is none.
+            UnsupportedModelError: It is of a newer format than this version reads.
+            DamagedFilesError: It is not a manifest.
+        """
+        path = folder / MANIFEST_FILE
+        if not path.is_file():
+            raise ModelFilesError(f"{folder} has no {MANIFEST_FILE}: it is not a folder that `quantize` wrote.")
+        content = read_json(path)
+        version = content.get("format_version")
+        if version != FORMAT_VERSION:
+            raise UnsupportedModelError(
+                f"{path} has format version {version!r}; this version reads {FORMAT_VERSION}. "
+                f"Quantize the model again, or upgrade intel-quantized-embeddings."
+            )
+        try:
+            return _from_json(content)
+        except (TypeError, KeyError, ValueError) as exc:
+            raise DamagedFilesError(f"{path} is not a manifest: {type(exc).__name__}: {exc}") from exc
+
+    def verify(self, folder: Path) -> None:
+        """Check every file's hash.
+
+        Raises:
+            ModelFilesError: A file is missing.
+            DamagedFilesError: A file differs from what was written, or a name leaves the folder.
+        """
+        for name, expected in self.files.items():
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                raise DamagedFilesError(f"{folder / MANIFEST_FILE} lists {name!r}, which is outside the folder.")
+            path = folder / name
+            if not path.is_file():
+                raise ModelFilesError(f"{path} is missing; {MANIFEST_FILE} lists it. Quantize the model again.")
+            seen = file_sha256(path)
+            if seen != expected:
+                raise DamagedFilesError(
+                    f"{path} has changed since it was written: SHA-256 {seen}, {MANIFEST_FILE} says {expected}. "
+                    f"Copy the folder again or quantize the model again."
+                )
+
+
+def hash_files(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file in a folder but the manifest itself, by relative path."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != MANIFEST_FILE)
+    return {file.relative_to(folder).as_posix(): file_sha256(file) for file in files}
+
+
+def _from_json(content: dict[str, Any]) -> Manifest:
+    settings = dict(content["settings"])
+    settings["pooling"] = Pooling(settings["pooling"])
+    fidelity = Fidelity(
+        documents=CosineSummary(**content["fidelity"]["documents"]),
+        queries=CosineSummary(**content["fidelity"]["queries"]),
+    )
+    parts = {
+        "source": Source(**content["source"]),
+        "method": Method(**content["method"]),
+        "calibration": Calibration(**content["calibration"]),
+        "settings": ModelSettings(**settings),
+        "fidelity": fidelity,
+    }
+    return Manifest(**{**content, **parts})

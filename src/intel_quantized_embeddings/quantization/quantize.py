@@ -1,0 +1,304 @@
+"""`quantize`: a model in, a folder with its int8 form out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from intel_quantized_embeddings.architectures.tensors import weight_files
+from intel_quantized_embeddings.errors import UnsupportedModelError
+from intel_quantized_embeddings.model_files import ModelFolder, file_sha256, find_model
+from intel_quantized_embeddings.model_settings import ModelSettings, read_settings
+from intel_quantized_embeddings.quantization.calibration import CalibrationSplit, Texts, calibration_set, split
+from intel_quantized_embeddings.quantization.fidelity import Fidelity, summarize_cosines
+from intel_quantized_embeddings.quantization.folder import (
+    ENCODER_FILE,
+    appearing_whole,
+    refuse_existing,
+    write_metadata,
+    write_model_card,
+)
+from intel_quantized_embeddings.quantization.manifest import (
+    Calibration,
+    Manifest,
+    Method,
+    Source,
+    hash_files,
+)
+from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName, encode_token_ids
+from intel_quantized_embeddings.tokenization import Tokenizer
+
+if TYPE_CHECKING:
+    import numpy as np
+    import openvino as ov
+    from numpy.typing import NDArray
+
+    from intel_quantized_embeddings.runtimes.openvino import EmbedderGraph
+
+logger = logging.getLogger(__name__)
+
+# SmoothQuant strengths are compared after calibrating on every n-th text; the one that is kept is
+# then calibrated on all.
+_TRIAL_STEP = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizationReport:
+    """What came of quantizing a model.
+
+    Attributes:
+        folder: The int8 folder.
+        fidelity: Cosine to fp32 on texts that were not calibrated on.
+        smooth_quant_alpha: The SmoothQuant strength that was kept, None for none.
+        seconds: How long everything took.
+        bytes_before: Size of the fp32 weights.
+        bytes_after: Size of the int8 encoder.
+    """
+
+    folder: Path
+    fidelity: Fidelity
+    smooth_quant_alpha: float | None
+    seconds: float
+    bytes_before: int
+    bytes_after: int
+
+
+def quantize(
+    model: str | os.PathLike[str],
+    output_dir: str | os.PathLike[str],
+    *,
+    calibration_texts: Sequence[str] | None = None,
+    calibration_queries: Sequence[str] | None = None,
+    runtime: str = "openvino",
+    search: bool = True,
+    overwrite: bool = False,
+    revision: str | None = None,
+    cache_folder: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+    pooling: str | None = None,
+    normalize: bool | None = None,
+    max_length: int | None = None,
+    query_instruction: str | None = None,
+    document_instruction: str | None = None,
+    progress: Callable[[str], object] | None = None,
+) -> QuantizationReport:
+    """Quantize a model to static int8 and write a folder that `Encoder.load` opens.
+
+    Half of the calibration texts set the ranges, the other half measures what came of it: cosine of
+    int8 vectors to fp32 ones, documents and queries apart.
+
+    Args:
+        model: A folder or hub id of an fp32 model.
+        output_dir: Where the int8 folder goes. It appears whole or not at all.
+        calibration_texts: Documents like the ones to be embedded; the package's own when None.
+        calibration_queries: Queries like the ones to be asked; the package's own when None.
+        runtime: Which runtime the folder is for.
+        search: Compare several SmoothQuant strengths and keep the most faithful, which takes about
+            four times as long; False takes the usual one.
+        overwrite: Replace `output_dir` if it is there.
+        revision: Branch, tag or commit on the hub.
+        cache_folder: Where the hub's files are kept.
+        local_files_only: Never ask the hub.
+        pooling: Overrides the model's folder; it is fixed in the int8 folder.
+        normalize: Overrides the model's folder; it is fixed in the int8 folder.
+        max_length: Overrides the model's folder.
+        query_instruction: Overrides the model's folder.
+        document_instruction: Overrides the model's folder.
+        progress: Called with a line of text at each step; None logs them.
+
+    Raises:
+        MissingExtraError: NNCF is not installed.
+        OptionError: An argument is not allowed, or `output_dir` exists.
+        ModelFilesError: The model is not there.
+        UnsupportedModelError: The model can't be run here, or is int8 already.
+        DamagedFilesError: One of its files is not what it should be.
+        QuantizationError: NNCF failed.
+
+    Example:
+        >>> report = quantize("BAAI/bge-small-en-v1.5", "bge-small-int8")  # doctest: +SKIP
+        >>> report.fidelity.documents.mean  # doctest: +SKIP
+    """
+    RuntimeName.parse(runtime)
+    output = Path(output_dir).expanduser()
+    refuse_existing(output, overwrite=overwrite)
+    texts = split(calibration_set(calibration_texts, calibration_queries))
+    source = find_model(model, revision=revision, cache_folder=cache_folder, local_files_only=local_files_only)
+    return quantize_folder(
+        source,
+        output,
+        texts=texts,
+        search=search,
+        say=progress or logger.info,
+        pooling=pooling,
+        normalize=normalize,
+        max_length=max_length,
+        query_instruction=query_instruction,
+        document_instruction=document_instruction,
+    )
+
+
+def quantize_folder(
+    source: ModelFolder,
+    output: Path,
+    *,
+    texts: CalibrationSplit,
+    search: bool,
+    say: Callable[[str], object],
+    pooling: str | None = None,
+    normalize: bool | None = None,
+    max_length: int | None = None,
+    query_instruction: str | None = None,
+    document_instruction: str | None = None,
+) -> QuantizationReport:
+    """Quantize a model whose files are here; see `quantize`."""
+    from intel_quantized_embeddings.quantization.openvino import require_nncf
+    from intel_quantized_embeddings.runtimes.openvino import build_graph
+
+    started = time.perf_counter()
+    require_nncf()
+    settings = read_settings(source.path, name=source.name, pooling=pooling, normalize=normalize)
+    embedder = build_graph(source.path, settings, name=source.name)
+    if embedder.precision is Precision.INT8:
+        raise UnsupportedModelError(f"{source.name} is int8 already; load it as it is.")
+    settings = settings.override(
+        max_length=max_length,
+        query_instruction=query_instruction,
+        document_instruction=document_instruction,
+        max_positions=embedder.max_positions,
+    )
+    say(f"{source.name}: calibrating on {len(texts.calibrated)} texts, {len(texts.held_out)} held out")
+    subject = _Subject(embedder, settings, source, texts)
+    graph, method, fidelity = _best(subject, search=search, say=say)
+    with appearing_whole(output) as folder:
+        manifest = _write(subject, folder, graph, method, fidelity)
+    encoder_files = [output / name for name in manifest.files if name.startswith("encoder.")]
+    report = QuantizationReport(
+        folder=output,
+        fidelity=fidelity,
+        smooth_quant_alpha=method.smooth_quant_alpha,
+        seconds=time.perf_counter() - started,
+        bytes_before=sum(file.stat().st_size for file in source_weights(source.path)),
+        bytes_after=sum(file.stat().st_size for file in encoder_files),
+    )
+    say(f"wrote {output} in {report.seconds:.0f} s")
+    return report
+
+
+def source_weights(folder: Path) -> list[Path]:
+    """The files that hold a model's weights: safetensors, else an export."""
+    from intel_quantized_embeddings.runtimes.openvino_exported import exported_files
+
+    return weight_files(folder) or exported_files(folder)
+
+
+class _Subject:
+    """The model being quantized, its texts tokenized, and its fp32 vectors of the held-out ones."""
+
+    def __init__(
+        self, embedder: EmbedderGraph, settings: ModelSettings, source: ModelFolder, texts: CalibrationSplit
+    ) -> None:
+        self.embedder, self.settings, self.source, self.texts = embedder, settings, source, texts
+        self._tokenizer = Tokenizer(source.path / "tokenizer.json", max_length=settings.max_length)
+        documents, queries = self._tokenize(texts.calibrated)
+        self.calibrated = documents + queries
+        self._held_out = self._tokenize(texts.held_out)
+        self._fp32 = self._encode(embedder.model)
+
+    def fidelity(self, graph: ov.Model) -> Fidelity:
+        """Compare a quantized graph with the fp32 one on the held-out texts."""
+        documents, queries = (
+            summarize_cosines(fp32, int8) for fp32, int8 in zip(self._fp32, self._encode(graph), strict=True)
+        )
+        return Fidelity(documents=documents, queries=queries)
+
+    def _tokenize(self, texts: Texts) -> tuple[list[list[int]], list[list[int]]]:
+        settings, encode = self.settings, self._tokenizer.encode
+        return (
+            encode(texts.documents, instruction=settings.document_instruction).token_ids,
+            encode(texts.queries, instruction=settings.query_instruction).token_ids,
+        )
+
+    def _encode(self, graph: ov.Model) -> list[NDArray[np.float32]]:
+        from intel_quantized_embeddings.runtimes.openvino import OpenVINORuntime
+
+        runtime = OpenVINORuntime(graph)
+        return [
+            encode_token_ids(
+                runtime,
+                token_ids,
+                pad_token_id=self.embedder.pad_token_id,
+                max_length=self.settings.max_length,
+            )
+            for token_ids in self._held_out
+        ]
+
+
+def _best(subject: _Subject, *, search: bool, say: Callable[[str], object]) -> tuple[ov.Model, Method, Fidelity]:
+    """Quantize with the SmoothQuant strength that is most faithful on the held-out texts."""
+    from intel_quantized_embeddings.quantization.openvino import ALPHAS, DEFAULT_ALPHA, quantize_graph
+
+    alpha: float | None = DEFAULT_ALPHA
+    scores: dict[float | None, float] = {}
+    if search:
+        trial = sorted(subject.calibrated, key=len)[::_TRIAL_STEP]
+        for number, tried in enumerate(ALPHAS, start=1):
+            graph = quantize_graph(subject.embedder.model, trial, alpha=tried)
+            scores[tried] = subject.fidelity(graph).score
+            say(f"  {number}/{len(ALPHAS)} SmoothQuant {_alpha_name(tried)}: fidelity {scores[tried]:.4f}")
+        alpha = max(scores, key=lambda tried: scores[tried])
+    say(f"  calibrating with SmoothQuant {_alpha_name(alpha)} on all texts")
+    graph = quantize_graph(subject.embedder.model, subject.calibrated, alpha=alpha)
+    fidelity = subject.fidelity(graph)
+    say(f"  cosine to fp32: documents {fidelity.documents}")
+    say(f"  cosine to fp32: queries {fidelity.queries}")
+    tried_scores = {_alpha_name(tried): round(score, 6) for tried, score in scores.items()}
+    return graph, Method(name="static", smooth_quant_alpha=alpha, alphas_tried=tried_scores), fidelity
+
+
+def _alpha_name(alpha: float | None) -> str:
+    return "off" if alpha is None else str(alpha)
+
+
+def _write(subject: _Subject, folder: Path, graph: ov.Model, method: Method, fidelity: Fidelity) -> Manifest:
+    """Fill the folder, the manifest last."""
+    import openvino as ov
+
+    source, settings, embedder = subject.source, subject.settings, subject.embedder
+    dimension = int(graph.output(0).partial_shape[1].get_length())
+    # Compressing constants to fp16 would change the ranges, and with them the vectors just measured.
+    ov.save_model(graph, str(folder / ENCODER_FILE), compress_to_fp16=False)
+    write_metadata(source.path, folder, settings, dimension=dimension)
+    manifest = Manifest(
+        source=Source(
+            id=source.name,
+            revision=source.revision,
+            weights_sha256={file.name: file_sha256(file) for file in source_weights(source.path)},
+        ),
+        runtime=RuntimeName.OPENVINO.value,
+        precision=Precision.INT8.value,
+        method=method,
+        calibration=Calibration(
+            digest=subject.texts.calibrated.digest,
+            documents=len(subject.texts.calibrated.documents),
+            queries=len(subject.texts.calibrated.queries),
+        ),
+        settings=settings,
+        dimension=dimension,
+        max_positions=embedder.max_positions,
+        pad_token_id=embedder.pad_token_id,
+        fidelity=fidelity,
+        library_versions={
+            name: version(name) for name in ("intel-quantized-embeddings", "openvino", "nncf", "tokenizers")
+        },
+        files={},
+    )
+    write_model_card(folder, manifest)
+    manifest = replace(manifest, files=hash_files(folder))
+    manifest.write(folder)
+    return manifest

@@ -1,0 +1,119 @@
+"""What a runtime is, and the one way of driving it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from intel_quantized_embeddings.batching import Batch, plan_batches
+from intel_quantized_embeddings.errors import OptionError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class RuntimeName(str, Enum):
+    """The runtimes there are. Chosen by name, never by what happens to be installed."""
+
+    OPENVINO = "openvino"
+
+    @staticmethod
+    def parse(value: str | RuntimeName) -> RuntimeName:
+        """Turn a user's word into a runtime.
+
+        Raises:
+            OptionError: There is no such runtime.
+        """
+        try:
+            return RuntimeName(value)
+        except ValueError as exc:
+            allowed = ", ".join(repr(name.value) for name in RuntimeName)
+            raise OptionError(f"runtime={value!r} is not known; it is one of {allowed}.") from exc
+
+
+class Precision(str, Enum):
+    """The arithmetic of the encoder's layers. Vectors come out as float32 in each."""
+
+    INT8 = "int8"
+    BF16 = "bf16"
+    FP32 = "fp32"
+
+    @staticmethod
+    def parse(value: str | Precision) -> Precision:
+        """Turn a user's word into a precision.
+
+        Raises:
+            OptionError: There is no such precision.
+        """
+        try:
+            return Precision(value)
+        except ValueError as exc:
+            allowed = ", ".join(repr(name.value) for name in Precision)
+            raise OptionError(f"precision={value!r} is not known; it is one of {allowed}.") from exc
+
+
+class Runtime(Protocol):
+    """A compiled encoder. Safe to call from several threads at once."""
+
+    @property
+    def dimension(self) -> int:
+        """Numbers in a vector."""
+        ...
+
+    def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Encode one batch.
+
+        Args:
+            input_ids: Shape: (batch, length).
+            attention_mask: 1 for a text's own tokens, 0 for padding. Shape: (batch, length).
+
+        Returns:
+            Pooled vectors. Shape: (batch, dimension).
+        """
+        ...
+
+
+def encode_token_ids(
+    runtime: Runtime,
+    token_ids: Sequence[Sequence[int]],
+    *,
+    pad_token_id: int,
+    max_length: int,
+    on_progress: Callable[[int], object] | None = None,
+) -> NDArray[np.float32]:
+    """Encode tokenized texts in planned batches.
+
+    Args:
+        runtime: The compiled encoder.
+        token_ids: One sequence a text.
+        pad_token_id: What padding holds.
+        max_length: Where the grid of lengths ends.
+        on_progress: Called after every batch with the number of texts in it.
+
+    Returns:
+        Vectors in input order. Shape: (n_texts, dimension), float32.
+    """
+    vectors = np.empty((len(token_ids), runtime.dimension), dtype=np.float32)
+    for batch in plan_batches([len(ids) for ids in token_ids], max_length=max_length):
+        input_ids, attention_mask = _pad(token_ids, batch, pad_token_id=pad_token_id)
+        vectors[list(batch.indices)] = runtime.run(input_ids, attention_mask)
+        if on_progress is not None:
+            on_progress(len(batch.indices))
+    return vectors
+
+
+def _pad(
+    token_ids: Sequence[Sequence[int]], batch: Batch, *, pad_token_id: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """A batch's ids padded on the right, and its mask. Shape of both: (rows, batch.length)."""
+    shape = (len(batch.indices), batch.length)
+    input_ids = np.full(shape, pad_token_id, dtype=np.int64)
+    attention_mask = np.zeros(shape, dtype=np.int64)
+    for row, index in enumerate(batch.indices):
+        ids = token_ids[index]
+        input_ids[row, : len(ids)] = ids
+        attention_mask[row, : len(ids)] = 1
+    return input_ids, attention_mask

@@ -1,0 +1,250 @@
+"""Build the encoder as an OpenVINO graph: token ids in, one pooled vector a text out.
+
+The graph has two inputs, `input_ids` and `attention_mask`, each (batch, length) int64, and one
+output, `sentence_embedding`, (batch, hidden) float32. Pooling and normalization are inside, so only
+(batch, hidden) numbers leave the runtime, and with CLS pooling the last layer computes nothing but
+the first token's row.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import openvino as ov
+from openvino import opset15 as ops
+
+from intel_quantized_embeddings.architectures import (
+    Activation,
+    EncoderConfig,
+    EncoderWeights,
+    LayerWeights,
+    Linear,
+    Norm,
+)
+from intel_quantized_embeddings.pooling import Pooling
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Node = Any  # openvino.Node has no usable stubs for operator overloading
+
+# Added to the attention scores of padding. Large enough that exp() of it is exactly 0 in float32,
+# small enough to stay finite in bfloat16.
+_MASKED = -1e9
+
+# Everything after the last layer carries this prefix, so that quantization can leave it alone.
+POOLING_PREFIX = "pooling/"
+
+INPUT_IDS = "input_ids"
+ATTENTION_MASK = "attention_mask"
+SENTENCE_EMBEDDING = "sentence_embedding"
+
+
+def build_embedder(config: EncoderConfig, weights: EncoderWeights, *, pooling: Pooling, normalize: bool) -> ov.Model:
+    """Build the whole graph of one of the built-in families.
+
+    Args:
+        config: The encoder's sizes.
+        weights: Its weights, float32.
+        pooling: How token vectors become one vector.
+        normalize: Whether that vector is scaled to length 1.
+
+    Returns:
+        A model with dynamic batch and length.
+    """
+    input_ids = _input(INPUT_IDS)
+    attention_mask = _input(ATTENTION_MASK)
+    hidden = _embeddings(config, weights, input_ids)
+    mask = _attention_bias(config, weights, input_ids, attention_mask)
+    for index, layer in enumerate(weights.layers):
+        is_last = index == config.num_layers - 1
+        first_only = is_last and pooling is Pooling.CLS
+        hidden = _layer(config, layer, hidden, mask, first_only=first_only, name=f"layer.{index}/")
+    pooled = _pool(hidden, attention_mask, pooling=pooling, normalize=normalize)
+    return _model(pooled, input_ids, attention_mask)
+
+
+def add_pooling(hidden: Node, input_ids: Node, attention_mask: Node, *, pooling: Pooling, normalize: bool) -> ov.Model:
+    """Put pooling behind the last hidden state, (batch, length, hidden), of a foreign graph."""
+    pooled = _pool(hidden, attention_mask, pooling=pooling, normalize=normalize)
+    return _model(pooled, input_ids, attention_mask)
+
+
+def _input(name: str) -> Node:
+    parameter = ops.parameter([-1, -1], np.int64, name=name)
+    parameter.output(0).tensor.set_names({name})
+    return parameter
+
+
+def _model(pooled: Node, input_ids: Node, attention_mask: Node) -> ov.Model:
+    result = ops.result(pooled, name=SENTENCE_EMBEDDING)
+    result.output(0).tensor.set_names({SENTENCE_EMBEDDING})
+    return ov.Model([result], [input_ids, attention_mask], "embedder")
+
+
+# --- before the layers -------------------------------------------------------------------------
+
+
+def _embeddings(config: EncoderConfig, weights: EncoderWeights, input_ids: Node) -> Node:
+    words = ops.gather(_constant(weights.word_embeddings), input_ids, _axis(0))
+    words.set_friendly_name("embeddings/word")
+    if config.positions_after_padding:
+        # transformers' create_position_ids_from_input_ids: padding gets the padding position,
+        # the others count on from it.
+        is_token = ops.convert(ops.not_equal(input_ids, _integer(config.pad_token_id)), destination_type="i64")
+        counted = ops.multiply(ops.cumsum(is_token, _axis(1)), is_token)
+        position_ids = ops.add(counted, _integer(config.pad_token_id))
+    else:
+        length = ops.gather(ops.shape_of(input_ids), _integer(1), _axis(0))
+        position_ids = ops.unsqueeze(ops.range(_integer(0), length, _integer(1), "i64"), _axis(0))
+    positions = ops.gather(_constant(weights.position_embeddings), position_ids, _axis(0))
+    positions.set_friendly_name("embeddings/position")
+    return _norm(ops.add(words, positions), weights.embedding_norm, config.layer_norm_eps)
+
+
+def _attention_bias(config: EncoderConfig, weights: EncoderWeights, input_ids: Node, attention_mask: Node) -> Node:
+    """What is added to the attention scores: (batch, 1 or heads, 1 or length, length)."""
+    absent = ops.subtract(_number(1.0), ops.convert(attention_mask, destination_type="f32"))
+    mask = ops.unsqueeze(ops.multiply(absent, _number(_MASKED)), _axes(1, 2))
+    if weights.relative_attention_bias is None:
+        return mask
+    reach = config.max_positions - 1
+    table = _relative_bias_by_offset(weights.relative_attention_bias, reach)
+    length = ops.gather(ops.shape_of(input_ids), _integer(1), _axis(0))
+    places = ops.range(_integer(0), length, _integer(1), "i64")
+    offsets = ops.subtract(ops.unsqueeze(places, _axis(0)), ops.unsqueeze(places, _axis(1)))
+    bias = ops.gather(_constant(table), ops.add(offsets, _integer(reach)), _axis(1))
+    return ops.add(mask, ops.unsqueeze(bias, _axis(0)))
+
+
+def _relative_bias_by_offset(bias: NDArray[np.float32], reach: int) -> NDArray[np.float32]:
+    """Tabulate MPNet's bias for every offset key - query in [-reach, reach].
+
+    T5's bucketing (https://arxiv.org/abs/1910.10683, section 2.1), bidirectional, maximum distance
+    128, as transformers computes it, in float32 so that bucket borders fall alike.
+
+    Returns:
+        Shape: (heads, 2 * reach + 1).
+    """
+    buckets = bias.shape[0] // 2
+    exact = buckets // 2
+    distance = -np.arange(-reach, reach + 1)
+    after_query = (distance < 0).astype(np.int64) * buckets
+    distance = np.abs(distance)
+    with np.errstate(divide="ignore"):
+        logs = np.log(distance.astype(np.float32) / np.float32(exact)) / np.float32(math.log(128 / exact))
+    far = exact + (np.maximum(logs, 0) * np.float32(buckets - exact)).astype(np.int64)
+    bucket = after_query + np.where(distance < exact, distance, np.minimum(far, buckets - 1))
+    return np.ascontiguousarray(bias[bucket].T)
+
+
+# --- a layer -----------------------------------------------------------------------------------
+
+
+def _layer(
+    config: EncoderConfig, layer: LayerWeights, hidden: Node, mask: Node, *, first_only: bool, name: str
+) -> Node:
+    """One post-norm layer; with `first_only` its output is (batch, 1, hidden)."""
+    rows = hidden
+    if first_only:
+        rows = ops.slice(hidden, _axes(0), _axes(1), _axes(1), _axes(1))
+        if config.relative_attention_buckets:
+            mask = ops.slice(mask, _axes(0), _axes(1), _axes(1), _axes(2))
+    attended = ops.scaled_dot_product_attention(
+        _heads(config, _linear(rows, layer.query, name + "query")),
+        _heads(config, _linear(hidden, layer.key, name + "key")),
+        _heads(config, _linear(hidden, layer.value, name + "value")),
+        mask,
+    )
+    attended.set_friendly_name(name + "attention")
+    together = ops.reshape(ops.transpose(attended, _integers(0, 2, 1, 3)), _integers(0, 0, config.hidden_size), True)
+    attention = _linear(together, layer.attention_output, name + "attention_output")
+    rows = _norm(ops.add(attention, rows), layer.attention_norm, config.layer_norm_eps)
+    inner = _activation(config, _linear(rows, layer.intermediate, name + "intermediate"))
+    outer = _linear(inner, layer.output, name + "output")
+    return _norm(ops.add(outer, rows), layer.output_norm, config.layer_norm_eps)
+
+
+def _heads(config: EncoderConfig, projected: Node) -> Node:
+    """(batch, length, hidden) -> (batch, heads, length, head_size)."""
+    split = ops.reshape(projected, _integers(0, 0, config.num_heads, config.head_size), True)
+    return ops.transpose(split, _integers(0, 2, 1, 3))
+
+
+def _linear(inputs: Node, linear: Linear, name: str) -> Node:
+    product = ops.matmul(inputs, _constant(linear.weight), False, True)
+    product.set_friendly_name(name)
+    return ops.add(product, _constant(linear.bias.reshape(1, 1, -1)))
+
+
+def _norm(inputs: Node, norm: Norm, eps: float) -> Node:
+    centred = ops.mvn(inputs, _axes(-1), True, eps, "inside_sqrt")
+    scaled = ops.multiply(centred, _constant(norm.weight.reshape(1, 1, -1)))
+    return ops.add(scaled, _constant(norm.bias.reshape(1, 1, -1)))
+
+
+def _activation(config: EncoderConfig, inputs: Node) -> Node:
+    if config.activation is Activation.RELU:
+        return ops.relu(inputs)
+    return ops.gelu(inputs, "tanh" if config.activation is Activation.GELU_TANH else "erf")
+
+
+# --- after the layers --------------------------------------------------------------------------
+
+
+def _pool(hidden: Node, attention_mask: Node, *, pooling: Pooling, normalize: bool) -> Node:
+    """(batch, length or 1, hidden) -> (batch, hidden), as sentence-transformers defines each mode."""
+    if pooling is Pooling.CLS:
+        pooled = ops.gather(hidden, _integer(0), _axis(1))
+    elif pooling is Pooling.LAST:
+        length = ops.gather(ops.shape_of(attention_mask), _integer(1), _axis(0))
+        places = ops.range(_integer(0), length, _integer(1), "i64")
+        last = ops.reduce_max(ops.multiply(attention_mask, places), _axes(1), True)
+        pooled = ops.squeeze(ops.gather(hidden, last, _axis(1), 1), _axes(1))
+    else:
+        mask = ops.unsqueeze(ops.convert(attention_mask, destination_type="f32"), _axes(2))
+        total = ops.reduce_sum(ops.multiply(hidden, mask), _axes(1), False)
+        count = ops.reduce_sum(mask, _axes(1), False)
+        pooled = ops.divide(total, ops.maximum(count, _number(1e-9)))
+    if normalize:
+        # torch.nn.functional.normalize: x / max(|x|, 1e-12).
+        pooled = ops.normalize_l2(pooled, _axes(1), 1e-24, "max")
+    _mark_as_pooling(pooled, stop_at={hidden.get_name(), attention_mask.get_name()})
+    return pooled
+
+
+def _mark_as_pooling(pooled: Node, *, stop_at: set[str]) -> None:
+    """Put `POOLING_PREFIX` before the friendly name of every operation behind the last layer."""
+    waiting, seen = [pooled], set(stop_at)
+    while waiting:
+        node = waiting.pop()
+        if node.get_name() in seen:
+            continue
+        seen.add(node.get_name())
+        node.set_friendly_name(POOLING_PREFIX + node.get_friendly_name())
+        waiting += [source.get_node() for source in node.input_values()]
+
+
+# --- constants ---------------------------------------------------------------------------------
+
+
+def _constant(array: NDArray[np.float32]) -> Node:
+    return ops.constant(array, dtype=np.float32)
+
+
+def _number(value: float) -> Node:
+    return ops.constant(value, dtype=np.float32)
+
+
+def _integer(value: int) -> Node:
+    return ops.constant(value, dtype=np.int64)
+
+
+def _integers(*values: int) -> Node:
+    return ops.constant(np.array(values), dtype=np.int64)
+
+
+_axis = _integer
+_axes = _integers

@@ -1,0 +1,79 @@
+"""Texts -> token ids, by the model's own `tokenizer.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from intel_quantized_embeddings.errors import DamagedFilesError, InvalidTextError, ModelFilesError
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizedTexts:
+    """Token ids of several texts.
+
+    Attributes:
+        token_ids: One list a text, special tokens included, at its natural length.
+        truncated: How many texts were longer than the maximum and were cut.
+    """
+
+    token_ids: list[list[int]]
+    truncated: int
+
+
+class Tokenizer:
+    """A model's tokenizer, cutting at `max_length` and never padding.
+
+    `tokenizer.json` may carry padding and truncation of its own (all-MiniLM-L6-v2's pads to 128 and
+    cuts there); both are overridden.
+    """
+
+    def __init__(self, file: Path, *, max_length: int) -> None:
+        from tokenizers import Tokenizer as FastTokenizer
+
+        if not file.is_file():
+            raise ModelFilesError(
+                f"{file} is not there. Write it with transformers: "
+                f"AutoTokenizer.from_pretrained({str(file.parent)!r}).save_pretrained({str(file.parent)!r})"
+            )
+        try:
+            self._tokenizer = FastTokenizer.from_file(str(file))
+        except Exception as exc:
+            # tokenizers raises plain Exception for any fault of the file.
+            raise DamagedFilesError(f"{file} is not a tokenizer of the tokenizers library: {exc}") from exc
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(max_length)
+
+    def encode(self, texts: Sequence[str], *, instruction: str = "") -> TokenizedTexts:
+        """Tokenize texts, each after `instruction`; nothing else about them is changed.
+
+        Raises:
+            InvalidTextError: An item is not a string, or a string with no UTF-8 form.
+        """
+        for position, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise InvalidTextError(
+                    f"text {position} is {text!r} of type {type(text).__name__}; every text must be a str."
+                )
+        try:
+            encodings = self._tokenizer.encode_batch_fast([instruction + text for text in texts])
+        except (TypeError, UnicodeEncodeError) as exc:
+            _raise_for_surrogates(texts, exc)
+            raise
+        return TokenizedTexts(
+            token_ids=[encoding.ids for encoding in encodings],
+            truncated=sum(bool(encoding.overflowing) for encoding in encodings),
+        )
+
+
+def _raise_for_surrogates(texts: Sequence[str], cause: Exception) -> None:
+    """Name the first text that has no UTF-8 form (half of a surrogate pair)."""
+    for position, text in enumerate(texts):
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as exc:
+            raise InvalidTextError(
+                f"text {position} has the lone surrogate {text[exc.start]!r} at character {exc.start}, which has no "
+                f"UTF-8 form. Clean it with text.encode('utf-8', 'replace').decode()."
+            ) from cause

@@ -1,0 +1,191 @@
+"""Tiny random models, written as folders without torch: the same seed gives the same bytes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+from intel_quantized_embeddings.architectures import EncoderConfig, Family
+from intel_quantized_embeddings.architectures.names import WEIGHT_NAMES
+
+HIDDEN, LAYERS, HEADS, INNER, POSITIONS = 32, 2, 4, 64, 130
+
+_WORDS = [
+    "the",
+    "a",
+    "of",
+    "and",
+    "to",
+    "in",
+    "is",
+    "that",
+    "it",
+    "for",
+    "on",
+    "with",
+    "as",
+    "was",
+    "at",
+    "by",
+    "an",
+    "be",
+    "this",
+    "from",
+    "what",
+    "how",
+    "why",
+    "which",
+    "when",
+    "who",
+    "where",
+    "can",
+    "does",
+    "model",
+    "query",
+    "document",
+    "vector",
+    "cat",
+    "dog",
+    "mat",
+    "sat",
+    "red",
+    "blue",
+    "green",
+    "river",
+    "mountain",
+    "house",
+    "city",
+    "tree",
+    "stone",
+    "light",
+    "water",
+    "fire",
+    "wind",
+    "earth",
+    "metal",
+    "paper",
+    "book",
+    "music",
+    "paint",
+    "stars",
+    "moon",
+    "sun",
+    "cold",
+    "warm",
+    "fast",
+    "slow",
+    "old",
+    "new",
+    "big",
+    "small",
+]
+_LETTERS = [chr(c) for c in range(ord("a"), ord("z") + 1)] + list("0123456789.,:;!?'()-")
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *_WORDS, *_LETTERS, *(f"##{letter}" for letter in _LETTERS)]
+
+
+def write_tiny_model(
+    folder: Path,
+    *,
+    family: Family = Family.BERT,
+    pooling: str | None = "mean",
+    normalize: bool = True,
+    max_length: int = 64,
+    prompts: dict[str, str] | None = None,
+    seed: int = 0,
+) -> Path:
+    """Write a sentence-transformers folder with random weights; `pooling=None` leaves out who pools how."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = tiny_config(family)
+    (folder / "config.json").write_text(json.dumps(config))
+    save_file(tiny_weights(config, seed=seed), str(folder / "model.safetensors"))
+    write_tiny_tokenizer(folder / "tokenizer.json")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": max_length}))
+    if pooling is not None:
+        kinds = ["Transformer", "Pooling", *(["Normalize"] if normalize else [])]
+        paths = ["", "1_Pooling", "2_Normalize"]
+        modules = [
+            {"idx": i, "name": str(i), "path": paths[i], "type": f"sentence_transformers.models.{kind}"}
+            for i, kind in enumerate(kinds)
+        ]
+        (folder / "modules.json").write_text(json.dumps(modules))
+        (folder / "1_Pooling").mkdir(exist_ok=True)
+        (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode": pooling}))
+    if prompts is not None:
+        (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": prompts}))
+    return folder
+
+
+def tiny_config(family: Family) -> dict[str, object]:
+    """A Hugging Face `config.json` of the family."""
+    if family is Family.DISTILBERT:
+        sizes: dict[str, object] = {"dim": HIDDEN, "n_layers": LAYERS, "n_heads": HEADS, "hidden_dim": INNER}
+    else:
+        sizes = {
+            "hidden_size": HIDDEN,
+            "num_hidden_layers": LAYERS,
+            "num_attention_heads": HEADS,
+            "intermediate_size": INNER,
+            "layer_norm_eps": 1e-12,
+        }
+    if family is Family.MPNET:
+        sizes["relative_attention_num_buckets"] = 32
+    return {
+        "model_type": family.value,
+        "vocab_size": len(VOCABULARY),
+        "max_position_embeddings": POSITIONS,
+        "pad_token_id": 0 if family in (Family.BERT, Family.DISTILBERT) else 1,
+        **sizes,
+    }
+
+
+def tiny_weights(config: dict[str, object], *, seed: int) -> dict[str, np.ndarray]:
+    """Random weights under Hugging Face's names."""
+    sizes = EncoderConfig.from_hf(config, where="tiny model")
+    names = WEIGHT_NAMES[sizes.family]
+    random = np.random.default_rng(seed)
+
+    def draw(*shape: int) -> np.ndarray:
+        return random.normal(0, 0.3, shape).astype(np.float32)
+
+    tensors = {
+        names.word_embeddings: draw(sizes.vocab_size, HIDDEN),
+        names.position_embeddings: draw(POSITIONS, HIDDEN),
+    }
+    if names.token_type_embeddings:
+        tensors[names.token_type_embeddings] = draw(2, HIDDEN)
+    if names.relative_attention_bias:
+        tensors[names.relative_attention_bias] = draw(sizes.relative_attention_buckets, HEADS)
+    linears = dict.fromkeys((names.query, names.key, names.value, names.attention_output), (HIDDEN, HIDDEN))
+    linears |= {names.intermediate: (INNER, HIDDEN), names.output: (HIDDEN, INNER)}
+    norms = [names.embedding_norm]
+    for index in range(LAYERS):
+        at = names.layer.format(index)
+        for name, shape in linears.items():
+            tensors[f"{at}{name}.weight"] = draw(*shape)
+            tensors[f"{at}{name}.bias"] = draw(shape[0])
+        norms += [at + names.attention_norm, at + names.output_norm]
+    for name in norms:
+        tensors[f"{name}.weight"] = 1 + draw(HIDDEN)
+        tensors[f"{name}.bias"] = draw(HIDDEN)
+    return tensors
+
+
+def write_tiny_tokenizer(file: Path) -> None:
+    """A WordPiece tokenizer that, like all-MiniLM-L6-v2's, carries padding and truncation to be overridden."""
+    tokenizer = Tokenizer(
+        models.WordPiece(
+            {token: i for i, token in enumerate(VOCABULARY)}, unk_token="[UNK]", max_input_chars_per_word=100
+        )
+    )
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer.enable_padding(length=16)
+    tokenizer.enable_truncation(16)
+    tokenizer.save(str(file))
