@@ -15,7 +15,6 @@ _CACHES = tempfile.mkdtemp(prefix="iqe-tests-")
 os.environ["XDG_CACHE_HOME"] = _CACHES
 os.environ["HF_HOME"] = str(Path(_CACHES) / "huggingface")
 os.environ["ANONYMIZED_TELEMETRY"] = "False"
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
 from intel_quantized_embeddings import Encoder, quantize  # noqa: E402
 from intel_quantized_embeddings.model_files import MINILM, MINILM_WHEEL  # noqa: E402

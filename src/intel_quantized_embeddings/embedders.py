@@ -48,6 +48,7 @@ def load_embedder(
     cache_folder: str | os.PathLike[str] | None,
     pooling: str | None,
     normalize: bool | None,
+    max_length: int | None,
 ) -> LoadedEmbedder:
     """Open what `Encoder.load` was asked for.
 
@@ -56,7 +57,7 @@ def load_embedder(
     """
     if (source.path / MANIFEST_FILE).is_file():
         return _quantized(source.path, runtime=runtime, precision=precision, pooling=pooling, normalize=normalize)
-    settings = read_settings(source.path, name=source.name, pooling=pooling, normalize=normalize)
+    settings = read_settings(source.path, name=source.name, pooling=pooling, normalize=normalize, max_length=max_length)
     # Whether an export is int8 already shows only when it is opened; safetensors never are.
     if precision is not Precision.INT8 or not weight_files(source.path):
         opened = _unquantized(source, settings, precision=precision)

@@ -103,6 +103,7 @@ class Encoder:
             cache_folder=cache_folder,
             pooling=pooling,
             normalize=normalize,
+            max_length=max_length,
         )
         settings = loaded.settings.override(
             max_length=max_length,
@@ -114,7 +115,9 @@ class Encoder:
 
         encoder = cls(
             runtime=OpenVINORuntime(loaded.graph, precision=wanted, num_threads=num_threads),
-            tokenizer=Tokenizer(loaded.folder / TOKENIZER_FILE, max_length=settings.max_length),
+            tokenizer=Tokenizer(
+                loaded.folder / TOKENIZER_FILE, max_length=settings.max_length, lowercase=settings.lowercase
+            ),
             settings=settings,
             pad_token_id=loaded.pad_token_id,
             fingerprint=_fingerprint(loaded.hashes, settings, runtime_name, wanted),

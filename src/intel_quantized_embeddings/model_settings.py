@@ -40,6 +40,8 @@ class ModelSettings:
         max_length: Longest input in tokens, special tokens included; what is longer is cut.
         query_instruction: Put before every query.
         document_instruction: Put before every document.
+        lowercase: Whether texts are lowercased before tokenization, whatever the tokenizer does
+            (`do_lower_case` of `sentence_bert_config.json`).
     """
 
     pooling: Pooling
@@ -47,6 +49,7 @@ class ModelSettings:
     max_length: int
     query_instruction: str
     document_instruction: str
+    lowercase: bool = False
 
     def override(
         self,
@@ -100,6 +103,7 @@ def read_settings(
     name: str,
     pooling: str | Pooling | None = None,
     normalize: bool | None = None,
+    max_length: int | None = None,
 ) -> ModelSettings:
     """Read a model folder's settings, filling gaps from what is known by name.
 
@@ -108,6 +112,7 @@ def read_settings(
         name: Its hub id, or the folder as the user named it.
         pooling: Overrides the folder.
         normalize: Overrides the folder.
+        max_length: Overrides the folder.
 
     Raises:
         OptionError: `pooling` is unknown; or the folder does not say it, and neither does the caller.
@@ -119,16 +124,18 @@ def read_settings(
     modules = _modules(folder)
     chosen = Pooling.parse(pooling) if pooling is not None else _pooling(folder, modules, known, name=name)
     prompts, default_prompt = _prompts(folder)
+    transformer = next((where for kind, where in modules if kind == "Transformer"), folder)
     return ModelSettings(
         pooling=chosen,
         normalize=_normalize(modules) if normalize is None else normalize,
-        max_length=_max_length(folder, modules, config),
+        max_length=_max_length(transformer, config) if max_length is None else max_length,
         query_instruction=_instruction(
             prompts, _QUERY_PROMPTS, default_prompt, known.query_instruction if known else ""
         ),
         document_instruction=_instruction(
             prompts, _DOCUMENT_PROMPTS, default_prompt, known.document_instruction if known else ""
         ),
+        lowercase=any(c.get("do_lower_case") is True for c in _transformer_configs(transformer)),
     )
 
 
@@ -147,8 +154,11 @@ def _modules(folder: Path) -> list[tuple[str, Path]]:
     path = folder / "modules.json"
     if not path.is_file():
         return []
+    parsed = _parse(path)
     try:
-        listed = [(str(m["type"]).rsplit(".", 1)[-1], str(m.get("path", ""))) for m in _parse(path)]
+        if not isinstance(parsed, list):
+            raise TypeError(f"it is a {type(parsed).__name__}")
+        listed = [(str(m["type"]).rsplit(".", 1)[-1], str(m.get("path", ""))) for m in parsed]
     except (TypeError, KeyError, AttributeError) as exc:
         raise DamagedFilesError(f"{path} is not a list of modules with a type and a path.") from exc
     modules = []
@@ -182,16 +192,16 @@ def _pooling(folder: Path, modules: list[tuple[str, Path]], known: KnownModels |
 
 def _read_pooling(path: Path) -> Pooling:
     config = read_json(path)
-    modes = config.get("pooling_mode")
-    if modes is None:  # versions before 6: one flag a mode
-        short = {"cls_token": "cls", "mean_tokens": "mean", "lasttoken": "last"}
-        flags = [key.removeprefix("pooling_mode_") for key, on in config.items() if on is True]
-        modes = [short.get(flag, flag) for flag in flags if "pooling_mode_" + flag in config]
-    elif isinstance(modes, str):
-        modes = [{"lasttoken": "last"}.get(modes, modes)]
+    asked = config.get("pooling_mode")
+    if asked is None:  # versions before 6: one flag a mode
+        prefix = "pooling_mode_"
+        asked = [key.removeprefix(prefix) for key, on in config.items() if on is True and key.startswith(prefix)]
+    listed = asked if isinstance(asked, list) else [asked]
+    names = {"cls_token": "cls", "mean_tokens": "mean", "lasttoken": "last"}
+    modes = [names.get(str(mode), str(mode)) for mode in listed]
     allowed = [mode.value for mode in Pooling]
-    if not isinstance(modes, list) or len(modes) != 1 or modes[0] not in allowed:
-        raise UnsupportedModelError(f"{path} asks for the pooling {modes!r}; built in are {allowed}, one at a time.")
+    if len(modes) != 1 or modes[0] not in allowed:
+        raise UnsupportedModelError(f"{path} asks for the pooling {asked!r}; built in are {allowed}, one at a time.")
     if config.get("include_prompt") is False:
         raise UnsupportedModelError(
             f"{path} has include_prompt=false (the instruction's tokens are left out of pooling), "
@@ -212,7 +222,7 @@ def _prompts(folder: Path) -> tuple[dict[str, str], str | None]:
     default = config.get("default_prompt_name")
     if not isinstance(prompts, dict) or not all(isinstance(p, str) for p in prompts.values()):
         raise DamagedFilesError(f"{path}: prompts is {prompts!r}; a table of names and texts is expected.")
-    if default is not None and default not in prompts:
+    if default is not None and default not in list(prompts):
         raise DamagedFilesError(
             f"{path}: default_prompt_name is {default!r}, which is not among the prompts {sorted(prompts)}."
         )
@@ -220,7 +230,11 @@ def _prompts(folder: Path) -> tuple[dict[str, str], str | None]:
 
 
 def _instruction(prompts: dict[str, str], names: tuple[str, ...], default: str | None, known: str) -> str:
-    """As sentence-transformers chooses; its empty placeholders do not hide what is known."""
+    """The first prompt of its kind, in the order sentence-transformers documents, else the default one.
+
+    Empty prompts are placeholders that sentence-transformers writes by itself: alone, they do not hide
+    what is known. (Its version 6 lets its placeholders hide a `passage` prompt; the model means the prompt.)
+    """
     for name in names:
         if name in prompts:
             return prompts[name] or ("" if any(prompts.values()) else known)
@@ -229,15 +243,19 @@ def _instruction(prompts: dict[str, str], names: tuple[str, ...], default: str |
     return known
 
 
-def _max_length(folder: Path, modules: list[tuple[str, Path]], config: dict[str, Any]) -> int:
-    at = next((where for kind, where in modules if kind == "Transformer"), folder)
-    tokenizer = read_json(at / "tokenizer_config.json")
-    candidates = [read_json(file).get("max_seq_length") for file in sorted(at.glob("sentence_*config.json"))]
-    candidates += [tokenizer.get("model_max_length"), config.get("max_position_embeddings")]
+def _transformer_configs(transformer: Path) -> list[dict[str, Any]]:
+    """`sentence_bert_config.json`, which also exists under the names of other architectures."""
+    return [read_json(file) for file in sorted(transformer.glob("sentence_*config.json"))]
+
+
+def _max_length(transformer: Path, config: dict[str, Any]) -> int:
+    candidates = [c.get("max_seq_length") for c in _transformer_configs(transformer)]
+    candidates.append(read_json(transformer / "tokenizer_config.json").get("model_max_length"))
+    candidates.append(config.get("max_position_embeddings"))
     for value in candidates:
         if isinstance(value, (int, float)) and not isinstance(value, bool) and 3 <= value < _NO_LIMIT:
             return int(value)
     raise OptionError(
-        f"nothing in {folder} says how many tokens its model takes (max_seq_length, model_max_length or "
+        f"nothing in {transformer} says how many tokens its model takes (max_seq_length, model_max_length or "
         f"max_position_embeddings). Pass max_length=."
     )

@@ -29,8 +29,9 @@ class Tokenizer:
     cuts there); both are overridden.
     """
 
-    def __init__(self, file: Path, *, max_length: int) -> None:
+    def __init__(self, file: Path, *, max_length: int, lowercase: bool = False) -> None:
         from tokenizers import Tokenizer as FastTokenizer
+        from tokenizers import normalizers
 
         if not file.is_file():
             raise ModelFilesError(
@@ -42,6 +43,10 @@ class Tokenizer:
         except Exception as exc:
             # tokenizers raises plain Exception for any fault of the file.
             raise DamagedFilesError(f"{file} is not a tokenizer of the tokenizers library: {exc}") from exc
+        if lowercase:
+            own = self._tokenizer.normalizer
+            first = normalizers.Lowercase()
+            self._tokenizer.normalizer = normalizers.Sequence([first, own]) if own is not None else first
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_length)
 

@@ -84,7 +84,8 @@ _WORDS = [
     "small",
 ]
 _LETTERS = [chr(c) for c in range(ord("a"), ord("z") + 1)] + list("0123456789.,:;!?'()-")
-VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *_WORDS, *_LETTERS, *(f"##{letter}" for letter in _LETTERS)]
+_SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+VOCABULARY = list(dict.fromkeys([*_SPECIAL, *_WORDS, *_LETTERS, *(f"##{letter}" for letter in _LETTERS)]))
 
 
 def write_tiny_model(
@@ -113,7 +114,9 @@ def write_tiny_model(
         ]
         (folder / "modules.json").write_text(json.dumps(modules))
         (folder / "1_Pooling").mkdir(exist_ok=True)
-        (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode": pooling}))
+        (folder / "1_Pooling" / "config.json").write_text(
+            json.dumps({"embedding_dimension": HIDDEN, "pooling_mode": pooling})
+        )
     if prompts is not None:
         (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": prompts}))
     return folder

@@ -130,14 +130,17 @@ class EncoderConfig:
         keys = _KEYS[family]
         _refuse_variants(config, where=where)
 
-        def size(key: str) -> int:
-            value = config.get(key)
+        def size(key: str, default: int | None = None) -> int:
+            value = config.get(key, default)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise DamagedFilesError(
                     f"config.json of {where} has {key}={value!r}; a positive integer is needed there."
                 )
             return value
 
+        eps = config.get("layer_norm_eps", 1e-12)
+        if isinstance(eps, bool) or not isinstance(eps, (int, float)) or not eps > 0:
+            raise DamagedFilesError(f"config.json of {where} has layer_norm_eps={eps!r}; a positive number is needed.")
         pad = config.get("pad_token_id")
         result = EncoderConfig(
             family=family,
@@ -147,11 +150,11 @@ class EncoderConfig:
             num_heads=size(keys.num_heads),
             intermediate_size=size(keys.intermediate_size),
             activation=_activation(config.get(keys.activation, "gelu"), where=where),
-            layer_norm_eps=float(config.get("layer_norm_eps", 1e-12)),
+            layer_norm_eps=float(eps),
             max_positions=size("max_position_embeddings"),
             pad_token_id=pad if isinstance(pad, int) else keys.pad_token_id,
             relative_attention_buckets=(
-                int(config.get("relative_attention_num_buckets", 32)) if family is Family.MPNET else 0
+                size("relative_attention_num_buckets", default=32) if family is Family.MPNET else 0
             ),
         )
         if result.hidden_size % result.num_heads:

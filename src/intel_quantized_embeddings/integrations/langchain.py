@@ -13,7 +13,7 @@ try:
 except ImportError as exc:
     raise MissingExtraError(package="langchain_core", extra="langchain", needed_for="IntelQuantizedEmbeddings") from exc
 
-from pydantic import AliasChoices, ConfigDict, Field
+from pydantic import AliasChoices, Field
 
 from intel_quantized_embeddings.integrations.options import EncoderOptions
 
@@ -30,8 +30,6 @@ class IntelQuantizedEmbeddings(EncoderOptions, Embeddings):
         >>> len(embeddings.embed_query("what is int8?"))  # doctest: +SKIP
         384
     """
-
-    model_config = ConfigDict(extra="forbid", populate_by_name=True, protected_namespaces=())
 
     model: str | os.PathLike[str] = Field(default=DEFAULT_MODEL, validation_alias=AliasChoices("model", "model_name"))
     show_progress: bool = False

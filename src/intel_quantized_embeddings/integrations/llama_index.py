@@ -20,7 +20,7 @@ except ImportError as exc:
         package="llama_index.core", extra="llama-index", needed_for="IntelQuantizedEmbedding"
     ) from exc
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from intel_quantized_embeddings.integrations.options import EncoderOptions
 
@@ -89,8 +89,6 @@ class IntelQuantizedEmbedding(EncoderOptions, BaseEmbedding):
     Example:
         >>> Settings.embed_model = IntelQuantizedEmbedding(model_name="BAAI/bge-small-en-v1.5")  # doctest: +SKIP
     """
-
-    model_config = ConfigDict(extra="forbid", protected_namespaces=("pydantic_model_",), arbitrary_types_allowed=True)
 
     model_name: str = DEFAULT_MODEL
     embed_batch_size: int = Field(default=LARGEST_PIECE, gt=0, le=LARGEST_PIECE)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
+from enum import Enum
 from typing import Any
 
-from pydantic import BaseModel, PrivateAttr, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationInfo, field_validator
 
 from intel_quantized_embeddings.encoder import Encoder
 from intel_quantized_embeddings.pooling import Pooling
@@ -15,9 +17,20 @@ from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
 # One for the process, not one an object, so that objects stay picklable; loading is rare.
 _LOADING = threading.Lock()
 
+_PARSERS: dict[str, Callable[[str], Enum]] = {
+    "runtime": RuntimeName.parse,
+    "precision": Precision.parse,
+    "pooling": Pooling.parse,
+}
+
 
 class EncoderOptions(BaseModel):
-    """What both adapters share. Constructing does no I/O; the first text, or `warm_up`, loads."""
+    """What both adapters share. Constructing does no I/O; the first text, or `warm_up`, loads.
+
+    An option changed later is checked like one given at first, and the next text loads anew.
+    """
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
 
     runtime: str = "openvino"
     precision: str = "int8"
@@ -31,14 +44,20 @@ class EncoderOptions(BaseModel):
     query_instruction: str | None = None
     document_instruction: str | None = None
 
-    _encoder: Encoder | None = PrivateAttr(default=None)
+    # The encoder and what it was loaded with: a changed option must not be answered by an older one.
+    _loaded: tuple[Encoder, dict[str, Any]] | None = PrivateAttr(default=None)
 
     @field_validator("runtime", "precision", "pooling")
     @classmethod
     def _known(cls, value: str | None, info: ValidationInfo) -> str | None:
         """Refuse a misspelt option when it is written, not when the model loads."""
-        parse = {"runtime": RuntimeName.parse, "precision": Precision.parse, "pooling": Pooling.parse}
-        return None if value is None else parse[str(info.field_name)](value).value
+        return None if value is None else str(_PARSERS[str(info.field_name)](value).value)
+
+    @field_validator("cache_folder")
+    @classmethod
+    def _path_as_text(cls, value: str | os.PathLike[str] | None) -> str | None:
+        """Keep what can be written as JSON."""
+        return None if value is None else os.fspath(value)
 
     @property
     def encoder(self) -> Encoder:
@@ -47,12 +66,14 @@ class EncoderOptions(BaseModel):
         Raises:
             QuantizedEmbeddingsError: As `Encoder.load` lists them.
         """
-        if self._encoder is None:
+        wanted = {name: getattr(self, name) for name in EncoderOptions.model_fields} | {"model": self._model_id()}
+        loaded = self._loaded
+        if loaded is None or loaded[1] != wanted:
             with _LOADING:
-                if self._encoder is None:
-                    options = {name: getattr(self, name) for name in EncoderOptions.model_fields}
-                    self._encoder = Encoder.load(self._model_id(), **options)
-        return self._encoder
+                loaded = self._loaded
+                if loaded is None or loaded[1] != wanted:
+                    loaded = self._loaded = Encoder.load(**wanted), wanted
+        return loaded[0]
 
     def warm_up(self) -> None:
         """Load now (downloading and quantizing if need be) instead of with the first text."""
@@ -63,8 +84,6 @@ class EncoderOptions(BaseModel):
         raise NotImplementedError
 
     def __getstate__(self) -> dict[Any, Any]:
-        """Leave the loaded encoder out of pickles and copies: it is loaded again where it is needed."""
+        """Leave the loaded encoder out of pickles: it is loaded again where it is needed."""
         state = super().__getstate__()
-        private = dict(state.get("__pydantic_private__") or {})
-        private["_encoder"] = None
-        return {**state, "__pydantic_private__": private}
+        return {**state, "__pydantic_private__": {**(state["__pydantic_private__"] or {}), "_loaded": None}}

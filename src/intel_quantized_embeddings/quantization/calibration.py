@@ -109,9 +109,9 @@ def read_texts(file: Path) -> list[str]:
 def _checked(texts: Sequence[str], argument: str) -> tuple[str, ...]:
     if isinstance(texts, str):
         raise OptionError(f"{argument} is one string; a list of texts is expected.")
-    bad = next((text for text in texts if not isinstance(text, str)), None)
-    if bad is not None:
-        raise OptionError(f"{argument} has {bad!r} of type {type(bad).__name__}; every item must be a str.")
+    for text in texts:
+        if not isinstance(text, str):
+            raise OptionError(f"{argument} has {text!r} of type {type(text).__name__}; every item must be a str.")
     unique = tuple(dict.fromkeys(text for text in texts if text.strip()))
     if len(unique) < FEWEST:
         raise OptionError(

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from intel_quantized_embeddings.errors import OptionError
@@ -71,7 +72,10 @@ def write_metadata(source: Path, folder: Path, settings: ModelSettings, *, dimen
         folder / "1_Pooling" / "config.json",
         {"embedding_dimension": dimension, "pooling_mode": settings.pooling.value},
     )
-    _write_json(folder / "sentence_bert_config.json", {"max_seq_length": settings.max_length})
+    _write_json(
+        folder / "sentence_bert_config.json",
+        {"max_seq_length": settings.max_length, "do_lower_case": settings.lowercase},
+    )
     _write_json(
         folder / "config_sentence_transformers.json",
         {
@@ -90,6 +94,7 @@ def write_model_card(folder: Path, manifest: Manifest) -> None:
         f"| {kind} | {s.mean:.4f} | {s.percentile_1:.4f} | {s.worst:.4f} | {s.count} |"
         for kind, s in (("documents", fidelity.documents), ("queries", fidelity.queries))
     )
+    quoted = partial(json.dumps, ensure_ascii=False)
     base = f"base_model: {source.id}\n" if "/" in source.id else ""
     (folder / "README.md").write_text(
         f"""---
@@ -110,9 +115,9 @@ encoder = Encoder.load("path/to/this/folder")
 vectors = encoder.encode_documents(["some text"])  # (1, {manifest.dimension}) float32
 ```
 
-{settings.pooling.value} pooling, {"unit length" if settings.normalize else "not normalized"}, {manifest.dimension} dimensions,
-at most {settings.max_length} tokens, query instruction {json.dumps(settings.query_instruction, ensure_ascii=False)},
-document instruction {json.dumps(settings.document_instruction, ensure_ascii=False)}.
+{settings.pooling.value} pooling, {"unit length" if settings.normalize else "not normalized"},
+{manifest.dimension} dimensions, at most {settings.max_length} tokens.
+Query instruction: {quoted(settings.query_instruction)}. Document instruction: {quoted(settings.document_instruction)}.
 
 Cosine between int8 and fp32 vectors, on texts that were not calibrated on:
 

@@ -25,6 +25,7 @@ from intel_quantized_embeddings.quantization.folder import (
     write_model_card,
 )
 from intel_quantized_embeddings.quantization.manifest import (
+    MANIFEST_FILE,
     Calibration,
     Manifest,
     Method,
@@ -42,10 +43,6 @@ if TYPE_CHECKING:
     from intel_quantized_embeddings.runtimes.openvino import EmbedderGraph
 
 logger = logging.getLogger(__name__)
-
-# SmoothQuant strengths are compared after calibrating on every n-th text; the one that is kept is
-# then calibrated on all.
-_TRIAL_STEP = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,10 +159,12 @@ def quantize_folder(
 
     started = time.perf_counter()
     require_nncf()
-    settings = read_settings(source.path, name=source.name, pooling=pooling, normalize=normalize)
+    if (source.path / MANIFEST_FILE).is_file():
+        raise UnsupportedModelError(f"{source.name} is int8 already; load it as it is.")
+    settings = read_settings(source.path, name=source.name, pooling=pooling, normalize=normalize, max_length=max_length)
     embedder = build_graph(source.path, settings, name=source.name)
     if embedder.precision is Precision.INT8:
-        raise UnsupportedModelError(f"{source.name} is int8 already; load it as it is.")
+        raise UnsupportedModelError(f"the export in {source.name} is int8 already; load it as it is.")
     settings = settings.override(
         max_length=max_length,
         query_instruction=query_instruction,
@@ -204,7 +203,9 @@ class _Subject:
         self, embedder: EmbedderGraph, settings: ModelSettings, source: ModelFolder, texts: CalibrationSplit
     ) -> None:
         self.embedder, self.settings, self.source, self.texts = embedder, settings, source, texts
-        self._tokenizer = Tokenizer(source.path / "tokenizer.json", max_length=settings.max_length)
+        self._tokenizer = Tokenizer(
+            source.path / "tokenizer.json", max_length=settings.max_length, lowercase=settings.lowercase
+        )
         documents, queries = self._tokenize(texts.calibrated)
         self.calibrated = documents + queries
         self._held_out = self._tokenize(texts.held_out)
@@ -243,22 +244,22 @@ def _best(subject: _Subject, *, search: bool, say: Callable[[str], object]) -> t
     """Quantize with the SmoothQuant strength that is most faithful on the held-out texts."""
     from intel_quantized_embeddings.quantization.openvino import ALPHAS, DEFAULT_ALPHA, quantize_graph
 
-    alpha: float | None = DEFAULT_ALPHA
-    scores: dict[float | None, float] = {}
-    if search:
-        trial = sorted(subject.calibrated, key=len)[::_TRIAL_STEP]
-        for number, tried in enumerate(ALPHAS, start=1):
-            graph = quantize_graph(subject.embedder.model, trial, alpha=tried)
-            scores[tried] = subject.fidelity(graph).score
-            say(f"  {number}/{len(ALPHAS)} SmoothQuant {_alpha_name(tried)}: fidelity {scores[tried]:.4f}")
-        alpha = max(scores, key=lambda tried: scores[tried])
-    say(f"  calibrating with SmoothQuant {_alpha_name(alpha)} on all texts")
-    graph = quantize_graph(subject.embedder.model, subject.calibrated, alpha=alpha)
-    fidelity = subject.fidelity(graph)
+    alphas = ALPHAS if search else (DEFAULT_ALPHA,)
+    scores: dict[str, float] = {}
+    best: tuple[ov.Model, float | None, Fidelity] | None = None
+    for number, alpha in enumerate(alphas, start=1):
+        graph = quantize_graph(subject.embedder.model, subject.calibrated, alpha=alpha)
+        fidelity = subject.fidelity(graph)
+        scores[_alpha_name(alpha)] = round(fidelity.score, 6)
+        say(f"  {number}/{len(alphas)} SmoothQuant {_alpha_name(alpha)}: mean cosine {fidelity.score:.4f}")
+        if best is None or fidelity.score > best[2].score:
+            best = graph, alpha, fidelity
+    assert best is not None  # there is at least one strength
+    graph, alpha, fidelity = best
+    say(f"  kept SmoothQuant {_alpha_name(alpha)}")
     say(f"  cosine to fp32: documents {fidelity.documents}")
     say(f"  cosine to fp32: queries {fidelity.queries}")
-    tried_scores = {_alpha_name(tried): round(score, 6) for tried, score in scores.items()}
-    return graph, Method(name="static", smooth_quant_alpha=alpha, alphas_tried=tried_scores), fidelity
+    return graph, Method(name="static", smooth_quant_alpha=alpha, alphas_tried=scores), fidelity
 
 
 def _alpha_name(alpha: float | None) -> str:

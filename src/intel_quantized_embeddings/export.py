@@ -1,0 +1,69 @@
+"""Convert a model of any architecture to OpenVINO with optimum-intel, once, for `Encoder.load` to open."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+
+from intel_quantized_embeddings.errors import MissingExtraError, UnsupportedModelError
+from intel_quantized_embeddings.model_files import find_model
+from intel_quantized_embeddings.quantization.folder import appearing_whole, refuse_existing
+
+# What is copied as it is; weights come out converted.
+_METADATA = ("*.json", "[0-9]_*/config.json")
+_NOT_COPIED = ("*.index.json", "manifest.json")
+
+
+def export(
+    model: str | os.PathLike[str],
+    output_dir: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    revision: str | None = None,
+    cache_folder: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+) -> Path:
+    """Convert a model to OpenVINO in fp32.
+
+    Args:
+        model: A folder or hub id of a transformers model.
+        output_dir: The folder to write; it appears whole or not at all.
+        overwrite: Replace `output_dir` if it is there.
+        revision: Branch, tag or commit on the hub.
+        cache_folder: Where the hub's files are kept.
+        local_files_only: Never ask the hub.
+
+    Returns:
+        The folder, for `Encoder.load` and `quantize`.
+
+    Raises:
+        MissingExtraError: optimum-intel is not installed.
+        OptionError: `output_dir` exists.
+        ModelFilesError: The model is not there.
+        UnsupportedModelError: optimum-intel can't convert it.
+    """
+    output = Path(output_dir).expanduser()
+    refuse_existing(output, overwrite=overwrite)
+    if importlib.util.find_spec("optimum") is None or importlib.util.find_spec("optimum.intel") is None:
+        raise MissingExtraError(package="optimum.intel", extra="export", needed_for="Converting a model")
+    from optimum.exporters.openvino import main_export
+
+    source = find_model(model, revision=revision, cache_folder=cache_folder, local_files_only=local_files_only)
+    with appearing_whole(output) as folder:
+        try:
+            main_export(str(source.path), folder / "openvino", task="feature-extraction", library_name="transformers")
+        except Exception as exc:
+            # optimum raises KeyError, ValueError, RuntimeError and its own types for what it can't convert.
+            raise UnsupportedModelError(
+                f"optimum-intel could not convert {source.name}: {type(exc).__name__}: {exc}"
+            ) from exc
+        for pattern in _METADATA:
+            for file in source.path.glob(pattern):
+                if any(file.match(skipped) for skipped in _NOT_COPIED):
+                    continue
+                target = folder / file.relative_to(source.path)
+                target.parent.mkdir(exist_ok=True)
+                shutil.copyfile(file, target)
+    return output

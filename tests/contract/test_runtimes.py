@@ -1,0 +1,154 @@
+"""What every runtime keeps to, in every precision it has. One suite for all."""
+
+from __future__ import annotations
+
+import numpy as np
+import openvino as ov
+import pytest
+
+from intel_quantized_embeddings import Encoder
+from intel_quantized_embeddings.errors import InvalidTextError, OptionError
+from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
+
+TEXTS = [
+    "the cat sat on the red mat",
+    "",
+    "what does the green model vector mean?",
+    "stone " * 40,
+    "water",
+    "a small house in the old city, on a cold river; music and light",
+    "Fire & wind: 100% (earth) - metal!",
+]
+
+
+@pytest.fixture(scope="module", params=[(r, p) for r in RuntimeName for p in Precision], ids=lambda v: "-".join(v))
+def encoder(request, tiny, tiny_int8) -> Encoder:
+    runtime, precision = request.param
+    if precision is Precision.BF16 and "BF16" not in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this CPU has no bfloat16 instructions")
+    return Encoder.load(
+        tiny_int8 if precision is Precision.INT8 else tiny, runtime=runtime.value, precision=precision.value
+    )
+
+
+def test_vectors_are_float32_rows_of_length_one(encoder):
+    vectors = encoder.encode_documents(TEXTS)
+    assert vectors.shape == (len(TEXTS), encoder.dimension)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3)
+
+
+def test_rows_come_back_in_input_order(encoder):
+    together = encoder.encode_documents(TEXTS)
+    alone = np.concatenate([encoder.encode_documents([text]) for text in TEXTS])
+    np.testing.assert_allclose(together, alone, atol=0 if "int8" in encoder.fingerprint else 2e-2)
+
+
+def test_int8_vectors_do_not_depend_on_company(encoder):
+    if "int8" not in encoder.fingerprint:
+        pytest.skip("promised for int8; floating point may differ in the last bits")
+    random = np.random.default_rng(0)
+    alone = {text: encoder.encode_documents([text])[0] for text in TEXTS}
+    for _ in range(10):
+        chosen = [TEXTS[i] for i in random.integers(0, len(TEXTS), random.integers(1, 60))]
+        vectors = encoder.encode_documents(chosen)
+        assert all(np.array_equal(vector, alone[text]) for text, vector in zip(chosen, vectors, strict=True))
+
+
+def test_the_same_call_twice_gives_the_same_bits(encoder):
+    assert np.array_equal(encoder.encode_documents(TEXTS), encoder.encode_documents(TEXTS))
+
+
+def test_queries_and_documents_get_their_own_instruction(encoder):
+    plain = Encoder.load(**{**encoder._loaded_by, "query_instruction": "", "document_instruction": ""})
+    text = "green tree"
+    # "document: " and "query: " are what the tiny model's folder says.
+    assert np.array_equal(encoder.encode_queries([text]), plain.encode_queries(["query: " + text]))
+    assert np.array_equal(encoder.encode_documents([text]), plain.encode_documents(["document: " + text]))
+    assert not np.array_equal(encoder.encode_queries([text]), encoder.encode_documents([text]))
+
+
+def test_no_texts_give_no_rows(encoder):
+    assert encoder.encode_documents([]).shape == (0, encoder.dimension)
+    assert encoder.encode_queries(iter(())).shape == (0, encoder.dimension)
+
+
+@pytest.mark.parametrize("bad", [None, float("nan"), 7, b"bytes", ["nested"]])
+def test_what_is_not_text_is_refused_with_its_position(encoder, bad):
+    with pytest.raises(InvalidTextError, match="text 1 is"):
+        encoder.encode_documents(["fine", bad])
+
+
+def test_one_string_is_not_a_list_of_texts(encoder):
+    with pytest.raises(InvalidTextError, match="a list of strings"):
+        encoder.encode_documents("a text")
+
+
+def test_a_lone_surrogate_is_refused_with_its_position(encoder):
+    with pytest.raises(InvalidTextError, match=r"text 2 has the lone surrogate '\\ud800' at character 1"):
+        encoder.encode_queries(["fine", "fine", "x\ud800"])
+
+
+def test_what_is_too_long_is_cut_and_said_once_a_call(encoder, caplog):
+    with caplog.at_level("WARNING"):
+        long = encoder.encode_documents(["stone " * 500, "short", "stone " * 400])
+    assert [record.getMessage() for record in caplog.records] == [
+        f"2 of 3 texts are longer than {encoder.max_length} tokens; what is beyond was cut"
+    ]
+    assert np.array_equal(long[0], long[2])
+
+
+def test_one_object_serves_several_threads(encoder):
+    from concurrent.futures import ThreadPoolExecutor
+
+    expected = {text: encoder.encode_documents([text]) for text in TEXTS}
+    with ThreadPoolExecutor(8) as pool:
+        jobs = [(text, pool.submit(encoder.encode_documents, [text])) for text in TEXTS * 20]
+    assert all(np.array_equal(job.result(), expected[text]) for text, job in jobs)
+
+
+def test_a_progress_bar_counts_the_texts(encoder, capsys):
+    encoder.encode_documents(TEXTS, show_progress=True)
+    assert f"{len(TEXTS)}/{len(TEXTS)}" in capsys.readouterr().err
+    encoder.encode_documents(TEXTS)
+    assert capsys.readouterr().err == ""
+
+
+def test_an_encoder_pickles_as_how_it_was_loaded(encoder):
+    import pickle
+
+    again = pickle.loads(pickle.dumps(encoder))
+    assert again.fingerprint == encoder.fingerprint
+    assert np.array_equal(again.encode_documents(TEXTS), encoder.encode_documents(TEXTS))
+
+
+def test_the_fingerprint_tells_what_vectors_depend_on(encoder):
+    def other(**options):
+        return Encoder.load(**{**encoder._loaded_by, **options}).fingerprint
+
+    assert other() == encoder.fingerprint
+    assert other(num_threads=1) == encoder.fingerprint
+    assert len({encoder.fingerprint, other(max_length=20), other(query_instruction="q")}) == 3
+
+
+def test_the_number_of_threads_does_not_change_int8_vectors(encoder):
+    if "int8" not in encoder.fingerprint:
+        pytest.skip("promised for int8; floating point may differ in the last bits")
+    one, two = (Encoder.load(**{**encoder._loaded_by, "num_threads": n}).encode_documents(TEXTS) for n in (1, 2))
+    assert np.array_equal(one, two)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_length": 2}, "max_length=2"),
+        ({"max_length": 131}, "130 positions"),
+        ({"num_threads": 0}, "num_threads=0"),
+        ({"precision": "int4"}, "'int8', 'bf16', 'fp32'"),
+        ({"runtime": "onnx"}, "runtime='onnx'"),
+        ({"pooling": "max"}, "'cls', 'mean', 'last'"),
+    ],
+)
+def test_options_out_of_range_are_refused_with_what_is_allowed(encoder, options, message):
+    with pytest.raises(OptionError, match=message):
+        Encoder.load(**{**encoder._loaded_by, **options})

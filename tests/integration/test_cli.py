@@ -1,0 +1,59 @@
+"""The `iqe` command as a person runs it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from intel_quantized_embeddings import Encoder
+from intel_quantized_embeddings.cli import main
+
+
+def iqe(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "intel_quantized_embeddings.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_quantize_writes_a_folder_and_prints_its_fidelity(tiny, tmp_path):
+    texts = tmp_path / "mine.txt"
+    texts.write_text("\n".join(f"the cat number {i} sat on the mat" for i in range(30)), "utf-8")
+    done = iqe("quantize", tiny, tmp_path / "out", "--calibration", texts, "--no-search")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""  # quiet when not a terminal
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith(f"{tmp_path / 'out'}: 0.1 MB -> ")
+    assert lines[1].startswith("cosine to fp32, documents: mean 0.9")
+    assert lines[1].endswith("over 15 texts")
+    assert Encoder.load(tmp_path / "out").dimension == 32
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["quantize", "./absent", "out"], "no folder './absent'"),
+        (["quantize", "not a model!", "out"], "neither a folder that exists nor a hub id"),
+        (["quantize", "TINY", "out", "--calibration", "absent.txt"], "no calibration file absent.txt"),
+        (["quantize", "TINY", "out", "--runtime", "onnx"], "runtime='onnx'"),
+        (["quantize", "TINY", "TINY"], "exists. Choose another folder"),
+    ],
+)
+def test_a_mistake_is_one_line_on_stderr(tiny, tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert main([str(tiny) if a == "TINY" else a for a in arguments]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.count("\n") == 1
+    assert shown.err.startswith("iqe: ")
+    assert message in shown.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_names_the_commands(capsys):
+    with pytest.raises(SystemExit) as exited:
+        main(["--help"])
+    assert exited.value.code == 0
+    shown = capsys.readouterr().out
+    assert "quantize" in shown
+    assert "export" in shown

@@ -1,0 +1,220 @@
+"""Quantizing: what is written, what is refused, and that nothing is left half done."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import shutil
+
+import numpy as np
+import pytest
+
+from intel_quantized_embeddings import Encoder, quantize
+from intel_quantized_embeddings.errors import (
+    DamagedFilesError,
+    ModelFilesError,
+    OptionError,
+    QuantizationError,
+    UnsupportedModelError,
+)
+from intel_quantized_embeddings.model_files import file_sha256
+from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
+from intel_quantized_embeddings.quantization.manifest import Manifest
+from support.tiny_models import write_tiny_model
+
+
+def test_the_folder_has_everything_and_the_manifest_tells_it(tiny, tiny_int8):
+    manifest = Manifest.read(tiny_int8)
+    assert sorted(manifest.files) == [
+        "1_Pooling/config.json",
+        "README.md",
+        "config.json",
+        "config_sentence_transformers.json",
+        "encoder.bin",
+        "encoder.xml",
+        "modules.json",
+        "sentence_bert_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ]
+    assert manifest.source.id == tiny.name
+    assert manifest.source.weights_sha256 == {"model.safetensors": file_sha256(tiny / "model.safetensors")}
+    assert (manifest.runtime, manifest.precision, manifest.method.name) == ("openvino", "int8", "static")
+    assert manifest.settings.query_instruction == "query: "
+    assert manifest.calibration.digest == split(built_in_texts()).calibrated.digest
+    assert manifest.fidelity.documents.count + manifest.fidelity.queries.count == len(split(built_in_texts()).held_out)
+    assert {"openvino", "nncf", "tokenizers"} <= set(manifest.library_versions)
+
+
+def test_the_graph_is_really_int8(tiny_int8):
+    import openvino as ov
+
+    graph = ov.Core().read_model(str(tiny_int8 / "encoder.xml"))
+    kinds = [node.get_type_name() for node in graph.get_ops()]
+    assert kinds.count("FakeQuantize") >= 12  # at least the inputs of six linear layers in each of two layers
+    eight_bit = [n for n in graph.get_ops() if n.get_type_name() == "Constant" and n.get_element_type() == ov.Type.i8]
+    assert len(eight_bit) >= 12
+
+
+def test_the_model_card_shows_the_fidelity_of_the_manifest(tiny_int8):
+    card = (tiny_int8 / "README.md").read_text("utf-8")
+    fidelity = Manifest.read(tiny_int8).fidelity
+    assert f"| documents | {fidelity.documents.mean:.4f} |" in card
+    assert f"| queries | {fidelity.queries.mean:.4f} |" in card
+
+
+def test_the_reported_fidelity_is_what_the_loaded_model_has(tiny, tiny_int8):
+    held_out = split(built_in_texts()).held_out
+    fp32 = Encoder.load(tiny, precision="fp32").encode_queries(held_out.queries)
+    int8 = Encoder.load(tiny_int8).encode_queries(held_out.queries)
+    cosines = (fp32 * int8).sum(axis=1)
+    assert Manifest.read(tiny_int8).fidelity.queries.mean == pytest.approx(float(cosines.mean()), abs=2e-6)
+    assert cosines.mean() > 0.99
+
+
+def test_the_search_keeps_the_most_faithful_strength(tiny, tmp_path):
+    lines: list[str] = []
+    report = quantize(tiny, tmp_path / "out", progress=lines.append)
+    tried = Manifest.read(tmp_path / "out").method.alphas_tried
+    best = max(tried, key=tried.__getitem__)
+    assert set(tried) == {"0.85", "0.75", "0.5", "off"}
+    assert best == ("off" if report.smooth_quant_alpha is None else str(report.smooth_quant_alpha))
+    assert sum("SmoothQuant" in line for line in lines) == 5
+
+
+def test_the_callers_own_texts_calibrate(tiny, tmp_path):
+    own = [f"the cat number {i} sat on the mat" for i in range(40)]
+    quantize(tiny, tmp_path / "out", calibration_texts=own, search=False)
+    calibration = Manifest.read(tmp_path / "out").calibration
+    assert calibration.documents == 20
+    assert calibration.digest != split(built_in_texts()).calibrated.digest
+
+
+def test_an_existing_folder_is_not_replaced_unless_asked(tiny, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "precious").write_text("keep me")
+    with pytest.raises(OptionError, match="overwrite"):
+        quantize(tiny, tmp_path / "out", search=False)
+    assert (tmp_path / "out" / "precious").read_text() == "keep me"
+    quantize(tiny, tmp_path / "out", search=False, overwrite=True)
+    assert not (tmp_path / "out" / "precious").exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_failure_leaves_no_folder_behind(tiny, tmp_path, monkeypatch):
+    import nncf
+
+    def fails(*args, **kwargs):
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(nncf, "quantize", fails)
+    with pytest.raises(QuantizationError, match="RuntimeError: no"):
+        quantize(tiny, tmp_path / "out", search=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_while_writing_leaves_what_was_there(tiny, tiny_int8, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    shutil.copytree(tiny_int8, out)
+    monkeypatch.setattr(Manifest, "write", lambda *a: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        quantize(tiny, out, search=False, overwrite=True)
+    Manifest.read(out).verify(out)
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_an_int8_folder_is_not_quantized_again(tiny_int8, tmp_path):
+    with pytest.raises(UnsupportedModelError, match="int8 already"):
+        quantize(tiny_int8, tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["encoder.bin", "encoder.xml", "tokenizer.json", "1_Pooling/config.json"])
+def test_a_changed_file_is_named_when_loading(tiny_int8, tmp_path, name):
+    folder = tmp_path / "copy"
+    shutil.copytree(tiny_int8, folder)
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(DamagedFilesError, match=name):
+        Encoder.load(folder)
+
+
+def test_a_missing_file_is_named_when_loading(tiny_int8, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(tiny_int8, folder)
+    (folder / "encoder.bin").unlink()
+    with pytest.raises(ModelFilesError, match=r"encoder\.bin is missing"):
+        Encoder.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"format_version": 2}, UnsupportedModelError, "format version 2"),
+        ({"settings": None}, DamagedFilesError, "not a manifest"),
+        ({"surprise": 1}, DamagedFilesError, "surprise"),
+        ({"files": {"../outside": "0"}}, DamagedFilesError, "outside the folder"),
+        ({"files": {"/etc/hostname": "0"}}, DamagedFilesError, "outside the folder"),
+    ],
+)
+def test_a_wrong_manifest_is_refused(tiny_int8, tmp_path, change, error, message):
+    folder = tmp_path / "copy"
+    shutil.copytree(tiny_int8, folder)
+    content = json.loads((folder / "manifest.json").read_text("utf-8"))
+    (folder / "manifest.json").write_text(json.dumps({**content, **change}), "utf-8")
+    with pytest.raises(error, match=message):
+        Encoder.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "fp32"}, "precision='fp32' was asked"),
+        ({"pooling": "cls"}, "pooling='cls' was asked"),
+        ({"normalize": False}, "normalize=False was asked"),
+    ],
+)
+def test_what_is_fixed_in_an_int8_folder_can_not_be_overridden(tiny_int8, options, message):
+    with pytest.raises(OptionError, match=message):
+        Encoder.load(tiny_int8, **options)
+
+
+def test_what_is_not_fixed_can_be(tiny_int8):
+    encoder = Encoder.load(tiny_int8, max_length=20, query_instruction="ask: ", pooling="mean")
+    assert (encoder.max_length, encoder.settings.query_instruction) == (20, "ask: ")
+
+
+def test_an_fp32_model_asked_for_in_int8_is_quantized_once_and_says_so(tiny, tmp_path, caplog):
+    with caplog.at_level("WARNING"):
+        first = Encoder.load(tiny, cache_folder=tmp_path)
+    assert [r.getMessage().split()[0] for r in caplog.records] == ["quantizing", "quantized"]
+    caplog.clear()
+    second = Encoder.load(tiny, cache_folder=tmp_path)
+    assert caplog.records == []
+    assert first.fingerprint == second.fingerprint
+    other_pooling = Encoder.load(tiny, cache_folder=tmp_path, pooling="cls")
+    assert other_pooling.settings.pooling == "cls"
+    assert len([p for p in (tmp_path / "int8").iterdir() if p.is_dir()]) == 2
+
+
+def test_a_model_that_changed_is_quantized_again(tmp_path):
+    one = Encoder.load(write_tiny_model(tmp_path / "m", seed=1), cache_folder=tmp_path / "cache")
+    two = Encoder.load(write_tiny_model(tmp_path / "m", seed=2), cache_folder=tmp_path / "cache")
+    assert one.fingerprint != two.fingerprint
+
+
+def _load_in_a_process(folder, cache, results):
+    results.put(Encoder.load(folder, cache_folder=cache).encode_queries(["the red cat"]))
+
+
+def test_two_processes_that_ask_at_once_get_the_same_model(tiny, tmp_path):
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    processes = [context.Process(target=_load_in_a_process, args=(tiny, tmp_path, results)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    one, two = (results.get(timeout=120) for _ in processes)
+    for process in processes:
+        process.join(timeout=60)
+    assert np.array_equal(one, two)
+    assert len([p for p in (tmp_path / "int8").iterdir() if p.is_dir()]) == 1

@@ -1,0 +1,267 @@
+"""fp32 against transformers and sentence-transformers; runs in the reference environment, which has torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from intel_quantized_embeddings import Encoder, quantize
+from intel_quantized_embeddings.architectures import EncoderConfig, load_weights
+from intel_quantized_embeddings.errors import UnsupportedModelError
+from intel_quantized_embeddings.export import export
+from intel_quantized_embeddings.model_files import find_model
+from intel_quantized_embeddings.pooling import Pooling
+from intel_quantized_embeddings.runtimes.openvino import OpenVINORuntime
+from intel_quantized_embeddings.runtimes.openvino_graph import build_embedder
+from intel_quantized_embeddings.tokenization import Tokenizer
+from support.tiny_models import VOCABULARY as TOKENS
+from support.tiny_models import write_tiny_tokenizer
+
+pytestmark = pytest.mark.reference
+torch = pytest.importorskip("torch", reason="torch is in the reference environment only (make test)")
+transformers = pytest.importorskip("transformers", reason="transformers is in the reference environment only")
+
+# torch, transformers and optimum warn of many things while they trace a model; none is ours.
+foreign_tracing = pytest.mark.filterwarnings("ignore")
+
+VOCABULARY, POSITIONS = len(TOKENS), 170
+SIZES = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "max_position_embeddings": POSITIONS,
+}
+DISTILBERT_SIZES = {
+    "vocab_size": VOCABULARY,
+    "dim": 32,
+    "n_layers": 3,
+    "n_heads": 4,
+    "hidden_dim": 48,
+    "max_position_embeddings": POSITIONS,
+}
+MODELS = {
+    "bert": lambda: transformers.BertConfig(**SIZES),
+    "bert-gelu-tanh": lambda: transformers.BertConfig(**SIZES, hidden_act="gelu_new"),
+    "bert-relu-eps": lambda: transformers.BertConfig(**SIZES, hidden_act="relu", layer_norm_eps=1e-5),
+    "roberta": lambda: transformers.RobertaConfig(**SIZES, type_vocab_size=1),
+    "xlm-roberta": lambda: transformers.XLMRobertaConfig(**SIZES, type_vocab_size=1, layer_norm_eps=1e-5),
+    "camembert": lambda: transformers.CamembertConfig(**SIZES, type_vocab_size=1),
+    "distilbert": lambda: transformers.DistilBertConfig(**DISTILBERT_SIZES),
+    "mpnet": lambda: transformers.MPNetConfig(**SIZES),
+}
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def reference(request, tmp_path_factory):
+    """A random transformers model and the folder it was saved in."""
+    torch.manual_seed(0)
+    model = transformers.AutoModel.from_config(MODELS[request.param]()).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, 0.3)
+    folder = tmp_path_factory.mktemp(request.param)
+    model.save_pretrained(folder)
+    return model, folder
+
+
+@pytest.mark.parametrize("pooling", Pooling)
+def test_every_family_agrees_whatever_the_length_and_where_the_padding_is(reference, pooling):
+    model, folder = reference
+    config = EncoderConfig.from_hf(json.loads((folder / "config.json").read_text()), where="tiny")
+    runtime = OpenVINORuntime(build_embedder(config, load_weights(folder, config), pooling=pooling, normalize=False))
+    for length in (1, 2, 7, 16, 33, 129, 165):
+        for padding in ("none", "right", "left", "middle"):
+            ids, mask = _batch(length, padding, pad_token_id=config.pad_token_id)
+            with torch.no_grad():
+                hidden = model(input_ids=ids, attention_mask=mask).last_hidden_state
+            expected = _pooled(hidden, mask, pooling).numpy()
+            found = runtime.run(ids.numpy(), mask.numpy())
+            assert np.abs(found - expected).max() <= 1e-5, (length, padding)
+
+
+def test_a_checkpoint_with_a_head_has_the_same_encoder(tmp_path):
+    """`bert.` before every name, as masked language models are saved."""
+    torch.manual_seed(0)
+    model = transformers.BertForMaskedLM(transformers.BertConfig(**SIZES)).eval()
+    model.save_pretrained(tmp_path)
+    config = EncoderConfig.from_hf(json.loads((tmp_path / "config.json").read_text()), where="tiny")
+    graph = build_embedder(config, load_weights(tmp_path, config), pooling=Pooling.MEAN, normalize=False)
+    ids, mask = _batch(20, "right", pad_token_id=0)
+    with torch.no_grad():
+        hidden = model.bert(input_ids=ids, attention_mask=mask).last_hidden_state
+    expected = _pooled(hidden, mask, Pooling.MEAN).numpy()
+    assert np.abs(OpenVINORuntime(graph).run(ids.numpy(), mask.numpy()) - expected).max() <= 1e-5
+
+
+TEXTS = [
+    "What is static quantization?",
+    "",
+    "a",
+    "Represent this sentence: naïve café, 東京, 🙂 and [SEP] in the middle",
+    "line one\nline two\ttabbed",
+    "The mitochondrion makes most of a cell's ATP. " * 30,
+]
+
+
+def test_minilm_agrees_with_sentence_transformers(minilm):
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    theirs = sentence_transformers.SentenceTransformer(str(find_model(minilm).path), device="cpu")
+    ours = Encoder.load(minilm, precision="fp32")
+    assert ours.max_length == theirs.max_seq_length == 256
+    assert np.abs(ours.encode_documents(TEXTS) - theirs.encode_document(TEXTS)).max() <= 1e-4
+    assert np.abs(ours.encode_queries(TEXTS) - theirs.encode_query(TEXTS)).max() <= 1e-4
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean", "lasttoken"])
+def test_a_folder_that_sentence_transformers_saved_gives_its_vectors(tmp_path, pooling):
+    """Pooling, normalization, prompts and length as its current version writes them."""
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    torch.manual_seed(1)
+    inner = tmp_path / "inner"
+    transformers.BertModel(transformers.BertConfig(**SIZES)).save_pretrained(inner)
+    write_tiny_tokenizer(inner / "tokenizer.json")
+    (inner / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[PAD]", "model_max_length": 64})
+    )
+    modules = [sentence_transformers.models.Transformer(str(inner), max_seq_length=48)]
+    modules.append(sentence_transformers.models.Pooling(32, pooling_mode=pooling))
+    modules.append(sentence_transformers.models.Normalize())
+    theirs = sentence_transformers.SentenceTransformer(
+        modules=modules, device="cpu", prompts={"query": "ask: ", "document": "doc: "}
+    )
+    theirs.save_pretrained(str(tmp_path / "saved"))
+    ours = Encoder.load(tmp_path / "saved", precision="fp32")
+    assert ours.max_length == 48
+    assert np.abs(ours.encode_queries(TEXTS) - theirs.encode_query(TEXTS)).max() <= 1e-5
+    assert np.abs(ours.encode_documents(TEXTS) - theirs.encode_document(TEXTS)).max() <= 1e-5
+
+
+class _LastHiddenState(torch.nn.Module):
+    """A transformers encoder with the three inputs and the one output of an export."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids, attention_mask, token_type_ids):
+        return self.model(
+            input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids
+        ).last_hidden_state
+
+
+@foreign_tracing
+def test_an_onnx_export_gives_the_vectors_of_its_source(tmp_path, minilm):
+    """`onnx/model.onnx` as torch writes it, pooled here."""
+    pytest.importorskip("onnxscript", reason="onnxscript is in the reference environment only")
+    source = find_model(minilm).path
+    model = transformers.AutoModel.from_pretrained(source, attn_implementation="eager").eval()
+    ids = torch.randint(1000, 2000, (2, 12))
+    (tmp_path / "onnx").mkdir()
+    names = ["input_ids", "attention_mask", "token_type_ids"]
+    torch.onnx.export(
+        _LastHiddenState(model),
+        (ids, torch.ones_like(ids), torch.zeros_like(ids)),
+        str(tmp_path / "onnx" / "model.onnx"),
+        input_names=names,
+        output_names=["last_hidden_state"],
+        dynamic_shapes=[{0: torch.export.Dim("batch"), 1: torch.export.Dim("length")}] * 3,
+        dynamo=True,
+    )
+    _copy_metadata(source, tmp_path)
+    exported = Encoder.load(tmp_path, precision="fp32").encode_documents(TEXTS)
+    built = Encoder.load(minilm, precision="fp32").encode_documents(TEXTS)
+    assert np.abs(exported - built).max() <= 1e-5
+
+
+def _copy_metadata(source, target):
+    for name in ("config.json", "tokenizer.json", "sentence_bert_config.json", "modules.json", "1_Pooling/config.json"):
+        (target / name).parent.mkdir(exist_ok=True)
+        (target / name).write_bytes((source / name).read_bytes())
+
+
+@foreign_tracing
+def test_optimum_intels_own_export_opens(tmp_path, minilm):
+    """`openvino/openvino_model.xml` of an architecture that is also built in gives the same vectors."""
+    pytest.importorskip("optimum.intel", reason="optimum-intel is in the reference environment only")
+    exported = Encoder.load(export(minilm, tmp_path / "out"), precision="fp32").encode_documents(TEXTS)
+    built = Encoder.load(minilm, precision="fp32").encode_documents(TEXTS)
+    assert np.abs(exported - built).max() <= 1e-5
+
+
+@pytest.fixture
+def electra(tmp_path):
+    """A model of an architecture that is not built in."""
+    torch.manual_seed(0)
+    sizes = {**SIZES, "embedding_size": 16}
+    model = transformers.ElectraModel(transformers.ElectraConfig(**sizes)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, 0.3)
+    model.save_pretrained(tmp_path / "electra")
+    write_tiny_tokenizer(tmp_path / "electra" / "tokenizer.json")
+    (tmp_path / "electra" / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[PAD]", "model_max_length": 64})
+    )
+    return model, tmp_path / "electra"
+
+
+def test_another_architecture_is_refused_with_the_way_out(electra):
+    with pytest.raises(UnsupportedModelError, match=r"'electra'.*iqe export"):
+        Encoder.load(electra[1], precision="fp32", pooling="mean")
+
+
+@foreign_tracing
+def test_another_architecture_works_once_exported(electra, tmp_path):
+    """The way out that the error names: convert, load, and quantize like any other."""
+    pytest.importorskip("optimum.intel", reason="optimum-intel is in the reference environment only")
+    model, folder = electra
+    exported = export(folder, tmp_path / "out")
+    ours = Encoder.load(exported, precision="fp32", pooling="mean")
+    texts = ["the cat sat on the mat", "a", "stone " * 30]
+    for text, found in zip(texts, ours.encode_documents(texts), strict=True):
+        ids = torch.tensor(Tokenizer(folder / "tokenizer.json", max_length=64).encode([text]).token_ids)
+        with torch.no_grad():
+            hidden = model(input_ids=ids).last_hidden_state
+        expected = torch.nn.functional.normalize(hidden.mean(dim=1))[0].numpy()
+        assert np.abs(found - expected).max() <= 1e-5
+    report = quantize(exported, tmp_path / "int8", pooling="mean", search=False)
+    assert report.fidelity.documents.mean > 0.99
+    assert Encoder.load(tmp_path / "int8").dimension == 32
+
+
+def test_the_stored_reference_vectors_are_those_of_sentence_transformers(minilm):
+    """What test_reference_vectors.py compares with in environments that have no torch."""
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    stored = json.loads((Path(__file__).parent / "reference_vectors.json").read_text("utf-8"))
+    theirs = sentence_transformers.SentenceTransformer(str(find_model(minilm).path), device="cpu")
+    assert np.abs(theirs.encode(stored["texts"]) - np.array(stored["vectors"])).max() <= 1e-5
+
+
+def _batch(length, padding, *, pad_token_id):
+    """Four rows, the first full, the others with more and more padding at one side."""
+    generator = torch.Generator().manual_seed(length)
+    ids = torch.randint(5, VOCABULARY, (4, length), generator=generator)
+    mask = torch.ones_like(ids)
+    for row in range(1, 4):
+        absent = min(length - 1, row * length // 5)
+        if padding == "none" or absent == 0:
+            continue
+        start = {"right": length - absent, "left": 0, "middle": (length - absent) // 2}[padding]
+        ids[row, start : start + absent] = pad_token_id
+        mask[row, start : start + absent] = 0
+    return ids, mask
+
+
+def _pooled(hidden, mask, pooling):
+    if pooling is Pooling.CLS:
+        return hidden[:, 0]
+    if pooling is Pooling.LAST:
+        last = (mask * torch.arange(mask.shape[1])).argmax(dim=1)
+        return hidden[torch.arange(len(hidden)), last]
+    weights = mask.unsqueeze(-1).float()
+    return (hidden * weights).sum(dim=1) / weights.sum(dim=1)

@@ -1,0 +1,127 @@
+"""int8 against fp32 on real models and real texts that had no part in calibration."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from intel_quantized_embeddings import Encoder, quantize
+from support.retrieval import RetrievalSet, ndcg_at_10, read_beir
+
+MIXED = [
+    "what is int8?",
+    "a",
+    "",
+    "The mitochondrion makes most of a cell's ATP. " * 12,
+    "naïve café 東京 🙂",
+    "x " * 90,
+]
+
+
+@pytest.fixture(scope="module")
+def scifact(shared):
+    return read_beir(shared / "data" / "scifact")
+
+
+@pytest.fixture(scope="module", params=["minilm", "cls"])
+def pair(request, tmp_path_factory):
+    """A real model's name, its fp32 encoder and its int8 encoder."""
+    if request.param == "minilm":
+        source, folder = request.getfixturevalue("minilm"), request.getfixturevalue("minilm_int8")
+    else:
+        source = request.getfixturevalue("shared") / "models" / "minilm-l6-cls"
+        folder = quantize(source, tmp_path_factory.mktemp("cls") / "int8").folder
+    return request.param, Encoder.load(source, precision="fp32"), Encoder.load(folder)
+
+
+# Mean cosine to reach, documents and queries; measured: docs/quantization.md.
+FLOORS = {"minilm": (0.996, 0.994), "cls": (0.985, 0.985)}
+
+
+@pytest.fixture(scope="module")
+def measured(pair, scifact):
+    """Vectors of all the queries, all the relevant documents and 300 others."""
+    return _measure(pair, scifact.reduced(300))
+
+
+def test_int8_is_as_faithful_as_promised(measured):
+    name, fp32, int8 = measured.name, measured.fp32, measured.int8
+    documents_floor, queries_floor = FLOORS[name]
+    assert _cosines(fp32.documents, int8.documents).mean() >= documents_floor
+    assert _cosines(fp32.queries, int8.queries).mean() >= queries_floor
+
+
+def test_int8_finds_what_fp32_finds(measured):
+    assert measured.ndcg(measured.int8) >= 0.995 * measured.ndcg(measured.fp32)
+
+
+@pytest.mark.slow
+def test_int8_finds_what_fp32_finds_in_the_whole_corpus(pair, scifact):
+    measured = _measure(pair, scifact)
+    fp32, int8 = measured.ndcg(measured.fp32), measured.ndcg(measured.int8)
+    documents = _cosines(measured.fp32.documents, measured.int8.documents)
+    queries = _cosines(measured.fp32.queries, measured.int8.queries)
+    print(
+        f"\n{measured.name}: nDCG@10 fp32 {fp32:.4f}, int8 {int8:.4f}; cosine mean/1 %/worst: "
+        f"documents {_summary(documents)}, queries {_summary(queries)}"
+    )
+    assert int8 >= 0.995 * fp32
+    if measured.name == "minilm":
+        assert fp32 == pytest.approx(0.6451, abs=5e-4)  # the published figure
+
+
+def test_an_int8_vector_is_bit_identical_alone_in_any_batch_and_with_any_threads(minilm_int8, shared):
+    encoder = Encoder.load(minilm_int8)
+    texts = (shared / "data/calibration/qasper_paragraphs.txt").read_text("utf-8").splitlines()[:150] + MIXED
+    together = encoder.encode_documents(texts)
+    shuffled = random.Random(1).sample(range(len(texts)), len(texts))
+    again = encoder.encode_documents([texts[i] for i in shuffled])
+    assert np.array_equal(again, together[shuffled])
+    alone = np.concatenate([encoder.encode_documents([text]) for text in texts])
+    assert np.array_equal(alone, together)
+    one_thread = Encoder.load(minilm_int8, num_threads=1)
+    assert np.array_equal(one_thread.encode_documents(texts), together)
+
+
+def test_int8_vectors_do_not_depend_on_company_for_texts_of_every_length(minilm_int8):
+    encoder = Encoder.load(minilm_int8)
+    texts = [" ".join(["word"] * n) for n in range(1, 254, 7)] + MIXED
+    together = encoder.encode_documents(texts)
+    alone = np.concatenate([encoder.encode_documents([text]) for text in texts])
+    assert np.array_equal(alone, together)
+
+
+@dataclass(frozen=True)
+class Vectors:
+    documents: np.ndarray
+    queries: np.ndarray
+
+
+@dataclass(frozen=True)
+class Measured:
+    name: str
+    data: RetrievalSet
+    fp32: Vectors
+    int8: Vectors
+
+    def ndcg(self, vectors: Vectors) -> float:
+        return ndcg_at_10(self.data, vectors.documents, vectors.queries)
+
+
+def _measure(pair, data: RetrievalSet) -> Measured:
+    name, *encoders = pair
+    fp32, int8 = (
+        Vectors(e.encode_documents(data.documents.values()), e.encode_queries(data.queries.values())) for e in encoders
+    )
+    return Measured(name, data, fp32, int8)
+
+
+def _cosines(one: np.ndarray, two: np.ndarray) -> np.ndarray:
+    return np.einsum("nd,nd->n", one, two)
+
+
+def _summary(cosines: np.ndarray) -> str:
+    return f"{cosines.mean():.4f}/{np.percentile(cosines, 1):.4f}/{cosines.min():.4f}"

@@ -1,0 +1,23 @@
+"""fp32 vectors against sentence-transformers' own, stored with where they came from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from intel_quantized_embeddings import Encoder
+
+
+def test_minilm_in_fp32_gives_the_stored_vectors(minilm):
+    stored = json.loads((Path(__file__).parent / "reference_vectors.json").read_text("utf-8"))
+    vectors = Encoder.load(minilm, precision="fp32").encode_documents(stored["texts"])
+    assert np.abs(vectors - np.array(stored["vectors"])).max() <= 1e-4
+
+
+def test_minilm_in_int8_is_close_to_the_stored_vectors(minilm_int8):
+    stored = json.loads((Path(__file__).parent / "reference_vectors.json").read_text("utf-8"))
+    vectors = Encoder.load(minilm_int8).encode_documents(stored["texts"])
+    cosines = np.einsum("nd,nd->n", vectors, np.array(stored["vectors"]))
+    assert cosines.min() >= 0.97

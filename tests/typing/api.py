@@ -1,0 +1,97 @@
+"""Code as users write it. Never run: mypy must accept it, and see the types that are promised."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from langchain_core.embeddings import Embeddings
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from numpy.typing import NDArray
+
+import intel_quantized_embeddings
+from intel_quantized_embeddings import (
+    Encoder,
+    IntelQuantizedEmbedding,
+    IntelQuantizedEmbeddings,
+    QuantizationReport,
+    quantize,
+)
+from intel_quantized_embeddings.errors import MissingExtraError, QuantizedEmbeddingsError
+
+if sys.version_info >= (3, 11):
+    from typing import assert_type
+else:
+    from typing_extensions import assert_type
+
+
+def encode() -> None:
+    encoder = Encoder.load()
+    encoder = Encoder.load(
+        Path("folder"),
+        runtime="openvino",
+        precision="fp32",
+        revision="main",
+        cache_folder=Path("cache"),
+        local_files_only=True,
+        num_threads=2,
+        pooling="cls",
+        normalize=True,
+        max_length=256,
+        query_instruction="query: ",
+        document_instruction="",
+    )
+    assert_type(encoder, Encoder)
+    assert_type(encoder.encode_documents(["one", "two"], show_progress=True), NDArray[np.float32])
+    assert_type(encoder.encode_queries(text for text in ("one", "two")), NDArray[np.float32])
+    assert_type(encoder.dimension, int)
+    assert_type(encoder.max_length, int)
+    assert_type(encoder.fingerprint, str)
+
+
+def quantize_then_load() -> None:
+    report = quantize("BAAI/bge-small-en-v1.5", "bge-small-int8", calibration_texts=["one", "two"])
+    assert_type(report, QuantizationReport)
+    assert_type(report.folder, Path)
+    assert_type(Encoder.load(report.folder), Encoder)
+
+
+async def use_langchain() -> None:
+    embeddings: Embeddings = IntelQuantizedEmbeddings()
+    embeddings = IntelQuantizedEmbeddings(model=Path("folder"), precision="int8", show_progress=True)
+    assert_type(embeddings.embed_documents(["one"]), list[list[float]])
+    assert_type(embeddings.embed_query("one"), list[float])
+    assert_type(await embeddings.aembed_documents(["one"]), list[list[float]])
+    assert_type(await embeddings.aembed_query("one"), list[float])
+    assert_type(embeddings.encoder, Encoder)
+    embeddings.warm_up()
+
+
+async def use_llama_index() -> None:
+    embedding: BaseEmbedding = IntelQuantizedEmbedding()
+    embedding = IntelQuantizedEmbedding(model_name="folder", precision="int8", num_threads=2, embed_batch_size=64)
+    assert_type(embedding.get_query_embedding("one"), list[float])
+    assert_type(embedding.get_text_embedding_batch(["one"]), list[list[float]])
+    assert_type(await embedding.aget_query_embedding("one"), list[float])
+    assert_type(await embedding.aget_text_embedding_batch(["one"]), list[list[float]])
+    assert_type(embedding.encoder, Encoder)
+    embedding.warm_up()
+
+
+def misspell() -> None:
+    # An unused ignore is an error, so these fail if mypy stops seeing the misspelling.
+    Encoder.load(precison="int8")  # type: ignore[call-arg]  # must be refused
+    IntelQuantizedEmbeddings(precison="int8")  # type: ignore[call-arg]  # must be refused
+    IntelQuantizedEmbedding(precison="int8")  # type: ignore[call-arg]  # must be refused
+
+
+def handle_errors() -> str:
+    try:
+        Encoder.load("no/such-model")
+    except MissingExtraError as error:
+        assert_type(error.extra, str)
+        return error.extra
+    except QuantizedEmbeddingsError as error:
+        return str(error)
+    return assert_type(intel_quantized_embeddings.__version__, str)

@@ -1,0 +1,57 @@
+"""The batch plan: every index once, the budget held, shapes from a small grid."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from intel_quantized_embeddings.batching import LENGTH_STEP, padded_length, plan_batches
+
+MAX_LENGTH = 512
+lengths = st.lists(st.integers(min_value=0, max_value=MAX_LENGTH), max_size=300)
+budgets = st.integers(min_value=1, max_value=5000)
+
+
+@given(lengths, budgets)
+def test_every_index_is_in_exactly_one_batch(lengths, budget):
+    batches = plan_batches(lengths, max_length=MAX_LENGTH, token_budget=budget)
+    assert sorted(index for batch in batches for index in batch.indices) == list(range(len(lengths)))
+
+
+@given(lengths, budgets)
+def test_a_batch_holds_its_budget_unless_one_text_alone_exceeds_it(lengths, budget):
+    for batch in plan_batches(lengths, max_length=MAX_LENGTH, token_budget=budget):
+        assert len(batch.indices) == 1 or len(batch.indices) * batch.length <= budget
+
+
+@given(lengths, budgets)
+def test_every_text_fits_the_length_of_its_batch(lengths, budget):
+    for batch in plan_batches(lengths, max_length=MAX_LENGTH, token_budget=budget):
+        assert all(lengths[index] <= batch.length for index in batch.indices)
+
+
+@given(lengths, budgets)
+def test_the_longest_texts_come_first(lengths, budget):
+    batches = plan_batches(lengths, max_length=MAX_LENGTH, token_budget=budget)
+    assert [batch.length for batch in batches] == sorted((batch.length for batch in batches), reverse=True)
+
+
+@given(lengths, st.integers(min_value=20, max_value=MAX_LENGTH))
+def test_shapes_come_from_the_grid(lengths, max_length):
+    lengths = [min(length, max_length) for length in lengths]
+    for batch in plan_batches(lengths, max_length=max_length):
+        rows = len(batch.indices)
+        assert rows & (rows - 1) == 0
+        assert batch.length % LENGTH_STEP == 0 or batch.length == max_length
+
+
+@given(st.integers(min_value=0, max_value=MAX_LENGTH), st.integers(min_value=1, max_value=MAX_LENGTH))
+def test_padding_is_less_than_a_step_and_ends_at_the_maximum(length, max_length):
+    padded = padded_length(length, max_length=max_length)
+    assert length <= padded < length + LENGTH_STEP
+    assert padded <= max(max_length, length)
+
+
+@given(lengths)
+def test_the_same_lengths_give_the_same_plan(lengths):
+    assert plan_batches(lengths, max_length=MAX_LENGTH) == plan_batches(list(lengths), max_length=MAX_LENGTH)

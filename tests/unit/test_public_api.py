@@ -1,0 +1,188 @@
+"""The public door: what it names, what it costs to open, and what it says when something is not installed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import inspect
+import json
+import subprocess
+import sys
+import typing
+
+import pytest
+
+import intel_quantized_embeddings
+from intel_quantized_embeddings import Encoder
+
+# Import name of what each public name needs beyond the base dependencies.
+NEEDS = {"IntelQuantizedEmbedding": "llama_index", "IntelQuantizedEmbeddings": "langchain_core"}
+
+HEAVY = [
+    "huggingface_hub",
+    "langchain_core",
+    "llama_index",
+    "nncf",
+    "numpy",
+    "openvino",
+    "pydantic",
+    "safetensors",
+    "tokenizers",
+    "torch",
+    "tqdm",
+    "transformers",
+]
+
+
+def run(code: str, *arguments: object) -> str:
+    """What a fresh interpreter prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def is_installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+class TestNames:
+    def test_are_all_listed_once_in_order(self):
+        listed = intel_quantized_embeddings.__all__
+        assert listed == sorted(set(listed))
+        assert set(listed) == {*intel_quantized_embeddings._HOMES, "__version__"}
+
+    def test_are_what_dir_shows_and_a_star_import_gives(self):
+        assert dir(intel_quantized_embeddings) == intel_quantized_embeddings.__all__
+        missing = [package for package in NEEDS.values() if not is_installed(package)]
+        if missing:
+            pytest.skip(f"{', '.join(missing)} not installed, so a star import can't give everything")
+        given = run(
+            "before = set(globals()) | {'before'}\n"
+            "from intel_quantized_embeddings import *\n"
+            "print(*sorted(set(globals()) - before))"
+        )
+        assert given.split() == intel_quantized_embeddings.__all__
+
+    @pytest.mark.parametrize("name", intel_quantized_embeddings.__all__)
+    def test_each_loads(self, name):
+        if name in NEEDS and not is_installed(NEEDS[name]):
+            pytest.skip(f"{NEEDS[name]} is not installed")
+        value = getattr(intel_quantized_embeddings, name)
+        assert name == "__version__" or value.__name__ == name
+
+    def test_an_unknown_one_is_an_attribute_error(self):
+        with pytest.raises(AttributeError, match="'intel_quantized_embeddings' has no attribute 'Encoders'"):
+            intel_quantized_embeddings.Encoders  # noqa: B018 - asking is the test
+
+    def test_the_version_is_the_distributions(self):
+        assert intel_quantized_embeddings.__version__ == importlib.metadata.version("intel-quantized-embeddings")
+
+
+class TestMissingExtras:
+    @pytest.mark.parametrize(
+        ("name", "package", "extra"),
+        [
+            ("IntelQuantizedEmbeddings", "langchain_core", "langchain"),
+            ("IntelQuantizedEmbedding", "llama_index.core", "llama-index"),
+        ],
+    )
+    def test_an_adapter_says_what_to_install(self, name, package, extra):
+        told = json.loads(
+            run(
+                "import json, sys\n"
+                "name, package = sys.argv[1:]\n"
+                "sys.modules[package] = sys.modules[package.partition('.')[0]] = None\n"
+                "import intel_quantized_embeddings\n"
+                "from intel_quantized_embeddings.errors import MissingExtraError\n"
+                "try:\n"
+                "    getattr(intel_quantized_embeddings, name)\n"
+                "except MissingExtraError as error:\n"
+                "    print(json.dumps([str(error), error.package, error.extra, isinstance(error, ImportError)]))",
+                name,
+                package,
+            )
+        )
+        message, told_package, told_extra, is_import_error = told
+        assert f"pip install 'intel-quantized-embeddings[{extra}]'" in message
+        assert name in message
+        assert (told_package, told_extra, is_import_error) == (package, extra, True)
+
+    def test_quantizing_says_what_to_install_and_leaves_nothing(self, tiny, tmp_path):
+        message = run(
+            "import sys\n"
+            "sys.modules['nncf'] = None\n"
+            "from intel_quantized_embeddings import quantize\n"
+            "from intel_quantized_embeddings.errors import MissingExtraError\n"
+            "try:\n"
+            "    quantize(sys.argv[1], sys.argv[2])\n"
+            "except MissingExtraError as error:\n"
+            "    print(error)",
+            tiny,
+            tmp_path / "int8",
+        )
+        assert "pip install 'intel-quantized-embeddings[quantize]'" in message
+        assert list(tmp_path.iterdir()) == []
+
+    def test_names_extras_that_exist(self):
+        declared = importlib.metadata.metadata("intel-quantized-embeddings").get_all("Provides-Extra")
+        assert {"langchain", "llama-index", "quantize"} <= set(declared)
+
+
+class TestImportCost:
+    def test_importing_the_package_imports_nothing_heavy(self):
+        loaded = run("import intel_quantized_embeddings, sys; print(*{name.partition('.')[0] for name in sys.modules})")
+        assert set(HEAVY) & set(loaded.split()) == set()
+
+    def test_importing_the_package_takes_no_time_to_speak_of(self):
+        """The best of five against a generous bound: noise makes some slower, not all."""
+        timed = (
+            "import time\n"
+            "start = time.perf_counter()\n"
+            "import intel_quantized_embeddings\n"
+            "print(time.perf_counter() - start)"
+        )
+        assert min(float(run(timed)) for _ in range(5)) < 0.2
+
+    def test_serving_an_int8_folder_imports_no_framework(self, tiny_int8):
+        loaded = run(
+            "import sys\n"
+            "from intel_quantized_embeddings import Encoder\n"
+            "Encoder.load(sys.argv[1]).encode_queries(['text'])\n"
+            "print(*{name.partition('.')[0] for name in sys.modules})",
+            tiny_int8,
+        )
+        frameworks = {"langchain", "langchain_core", "llama_index", "nncf", "pydantic", "torch", "transformers"}
+        assert frameworks & set(loaded.split()) == set()
+
+
+class TestAdapterOptions:
+    """The adapters' options are the encoder's: one list in two places, compared here."""
+
+    @pytest.fixture
+    def options(self):
+        pytest.importorskip("pydantic", reason="pydantic comes with the `langchain` and `llama-index` extras")
+        from intel_quantized_embeddings.integrations.options import EncoderOptions
+
+        return EncoderOptions
+
+    def test_names_and_defaults_are_those_of_encoder_load(self, options):
+        parameters = dict(inspect.signature(Encoder.load).parameters)
+        del parameters["model"]
+        assert {name: field.default for name, field in options.model_fields.items()} == {
+            name: parameter.default for name, parameter in parameters.items()
+        }
+
+    def test_types_are_those_of_encoder_load(self, options):
+        expected = typing.get_type_hints(Encoder.load)
+        assert {name: field.annotation for name, field in options.model_fields.items()} == {
+            name: expected[name] for name in options.model_fields
+        }
+
+    def test_the_default_model_is_the_encoders(self):
+        default = inspect.signature(Encoder.load).parameters["model"].default
+        for name, field in (("IntelQuantizedEmbeddings", "model"), ("IntelQuantizedEmbedding", "model_name")):
+            if not is_installed(NEEDS[name]):
+                pytest.skip(f"{NEEDS[name]} is not installed")
+            assert getattr(intel_quantized_embeddings, name).model_fields[field].default == default
