@@ -20,4 +20,6 @@ def test_minilm_in_int8_is_close_to_the_stored_vectors(minilm_int8):
     stored = json.loads((Path(__file__).parent / "reference_vectors.json").read_text("utf-8"))
     vectors = Encoder.load(minilm_int8).encode_documents(stored["texts"])
     cosines = np.einsum("nd,nd->n", vectors, np.array(stored["vectors"]))
-    assert cosines.min() >= 0.97
+    # The empty text, two special tokens and nothing between, is the furthest from anything calibrated on.
+    floors = np.array([0.99 if text else 0.95 for text in stored["texts"]])
+    assert (cosines >= floors).all(), cosines

@@ -1,0 +1,66 @@
+"""The README's snippets, copied and run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
+SNIPPETS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _frameworks():
+    pytest.importorskip("langchain_core", reason="the langchain extra is not installed")
+    pytest.importorskip("llama_index.core", reason="the llama-index extra is not installed")
+
+
+@pytest.fixture
+def run(minilm, tmp_path, monkeypatch, capsys):
+    """Run a snippet in a folder of its own and return what it printed."""
+    monkeypatch.chdir(tmp_path)
+
+    def run_snippet(containing: str) -> str:
+        (snippet,) = (s for s in SNIPPETS if containing in s)
+        exec(compile(snippet, "README.md", "exec"), {})
+        return capsys.readouterr().out
+
+    return run_snippet
+
+
+def test_the_quickstart_is_ten_lines_and_prints_what_the_readme_shows(run):
+    (quickstart,) = (s for s in SNIPPETS if "InMemoryVectorStore" in s)
+    assert len(quickstart.strip().splitlines()) <= 10
+    shown = re.search(r"```text\n(.*?)```", README, flags=re.DOTALL).group(1)
+    printed = run("InMemoryVectorStore")
+    # Scores may move in the last digit with another OpenVINO; texts and order may not.
+    assert re.sub(r"\d\.\d\d", "#", printed) == re.sub(r"\d\.\d\d", "#", shown)
+    for one, two in zip(re.findall(r"\d\.\d\d", printed), re.findall(r"\d\.\d\d", shown), strict=True):
+        assert float(one) == pytest.approx(float(two), abs=0.02)
+
+
+def test_the_llama_index_snippet_finds_the_text(run):
+    from llama_index.core import Settings
+
+    before = Settings._embed_model
+    try:
+        assert run("VectorStoreIndex") == "The Danube flows into the Black Sea.\n"
+    finally:
+        Settings._embed_model = before
+
+
+def test_the_encoder_snippet_finds_the_document(run):
+    printed = run("encode_documents").splitlines()
+    assert printed[0] == "0"
+    assert printed[1].startswith("openvino-int8-mean-")
+
+
+def test_the_quantize_snippet_writes_the_folder(run, tmp_path):
+    assert run("report = quantize").startswith("mean 0.99")
+    assert (tmp_path / "minilm-int8" / "manifest.json").is_file()
+
+
+def test_every_snippet_is_run_by_a_test_here():
+    assert len(SNIPPETS) == 4
