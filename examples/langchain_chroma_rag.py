@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from corpus import Entry
 
-COLLECTION = "langchain"
 PASSAGES = 3
 PROMPT = """Answer the question in a few sentences from the numbered passages alone, and name the passages you used, \
 like [1]. If they don't answer it, say so.
@@ -54,10 +53,11 @@ def rag(options: argparse.Namespace) -> None:
 def filled_store(embeddings: IntelQuantizedEmbeddings, options: argparse.Namespace) -> Chroma:
     """Open the collection and add the documents that it does not hold yet."""
     entries = steps.corpus_entries(options.docs)
+    name = steps.collection_name("langchain", options.docs)
     client, collection = steps.open_collection(
-        options.data, COLLECTION, encoder=embeddings.encoder.fingerprint, fresh=options.fresh
+        options.data, name, encoder=embeddings.encoder.fingerprint, fresh=options.fresh
     )
-    store = Chroma(COLLECTION, embedding_function=embeddings, client=client)
+    store = Chroma(name, embedding_function=embeddings, client=client)
 
     def add(entries: Sequence[Entry]) -> None:
         # In one call, however many: the encoder sorts by length and makes its own batches.

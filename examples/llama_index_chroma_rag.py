@@ -29,7 +29,6 @@ except ImportError as exc:
 if TYPE_CHECKING:
     from corpus import Entry
 
-COLLECTION = "llama_index"
 PASSAGES = 3
 
 
@@ -50,8 +49,9 @@ def rag(options: argparse.Namespace) -> None:
 def filled_index(embedding: IntelQuantizedEmbedding, options: argparse.Namespace) -> VectorStoreIndex:
     """Open the collection as an index and add the documents that it does not hold yet."""
     entries = steps.corpus_entries(options.docs)
+    name = steps.collection_name("llama_index", options.docs)
     client, collection = steps.open_collection(
-        options.data, COLLECTION, encoder=embedding.encoder.fingerprint, fresh=options.fresh
+        options.data, name, encoder=embedding.encoder.fingerprint, fresh=options.fresh
     )
     store = ChromaVectorStore(chroma_collection=collection)
     # Without the pipeline's own cache, which would keep every vector twice.

@@ -7,6 +7,7 @@ on the terminal.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import re
 import shutil
 import sys
@@ -32,6 +33,7 @@ QUESTIONS = (
     "How can I cache the result of an expensive function call?",
     "How do I wait for several tasks to finish?",
 )
+AT_ONCE = 2000  # stored together: what an interrupted run loses at the most
 WIDTH = min(shutil.get_terminal_size().columns, 100)
 
 
@@ -103,6 +105,13 @@ def corpus_entries(docs: Path | None) -> list[Entry]:
     return entries
 
 
+def collection_name(framework: str, docs: Path | None) -> str:
+    """One collection a framework and corpus, so that each stays filled when the other is asked."""
+    if docs is None:
+        return framework
+    return f"{framework}-{hashlib.sha256(docs.resolve().as_posix().encode()).hexdigest()[:12]}"
+
+
 def open_collection(data: Path, name: str, *, encoder: str, fresh: bool) -> tuple[ClientAPI, Collection]:
     """Open a collection that holds vectors of this encoder and of no other.
 
@@ -145,7 +154,7 @@ def fill(
         entries: The corpus.
         add: Embeds and stores some of them.
     """
-    at_once = client.get_max_batch_size()
+    at_once = min(client.get_max_batch_size(), AT_ONCE)
     stored = set(collection.get(include=[])["ids"])
     missing = [entry for entry in entries if entry.id not in stored]
     gone = sorted(stored.difference(entry.id for entry in entries))

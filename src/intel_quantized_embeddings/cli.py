@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         run: Callable[[argparse.Namespace], None] = options.run
         run(options)
-    except QuantizedEmbeddingsError as exc:
+    except (QuantizedEmbeddingsError, OSError) as exc:
         print(f"iqe: {exc}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -53,10 +53,11 @@ def _parser() -> argparse.ArgumentParser:
     quantize.add_argument(
         "--no-search", action="store_true", help="take the usual SmoothQuant strength instead of comparing several"
     )
-    quantize.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
     quantize.add_argument("--pooling", help="cls, mean or last, instead of what the model's folder says")
     quantize.add_argument("--max-length", type=int, metavar="TOKENS", help="instead of what the model's folder says")
-    _add_hub_options(quantize)
+    quantize.add_argument("--query-instruction", metavar="TEXT", help="put before every query")
+    quantize.add_argument("--document-instruction", metavar="TEXT", help="put before every document")
+    _add_shared_options(quantize)
     quantize.set_defaults(run=_quantize)
 
     export = commands.add_parser(
@@ -66,12 +67,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     export.add_argument("model", metavar="MODEL", help="a folder or a hub id")
     export.add_argument("output", metavar="OUT", help="the folder to write")
-    _add_hub_options(export)
+    _add_shared_options(export)
     export.set_defaults(run=_export)
     return parser
 
 
-def _add_hub_options(parser: argparse.ArgumentParser) -> None:
+def _add_shared_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is a model folder written here")
     parser.add_argument("--revision", help="branch, tag or commit on the hub")
     parser.add_argument("--cache-folder", metavar="DIR", help="where the hub's files are kept")
     parser.add_argument("--local-files-only", action="store_true", help="never ask the hub")
@@ -94,6 +96,8 @@ def _quantize(options: argparse.Namespace) -> None:
         local_files_only=options.local_files_only,
         pooling=options.pooling,
         max_length=options.max_length,
+        query_instruction=options.query_instruction,
+        document_instruction=options.document_instruction,
         progress=_say_on_terminal if sys.stderr.isatty() else None,
     )
     print(f"{report.folder}: {report.bytes_before / 1e6:.1f} MB -> {report.bytes_after / 1e6:.1f} MB")
@@ -107,6 +111,7 @@ def _export(options: argparse.Namespace) -> None:
     folder = export(
         options.model,
         options.output,
+        overwrite=options.overwrite,
         revision=options.revision,
         cache_folder=options.cache_folder,
         local_files_only=options.local_files_only,

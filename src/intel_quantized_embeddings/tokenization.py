@@ -8,6 +8,8 @@ from pathlib import Path
 
 from intel_quantized_embeddings.errors import DamagedFilesError, InvalidTextError, ModelFilesError
 
+_PART = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class TokenizedTexts:
@@ -56,20 +58,32 @@ class Tokenizer:
         Raises:
             InvalidTextError: An item is not a string, or a string with no UTF-8 form.
         """
-        for position, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise InvalidTextError(
-                    f"text {position} is {text!r} of type {type(text).__name__}; every text must be a str."
-                )
-        try:
-            encodings = self._tokenizer.encode_batch_fast([instruction + text for text in texts])
-        except (TypeError, UnicodeEncodeError) as exc:
-            _raise_for_surrogates(texts, exc)
-            raise
-        return TokenizedTexts(
-            token_ids=[encoding.ids for encoding in encodings],
-            truncated=sum(bool(encoding.overflowing) for encoding in encodings),
-        )
+        check_texts(texts)
+        token_ids: list[list[int]] = []
+        truncated = 0
+        # In parts, because the tokenizers library returns twenty times what is kept of it.
+        for start in range(0, len(texts), _PART):
+            try:
+                part = self._tokenizer.encode_batch_fast([instruction + text for text in texts[start : start + _PART]])
+            except (TypeError, UnicodeEncodeError) as exc:
+                _raise_for_surrogates(texts, exc)
+                raise
+            token_ids += [encoding.ids for encoding in part]
+            truncated += sum(bool(encoding.overflowing) for encoding in part)
+        return TokenizedTexts(token_ids=token_ids, truncated=truncated)
+
+
+def check_texts(texts: Sequence[object]) -> None:
+    """Check that every item is a string.
+
+    Raises:
+        InvalidTextError: One is not; the message names its position.
+    """
+    for position, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InvalidTextError(
+                f"text {position} is {text!r} of type {type(text).__name__}; every text must be a str."
+            )
 
 
 def _raise_for_surrogates(texts: Sequence[str], cause: Exception) -> None:

@@ -404,3 +404,23 @@ class TestObservability:
         finally:
             root.event_handlers = handlers
         assert seen == [[QUESTION], [QUESTION]]
+
+
+@pytest.mark.parametrize("bad", [None, float("nan"), 3])
+async def test_what_is_not_text_is_refused_with_its_position_in_the_whole_list(tiny_int8, bad):
+    """Not in the piece of `embed_batch_size` texts that LlamaIndex cuts."""
+    embedding = IntelQuantizedEmbedding(model_name=str(tiny_int8), embed_batch_size=10)
+    texts = ["fine"] * 25 + [bad]
+    with pytest.raises(InvalidTextError, match="text 25 is"):
+        embedding.get_text_embedding_batch(texts)
+    with pytest.raises(InvalidTextError, match="text 25 is"):
+        await embedding.aget_text_embedding_batch(texts)
+
+
+def test_a_cache_still_has_what_the_users_store_has(tiny_int8, tmp_path):
+    """SimpleKVStore's `persist` is reached through the embedding."""
+    embedding = IntelQuantizedEmbedding(model_name=str(tiny_int8), embeddings_cache=SimpleKVStore())
+    embedding.get_text_embedding("the cat")
+    embedding.embeddings_cache.persist(str(tmp_path / "cache.json"))
+    kept = SimpleKVStore.from_persist_path(str(tmp_path / "cache.json"))
+    assert kept.get("the cat", collection="embeddings") is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import openvino as ov
 import pytest
@@ -60,7 +62,7 @@ def test_the_same_call_twice_gives_the_same_bits(encoder):
 
 
 def test_queries_and_documents_get_their_own_instruction(encoder):
-    plain = Encoder.load(**{**encoder._loaded_by, "query_instruction": "", "document_instruction": ""})
+    plain = Encoder.load(**{**asdict(encoder._options), "query_instruction": "", "document_instruction": ""})
     text = "green tree"
     # "document: " and "query: " are what the tiny model's folder says.
     assert np.array_equal(encoder.encode_queries([text]), plain.encode_queries(["query: " + text]))
@@ -124,7 +126,7 @@ def test_an_encoder_pickles_as_how_it_was_loaded(encoder):
 
 def test_the_fingerprint_tells_what_vectors_depend_on(encoder):
     def other(**options):
-        return Encoder.load(**{**encoder._loaded_by, **options}).fingerprint
+        return Encoder.load(**{**asdict(encoder._options), **options}).fingerprint
 
     assert other() == encoder.fingerprint
     assert other(num_threads=1) == encoder.fingerprint
@@ -134,7 +136,7 @@ def test_the_fingerprint_tells_what_vectors_depend_on(encoder):
 def test_the_number_of_threads_does_not_change_int8_vectors(encoder):
     if "int8" not in encoder.fingerprint:
         pytest.skip("promised for int8; floating point may differ in the last bits")
-    one, two = (Encoder.load(**{**encoder._loaded_by, "num_threads": n}).encode_documents(TEXTS) for n in (1, 2))
+    one, two = (Encoder.load(**{**asdict(encoder._options), "num_threads": n}).encode_documents(TEXTS) for n in (1, 2))
     assert np.array_equal(one, two)
 
 
@@ -151,4 +153,4 @@ def test_the_number_of_threads_does_not_change_int8_vectors(encoder):
 )
 def test_options_out_of_range_are_refused_with_what_is_allowed(encoder, options, message):
     with pytest.raises(OptionError, match=message):
-        Encoder.load(**{**encoder._loaded_by, **options})
+        Encoder.load(**{**asdict(encoder._options), **options})

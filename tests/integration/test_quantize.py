@@ -20,6 +20,7 @@ from intel_quantized_embeddings.errors import (
 from intel_quantized_embeddings.model_files import file_sha256
 from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
 from intel_quantized_embeddings.quantization.manifest import Manifest
+from support.exported_models import write_openvino_export
 from support.tiny_models import write_tiny_model
 
 
@@ -96,9 +97,59 @@ def test_an_existing_folder_is_not_replaced_unless_asked(tiny, tmp_path):
     with pytest.raises(OptionError, match="overwrite"):
         quantize(tiny, tmp_path / "out", search=False)
     assert (tmp_path / "out" / "precious").read_text() == "keep me"
+    with pytest.raises(OptionError, match="not a model folder that was written here"):
+        quantize(tiny, tmp_path / "out", search=False, overwrite=True)
+    assert (tmp_path / "out" / "precious").read_text() == "keep me"
+
+
+def test_a_folder_written_here_is_replaced_when_asked(tiny, tiny_int8, tmp_path):
+    shutil.copytree(tiny_int8, tmp_path / "out")
+    (tmp_path / "out" / "stale").write_text("from before")
     quantize(tiny, tmp_path / "out", search=False, overwrite=True)
-    assert not (tmp_path / "out" / "precious").exists()
+    Manifest.read(tmp_path / "out").verify(tmp_path / "out")
+    assert not (tmp_path / "out" / "stale").exists()
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_the_source_is_never_replaced(tiny, tmp_path):
+    """Not even one that looks like a folder written here: an export may be the source."""
+    model = tmp_path / "models" / "m"
+    shutil.copytree(tiny, model)
+    (model / "model.safetensors").unlink()
+    export = write_openvino_export(tiny, model / "openvino" / "openvino_model.xml")
+    for output in (model, model.parent):
+        with pytest.raises(OptionError):
+            quantize(model, output, search=False, overwrite=True)
+    with pytest.raises(OptionError, match="is or holds the source model"):
+        quantize(model, model, search=False, overwrite=True)
+    assert export.is_file()
+
+
+def test_an_empty_folder_is_filled(tiny, tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path / "out")
+    quantize(tiny, ".", search=False)
+    assert Encoder.load(tmp_path / "out").dimension == 32
+
+
+def test_a_folder_that_appears_meanwhile_is_kept(tiny, tmp_path):
+    def somebody_else(line):
+        (tmp_path / "out").mkdir(exist_ok=True)
+        (tmp_path / "out" / "precious").write_text("keep me")
+
+    with pytest.raises(OptionError, match="exists"):
+        quantize(tiny, tmp_path / "out", search=False, progress=somebody_else)
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["precious"]
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_an_edited_model_card_is_no_damage(tiny_int8, tmp_path, caplog):
+    shutil.copytree(tiny_int8, tmp_path / "m")
+    with (tmp_path / "m" / "README.md").open("a") as card:
+        card.write("mine\n")
+    with caplog.at_level("WARNING"):
+        Encoder.load(tmp_path / "m")
+    assert [r.getMessage() for r in caplog.records if "was edited" in r.getMessage()]
 
 
 def test_a_failure_leaves_no_folder_behind(tiny, tmp_path, monkeypatch):
@@ -195,6 +246,37 @@ def test_an_fp32_model_asked_for_in_int8_is_quantized_once_and_says_so(tiny, tmp
     other_pooling = Encoder.load(tiny, cache_folder=tmp_path, pooling="cls")
     assert other_pooling.settings.pooling == "cls"
     assert len([p for p in (tmp_path / "int8").iterdir() if p.is_dir()]) == 2
+
+
+def test_a_damaged_model_made_on_first_use_says_what_to_delete(tiny, tmp_path):
+    Encoder.load(tiny, cache_folder=tmp_path)
+    (folder,) = (p for p in (tmp_path / "int8").iterdir() if p.is_dir())
+    (folder / "encoder.bin").write_bytes(b"")
+    with pytest.raises(DamagedFilesError, match=f"delete {folder}"):
+        Encoder.load(tiny, cache_folder=tmp_path)
+
+
+def test_a_cache_folder_that_can_not_be_written_is_an_error_that_says_so(tiny, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(OptionError, match="cache_folder="):
+        Encoder.load(tiny, cache_folder=tmp_path / "file")
+
+
+def test_settings_that_changed_are_quantized_again(tmp_path):
+    """Instructions and length are part of the int8 folder, so the cache knows them."""
+    model = write_tiny_model(tmp_path / "m")
+    Encoder.load(model, cache_folder=tmp_path / "cache")
+    write_tiny_model(model, prompts={"query": "query: "}, max_length=20)
+    encoder = Encoder.load(model, cache_folder=tmp_path / "cache")
+    assert (encoder.settings.query_instruction, encoder.max_length) == ("query: ", 20)
+
+
+def test_the_fingerprint_depends_on_the_configuration(tmp_path):
+    model = write_tiny_model(tmp_path / "m")
+    before = Encoder.load(model, precision="fp32").fingerprint
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 1}))
+    assert Encoder.load(model, precision="fp32").fingerprint != before
 
 
 def test_a_model_that_changed_is_quantized_again(tmp_path):

@@ -29,7 +29,8 @@ def asked_of_hub(monkeypatch, tiny):
     asked: list[str] = []
 
     def answer(model, **options):
-        asked.append(model)
+        if model not in asked:  # once for the metadata, once for the weights
+            asked.append(model)
         return tiny
 
     monkeypatch.setattr(model_files, "_snapshot", answer)

@@ -75,6 +75,11 @@ _KEYS = {
 }
 
 
+def is_built_in(config: Mapping[str, Any]) -> bool:
+    """Whether the architecture that a `config.json` names can be built here."""
+    return config.get("model_type") in _FAMILIES
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderConfig:
     """The numbers that make one encoder of a family.

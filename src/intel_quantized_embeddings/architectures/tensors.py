@@ -20,7 +20,7 @@ INDEX_FILE = "model.safetensors.index.json"
 _FLOAT_TYPES = ("F64", "F32", "F16", "BF16")
 
 
-def weight_files(folder: Path) -> list[Path]:
+def safetensors_files(folder: Path) -> list[Path]:
     """List the safetensors files that hold the folder's weights; empty when it has none.
 
     Raises:

@@ -10,7 +10,7 @@ import numpy as np
 
 from intel_quantized_embeddings.architectures.config import EncoderConfig
 from intel_quantized_embeddings.architectures.names import PREFIXES, WEIGHT_NAMES, WeightNames
-from intel_quantized_embeddings.architectures.tensors import TensorReader, weight_files
+from intel_quantized_embeddings.architectures.tensors import TensorReader, safetensors_files
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def load_weights(folder: Path, config: EncoderConfig) -> EncoderWeights:
         ModelFilesError: The folder has no safetensors weights.
         DamagedFilesError: A tensor is missing or has another shape than `config` says.
     """
-    files = weight_files(folder)
+    files = safetensors_files(folder)
     if not files:
         raise ModelFilesError(
             f"{folder} has no model.safetensors. Pickled weights (pytorch_model.bin) are not read, because "

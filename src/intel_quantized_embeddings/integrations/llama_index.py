@@ -23,6 +23,7 @@ except ImportError as exc:
 from pydantic import Field, field_validator
 
 from intel_quantized_embeddings.integrations.options import EncoderOptions
+from intel_quantized_embeddings.tokenization import check_texts
 
 # LlamaIndex cuts its input into pieces before an embedder sees it; the largest it allows leaves the
 # batching to the encoder, which sorts by length.
@@ -72,6 +73,18 @@ class _KindAwareCache(BaseKVStore):
     def delete(self, key: str, collection: str = DEFAULT_COLLECTION) -> bool:
         return self._store.delete(key, _collection(collection))
 
+    def put_all(self, *arguments: Any, **options: Any) -> None:
+        self._store.put_all(*arguments, **options)
+
+    async def aput_all(self, *arguments: Any, **options: Any) -> None:
+        await self._store.aput_all(*arguments, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        """What the user's store has beside, such as SimpleKVStore's `persist`."""
+        if name == "_store":  # not there yet while unpickling
+            raise AttributeError(name)
+        return getattr(self._store, name)
+
     async def adelete(self, key: str, collection: str = DEFAULT_COLLECTION) -> bool:
         return await self._store.adelete(key, _collection(collection))
 
@@ -119,6 +132,18 @@ class IntelQuantizedEmbedding(EncoderOptions, BaseEmbedding):
         """As `get_query_embedding`, on another thread."""
         with _caching_queries():
             return await super().aget_query_embedding(query)
+
+    def get_text_embedding_batch(self, texts: list[str], show_progress: bool = False, **kwargs: Any) -> list[Embedding]:
+        """Embed texts to be searched, one vector each, in order."""
+        check_texts(texts)  # here, where positions are those of the caller's list
+        return super().get_text_embedding_batch(texts, show_progress=show_progress, **kwargs)
+
+    async def aget_text_embedding_batch(
+        self, texts: list[str], show_progress: bool = False, **kwargs: Any
+    ) -> list[Embedding]:
+        """As `get_text_embedding_batch`, on another thread."""
+        check_texts(texts)
+        return await super().aget_text_embedding_batch(texts, show_progress=show_progress, **kwargs)
 
     def _get_query_embedding(self, query: str) -> Embedding:
         return self._listed(self.encoder.encode_queries([query]))[0]

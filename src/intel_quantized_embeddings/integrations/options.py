@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
-from enum import Enum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, PrivateAttr, field_validator, model_validator
+from typing_extensions import Self
 
 from intel_quantized_embeddings.encoder import Encoder
-from intel_quantized_embeddings.pooling import Pooling
-from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
+from intel_quantized_embeddings.load_options import LoadOptions
 
 # One for the process, not one an object, so that objects stay picklable; loading is rare.
 _LOADING = threading.Lock()
-
-_PARSERS: dict[str, Callable[[str], Enum]] = {
-    "runtime": RuntimeName.parse,
-    "precision": Precision.parse,
-    "pooling": Pooling.parse,
-}
 
 
 class EncoderOptions(BaseModel):
@@ -47,17 +39,17 @@ class EncoderOptions(BaseModel):
     # The encoder and what it was loaded with: a changed option must not be answered by an older one.
     _loaded: tuple[Encoder, dict[str, Any]] | None = PrivateAttr(default=None)
 
-    @field_validator("runtime", "precision", "pooling")
-    @classmethod
-    def _known(cls, value: str | None, info: ValidationInfo) -> str | None:
-        """Refuse a misspelt option when it is written, not when the model loads."""
-        return None if value is None else str(_PARSERS[str(info.field_name)](value).value)
-
     @field_validator("cache_folder")
     @classmethod
     def _path_as_text(cls, value: str | os.PathLike[str] | None) -> str | None:
         """Keep what can be written as JSON."""
         return None if value is None else os.fspath(value)
+
+    @model_validator(mode="after")
+    def _allowed(self) -> Self:
+        """Refuse a wrong option when it is written, not when the model loads."""
+        LoadOptions(**self._load_options())
+        return self
 
     @property
     def encoder(self) -> Encoder:
@@ -66,7 +58,7 @@ class EncoderOptions(BaseModel):
         Raises:
             QuantizedEmbeddingsError: As `Encoder.load` lists them.
         """
-        wanted = {name: getattr(self, name) for name in EncoderOptions.model_fields} | {"model": self._model_id()}
+        wanted = self._load_options()
         loaded = self._loaded
         if loaded is None or loaded[1] != wanted:
             with _LOADING:
@@ -78,6 +70,9 @@ class EncoderOptions(BaseModel):
     def warm_up(self) -> None:
         """Load now (downloading and quantizing if need be) instead of with the first text."""
         self.encoder.encode_queries(["warm up"])
+
+    def _load_options(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in EncoderOptions.model_fields} | {"model": self._model_id()}
 
     def _model_id(self) -> str | os.PathLike[str]:
         """The model; each adapter keeps it under the name its framework uses."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import logging
 import os
 from pathlib import Path
 
-from intel_quantized_embeddings.model_files import ModelFolder, file_sha256
-from intel_quantized_embeddings.model_settings import ModelSettings
+from intel_quantized_embeddings.errors import OptionError
+from intel_quantized_embeddings.model_files import TOKENIZER_FILE, ModelFolder, file_sha256
+from intel_quantized_embeddings.model_settings import ModelSettings, read_json
 from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
-from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE
-from intel_quantized_embeddings.quantization.quantize import quantize_folder, source_weights
+from intel_quantized_embeddings.quantization.manifest import FORMAT_VERSION, MANIFEST_FILE
+from intel_quantized_embeddings.quantization.quantize import quantize_folder
 from intel_quantized_embeddings.runtimes.base import RuntimeName
+from intel_quantized_embeddings.weight_files import find_weight_files
 
 logger = logging.getLogger(__name__)
 
@@ -30,25 +33,41 @@ def quantized_on_first_use(
 ) -> Path:
     """Find the int8 form of a model in the cache, or make it with the built-in calibration texts.
 
-    The same files, pooling and normalization give the same folder. Where several processes ask at
+    The same files and settings give the same folder. Where several processes ask at
     once, one works and the others wait for it.
 
     Args:
         source: The fp32 model.
-        settings: Its pooling and normalization; the others play no part here.
+        settings: What its folder says, and the pooling and normalization asked for.
         runtime: Which runtime the int8 model is for.
         cache_folder: Where to keep it instead of the user's cache folder.
 
     Raises:
+        OptionError: The cache folder can't be written.
         QuantizedEmbeddingsError: As `quantize` raises them.
     """
-    from filelock import FileLock
+    from filelock import FileLock, Timeout
+
+    from intel_quantized_embeddings.quantization.openvino import require_nncf
 
     folder = _cache_root(cache_folder) / _cache_name(source, settings, runtime)
     if (folder / MANIFEST_FILE).is_file():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
+    require_nncf()
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(f"{folder}.lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            logger.warning("another process is quantizing %s; waiting for it", source.name)
+            lock.acquire()
+    except OSError as exc:
+        raise OptionError(
+            f"the int8 form of {source.name} can't be kept in {folder.parent} ({exc}). Pass cache_folder= with a "
+            f"folder that can be written, or quantize the model into a folder and load that."
+        ) from exc
+    try:
         if (folder / MANIFEST_FILE).is_file():  # another process was faster
             return folder
         logger.warning(
@@ -59,12 +78,14 @@ def quantized_on_first_use(
         report = quantize_folder(
             source,
             folder,
+            settings=settings,
             texts=split(built_in_texts()),
             search=True,
+            overwrite=False,
             say=logger.info,
-            pooling=settings.pooling.value,
-            normalize=settings.normalize,
         )
+    finally:
+        lock.release()
     logger.warning(
         "quantized %s in %.0f s; mean cosine to fp32: documents %.4f, queries %.4f",
         source.name,
@@ -85,14 +106,16 @@ def _cache_root(cache_folder: str | os.PathLike[str] | None) -> Path:
 
 def _cache_name(source: ModelFolder, settings: ModelSettings, runtime: RuntimeName) -> str:
     """A readable name that ends in a digest of everything the int8 model is made from."""
-    files = [*source_weights(source.path), source.path / "config.json", source.path / "tokenizer.json"]
+    files = [*find_weight_files(source.path, read_json(source.path / "config.json")).files]
+    files += [source.path / "config.json", source.path / TOKENIZER_FILE]
     made_from = {
-        "files": {file.name: file_sha256(file) for file in files if file.is_file()},
+        # A commit of the hub stands for its files.
+        "files": source.revision or {file.name: file_sha256(file) for file in files if file.is_file()},
         "name": source.name,
-        "pooling": settings.pooling.value,
-        "normalize": settings.normalize,
+        "settings": dataclasses.asdict(settings),
         "calibration": built_in_texts().digest,
         "recipe": RECIPE_VERSION,
+        "format": FORMAT_VERSION,
     }
     digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:12]
     return f"{source.name.replace('/', '--')}-{runtime.value}-{digest}"

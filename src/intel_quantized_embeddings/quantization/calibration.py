@@ -47,7 +47,7 @@ class CalibrationSplit:
 def built_in_texts() -> Texts:
     """The package's own texts: questions, sentences, paragraphs, passages, lists, code, other languages."""
     content = resources.files(__package__).joinpath(_BUILT_IN).read_text("utf-8")
-    entries = [json.loads(line) for line in content.splitlines()]
+    entries = [json.loads(line) for line in content.split("\n") if line]
     return Texts(
         documents=tuple(e["text"] for e in entries if e["kind"] == "document"),
         queries=tuple(e["text"] for e in entries if e["kind"] == "query"),
@@ -85,11 +85,15 @@ def read_texts(file: Path) -> list[str]:
     """Read calibration texts: one a line, or JSON objects with "text" (and "title") in a .jsonl file.
 
     Raises:
+        OptionError: A .json file, which is neither.
         ModelFilesError: There is no such file.
         DamagedFilesError: The file is not UTF-8, or a line of a .jsonl file has no text.
     """
+    if file.suffix == ".json":
+        raise OptionError(f'{file}: calibration texts are one a line, or one {{"text": ...}} a line in a .jsonl file.')
     try:
-        lines = [line for line in file.read_text("utf-8").splitlines() if line.strip()]
+        # Not splitlines(): it would also split at separators inside a JSON string.
+        lines = [line for line in file.read_text("utf-8").split("\n") if line.strip()]
     except FileNotFoundError as exc:
         raise ModelFilesError(f"no calibration file {file}.") from exc
     except (UnicodeDecodeError, IsADirectoryError) as exc:
@@ -109,9 +113,12 @@ def read_texts(file: Path) -> list[str]:
 def _checked(texts: Sequence[str], argument: str) -> tuple[str, ...]:
     if isinstance(texts, str):
         raise OptionError(f"{argument} is one string; a list of texts is expected.")
-    for text in texts:
+    texts = list(texts)
+    for position, text in enumerate(texts):
         if not isinstance(text, str):
-            raise OptionError(f"{argument} has {text!r} of type {type(text).__name__}; every item must be a str.")
+            raise OptionError(
+                f"{argument}[{position}] is {text!r} of type {type(text).__name__}; every item must be a str."
+            )
     unique = tuple(dict.fromkeys(text for text in texts if text.strip()))
     if len(unique) < FEWEST:
         raise OptionError(

@@ -3,55 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.model_settings import ModelSettings
-from intel_quantized_embeddings.quantization.manifest import Manifest
+from intel_quantized_embeddings.quantization.manifest import MODEL_CARD, Manifest
 
 ENCODER_FILE = "encoder.xml"
 
 _COPIED = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
-
-
-def refuse_existing(output: Path, *, overwrite: bool) -> None:
-    """Check before any work that the result will have a place.
-
-    Raises:
-        OptionError: Something is there and may not be replaced.
-    """
-    if output.is_dir() and not any(output.iterdir()):
-        return
-    if output.exists() and not (overwrite and output.is_dir()):
-        raise OptionError(
-            f"{output} exists. Choose another folder, or pass overwrite=True (--overwrite) to replace it."
-        )
-
-
-@contextmanager
-def appearing_whole(output: Path) -> Iterator[Path]:
-    """Yield a temporary folder that becomes `output` when the block ends well, and vanishes otherwise.
-
-    It lies beside `output`, so that renaming it is one step of the file system.
-    """
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-    try:
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        replaced = temporary.with_name(temporary.name + ".old")
-        if output.exists():
-            output.rename(replaced)
-        temporary.rename(output)
-        shutil.rmtree(replaced, ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_metadata(source: Path, folder: Path, settings: ModelSettings, *, dimension: int) -> None:
@@ -96,7 +57,7 @@ def write_model_card(folder: Path, manifest: Manifest) -> None:
     )
     quoted = partial(json.dumps, ensure_ascii=False)
     base = f"base_model: {source.id}\n" if "/" in source.id else ""
-    (folder / "README.md").write_text(
+    (folder / MODEL_CARD).write_text(
         f"""---
 {base}library_name: intel-quantized-embeddings
 pipeline_tag: sentence-similarity
@@ -135,10 +96,3 @@ versions, and the SHA-256 of every file here; loading checks them.
 def _write_json(path: Path, content: object) -> None:
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
-
-
-def _umask() -> int:
-    """The process's umask, which can only be read by setting it: mkdtemp's 0700 is too strict to keep."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask

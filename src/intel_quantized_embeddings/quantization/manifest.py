@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ from intel_quantized_embeddings.model_settings import ModelSettings, read_json
 from intel_quantized_embeddings.pooling import Pooling
 from intel_quantized_embeddings.quantization.fidelity import CosineSummary, Fidelity
 
+logger = logging.getLogger(__name__)
+
 MANIFEST_FILE = "manifest.json"
+MODEL_CARD = "README.md"
 FORMAT_VERSION = 1
 
 
@@ -99,7 +103,7 @@ class Manifest:
             raise DamagedFilesError(f"{path} is not a manifest: {type(exc).__name__}: {exc}") from exc
 
     def verify(self, folder: Path) -> None:
-        """Check every file's hash.
+        """Check every file's hash. A model card may be edited, which is logged.
 
         Raises:
             ModelFilesError: A file is missing.
@@ -112,7 +116,9 @@ class Manifest:
             if not path.is_file():
                 raise ModelFilesError(f"{path} is missing; {MANIFEST_FILE} lists it. Quantize the model again.")
             seen = file_sha256(path)
-            if seen != expected:
+            if seen != expected and name == MODEL_CARD:
+                logger.warning("%s was edited since it was written; nothing else of the folder was", path)
+            elif seen != expected:
                 raise DamagedFilesError(
                     f"{path} has changed since it was written: SHA-256 {seen}, {MANIFEST_FILE} says {expected}. "
                     f"Copy the folder again or quantize the model again."

@@ -11,16 +11,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from intel_quantized_embeddings.architectures.tensors import weight_files
 from intel_quantized_embeddings.errors import UnsupportedModelError
-from intel_quantized_embeddings.model_files import ModelFolder, file_sha256, find_model
-from intel_quantized_embeddings.model_settings import ModelSettings, read_settings
+from intel_quantized_embeddings.folders import appearing_whole, refuse_existing
+from intel_quantized_embeddings.model_files import TOKENIZER_FILE, ModelFolder, file_sha256, find_model
+from intel_quantized_embeddings.model_settings import ModelSettings, read_json, read_settings
 from intel_quantized_embeddings.quantization.calibration import CalibrationSplit, Texts, calibration_set, split
 from intel_quantized_embeddings.quantization.fidelity import Fidelity, summarize_cosines
 from intel_quantized_embeddings.quantization.folder import (
     ENCODER_FILE,
-    appearing_whole,
-    refuse_existing,
     write_metadata,
     write_model_card,
 )
@@ -34,6 +32,7 @@ from intel_quantized_embeddings.quantization.manifest import (
 )
 from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName, encode_token_ids
 from intel_quantized_embeddings.tokenization import Tokenizer
+from intel_quantized_embeddings.weight_files import find_weight_files
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,7 +97,7 @@ def quantize(
         runtime: Which runtime the folder is for.
         search: Compare several SmoothQuant strengths and keep the most faithful, which takes about
             four times as long; False takes the usual one.
-        overwrite: Replace `output_dir` if it is there.
+        overwrite: Replace `output_dir` if it is there and a model folder that was written here.
         revision: Branch, tag or commit on the hub.
         cache_folder: Where the hub's files are kept.
         local_files_only: Never ask the hub.
@@ -116,27 +115,35 @@ def quantize(
         UnsupportedModelError: The model can't be run here, or is int8 already.
         DamagedFilesError: One of its files is not what it should be.
         QuantizationError: NNCF failed.
+        OSError: The folder can't be written.
 
     Example:
         >>> report = quantize("BAAI/bge-small-en-v1.5", "bge-small-int8")  # doctest: +SKIP
         >>> report.fidelity.documents.mean  # doctest: +SKIP
     """
+    from intel_quantized_embeddings.quantization.openvino import require_nncf
+
     RuntimeName.parse(runtime)
-    output = Path(output_dir).expanduser()
+    output = Path(output_dir).expanduser().resolve()
     refuse_existing(output, overwrite=overwrite)
     texts = split(calibration_set(calibration_texts, calibration_queries))
+    require_nncf()
     source = find_model(model, revision=revision, cache_folder=cache_folder, local_files_only=local_files_only)
+    refuse_existing(output, overwrite=overwrite, source=source.path)
+    if (source.path / MANIFEST_FILE).is_file():
+        raise UnsupportedModelError(f"{source.name} is int8 already; load it as it is.")
+    settings = read_settings(
+        source.path, name=source.name, pooling=pooling, normalize=normalize, default_max_length=max_length
+    )
     return quantize_folder(
         source,
         output,
+        settings=settings.override(query_instruction=query_instruction, document_instruction=document_instruction),
         texts=texts,
         search=search,
+        overwrite=overwrite,
         say=progress or logger.info,
-        pooling=pooling,
-        normalize=normalize,
         max_length=max_length,
-        query_instruction=query_instruction,
-        document_instruction=document_instruction,
     )
 
 
@@ -144,37 +151,25 @@ def quantize_folder(
     source: ModelFolder,
     output: Path,
     *,
+    settings: ModelSettings,
     texts: CalibrationSplit,
     search: bool,
+    overwrite: bool,
     say: Callable[[str], object],
-    pooling: str | None = None,
-    normalize: bool | None = None,
     max_length: int | None = None,
-    query_instruction: str | None = None,
-    document_instruction: str | None = None,
 ) -> QuantizationReport:
-    """Quantize a model whose files are here; see `quantize`."""
-    from intel_quantized_embeddings.quantization.openvino import require_nncf
+    """Quantize a model whose files and settings are known; see `quantize`."""
     from intel_quantized_embeddings.runtimes.openvino import build_graph
 
     started = time.perf_counter()
-    require_nncf()
-    if (source.path / MANIFEST_FILE).is_file():
-        raise UnsupportedModelError(f"{source.name} is int8 already; load it as it is.")
-    settings = read_settings(source.path, name=source.name, pooling=pooling, normalize=normalize, max_length=max_length)
     embedder = build_graph(source.path, settings, name=source.name)
     if embedder.precision is Precision.INT8:
         raise UnsupportedModelError(f"the export in {source.name} is int8 already; load it as it is.")
-    settings = settings.override(
-        max_length=max_length,
-        query_instruction=query_instruction,
-        document_instruction=document_instruction,
-        max_positions=embedder.max_positions,
-    )
+    settings = settings.override(max_length=max_length, max_positions=embedder.max_positions)
     say(f"{source.name}: calibrating on {len(texts.calibrated)} texts, {len(texts.held_out)} held out")
     subject = _Subject(embedder, settings, source, texts)
     graph, method, fidelity = _best(subject, search=search, say=say)
-    with appearing_whole(output) as folder:
+    with appearing_whole(output, overwrite=overwrite) as folder:
         manifest = _write(subject, folder, graph, method, fidelity)
     encoder_files = [output / name for name in manifest.files if name.startswith("encoder.")]
     report = QuantizationReport(
@@ -182,18 +177,15 @@ def quantize_folder(
         fidelity=fidelity,
         smooth_quant_alpha=method.smooth_quant_alpha,
         seconds=time.perf_counter() - started,
-        bytes_before=sum(file.stat().st_size for file in source_weights(source.path)),
+        bytes_before=sum(file.stat().st_size for file in _source_weights(source.path)),
         bytes_after=sum(file.stat().st_size for file in encoder_files),
     )
     say(f"wrote {output} in {report.seconds:.0f} s")
     return report
 
 
-def source_weights(folder: Path) -> list[Path]:
-    """The files that hold a model's weights: safetensors, else an export."""
-    from intel_quantized_embeddings.runtimes.openvino_exported import exported_files
-
-    return weight_files(folder) or exported_files(folder)
+def _source_weights(folder: Path) -> tuple[Path, ...]:
+    return find_weight_files(folder, read_json(folder / "config.json")).files
 
 
 class _Subject:
@@ -204,7 +196,7 @@ class _Subject:
     ) -> None:
         self.embedder, self.settings, self.source, self.texts = embedder, settings, source, texts
         self._tokenizer = Tokenizer(
-            source.path / "tokenizer.json", max_length=settings.max_length, lowercase=settings.lowercase
+            source.path / TOKENIZER_FILE, max_length=settings.max_length, lowercase=settings.lowercase
         )
         documents, queries = self._tokenize(texts.calibrated)
         self.calibrated = documents + queries
@@ -279,7 +271,7 @@ def _write(subject: _Subject, folder: Path, graph: ov.Model, method: Method, fid
         source=Source(
             id=source.name,
             revision=source.revision,
-            weights_sha256={file.name: file_sha256(file) for file in source_weights(source.path)},
+            weights_sha256={file.name: file_sha256(file) for file in _source_weights(source.path)},
         ),
         runtime=RuntimeName.OPENVINO.value,
         precision=Precision.INT8.value,

@@ -11,7 +11,6 @@ import numpy as np
 import openvino as ov
 
 from intel_quantized_embeddings.architectures import EncoderConfig, load_weights
-from intel_quantized_embeddings.architectures.tensors import weight_files
 from intel_quantized_embeddings.errors import DamagedFilesError, OptionError, UnsupportedModelError
 from intel_quantized_embeddings.model_settings import ModelSettings, read_json
 from intel_quantized_embeddings.runtimes.base import Precision
@@ -22,6 +21,7 @@ from intel_quantized_embeddings.runtimes.openvino_graph import (
     SENTENCE_EMBEDDING,
     build_embedder,
 )
+from intel_quantized_embeddings.weight_files import find_weight_files
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,7 +42,7 @@ class OpenVINORuntime:
             num_threads: Threads for one batch; None leaves it to OpenVINO.
 
         Raises:
-            OptionError: The CPU has no bfloat16, or `num_threads` is below 1.
+            OptionError: The CPU has no bfloat16.
         """
         core = ov.Core()
         in_bf16 = precision is Precision.BF16
@@ -56,8 +56,6 @@ class OpenVINORuntime:
             "INFERENCE_PRECISION_HINT": "bf16" if in_bf16 else "f32",
         }
         if num_threads is not None:
-            if isinstance(num_threads, bool) or not isinstance(num_threads, int) or num_threads < 1:
-                raise OptionError(f"num_threads={num_threads!r} is not allowed; it is 1 or more.")
             options["INFERENCE_NUM_THREADS"] = num_threads
         self._compiled = core.compile_model(graph, "CPU", options)
         self._dimension = int(graph.output(SENTENCE_EMBEDDING).partial_shape[1].get_length())
@@ -125,11 +123,16 @@ def build_graph(folder: Path, settings: ModelSettings, *, name: str) -> Embedder
         DamagedFilesError: A file is not what it should be.
     """
     config = read_json(folder / "config.json")
-    exported = None if weight_files(folder) else read_exported(folder, settings)
-    if exported is not None:
-        model, precision = exported
+    weights = find_weight_files(folder, config)
+    if weights.exported:
+        model, precision = read_exported(weights.files[0], settings)
         max_positions, pad_token_id = _limits(config, settings)
         return EmbedderGraph(model=model, precision=precision, max_positions=max_positions, pad_token_id=pad_token_id)
+    if config.get("torchscript") is True and not weights.files:
+        raise UnsupportedModelError(
+            f"{name} holds a TorchScript model, as optimum-intel wrote for Intel Extension for PyTorch. This runtime "
+            f"can't open it: load the fp32 model that it was made from, which is then quantized here."
+        )
     encoder = EncoderConfig.from_hf(config, where=name)
     return EmbedderGraph(
         model=build_embedder(

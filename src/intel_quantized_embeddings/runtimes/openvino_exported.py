@@ -12,66 +12,51 @@ import numpy as np
 import openvino as ov
 from openvino import opset15 as ops
 
-from intel_quantized_embeddings.errors import DamagedFilesError, OptionError, UnsupportedModelError
+from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 from intel_quantized_embeddings.model_settings import ModelSettings
 from intel_quantized_embeddings.runtimes.base import Precision
-from intel_quantized_embeddings.runtimes.openvino_graph import ATTENTION_MASK, INPUT_IDS, add_pooling
+from intel_quantized_embeddings.runtimes.openvino_graph import (
+    ATTENTION_MASK,
+    INPUT_IDS,
+    add_pooling,
+    model_input,
+)
 
 _TOKEN_TYPES = "token_type_ids"
 
-# The plain file of each exporter comes first; a quantized one beside it is taken only when it is alone.
-_PATTERNS = (
-    "openvino/openvino_model.xml",
-    "openvino_model.xml",
-    "openvino/openvino_model_*.xml",
-    "openvino_model_*.xml",
-    "onnx/model.onnx",
-    "model.onnx",
-)
 
+def read_exported(file: Path, settings: ModelSettings) -> tuple[ov.Model, Precision]:
+    """Open an exported encoder and put pooling behind it.
 
-def read_exported(folder: Path, settings: ModelSettings) -> tuple[ov.Model, Precision] | None:
-    """Open the folder's exported encoder and put pooling behind it.
+    Args:
+        file: An .xml or .onnx file.
+        settings: Which pooling, and whether to normalize.
 
     Returns:
-        The embedder and the precision of its weights; None when the folder has no export.
+        The embedder and the precision of its weights.
 
     Raises:
-        OptionError: There are several variants and no plain one.
-        UnsupportedModelError: The graph's inputs or output are not those of a text encoder.
+        UnsupportedModelError: The graph's inputs or output are not those of a text encoder, or it runs at one
+            batch size or length only.
         DamagedFilesError: OpenVINO can't read the file.
     """
-    file = _find(folder)
-    if file is None:
-        return None
+    core = ov.Core()
     try:
-        exported = ov.Core().read_model(str(file))
+        exported = core.read_model(str(file))
     except RuntimeError as exc:
         raise DamagedFilesError(f"OpenVINO can't read {file}: {exc}") from exc
     precision = _weight_precision(exported)
-    return _with_pooling(exported, settings, file), precision
-
-
-def exported_files(folder: Path) -> list[Path]:
-    """The files of the export that `read_exported` would open, weights included; empty when there is none."""
-    file = _find(folder)
-    if file is None:
-        return []
-    beside = (file.with_suffix(".bin"), file.with_name(file.name + "_data"))
-    return [file, *(other for other in beside if other.is_file())]
-
-
-def _find(folder: Path) -> Path | None:
-    for pattern in _PATTERNS:
-        files = sorted(folder.glob(pattern))
-        if len(files) > 1:
-            raise OptionError(
-                f"{folder} has several exported variants ({', '.join(f.name for f in files)}) and no plain "
-                f"openvino_model.xml to prefer. Keep the one you want in a folder of its own."
-            )
-        if files:
-            return files[0]
-    return None
+    try:
+        embedder = _with_pooling(exported, settings, file)
+        compiled = core.compile_model(embedder, "CPU")
+        for shape in ((1, 3), (2, 7)):
+            compiled({INPUT_IDS: np.ones(shape, np.int64), ATTENTION_MASK: np.ones(shape, np.int64)})
+    except RuntimeError as exc:
+        raise UnsupportedModelError(
+            f"{file} does not run as a text encoder of any batch size and length; export it with dynamic shapes. "
+            f"OpenVINO says: {str(exc).splitlines()[-1]}"
+        ) from exc
+    return embedder, precision
 
 
 def _weight_precision(graph: ov.Model) -> Precision:
@@ -87,6 +72,31 @@ def _weight_precision(graph: ov.Model) -> Precision:
 
 
 def _with_pooling(graph: ov.Model, settings: ModelSettings, file: Path) -> ov.Model:
+    graph.reshape({port: ov.PartialShape([-1, -1]) for port in graph.inputs})
+    hidden = graph.output(0).get_node().input_value(0)
+    if hidden.get_partial_shape().rank.get_length() != 3:
+        raise UnsupportedModelError(
+            f"the first output of {file} has shape {hidden.get_partial_shape()}; the last hidden state, "
+            f"(batch, length, hidden), is expected there."
+        )
+    foreign = _inputs(graph, file)
+    own = {name: model_input(name) for name in (INPUT_IDS, ATTENTION_MASK)}
+    # A text alone is all of token type 0.
+    types = ops.broadcast(ops.constant(0, dtype=np.int64), ops.shape_of(own[INPUT_IDS]))
+    for name, node in foreign.items():
+        source = own.get(name, types)
+        node.output(0).replace(ops.convert(source, node.get_element_type().get_type_name()).output(0))
+    return add_pooling(
+        ops.convert(hidden, "f32"),
+        own[INPUT_IDS],
+        own[ATTENTION_MASK],
+        pooling=settings.pooling,
+        normalize=settings.normalize,
+    )
+
+
+def _inputs(graph: ov.Model, file: Path) -> dict[str, Any]:
+    """The graph's inputs by name."""
     inputs: dict[str, Any] = {}
     for port in graph.inputs:
         names = port.get_names() & {INPUT_IDS, ATTENTION_MASK, _TOKEN_TYPES}
@@ -100,25 +110,4 @@ def _with_pooling(graph: ov.Model, settings: ModelSettings, file: Path) -> ov.Mo
         raise UnsupportedModelError(
             f"{file} has the inputs {sorted(inputs)}; it lacks {INPUT_IDS} or {ATTENTION_MASK}."
         )
-    graph.reshape({node.output(0): ov.PartialShape([-1, -1]) for node in inputs.values()})
-    hidden = graph.output(0).get_node().input_value(0)
-    if hidden.get_partial_shape().rank.get_length() != 3:
-        raise UnsupportedModelError(
-            f"the first output of {file} has shape {hidden.get_partial_shape()}; the last hidden state, "
-            f"(batch, length, hidden), is expected there."
-        )
-    for node in inputs.values():
-        node.set_element_type(ov.Type.i64)
-    if _TOKEN_TYPES in inputs:
-        # A text alone is all of token type 0.
-        shape = ops.shape_of(inputs[INPUT_IDS])
-        zeros = ops.broadcast(ops.constant(0, dtype=np.int64), shape)
-        inputs[_TOKEN_TYPES].output(0).replace(zeros.output(0))
-    graph.validate_nodes_and_infer_types()
-    return add_pooling(
-        hidden.get_node(),
-        inputs[INPUT_IDS],
-        inputs[ATTENTION_MASK],
-        pooling=settings.pooling,
-        normalize=settings.normalize,
-    )
+    return inputs

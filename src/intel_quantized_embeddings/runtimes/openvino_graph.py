@@ -54,8 +54,8 @@ def build_embedder(config: EncoderConfig, weights: EncoderWeights, *, pooling: P
     Returns:
         A model with dynamic batch and length.
     """
-    input_ids = _input(INPUT_IDS)
-    attention_mask = _input(ATTENTION_MASK)
+    input_ids = model_input(INPUT_IDS)
+    attention_mask = model_input(ATTENTION_MASK)
     hidden = _embeddings(config, weights, input_ids)
     mask = _attention_bias(config, weights, input_ids, attention_mask)
     for index, layer in enumerate(weights.layers):
@@ -72,7 +72,8 @@ def add_pooling(hidden: Node, input_ids: Node, attention_mask: Node, *, pooling:
     return _model(pooled, input_ids, attention_mask)
 
 
-def _input(name: str) -> Node:
+def model_input(name: str) -> Node:
+    """An input of every embedder: (batch, length), int64."""
     parameter = ops.parameter([-1, -1], np.int64, name=name)
     parameter.output(0).tensor.set_names({name})
     return parameter

@@ -1,0 +1,82 @@
+"""Writing a folder whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from intel_quantized_embeddings.errors import OptionError
+
+# What a folder must hold to be one that this package wrote, and so may replace.
+_OURS = ("manifest.json", "openvino/openvino_model.xml")
+
+
+def refuse_existing(output: Path, *, overwrite: bool, source: Path | None = None) -> None:
+    """Check that a result will have a place, before any work and again before it is put there.
+
+    Args:
+        output: Where it will be; a missing or empty folder is always fine.
+        overwrite: Whether a folder that this package wrote may be replaced.
+        source: What must not be replaced in any case.
+
+    Raises:
+        OptionError: Something is there and may not be replaced.
+    """
+    if source is not None and (source.resolve() == output or output in source.resolve().parents):
+        raise OptionError(f"{output} is or holds the source model; choose another folder.")
+    if os.path.ismount(output):
+        raise OptionError(f"{output} is where another file system is mounted; choose a folder inside it.")
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return
+    if not overwrite:
+        raise OptionError(
+            f"{output} exists. Choose another folder, or pass overwrite=True (--overwrite) to replace it."
+        )
+    if not any((output / name).is_file() for name in _OURS):
+        raise OptionError(f"{output} exists and is not a model folder that was written here; choose another folder.")
+
+
+@contextmanager
+def appearing_whole(output: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Yield a temporary folder that becomes `output` when the block ends well, and vanishes otherwise.
+
+    It lies beside `output`, so that renaming it is one step of the file system.
+
+    Raises:
+        OptionError: Something that may not be replaced has come to lie there meanwhile.
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+    try:
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        refuse_existing(output, overwrite=overwrite)
+        if output.exists() and any(output.iterdir()):
+            _replace(output, temporary)
+        else:
+            temporary.rename(output)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace(output: Path, temporary: Path) -> None:
+    """Put a folder in another's place; the other comes back if that fails."""
+    old = temporary.with_name(temporary.name + ".old")
+    output.rename(old)
+    try:
+        temporary.rename(output)
+    except OSError:
+        old.rename(output)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _umask() -> int:
+    """The process's umask, which can only be read by setting it: mkdtemp's 0700 is too strict to keep."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,66 @@
+"""The options of `Encoder.load`, checked before anything is looked up or downloaded."""
+
+from __future__ import annotations
+
+import operator
+import os
+from dataclasses import dataclass
+
+from intel_quantized_embeddings.errors import OptionError
+from intel_quantized_embeddings.model_files import DEFAULT_MODEL
+from intel_quantized_embeddings.pooling import Pooling
+from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadOptions:
+    """What to load and how; `None` means what the model's own folder says.
+
+    Raises:
+        OptionError: A value is not allowed.
+    """
+
+    model: str | os.PathLike[str] = DEFAULT_MODEL
+    runtime: str = RuntimeName.OPENVINO.value
+    precision: str = Precision.INT8.value
+    revision: str | None = None
+    cache_folder: str | os.PathLike[str] | None = None
+    local_files_only: bool = False
+    num_threads: int | None = None
+    pooling: str | None = None
+    normalize: bool | None = None
+    max_length: int | None = None
+    query_instruction: str | None = None
+    document_instruction: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check every value; enums and numpy's integers become plain ones."""
+        self._set("runtime", RuntimeName.parse(self.runtime).value)
+        self._set("precision", Precision.parse(self.precision).value)
+        if self.pooling is not None:
+            self._set("pooling", Pooling.parse(self.pooling).value)
+        self._set("num_threads", _integer("num_threads", self.num_threads, least=1))
+        self._set("max_length", _integer("max_length", self.max_length, least=3))
+        for name in ("query_instruction", "document_instruction", "revision"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise OptionError(f"{name}={value!r} is not allowed; it is a str or None.")
+        for name in ("normalize", "local_files_only"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, bool):
+                raise OptionError(f"{name}={value!r} is not allowed; it is True or False.")
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+
+def _integer(name: str, value: object, *, least: int) -> int | None:
+    if value is None:
+        return None
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]  # whatever is no integer raises
+    except TypeError as exc:
+        raise OptionError(f"{name}={value!r} is not allowed; it is a whole number.") from exc
+    if isinstance(value, bool) or number < least:
+        raise OptionError(f"{name}={value!r} is not allowed; it is {least} or more.")
+    return number

@@ -1,0 +1,99 @@
+"""Encoders that others exported to OpenVINO, in the forms that exporters write."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from intel_quantized_embeddings import Encoder, quantize
+from intel_quantized_embeddings.errors import DamagedFilesError, OptionError, UnsupportedModelError
+from support.exported_models import write_openvino_export
+
+TEXTS = ["the cat sat on the mat", "", "a", "stone " * 40, "green water and cold wind"]
+
+
+@pytest.fixture
+def bare(tiny, tmp_path):
+    """The tiny model without its weights."""
+    folder = tmp_path / "exported"
+    shutil.copytree(tiny, folder)
+    (folder / "model.safetensors").unlink()
+    return folder
+
+
+@pytest.fixture
+def expected(tiny):
+    return Encoder.load(tiny, precision="fp32").encode_documents(TEXTS)
+
+
+@pytest.mark.parametrize("name", ["openvino/openvino_model.xml", "openvino_model.xml", "openvino_model_fp32.xml"])
+def test_an_export_gives_the_vectors_of_its_source(tiny, bare, expected, name):
+    """In the folder of either exporter; a variant is taken when it is alone."""
+    write_openvino_export(tiny, bare / name)
+    assert np.abs(Encoder.load(bare, precision="fp32").encode_documents(TEXTS) - expected).max() <= 1e-5
+
+
+@pytest.mark.parametrize("inputs", [np.int32, np.int64])
+@pytest.mark.parametrize(("outputs", "tolerance"), [(np.float32, 1e-5), (np.float16, 2e-3)])
+def test_inputs_and_outputs_of_other_types_are_converted(tiny, bare, expected, inputs, outputs, tolerance):
+    write_openvino_export(tiny, bare / "openvino_model.xml", inputs=inputs, outputs=outputs)
+    found = Encoder.load(bare, precision="fp32").encode_documents(TEXTS)
+    assert np.abs(found - expected).max() <= tolerance
+
+
+def test_an_export_is_quantized_like_any_other(tiny, bare, tmp_path):
+    write_openvino_export(tiny, bare / "openvino" / "openvino_model.xml")
+    report = quantize(bare, tmp_path / "int8", search=False)
+    assert report.fidelity.documents.mean > 0.99
+    assert report.bytes_before > 0
+
+
+def test_an_export_of_fixed_shape_is_refused_when_loading(tiny, bare):
+    write_openvino_export(tiny, bare / "openvino_model.xml", shape=(1, 16))
+    with pytest.raises(UnsupportedModelError, match=r"openvino_model\.xml.*dynamic shapes"):
+        Encoder.load(bare, precision="fp32")
+
+
+def test_an_export_beside_safetensors_that_can_not_be_built_is_used(tiny, bare, expected):
+    """As hub repositories of newer architectures have it."""
+    write_openvino_export(tiny, bare / "openvino" / "openvino_model.xml")
+    shutil.copyfile(tiny / "model.safetensors", bare / "model.safetensors")
+    config = json.loads((bare / "config.json").read_text())
+    (bare / "config.json").write_text(json.dumps({**config, "model_type": "somethingnew"}))
+    assert np.abs(Encoder.load(bare, precision="fp32").encode_documents(TEXTS) - expected).max() <= 1e-5
+
+
+def test_several_variants_and_no_plain_one_is_an_error_that_names_them(tiny, bare):
+    for name in ("openvino_model_a.xml", "openvino_model_b.xml"):
+        write_openvino_export(tiny, bare / name)
+    with pytest.raises(OptionError, match=r"openvino_model_a\.xml, openvino_model_b\.xml"):
+        Encoder.load(bare, precision="fp32")
+
+
+def test_a_damaged_export_is_named(bare):
+    (bare / "openvino_model.xml").write_text("<net")
+    with pytest.raises(DamagedFilesError, match=r"openvino_model\.xml"):
+        Encoder.load(bare, precision="fp32")
+
+
+def test_a_graph_that_is_no_encoder_is_refused(bare):
+    """The first output must be (batch, length, hidden)."""
+    import openvino as ov
+    from openvino import opset15 as ops
+
+    ids = ops.parameter([-1, -1], np.int64, name="input_ids")
+    ids.output(0).tensor.set_names({"input_ids"})
+    ov.save_model(ov.Model([ops.result(ops.convert(ids, "f32"))], [ids]), str(bare / "openvino_model.xml"))
+    with pytest.raises(UnsupportedModelError, match="last hidden state"):
+        Encoder.load(bare, precision="fp32")
+
+
+def test_an_optimum_intel_torchscript_folder_says_what_to_load_instead(bare):
+    config = json.loads((bare / "config.json").read_text())
+    (bare / "config.json").write_text(json.dumps({**config, "torchscript": True}))
+    (bare / "pytorch_model.bin").write_bytes(b"PK")
+    with pytest.raises(UnsupportedModelError, match=r"TorchScript.*load the fp32 model"):
+        Encoder.load(bare, precision="fp32")
