@@ -35,7 +35,9 @@ def require_nncf() -> None:
         raise MissingExtraError(package="nncf", extra="quantize", needed_for="Quantizing to int8") from exc
 
 
-def quantize_graph(graph: ov.Model, token_ids: Sequence[Sequence[int]], *, alpha: float | None) -> ov.Model:
+def quantize_graph(
+    graph: ov.Model, token_ids: Sequence[Sequence[int]], *, alpha: float | None, one_token_layer: bool
+) -> ov.Model:
     """Quantize an embedder; the graph given is left as it was.
 
     Args:
@@ -43,6 +45,7 @@ def quantize_graph(graph: ov.Model, token_ids: Sequence[Sequence[int]], *, alpha
         token_ids: The calibration texts, each run alone at its natural length: padding would
             put activations of padding into the ranges.
         alpha: SmoothQuant's strength, None for none.
+        one_token_layer: Whether a layer sees one token a text, as the last one does with CLS pooling.
 
     Raises:
         QuantizationError: NNCF failed.
@@ -64,7 +67,7 @@ def quantize_graph(graph: ov.Model, token_ids: Sequence[Sequence[int]], *, alpha
                 subset_size=len(inputs),
                 ignored_scope=nncf.IgnoredScope(patterns=[f"{POOLING_PREFIX}.*"], validate=False),
                 advanced_parameters=AdvancedQuantizationParameters(
-                    activations_range_estimator_params=_widest_ranges(),
+                    activations_range_estimator_params=_activation_ranges(one_token_layer=one_token_layer),
                     # Moves no mean cosine by more than 0.0002 and takes 2 s of 10 (docs/quantization.md).
                     disable_bias_correction=True,
                     # -1 turns SmoothQuant off.
@@ -76,11 +79,11 @@ def quantize_graph(graph: ov.Model, token_ids: Sequence[Sequence[int]], *, alpha
             raise QuantizationError(f"NNCF could not quantize the model: {type(exc).__name__}: {exc}") from exc
 
 
-def _widest_ranges() -> RangeEstimatorParameters:
-    """Activation ranges that hold every value seen.
+def _activation_ranges(*, one_token_layer: bool) -> RangeEstimatorParameters:
+    """How the range of an activation follows from the extremes of each text.
 
-    NNCF's default takes the mean of each text's extremes. Where a layer sees one token a text, as the
-    last one does with CLS pooling, that cuts off the extremes of half the texts.
+    NNCF's default takes their mean. Where a layer sees one token a text, that cuts off the extremes of
+    half the texts, so there the widest are taken; elsewhere it makes no difference to cosines.
     """
     from nncf.quantization.range_estimator import (
         AggregatorType,
@@ -89,6 +92,8 @@ def _widest_ranges() -> RangeEstimatorParameters:
         StatisticsType,
     )
 
+    if not one_token_layer:
+        return RangeEstimatorParameters()
     return RangeEstimatorParameters(
         min=StatisticsCollectorParameters(statistics_type=StatisticsType.MIN, aggregator_type=AggregatorType.MIN),
         max=StatisticsCollectorParameters(statistics_type=StatisticsType.MAX, aggregator_type=AggregatorType.MAX),

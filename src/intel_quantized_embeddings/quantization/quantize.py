@@ -15,6 +15,7 @@ from intel_quantized_embeddings.errors import UnsupportedModelError
 from intel_quantized_embeddings.folders import appearing_whole, refuse_existing
 from intel_quantized_embeddings.model_files import TOKENIZER_FILE, ModelFolder, file_sha256, find_model
 from intel_quantized_embeddings.model_settings import ModelSettings, read_json, read_settings
+from intel_quantized_embeddings.pooling import Pooling
 from intel_quantized_embeddings.quantization.calibration import CalibrationSplit, Texts, calibration_set, split
 from intel_quantized_embeddings.quantization.fidelity import Fidelity, summarize_cosines
 from intel_quantized_embeddings.quantization.folder import (
@@ -236,11 +237,12 @@ def _best(subject: _Subject, *, search: bool, say: Callable[[str], object]) -> t
     """Quantize with the SmoothQuant strength that is most faithful on the held-out texts."""
     from intel_quantized_embeddings.quantization.openvino import ALPHAS, DEFAULT_ALPHA, quantize_graph
 
+    one_token_layer = subject.settings.pooling is Pooling.CLS
     alphas = ALPHAS if search else (DEFAULT_ALPHA,)
     scores: dict[str, float] = {}
     best: tuple[ov.Model, float | None, Fidelity] | None = None
     for number, alpha in enumerate(alphas, start=1):
-        graph = quantize_graph(subject.embedder.model, subject.calibrated, alpha=alpha)
+        graph = quantize_graph(subject.embedder.model, subject.calibrated, alpha=alpha, one_token_layer=one_token_layer)
         fidelity = subject.fidelity(graph)
         scores[_alpha_name(alpha)] = round(fidelity.score, 6)
         say(f"  {number}/{len(alphas)} SmoothQuant {_alpha_name(alpha)}: mean cosine {fidelity.score:.4f}")
