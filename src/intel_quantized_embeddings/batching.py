@@ -1,8 +1,8 @@
 """Lengths -> batches. Pure functions.
 
 Padding is the largest cost on mixed texts, and every new (rows, length) shape costs a stall the first
-time a runtime sees it. So texts are sorted by length, batches hold a bounded number of tokens, and
-shapes come from a small grid: lengths are multiples of `LENGTH_STEP`, row counts are powers of two.
+time a runtime sees it. So the texts of a batch have one length, a batch holds a bounded number of tokens,
+and shapes come from a small grid: lengths are multiples of `LENGTH_STEP`, row counts are powers of two.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Batch:
 
     Attributes:
         indices: Their places in the input.
-        length: The token length that all of them are padded to.
+        length: The length in tokens that all of them are padded to.
     """
 
     indices: tuple[int, ...]
@@ -32,8 +32,16 @@ def padded_length(length: int, *, max_length: int) -> int:
     return min(-(-length // LENGTH_STEP) * LENGTH_STEP, max(max_length, length))
 
 
+def single_text_shapes(*, max_length: int) -> list[tuple[int, int]]:
+    """Every shape, (rows, length), that one text of up to `max_length` tokens can be given."""
+    return [(1, length) for length in (*range(LENGTH_STEP, max_length, LENGTH_STEP), max_length)]
+
+
 def plan_batches(lengths: Sequence[int], *, max_length: int, token_budget: int = TOKEN_BUDGET) -> list[Batch]:
-    """Group texts of similar length, longest first.
+    """Group texts of one padded length, longest first.
+
+    A text is padded to its own place on the grid and no further, whatever comes with it, so that runtimes
+    whose rounding depends on the padding still give it one vector.
 
     Args:
         lengths: Length of each text in tokens.
@@ -43,14 +51,16 @@ def plan_batches(lengths: Sequence[int], *, max_length: int, token_budget: int =
     Returns:
         Batches that hold every index exactly once.
     """
-    longest_first = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+    by_length: dict[int, list[int]] = {}
+    for index, length in enumerate(lengths):
+        by_length.setdefault(padded_length(length, max_length=max_length), []).append(index)
     batches = []
-    start = 0
-    while start < len(longest_first):
-        length = padded_length(lengths[longest_first[start]], max_length=max_length)
-        rows = _power_of_two_below(min(token_budget // max(length, 1), len(longest_first) - start))
-        batches.append(Batch(tuple(longest_first[start : start + rows]), length))
-        start += rows
+    for length, indices in sorted(by_length.items(), reverse=True):
+        start = 0
+        while start < len(indices):
+            rows = _power_of_two_below(min(token_budget // max(length, 1), len(indices) - start))
+            batches.append(Batch(tuple(indices[start : start + rows]), length))
+            start += rows
     return batches
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intel_quantized_embeddings.batching import LENGTH_STEP, padded_length, plan_batches
+from intel_quantized_embeddings.batching import LENGTH_STEP, padded_length, plan_batches, single_text_shapes
 
 MAX_LENGTH = 512
 lengths = st.lists(st.integers(min_value=0, max_value=MAX_LENGTH), max_size=300)
@@ -28,6 +28,19 @@ def test_a_batch_holds_its_budget_unless_one_text_alone_exceeds_it(lengths, budg
 def test_every_text_fits_the_length_of_its_batch(lengths, budget):
     for batch in plan_batches(lengths, max_length=MAX_LENGTH, token_budget=budget):
         assert all(lengths[index] <= batch.length for index in batch.indices)
+
+
+@given(lengths, budgets)
+def test_a_text_is_padded_as_if_it_were_alone(lengths, budget):
+    for batch in plan_batches(lengths, max_length=MAX_LENGTH, token_budget=budget):
+        assert {padded_length(lengths[index], max_length=MAX_LENGTH) for index in batch.indices} == {batch.length}
+
+
+@given(st.integers(min_value=1, max_value=MAX_LENGTH), st.integers(min_value=3, max_value=MAX_LENGTH))
+def test_the_shapes_of_single_texts_are_known(length, max_length):
+    length = min(length, max_length)
+    (batch,) = plan_batches([length], max_length=max_length)
+    assert (1, batch.length) in single_text_shapes(max_length=max_length)
 
 
 @given(lengths, budgets)
