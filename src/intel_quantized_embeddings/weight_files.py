@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,18 @@ EXPORTS = (
     ("openvino_model_*.xml", "openvino_model_*.bin"),
 )
 
+# What optimum-intel wrote for Intel Extension for PyTorch: config.json says "torchscript": true, and the
+# file is a TorchScript archive under the name of pickled weights.
+TORCHSCRIPT = ("pytorch_model.bin",)
+
+
+class WeightKind(str, Enum):
+    """What a model's weights are kept in."""
+
+    SAFETENSORS = "safetensors"
+    EXPORT = "export"
+    TORCHSCRIPT = "torchscript"
+
 
 @dataclass(frozen=True, slots=True)
 class WeightFiles:
@@ -30,19 +43,21 @@ class WeightFiles:
 
     Attributes:
         files: For an export, the graph comes first.
-        exported: Whether they are a graph that somebody exported, not safetensors.
+        kind: SAFETENSORS also where there are no files.
     """
 
     files: tuple[Path, ...]
-    exported: bool
+    kind: WeightKind
 
 
 def wanted_patterns(config: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
     """Where a model's weights may be, in the order of preference.
 
-    Safetensors come first where the architecture is built in; elsewhere only an export can be run.
+    Safetensors come first where the architecture is built in; elsewhere only what others made a graph of
+    can be run.
     """
-    return (SAFETENSORS, *EXPORTS) if is_built_in(config) else EXPORTS
+    built_in = (SAFETENSORS,) if is_built_in(config) else ()
+    return (*built_in, *EXPORTS, *((TORCHSCRIPT,) if _is_torchscript(config) else ()))
 
 
 def find_weight_files(folder: Path, config: Mapping[str, Any]) -> WeightFiles:
@@ -59,7 +74,7 @@ def find_weight_files(folder: Path, config: Mapping[str, Any]) -> WeightFiles:
     """
     safetensors = tuple(safetensors_files(folder))
     if safetensors and is_built_in(config):
-        return WeightFiles(safetensors, exported=False)
+        return WeightFiles(safetensors, WeightKind.SAFETENSORS)
     for graph_pattern, beside_pattern in EXPORTS:
         graphs = sorted(folder.glob(graph_pattern))
         if len(graphs) > 1:
@@ -68,5 +83,12 @@ def find_weight_files(folder: Path, config: Mapping[str, Any]) -> WeightFiles:
                 f"prefer. Keep the one you want in a folder of its own."
             )
         if graphs:
-            return WeightFiles((graphs[0], *sorted(folder.glob(beside_pattern))), exported=True)
-    return WeightFiles(safetensors, exported=False)
+            return WeightFiles((graphs[0], *sorted(folder.glob(beside_pattern))), WeightKind.EXPORT)
+    torchscript = folder / TORCHSCRIPT[0]
+    if _is_torchscript(config) and torchscript.is_file():
+        return WeightFiles((torchscript,), WeightKind.TORCHSCRIPT)
+    return WeightFiles(safetensors, WeightKind.SAFETENSORS)
+
+
+def _is_torchscript(config: Mapping[str, Any]) -> bool:
+    return config.get("torchscript") is True

@@ -37,8 +37,8 @@ class SpiedEmbeddings(IntelQuantizedEmbeddings):
 
 
 @pytest.fixture
-def embeddings(tiny_int8) -> IntelQuantizedEmbeddings:
-    return IntelQuantizedEmbeddings(model=tiny_int8)
+def embeddings(tiny_int8, runtime) -> IntelQuantizedEmbeddings:
+    return IntelQuantizedEmbeddings(model=tiny_int8, runtime=runtime)
 
 
 @pytest.fixture
@@ -49,9 +49,9 @@ def spied(tiny_encoder) -> SpiedEmbeddings:
 
 
 @pytest.fixture(scope="module")
-def bare_encoder(tiny_int8) -> Encoder:
+def bare_encoder(tiny_int8, runtime) -> Encoder:
     """The same model without instructions."""
-    return Encoder.load(tiny_int8, query_instruction="", document_instruction="")
+    return Encoder.load(tiny_int8, runtime=runtime, query_instruction="", document_instruction="")
 
 
 def is_loaded(embeddings: IntelQuantizedEmbeddings) -> bool:
@@ -79,8 +79,10 @@ class TestConstructing:
             "openvino",
         )
 
-    def test_takes_model_and_model_name(self, tiny_int8):
-        assert IntelQuantizedEmbeddings(model=tiny_int8) == IntelQuantizedEmbeddings(model_name=tiny_int8)
+    def test_takes_model_and_model_name(self, tiny_int8, runtime):
+        assert IntelQuantizedEmbeddings(model=tiny_int8, runtime=runtime) == IntelQuantizedEmbeddings(
+            model_name=tiny_int8, runtime=runtime
+        )
 
     def test_refuses_both_names_at_once(self):
         with pytest.raises(ValueError, match="model_name"):
@@ -158,8 +160,10 @@ class TestVectors:
         assert embeddings.embed_documents([text]) == [document]
         assert query != document
 
-    def test_a_given_instruction_replaces_the_models(self, tiny_int8, bare_encoder):
-        embeddings = IntelQuantizedEmbeddings(model=tiny_int8, query_instruction="find ", document_instruction="")
+    def test_a_given_instruction_replaces_the_models(self, tiny_int8, runtime, bare_encoder):
+        embeddings = IntelQuantizedEmbeddings(
+            model=tiny_int8, runtime=runtime, query_instruction="find ", document_instruction=""
+        )
         assert embeddings.embed_query("a cat") == bare_encoder.encode_queries(["find a cat"])[0].tolist()
         assert embeddings.embed_documents(["a cat"]) == bare_encoder.encode_documents(["a cat"]).tolist()
 
@@ -195,10 +199,10 @@ class TestVectors:
             f"2 of 3 texts are longer than {embeddings.encoder.max_length} tokens; what is beyond was cut"
         ]
 
-    def test_no_progress_bar_unless_asked_for(self, tiny_int8, capsys):
-        IntelQuantizedEmbeddings(model=tiny_int8).embed_documents(TEXTS)
+    def test_no_progress_bar_unless_asked_for(self, tiny_int8, runtime, capsys):
+        IntelQuantizedEmbeddings(model=tiny_int8, runtime=runtime).embed_documents(TEXTS)
         assert capsys.readouterr().err == ""
-        IntelQuantizedEmbeddings(model=tiny_int8, show_progress=True).embed_documents(TEXTS)
+        IntelQuantizedEmbeddings(model=tiny_int8, runtime=runtime, show_progress=True).embed_documents(TEXTS)
         assert "4/4" in capsys.readouterr().err
 
 
@@ -223,8 +227,8 @@ class TestAsync:
         assert seen == [True]
 
 
-def test_many_threads_at_once_load_once_and_get_the_right_vectors(tiny_int8, tiny_encoder):
-    embeddings = IntelQuantizedEmbeddings(model=tiny_int8)
+def test_many_threads_at_once_load_once_and_get_the_right_vectors(tiny_int8, runtime, tiny_encoder):
+    embeddings = IntelQuantizedEmbeddings(model=tiny_int8, runtime=runtime)
     texts = [
         [f"the {color} {thing} number {n}" for color in ("red", "blue") for thing in ("cat", "dog")] for n in range(8)
     ]

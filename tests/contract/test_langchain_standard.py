@@ -13,11 +13,11 @@ from intel_quantized_embeddings import IntelQuantizedEmbeddings
 
 
 class _OnTheTinyModel:
-    """Tells LangChain's tests what to build; the folder comes from the fixture."""
+    """Tells LangChain's tests what to build; for each runtime."""
 
     @pytest.fixture(autouse=True)
-    def _hand_in_folder(self, tiny_int8):
-        self._folder = tiny_int8
+    def _hand_in(self, tiny_int8, runtime):
+        self._params = {"model": tiny_int8, "runtime": runtime}
 
     @property
     def embeddings_class(self):
@@ -25,7 +25,7 @@ class _OnTheTinyModel:
 
     @property
     def embedding_model_params(self):
-        return {"model": self._folder}
+        return self._params
 
 
 class TestUnit(_OnTheTinyModel, EmbeddingsUnitTests):
@@ -39,7 +39,9 @@ class TestIntegration(_OnTheTinyModel, EmbeddingsIntegrationTests):
 def test_every_standard_test_is_collected(request):
     """LangChain's suites are there in full: none renamed away, none collected as something else."""
     collected = {
-        f"{item.cls.__name__}.{item.name}" for item in request.session.items if item.cls in (TestUnit, TestIntegration)
+        f"{item.cls.__name__}.{item.originalname}"
+        for item in request.session.items
+        if item.cls in (TestUnit, TestIntegration)
     }
     if len(collected) == 0:
         pytest.skip("only this test was selected, so there is nothing to count")

@@ -41,8 +41,8 @@ class SpiedEmbedding(IntelQuantizedEmbedding):
 
 
 @pytest.fixture
-def embedding(tiny_int8) -> IntelQuantizedEmbedding:
-    return IntelQuantizedEmbedding(model_name=str(tiny_int8))
+def embedding(tiny_int8, runtime) -> IntelQuantizedEmbedding:
+    return IntelQuantizedEmbedding(model_name=str(tiny_int8), runtime=runtime)
 
 
 @pytest.fixture
@@ -98,8 +98,8 @@ class TestConstructing:
             "openvino",
         )
 
-    def test_takes_a_path_and_keeps_its_text(self, tiny_int8, as_query):
-        embedding = IntelQuantizedEmbedding(model_name=tiny_int8)
+    def test_takes_a_path_and_keeps_its_text(self, tiny_int8, runtime, as_query):
+        embedding = IntelQuantizedEmbedding(model_name=tiny_int8, runtime=runtime)
         assert embedding.model_name == str(tiny_int8)
         assert embedding.get_query_embedding("a cat") == as_query("a cat")
 
@@ -112,30 +112,39 @@ class TestConstructing:
         with pytest.raises(ValueError, match=f"{option}='{value}'"):
             IntelQuantizedEmbedding(**{option: value})
 
-    def test_a_changed_option_is_followed_by_the_next_text(self, embedding, tiny_int8):
+    def test_a_changed_option_is_followed_by_the_next_text(self, embedding, tiny_int8, runtime):
         embedding.warm_up()
         embedding.query_instruction = ""
-        without = Encoder.load(tiny_int8, query_instruction="")
+        without = Encoder.load(tiny_int8, runtime=runtime, query_instruction="")
         assert embedding.get_query_embedding(QUESTION) == without.encode_queries([QUESTION])[0].tolist()
 
 
 class TestCopies:
-    def test_a_dictionary_round_trip_keeps_every_option(self, tiny_int8, tmp_path):
+    def test_a_dictionary_round_trip_keeps_every_option(self, tiny_int8, runtime, tmp_path):
         embedding = IntelQuantizedEmbedding(
-            model_name=tiny_int8, max_length=32, query_instruction="find ", cache_folder=tmp_path, embed_batch_size=7
+            model_name=tiny_int8,
+            runtime=runtime,
+            max_length=32,
+            query_instruction="find ",
+            cache_folder=tmp_path,
+            embed_batch_size=7,
         )
         restored = IntelQuantizedEmbedding.from_dict(embedding.to_dict())
         assert restored.to_dict() == embedding.to_dict()
         assert restored.get_query_embedding(QUESTION) == embedding.get_query_embedding(QUESTION)
 
-    def test_a_json_round_trip_keeps_every_option(self, tiny_int8, tmp_path):
-        embedding = IntelQuantizedEmbedding(model_name=tiny_int8, cache_folder=tmp_path, normalize=True)
+    def test_a_json_round_trip_keeps_every_option(self, tiny_int8, runtime, tmp_path):
+        embedding = IntelQuantizedEmbedding(
+            model_name=tiny_int8, runtime=runtime, cache_folder=tmp_path, normalize=True
+        )
         assert IntelQuantizedEmbedding.from_json(embedding.to_json()).to_dict() == embedding.to_dict()
 
     @pytest.mark.parametrize("loaded", [False, True], ids=["before-loading", "after-loading"])
-    def test_a_pickle_is_whole_and_loads_nothing_until_used(self, tiny_int8, loaded, caplog):
+    def test_a_pickle_is_whole_and_loads_nothing_until_used(self, tiny_int8, runtime, loaded, caplog):
         """LlamaIndex drops what does not pickle, and logs it; nothing of ours is dropped."""
-        embedding = IntelQuantizedEmbedding(model_name=tiny_int8, max_length=32, embeddings_cache=SimpleKVStore())
+        embedding = IntelQuantizedEmbedding(
+            model_name=tiny_int8, runtime=runtime, max_length=32, embeddings_cache=SimpleKVStore()
+        )
         if loaded:
             embedding.get_query_embedding(QUESTION)
         with caplog.at_level(logging.DEBUG):
@@ -155,8 +164,8 @@ class TestCopies:
 
 
 class TestVectors:
-    def test_have_the_instruction_of_their_kind(self, embedding, tiny_int8):
-        bare = Encoder.load(tiny_int8, query_instruction="", document_instruction="")
+    def test_have_the_instruction_of_their_kind(self, embedding, tiny_int8, runtime):
+        bare = Encoder.load(tiny_int8, runtime=runtime, query_instruction="", document_instruction="")
         query, document = bare.encode_documents(["query: a cat", "document: a cat"]).tolist()
         assert embedding.get_query_embedding("a cat") == query
         assert embedding.get_agg_embedding_from_queries(["a cat"]) == pytest.approx(query)
@@ -215,8 +224,10 @@ class TestAsync:
         assert await embedding.aget_query_embedding(QUESTION) == embedding.get_query_embedding(QUESTION)
 
     @pytest.mark.parametrize("workers", [None, 2])
-    async def test_pieces_come_back_in_order(self, tiny_int8, workers):
-        embedding = IntelQuantizedEmbedding(model_name=tiny_int8, embed_batch_size=2, num_workers=workers)
+    async def test_pieces_come_back_in_order(self, tiny_int8, runtime, workers):
+        embedding = IntelQuantizedEmbedding(
+            model_name=tiny_int8, runtime=runtime, embed_batch_size=2, num_workers=workers
+        )
         texts = [f"text number {n}" for n in range(9)]
         assert await embedding.aget_text_embedding_batch(texts) == embedding.get_text_embedding_batch(texts)
 
@@ -312,7 +323,7 @@ class TestInLlamaIndex:
         )
         settings.embed_model = embedding
         collection = chromadb.EphemeralClient().create_collection(
-            "llama-index", configuration={"hnsw": {"space": "cosine"}}
+            f"llama-index-{embedding.runtime}", configuration={"hnsw": {"space": "cosine"}}
         )
         index = VectorStoreIndex(
             [TextNode(text=text) for text in TEXTS],
@@ -368,9 +379,11 @@ class TestInLlamaIndex:
 
 
 class TestObservability:
-    def test_callbacks_see_queries_and_batches(self, tiny_int8, as_query, as_document):
+    def test_callbacks_see_queries_and_batches(self, tiny_int8, runtime, as_query, as_document):
         handler = LlamaDebugHandler(print_trace_on_end=False)
-        embedding = IntelQuantizedEmbedding(model_name=tiny_int8, callback_manager=CallbackManager([handler]))
+        embedding = IntelQuantizedEmbedding(
+            model_name=tiny_int8, runtime=runtime, callback_manager=CallbackManager([handler])
+        )
         embedding.get_query_embedding(QUESTION)
         embedding.get_text_embedding_batch(TEXTS)
         ends = [end.payload for _, end in handler.get_event_pairs(CBEventType.EMBEDDING)]
@@ -407,9 +420,9 @@ class TestObservability:
 
 
 @pytest.mark.parametrize("bad", [None, float("nan"), 3])
-async def test_what_is_not_text_is_refused_with_its_position_in_the_whole_list(tiny_int8, bad):
+async def test_what_is_not_text_is_refused_with_its_position_in_the_whole_list(tiny_int8, runtime, bad):
     """Not in the piece of `embed_batch_size` texts that LlamaIndex cuts."""
-    embedding = IntelQuantizedEmbedding(model_name=str(tiny_int8), embed_batch_size=10)
+    embedding = IntelQuantizedEmbedding(model_name=str(tiny_int8), runtime=runtime, embed_batch_size=10)
     texts = ["fine"] * 25 + [bad]
     with pytest.raises(InvalidTextError, match="text 25 is"):
         embedding.get_text_embedding_batch(texts)
@@ -417,9 +430,9 @@ async def test_what_is_not_text_is_refused_with_its_position_in_the_whole_list(t
         await embedding.aget_text_embedding_batch(texts)
 
 
-def test_a_cache_still_has_what_the_users_store_has(tiny_int8, tmp_path):
+def test_a_cache_still_has_what_the_users_store_has(tiny_int8, runtime, tmp_path):
     """SimpleKVStore's `persist` is reached through the embedding."""
-    embedding = IntelQuantizedEmbedding(model_name=str(tiny_int8), embeddings_cache=SimpleKVStore())
+    embedding = IntelQuantizedEmbedding(model_name=str(tiny_int8), runtime=runtime, embeddings_cache=SimpleKVStore())
     embedding.get_text_embedding("the cat")
     embedding.embeddings_cache.persist(str(tmp_path / "cache.json"))
     kept = SimpleKVStore.from_persist_path(str(tmp_path / "cache.json"))

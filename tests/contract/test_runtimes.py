@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import numpy as np
-import openvino as ov
 import pytest
 
 from intel_quantized_embeddings import Encoder
 from intel_quantized_embeddings.errors import InvalidTextError, OptionError
-from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
+from intel_quantized_embeddings.runtimes.base import Precision
+from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
 
 TEXTS = [
     "the cat sat on the red mat",
@@ -23,14 +23,13 @@ TEXTS = [
 ]
 
 
-@pytest.fixture(scope="module", params=[(r, p) for r in RuntimeName for p in Precision], ids=lambda v: "-".join(v))
-def encoder(request, tiny, tiny_int8) -> Encoder:
-    runtime, precision = request.param
-    if precision is Precision.BF16 and "BF16" not in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+@pytest.fixture(scope="module", params=Precision, ids=lambda precision: precision.value)
+def encoder(request, runtime, tiny, tiny_int8_of) -> Encoder:
+    precision = request.param
+    if precision is Precision.BF16 and not has_bfloat16():
         pytest.skip("this CPU has no bfloat16 instructions")
-    return Encoder.load(
-        tiny_int8 if precision is Precision.INT8 else tiny, runtime=runtime.value, precision=precision.value
-    )
+    folder = tiny_int8_of(runtime) if precision is Precision.INT8 else tiny
+    return Encoder.load(folder, runtime=runtime, precision=precision.value)
 
 
 def test_vectors_are_float32_rows_of_length_one(encoder):

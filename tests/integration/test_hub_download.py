@@ -188,6 +188,16 @@ def test_an_openvino_export_is_fetched_where_there_are_no_safetensors(
     _assert_vectors(machine.encode(local_files_only=True), expected)
 
 
+def test_a_torchscript_model_is_fetched_where_the_configuration_says_that_it_is_one(hub, machine, tiny_files):
+    """`pytorch_model.bin` is fetched from repositories like Intel's int8 ones, and from no others."""
+    kept = {name: content for name, content in tiny_files.items() if name != "model.safetensors"}
+    config = json.loads(kept["config.json"]) | {"torchscript": True}
+    hub.add(MODEL, kept | {"config.json": json.dumps(config).encode(), "pytorch_model.bin": b"script"})
+    assert Path(machine.find()["path"], "pytorch_model.bin").read_bytes() == b"script"
+    hub.add("someone/pickled", {**kept, "pytorch_model.bin": b"not wanted"})
+    assert not Path(machine.find(model="someone/pickled")["path"], "pytorch_model.bin").exists()
+
+
 def test_an_onnx_export_is_fetched_where_there_are_no_safetensors(hub, machine, tiny_files):
     """A repository with only an ONNX export gets that one fetched, and no variant beside it."""
     files = {name: content for name, content in tiny_files.items() if name != "model.safetensors"}

@@ -62,5 +62,18 @@ def test_the_quantize_snippet_writes_the_folder(run, tmp_path):
     assert (tmp_path / "minilm-int8" / "manifest.json").is_file()
 
 
+@pytest.mark.usefixtures("ipex_installed")
+def test_the_ipex_snippet_encodes(run):
+    assert run('runtime="ipex")  #') == "(1, 384)\n"
+
+
+def test_the_snippet_for_intels_folders_opens_one_made_by_their_recipe(like_optimum_intels):
+    """There is no hub here: the id is exchanged for a folder that was made as Intel's were."""
+    (snippet,) = (s for s in SNIPPETS if "allow_torchscript" in s)
+    namespace = {}
+    exec(snippet.replace("Intel/bge-small-en-v1.5-rag-int8-static", str(like_optimum_intels[0])), namespace)
+    assert len(namespace["embeddings"].embed_query("Where does the river end?")) == 384
+
+
 def test_every_snippet_is_run_by_a_test_here():
-    assert len(SNIPPETS) == 4
+    assert len(SNIPPETS) == 6

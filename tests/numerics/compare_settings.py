@@ -10,10 +10,12 @@ from __future__ import annotations
 import argparse
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 from intel_quantized_embeddings.model_files import TOKENIZER_FILE, find_model
 from intel_quantized_embeddings.model_settings import read_settings
+from intel_quantized_embeddings.pooling import Pooling
 from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
 from intel_quantized_embeddings.quantization.fidelity import summarize_cosines
 from intel_quantized_embeddings.quantization.openvino import quantize_graph
@@ -51,15 +53,12 @@ def main() -> None:
     corpus = [f"{entry['title']} {entry['text']}" for entry in read_lines("corpus.jsonl")]
     queries = [entry["text"] for entry in read_lines("queries.jsonl")][:300]
     scored = tokenize(random.Random(0).sample(corpus, 300), queries)
-    fp32 = encode(embedder.model)
-    for one_token_layer, ranges in ((False, "mean of extremes"), (True, "widest")):
+    fp32 = encode(embedder.graph)
+    # How ranges are set follows from the pooling that the quantizer is told of; the graph keeps its own.
+    for told, ranges in ((Pooling.MEAN, "mean of extremes"), (Pooling.CLS, "widest")):
+        subject = replace(embedder, settings=replace(settings, pooling=told))
         for alpha in options.alphas:
-            graph = quantize_graph(
-                embedder.model,
-                calibration,
-                alpha=None if alpha == "off" else float(alpha),
-                one_token_layer=one_token_layer,
-            )
+            graph = quantize_graph(subject, calibration, alpha=None if alpha == "off" else float(alpha))
             documents, asked = (summarize_cosines(a, b) for a, b in zip(fp32, encode(graph), strict=True))
             print(f"{ranges}, SmoothQuant {alpha}: documents {documents}; queries {asked}", flush=True)
 

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 
 from intel_quantized_embeddings import Encoder, quantize
-from intel_quantized_embeddings.architectures import EncoderConfig, load_weights
 from intel_quantized_embeddings.errors import UnsupportedModelError
 from intel_quantized_embeddings.export import export
 from intel_quantized_embeddings.model_files import find_model
+from intel_quantized_embeddings.model_settings import ModelSettings
 from intel_quantized_embeddings.pooling import Pooling
-from intel_quantized_embeddings.runtimes.openvino import OpenVINORuntime
-from intel_quantized_embeddings.runtimes.openvino_graph import build_embedder
+from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName, runtime_module
 from intel_quantized_embeddings.tokenization import Tokenizer
 from support.tiny_models import VOCABULARY as TOKENS
 from support.tiny_models import write_tiny_tokenizer
@@ -69,33 +68,41 @@ def reference(request, tmp_path_factory):
     return model, folder
 
 
+def _compiled(folder, runtime, pooling):
+    """The model of a folder on a runtime in fp32, not normalized, and its padding id."""
+    module = runtime_module(RuntimeName(runtime))
+    settings = ModelSettings(
+        pooling=pooling, normalize=False, max_length=64, query_instruction="", document_instruction=""
+    )
+    embedder = module.build_graph(folder, settings, name="tiny")
+    return module.compile_graph(embedder.graph, precision=Precision.FP32), embedder.pad_token_id
+
+
 @pytest.mark.parametrize("pooling", Pooling)
-def test_every_family_agrees_whatever_the_length_and_where_the_padding_is(reference, pooling):
+def test_every_family_agrees_whatever_the_length_and_where_the_padding_is(reference, runtime, pooling):
     model, folder = reference
-    config = EncoderConfig.from_hf(json.loads((folder / "config.json").read_text()), where="tiny")
-    runtime = OpenVINORuntime(build_embedder(config, load_weights(folder, config), pooling=pooling, normalize=False))
+    compiled, pad_token_id = _compiled(folder, runtime, pooling)
     for length in (1, 2, 7, 16, 33, 129, 165):
         for padding in ("none", "right", "left", "middle"):
-            ids, mask = _batch(length, padding, pad_token_id=config.pad_token_id)
+            ids, mask = _batch(length, padding, pad_token_id=pad_token_id)
             with torch.no_grad():
                 hidden = model(input_ids=ids, attention_mask=mask).last_hidden_state
             expected = _pooled(hidden, mask, pooling).numpy()
-            found = runtime.run(ids.numpy(), mask.numpy())
+            found = compiled.run(ids.numpy(), mask.numpy())
             assert np.abs(found - expected).max() <= 1e-5, (length, padding)
 
 
-def test_a_checkpoint_with_a_head_has_the_same_encoder(tmp_path):
+def test_a_checkpoint_with_a_head_has_the_same_encoder(runtime, tmp_path):
     """`bert.` before every name, as masked language models are saved."""
     torch.manual_seed(0)
     model = transformers.BertForMaskedLM(transformers.BertConfig(**SIZES)).eval()
     model.save_pretrained(tmp_path)
-    config = EncoderConfig.from_hf(json.loads((tmp_path / "config.json").read_text()), where="tiny")
-    graph = build_embedder(config, load_weights(tmp_path, config), pooling=Pooling.MEAN, normalize=False)
+    compiled, _ = _compiled(tmp_path, runtime, Pooling.MEAN)
     ids, mask = _batch(20, "right", pad_token_id=0)
     with torch.no_grad():
         hidden = model.bert(input_ids=ids, attention_mask=mask).last_hidden_state
     expected = _pooled(hidden, mask, Pooling.MEAN).numpy()
-    assert np.abs(OpenVINORuntime(graph).run(ids.numpy(), mask.numpy()) - expected).max() <= 1e-5
+    assert np.abs(compiled.run(ids.numpy(), mask.numpy()) - expected).max() <= 1e-5
 
 
 TEXTS = [
@@ -108,10 +115,10 @@ TEXTS = [
 ]
 
 
-def test_minilm_agrees_with_sentence_transformers(minilm):
+def test_minilm_agrees_with_sentence_transformers(minilm, runtime):
     sentence_transformers = pytest.importorskip("sentence_transformers")
     theirs = sentence_transformers.SentenceTransformer(str(find_model(minilm).path), device="cpu")
-    ours = Encoder.load(minilm, precision="fp32")
+    ours = Encoder.load(minilm, runtime=runtime, precision="fp32")
     assert ours.max_length == theirs.max_seq_length == 256
     assert np.abs(ours.encode_documents(TEXTS) - theirs.encode_document(TEXTS)).max() <= 1e-4
     assert np.abs(ours.encode_queries(TEXTS) - theirs.encode_query(TEXTS)).max() <= 1e-4

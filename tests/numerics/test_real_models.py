@@ -27,17 +27,20 @@ def scifact(shared):
 
 
 @pytest.fixture(scope="module", params=["minilm", "cls"])
-def pair(request, tmp_path_factory):
-    """A real model's name, its fp32 encoder and its int8 encoder."""
+def pair(request, runtime, tmp_path_factory):
+    """A real model's name, its fp32 encoder and its int8 encoder, on each runtime."""
     if request.param == "minilm":
         source, folder = request.getfixturevalue("minilm"), request.getfixturevalue("minilm_int8")
     else:
         source = request.getfixturevalue("shared") / "models" / "minilm-l6-cls"
-        folder = quantize(source, tmp_path_factory.mktemp("cls") / "int8").folder
-    return request.param, Encoder.load(source, precision="fp32"), Encoder.load(folder)
+        # The slow run measures the defaults, whose search takes four times as long.
+        slow = "not slow" not in request.config.getoption("markexpr")
+        folder = quantize(source, tmp_path_factory.mktemp("cls") / "int8", runtime=runtime, search=slow).folder
+    fp32 = Encoder.load(source, runtime=runtime, precision="fp32")
+    return request.param, fp32, Encoder.load(folder, runtime=runtime)
 
 
-# Mean cosine to reach, documents and queries; measured: docs/quantization.md.
+# Mean cosine to reach, documents and queries, on either runtime; measured: docs/quantization.md.
 FLOORS = {"minilm": (0.996, 0.996), "cls": (0.995, 0.995)}
 
 
@@ -59,13 +62,13 @@ def test_int8_finds_what_fp32_finds(measured):
 
 
 @pytest.mark.slow
-def test_int8_finds_what_fp32_finds_in_the_whole_corpus(pair, scifact):
+def test_int8_finds_what_fp32_finds_in_the_whole_corpus(pair, runtime, scifact):
     measured = _measure(pair, scifact)
     fp32, int8 = measured.ndcg(measured.fp32), measured.ndcg(measured.int8)
     documents = _cosines(measured.fp32.documents, measured.int8.documents)
     queries = _cosines(measured.fp32.queries, measured.int8.queries)
     print(
-        f"\n{measured.name}: nDCG@10 fp32 {fp32:.4f}, int8 {int8:.4f}; cosine mean/1 %/worst: "
+        f"\n{measured.name}, {runtime}: nDCG@10 fp32 {fp32:.4f}, int8 {int8:.4f}; cosine mean/1 %/worst: "
         f"documents {_summary(documents)}, queries {_summary(queries)}"
     )
     assert int8 >= 0.995 * fp32
@@ -73,8 +76,8 @@ def test_int8_finds_what_fp32_finds_in_the_whole_corpus(pair, scifact):
         assert fp32 == pytest.approx(0.6451, abs=5e-4)  # the published figure
 
 
-def test_an_int8_vector_is_bit_identical_alone_in_any_batch_and_with_any_threads(minilm_int8, shared):
-    encoder = Encoder.load(minilm_int8)
+def test_an_int8_vector_is_bit_identical_alone_in_any_batch_and_with_any_threads(minilm_int8, runtime, shared):
+    encoder = Encoder.load(minilm_int8, runtime=runtime)
     texts = (shared / "data/calibration/qasper_paragraphs.txt").read_text("utf-8").splitlines()[:150] + MIXED
     together = encoder.encode_documents(texts)
     shuffled = random.Random(1).sample(range(len(texts)), len(texts))
@@ -82,12 +85,12 @@ def test_an_int8_vector_is_bit_identical_alone_in_any_batch_and_with_any_threads
     assert np.array_equal(again, together[shuffled])
     alone = np.concatenate([encoder.encode_documents([text]) for text in texts])
     assert np.array_equal(alone, together)
-    one_thread = Encoder.load(minilm_int8, num_threads=1)
+    one_thread = Encoder.load(minilm_int8, runtime=runtime, num_threads=1)
     assert np.array_equal(one_thread.encode_documents(texts), together)
 
 
-def test_int8_vectors_do_not_depend_on_company_for_texts_of_every_length(minilm_int8):
-    encoder = Encoder.load(minilm_int8)
+def test_int8_vectors_do_not_depend_on_company_for_texts_of_every_length(minilm_int8, runtime):
+    encoder = Encoder.load(minilm_int8, runtime=runtime)
     texts = [" ".join(["word"] * n) for n in range(1, 254, 7)] + MIXED
     together = encoder.encode_documents(texts)
     alone = np.concatenate([encoder.encode_documents([text]) for text in texts])

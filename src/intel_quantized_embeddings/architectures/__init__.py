@@ -1,6 +1,6 @@
 """What a BERT is, once: its configuration, its weights, and where the families differ."""
 
-from intel_quantized_embeddings.architectures.config import Activation, EncoderConfig, Family
+from intel_quantized_embeddings.architectures.config import Activation, EncoderConfig, Family, exported_limits
 from intel_quantized_embeddings.architectures.weights import (
     EncoderWeights,
     LayerWeights,
@@ -17,5 +17,6 @@ __all__ = [
     "LayerWeights",
     "Linear",
     "Norm",
+    "exported_limits",
     "load_weights",
 ]

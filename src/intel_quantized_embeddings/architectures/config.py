@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any
 
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
+from intel_quantized_embeddings.model_settings import ModelSettings
 
 
 class Family(str, Enum):
@@ -168,6 +169,16 @@ class EncoderConfig:
                 f"{result.num_heads} attention heads."
             )
         return result
+
+
+def exported_limits(config: Mapping[str, Any], settings: ModelSettings) -> tuple[int, int]:
+    """The longest input in tokens and the padding id of an encoder that others exported, of any architecture."""
+    try:
+        known = EncoderConfig.from_hf(config, where="the export")
+    except (UnsupportedModelError, DamagedFilesError):
+        pad = config.get("pad_token_id")
+        return int(config.get("max_position_embeddings") or settings.max_length), pad if isinstance(pad, int) else 0
+    return known.max_length, known.pad_token_id
 
 
 def _family(config: Mapping[str, Any], *, where: str) -> Family:

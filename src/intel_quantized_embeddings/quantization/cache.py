@@ -15,6 +15,7 @@ from intel_quantized_embeddings.model_settings import ModelSettings, read_json
 from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
 from intel_quantized_embeddings.quantization.manifest import FORMAT_VERSION, MANIFEST_FILE
 from intel_quantized_embeddings.quantization.quantize import quantize_folder
+from intel_quantized_embeddings.quantization.quantizers import quantizer_module
 from intel_quantized_embeddings.runtimes.base import RuntimeName
 from intel_quantized_embeddings.weight_files import find_weight_files
 
@@ -48,12 +49,10 @@ def quantized_on_first_use(
     """
     from filelock import FileLock, Timeout
 
-    from intel_quantized_embeddings.quantization.openvino import require_nncf
-
     folder = _cache_root(cache_folder) / _cache_name(source, settings, runtime)
     if (folder / MANIFEST_FILE).is_file():
         return folder
-    require_nncf()
+    quantizer_module(runtime).require_quantizer()
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(f"{folder}.lock")
@@ -78,6 +77,7 @@ def quantized_on_first_use(
         report = quantize_folder(
             source,
             folder,
+            runtime=runtime,
             settings=settings,
             texts=split(built_in_texts()),
             search=True,
@@ -114,6 +114,8 @@ def _cache_name(source: ModelFolder, settings: ModelSettings, runtime: RuntimeNa
         "name": source.name,
         "settings": dataclasses.asdict(settings),
         "calibration": built_in_texts().digest,
+        # Caches are shared by machines that differ.
+        "attention": quantizer_module(runtime).attention_precision(),
         "recipe": RECIPE_VERSION,
         "format": FORMAT_VERSION,
     }

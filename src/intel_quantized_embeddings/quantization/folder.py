@@ -10,8 +10,6 @@ from pathlib import Path
 from intel_quantized_embeddings.model_settings import ModelSettings
 from intel_quantized_embeddings.quantization.manifest import MODEL_CARD, Manifest
 
-ENCODER_FILE = "encoder.xml"
-
 _COPIED = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 
 
@@ -57,11 +55,12 @@ def write_model_card(folder: Path, manifest: Manifest) -> None:
     )
     quoted = partial(json.dumps, ensure_ascii=False)
     base = f"base_model: {source.id}\n" if "/" in source.id else ""
+    runtime = "" if manifest.runtime == "openvino" else f", runtime={manifest.runtime!r}"
     (folder / MODEL_CARD).write_text(
         f"""---
 {base}library_name: intel-quantized-embeddings
 pipeline_tag: sentence-similarity
-tags: [int8, openvino, embeddings, cpu]
+tags: [int8, {manifest.runtime}, embeddings, cpu]
 ---
 # {source.id} in int8
 
@@ -72,7 +71,7 @@ Static int8 of {source.id}{f" at revision {source.revision}" if source.revision 
 ```python
 from intel_quantized_embeddings import Encoder
 
-encoder = Encoder.load("path/to/this/folder")
+encoder = Encoder.load("path/to/this/folder"{runtime})
 vectors = encoder.encode_documents(["some text"])  # (1, {manifest.dimension}) float32
 ```
 
@@ -86,7 +85,7 @@ Cosine between int8 and fp32 vectors, on texts that were not calibrated on:
 |---|---|---|---|---|
 {rows}
 
-Pooling and normalization are inside `encoder.xml`. `manifest.json` holds the source's hashes, the library
+Pooling and normalization are inside the encoder. `manifest.json` holds the source's hashes, the library
 versions, and the SHA-256 of every file here; loading checks them.
 """,
         "utf-8",

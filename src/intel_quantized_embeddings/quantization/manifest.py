@@ -39,11 +39,13 @@ class Method:
         name: "static": ranges set once, from calibration texts.
         smooth_quant_alpha: SmoothQuant's strength in [0, 1]; None is without it.
         alphas_tried: The held-out score of each strength that was compared.
+        attention: The arithmetic of attention, "fp32" or "bf16"; None where the quantizer decides.
     """
 
     name: str
     smooth_quant_alpha: float | None
     alphas_tried: dict[str, float]
+    attention: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from intel_quantized_embeddings.errors import MissingExtraError, QuantizationError
+from intel_quantized_embeddings.pooling import Pooling
+from intel_quantized_embeddings.runtimes.base import EmbedderGraph
 from intel_quantized_embeddings.runtimes.openvino_graph import ATTENTION_MASK, INPUT_IDS, POOLING_PREFIX
 
 if TYPE_CHECKING:
@@ -17,13 +19,10 @@ if TYPE_CHECKING:
     from nncf.quantization.range_estimator import RangeEstimatorParameters
     from numpy.typing import NDArray
 
-# SmoothQuant's strengths (alpha, https://arxiv.org/abs/2211.10438) worth comparing; None is without
-# it. Which is best differs by model (docs/quantization.md).
-ALPHAS: tuple[float | None, ...] = (0.85, 0.75, 0.5, None)
-DEFAULT_ALPHA = 0.75
+LIBRARIES: tuple[str, ...] = ("openvino", "nncf")
 
 
-def require_nncf() -> None:
+def require_quantizer() -> None:
     """Check that the quantizer is there, before any work is done.
 
     Raises:
@@ -35,21 +34,12 @@ def require_nncf() -> None:
         raise MissingExtraError(package="nncf", extra="quantize", needed_for="Quantizing to int8") from exc
 
 
-def quantize_graph(
-    graph: ov.Model, token_ids: Sequence[Sequence[int]], *, alpha: float | None, one_token_layer: bool
-) -> ov.Model:
-    """Quantize an embedder; the graph given is left as it was.
+def attention_precision() -> None:
+    """None: NNCF decides, layer by layer."""
 
-    Args:
-        graph: An fp32 embedder.
-        token_ids: The calibration texts, each run alone at its natural length: padding would
-            put activations of padding into the ranges.
-        alpha: SmoothQuant's strength, None for none.
-        one_token_layer: Whether a layer sees one token a text, as the last one does with CLS pooling.
 
-    Raises:
-        QuantizationError: NNCF failed.
-    """
+def quantize_graph(embedder: EmbedderGraph, token_ids: Sequence[Sequence[int]], *, alpha: float | None) -> ov.Model:
+    """Quantize an embedder; see `QuantizerModule.quantize_graph`."""
     import nncf
     from nncf.quantization.advanced_parameters import (
         AdvancedQuantizationParameters,
@@ -61,13 +51,13 @@ def quantize_graph(
     with _quiet_nncf():
         try:
             return nncf.quantize(
-                graph.clone(),
+                embedder.graph.clone(),
                 nncf.Dataset(inputs),
                 model_type=nncf.ModelType.TRANSFORMER,
                 subset_size=len(inputs),
                 ignored_scope=nncf.IgnoredScope(patterns=[f"{POOLING_PREFIX}.*"], validate=False),
                 advanced_parameters=AdvancedQuantizationParameters(
-                    activations_range_estimator_params=_activation_ranges(one_token_layer=one_token_layer),
+                    activations_range_estimator_params=_activation_ranges(embedder.settings.pooling),
                     # Moves no mean cosine by more than 0.0002 and takes 2 s of 10 (docs/quantization.md).
                     disable_bias_correction=True,
                     # -1 turns SmoothQuant off.
@@ -79,11 +69,12 @@ def quantize_graph(
             raise QuantizationError(f"NNCF could not quantize the model: {type(exc).__name__}: {exc}") from exc
 
 
-def _activation_ranges(*, one_token_layer: bool) -> RangeEstimatorParameters:
+def _activation_ranges(pooling: Pooling) -> RangeEstimatorParameters:
     """How the range of an activation follows from the extremes of each text.
 
-    NNCF's default takes their mean. Where a layer sees one token a text, that cuts off the extremes of
-    half the texts, so there the widest are taken; elsewhere it makes no difference to cosines.
+    NNCF's default takes their mean. With CLS pooling the last layer sees one token a text, and that
+    cuts off the extremes of half the texts, so there the widest are taken; elsewhere it makes no
+    difference to cosines.
     """
     from nncf.quantization.range_estimator import (
         AggregatorType,
@@ -92,7 +83,7 @@ def _activation_ranges(*, one_token_layer: bool) -> RangeEstimatorParameters:
         StatisticsType,
     )
 
-    if not one_token_layer:
+    if pooling is not Pooling.CLS:
         return RangeEstimatorParameters()
     return RangeEstimatorParameters(
         min=StatisticsCollectorParameters(statistics_type=StatisticsType.MIN, aggregator_type=AggregatorType.MIN),

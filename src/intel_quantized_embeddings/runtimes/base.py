@@ -1,15 +1,18 @@
-"""What a runtime is, and the one way of driving it."""
+"""What a runtime is, where each is found, and the one way of driving it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from intel_quantized_embeddings.batching import Batch, plan_batches
 from intel_quantized_embeddings.errors import OptionError
+from intel_quantized_embeddings.model_settings import ModelSettings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,6 +22,7 @@ class RuntimeName(str, Enum):
     """The runtimes there are. Chosen by name, never by what happens to be installed."""
 
     OPENVINO = "openvino"
+    IPEX = "ipex"
 
     @staticmethod
     def parse(value: str | RuntimeName) -> RuntimeName:
@@ -74,6 +78,98 @@ class Runtime(Protocol):
             Pooled vectors. Shape: (batch, dimension).
         """
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedderGraph:
+    """An embedder made from a model folder: token ids in, one pooled vector a text out.
+
+    Attributes:
+        graph: An `openvino.Model` or a torch module, as its runtime has it.
+        precision: FP32, or INT8 for one that others quantized.
+        settings: The pooling and normalization in the graph, and what the folder says beside.
+        max_positions: The longest input in tokens it can take.
+        pad_token_id: What padding must hold.
+    """
+
+    graph: Any
+    precision: Precision
+    settings: ModelSettings
+    max_positions: int
+    pad_token_id: int
+
+
+class RuntimeModule(Protocol):
+    """What `runtimes/openvino.py` and `runtimes/ipex.py` both offer."""
+
+    ENCODER_FILE: str
+
+    def build_graph(
+        self, folder: Path, settings: ModelSettings, *, name: str, allow_torchscript: bool = False
+    ) -> EmbedderGraph:
+        """Make an embedder from a model folder that is not one of this package's quantized ones.
+
+        Args:
+            folder: The model's files.
+            settings: Its pooling and normalization go into the graph.
+            name: What to call the model in an error.
+            allow_torchscript: Whether a TorchScript file, which is code, may be opened.
+
+        Raises:
+            UnsupportedModelError: This runtime can't run such a model.
+            ModelFilesError: There are no weights.
+            DamagedFilesError: A file is not what it should be.
+            OptionError: It is TorchScript, and that is not allowed.
+        """
+        ...
+
+    def read_graph(self, file: Path) -> Any:
+        """Read an embedder that `save_graph` wrote.
+
+        Raises:
+            DamagedFilesError: The file can't be read.
+        """
+        ...
+
+    def save_graph(self, graph: Any, file: Path) -> None:
+        """Write a quantized embedder under the name `ENCODER_FILE`."""
+        ...
+
+    def compile_graph(
+        self, graph: Any, *, precision: Precision, num_threads: int | None = None, max_length: int | None = None
+    ) -> Runtime:
+        """Make a graph ready to run on this CPU.
+
+        Args:
+            graph: The embedder.
+            precision: BF16 runs floating-point layers in bfloat16.
+            num_threads: Threads for one batch; None leaves it to the runtime.
+            max_length: Where new shapes stall, those of single texts up to this length are run
+                once now, so that no query waits for them; None runs none.
+
+        Raises:
+            OptionError: The CPU has no bfloat16.
+        """
+        ...
+
+
+def runtime_module(name: RuntimeName) -> RuntimeModule:
+    """Import a runtime; the other one is left alone.
+
+    Raises:
+        MissingExtraError: Its libraries are not installed.
+        QuantizedEmbeddingsError: They are installed and don't work together.
+    """
+    if name is RuntimeName.OPENVINO:
+        from intel_quantized_embeddings.runtimes import openvino
+
+        return openvino
+    from intel_quantized_embeddings.runtimes.import_ipex import import_ipex
+
+    import_ipex()
+    from intel_quantized_embeddings.runtimes import ipex
+
+    return ipex
 
 
 def encode_token_ids(

@@ -8,7 +8,6 @@ the first token's row.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from intel_quantized_embeddings.architectures import (
     Linear,
     Norm,
 )
+from intel_quantized_embeddings.architectures.relative_bias import relative_bias_by_offset
 from intel_quantized_embeddings.pooling import Pooling
 
 if TYPE_CHECKING:
@@ -112,33 +112,12 @@ def _attention_bias(config: EncoderConfig, weights: EncoderWeights, input_ids: N
     if weights.relative_attention_bias is None:
         return mask
     reach = config.max_positions - 1
-    table = _relative_bias_by_offset(weights.relative_attention_bias, reach)
+    table = relative_bias_by_offset(weights.relative_attention_bias, reach)
     length = ops.gather(ops.shape_of(input_ids), _integer(1), _axis(0))
     places = ops.range(_integer(0), length, _integer(1), "i64")
     offsets = ops.subtract(ops.unsqueeze(places, _axis(0)), ops.unsqueeze(places, _axis(1)))
     bias = ops.gather(_constant(table), ops.add(offsets, _integer(reach)), _axis(1))
     return ops.add(mask, ops.unsqueeze(bias, _axis(0)))
-
-
-def _relative_bias_by_offset(bias: NDArray[np.float32], reach: int) -> NDArray[np.float32]:
-    """Tabulate MPNet's bias for every offset key - query in [-reach, reach].
-
-    T5's bucketing (https://arxiv.org/abs/1910.10683, section 2.1), bidirectional, maximum distance
-    128, as transformers computes it, in float32 so that bucket borders fall alike.
-
-    Returns:
-        Shape: (heads, 2 * reach + 1).
-    """
-    buckets = bias.shape[0] // 2
-    exact = buckets // 2
-    distance = -np.arange(-reach, reach + 1)
-    after_query = (distance < 0).astype(np.int64) * buckets
-    distance = np.abs(distance)
-    with np.errstate(divide="ignore"):
-        logs = np.log(distance.astype(np.float32) / np.float32(exact)) / np.float32(math.log(128 / exact))
-    far = exact + (np.maximum(logs, 0) * np.float32(buckets - exact)).astype(np.int64)
-    bucket = after_query + np.where(distance < exact, distance, np.minimum(far, buckets - 1))
-    return np.ascontiguousarray(bias[bucket].T)
 
 
 # --- a layer -----------------------------------------------------------------------------------

@@ -1,0 +1,100 @@
+"""Static int8 of a torch module with Intel Neural Compressor, for the IPEX runtime."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from intel_quantized_embeddings.errors import MissingExtraError, QuantizationError
+from intel_quantized_embeddings.runtimes.base import EmbedderGraph, RuntimeName, runtime_module
+from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
+from intel_quantized_embeddings.runtimes.import_ipex import quiet_torch
+
+if TYPE_CHECKING:
+    import torch
+
+LIBRARIES: tuple[str, ...] = ("torch", "intel-extension-for-pytorch", "neural-compressor-pt")
+
+# Neural Compressor keeps its working file in a module's variable.
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def require_quantizer() -> None:
+    """Check that the runtime and the quantizer are there, before any work is done.
+
+    Raises:
+        MissingExtraError: They are not.
+        QuantizedEmbeddingsError: They are and don't work together.
+    """
+    runtime_module(RuntimeName.IPEX)
+    if importlib.util.find_spec("neural_compressor") is None:
+        raise MissingExtraError(package="neural_compressor", extra="ipex", needed_for="Quantizing to int8")
+
+
+def attention_precision() -> str:
+    """bfloat16 where the CPU has it: faster there, and as faithful (docs/quantization.md). Never int8."""
+    return "bf16" if has_bfloat16() else "fp32"
+
+
+def quantize_graph(
+    embedder: EmbedderGraph, token_ids: Sequence[Sequence[int]], *, alpha: float | None
+) -> torch.jit.ScriptModule:
+    """Quantize an embedder; see `QuantizerModule.quantize_graph`.
+
+    Weights get a symmetric range for each output channel; activations an asymmetric one for the whole
+    tensor, the widest seen.
+    """
+    import torch
+
+    with quiet_torch():  # twice, because importing Neural Compressor sets its own level
+        from neural_compressor.torch.quantization import StaticQuantConfig, convert, prepare
+
+    from intel_quantized_embeddings.quantization.smooth_quant import smooth
+    from intel_quantized_embeddings.runtimes.ipex import flash_attention
+
+    inputs = [_inputs(ids) for ids in sorted(token_ids, key=len)]
+    model = copy.deepcopy(embedder.graph)
+    if attention_precision() == "bf16":
+        model.set_attention(flash_attention, in_bfloat16=True)
+    try:
+        with quiet_torch(), torch.no_grad(), _neural_compressors_folder():
+            if alpha is not None:
+                smooth(model, inputs, alpha=alpha)
+            # Without the exclusion all that is not int8 would be traced in bfloat16, residuals included.
+            config = StaticQuantConfig(excluded_precisions=["bf16"])
+            prepared = prepare(model, config, example_inputs=inputs[len(inputs) // 2])
+            for one in inputs:
+                prepared(*one)
+            converted: torch.jit.ScriptModule = convert(prepared)
+    except Exception as exc:
+        # Neural Compressor and IPEX raise AssertionError, RuntimeError and what Python raises for their slips.
+        raise QuantizationError(f"Neural Compressor could not quantize the model: {type(exc).__name__}: {exc}") from exc
+    converted.save = converted.ori_save  # Neural Compressor's own writes a folder
+    return converted
+
+
+def _inputs(ids: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    import torch
+
+    row = torch.tensor([list(ids)], dtype=torch.int64)
+    return row, torch.ones_like(row)
+
+
+@contextmanager
+def _neural_compressors_folder() -> Iterator[None]:
+    """Let Neural Compressor work in a temporary folder; left alone it makes `nc_workspace` where the caller stands."""
+    from neural_compressor.torch.algorithms.static_quant import static_quant, utility
+
+    with _ONE_AT_A_TIME, tempfile.TemporaryDirectory() as folder:
+        before = utility.ipex_config_path
+        static_quant.ipex_config_path = utility.ipex_config_path = str(Path(folder) / "ipex.json")
+        try:
+            yield
+        finally:
+            static_quant.ipex_config_path = utility.ipex_config_path = before

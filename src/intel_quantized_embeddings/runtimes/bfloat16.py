@@ -1,0 +1,25 @@
+"""Whether this CPU computes in bfloat16."""
+
+from __future__ import annotations
+
+from intel_quantized_embeddings.errors import OptionError
+
+
+def has_bfloat16() -> bool:
+    """Whether the CPU has bfloat16 instructions (AVX512_BF16 or AMX). torch would also emulate them."""
+    import openvino as ov
+
+    return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def require_bfloat16() -> None:
+    """Check that `precision="bf16"` can be had.
+
+    Raises:
+        OptionError: The CPU has no bfloat16 instructions.
+    """
+    if not has_bfloat16():
+        raise OptionError(
+            "precision='bf16' needs a CPU with bfloat16 instructions (AVX512_BF16 or AMX), which this one "
+            "does not have; use 'int8' or 'fp32'."
+        )

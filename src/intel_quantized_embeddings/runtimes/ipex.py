@@ -1,0 +1,178 @@
+"""The IPEX runtime: a torch module, traced and fused by Intel Extension for PyTorch.
+
+Imported through `runtime_module`, which imports IPEX first.
+"""
+
+from __future__ import annotations
+
+import copy
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import intel_extension_for_pytorch as ipex
+import torch
+from threadpoolctl import ThreadpoolController
+from torch import Tensor, nn
+from torch.nn import functional
+
+from intel_quantized_embeddings.architectures import EncoderConfig, exported_limits, load_weights
+from intel_quantized_embeddings.architectures.torch_encoder import TorchEmbedder
+from intel_quantized_embeddings.batching import single_text_shapes
+from intel_quantized_embeddings.errors import DamagedFilesError, OptionError, UnsupportedModelError
+from intel_quantized_embeddings.model_settings import ModelSettings, read_json
+from intel_quantized_embeddings.runtimes.base import EmbedderGraph, Precision
+from intel_quantized_embeddings.runtimes.bfloat16 import require_bfloat16
+from intel_quantized_embeddings.runtimes.import_ipex import quiet_torch
+from intel_quantized_embeddings.runtimes.ipex_torchscript import read_torchscript
+from intel_quantized_embeddings.weight_files import WeightKind, find_weight_files
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+ENCODER_FILE = "encoder.pt"
+
+# TorchScript optimizes a graph on its first two runs.
+_RUNS_TO_OPTIMIZE = 2
+
+
+class IPEXRuntime:
+    """A traced embedder. Safe to call from several threads at once."""
+
+    def __init__(self, module: nn.Module, *, num_threads: int | None = None) -> None:
+        """Take a module that is ready to run.
+
+        Args:
+            module: Takes ids and mask, each (batch, length), and returns (batch, dimension).
+            num_threads: Threads for one batch; None leaves it to torch. The threads of the process
+                are as they were after every batch.
+        """
+        self._module = module
+        self._num_threads = num_threads
+        self._controller = ThreadpoolController().select(user_api="openmp")
+        for _ in range(_RUNS_TO_OPTIMIZE):
+            self._dimension = self._run(*_example()).size(1)
+
+    @property
+    def dimension(self) -> int:
+        """Numbers in a vector."""
+        return int(self._dimension)
+
+    def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Encode one batch; see `Runtime.run`."""
+        vectors: NDArray[np.float32] = (
+            self._run(torch.from_numpy(input_ids), torch.from_numpy(attention_mask)).to(torch.float32).numpy()
+        )
+        return vectors
+
+    def warm_up(self, max_length: int) -> None:
+        """Run every shape of a single text up to a length in tokens once."""
+        for rows, length in single_text_shapes(max_length=max_length):
+            ids = torch.ones((rows, length), dtype=torch.int64)
+            self._run(ids, ids)
+
+    def _run(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        with torch.no_grad(), self._threads():
+            vectors: Tensor = self._module(input_ids, attention_mask)
+        return vectors
+
+    def _threads(self) -> AbstractContextManager[object]:
+        """Set OpenMP's number for the calling thread and put it back; `torch.set_num_threads` is for the process."""
+        if self._num_threads is None:
+            return nullcontext()
+        torch.get_num_threads()  # in a new thread torch sets the number itself when first asked: let it do so before
+        limits: AbstractContextManager[object] = self._controller.limit(limits=self._num_threads)
+        return limits
+
+
+def build_graph(folder: Path, settings: ModelSettings, *, name: str, allow_torchscript: bool = False) -> EmbedderGraph:
+    """Make an embedder from safetensors, else from optimum-intel's TorchScript; see `RuntimeModule.build_graph`."""
+    config = read_json(folder / "config.json")
+    weights = find_weight_files(folder, config)
+    if weights.kind is WeightKind.EXPORT:
+        raise UnsupportedModelError(f"{name} holds an OpenVINO or ONNX export; load it with runtime='openvino'.")
+    if weights.kind is WeightKind.TORCHSCRIPT:
+        if not allow_torchscript:
+            raise OptionError(
+                f"{name} is a TorchScript model ({weights.files[0].name}). TorchScript is code that would run here: if "
+                f"you trust who made it, load it with allow_torchscript=True."
+            )
+        graph, precision = read_torchscript(weights.files[0], settings)
+        max_positions, pad_token_id = exported_limits(config, settings)
+    else:
+        encoder = EncoderConfig.from_hf(config, where=name)
+        graph = TorchEmbedder(
+            encoder, load_weights(folder, encoder), pooling=settings.pooling, normalize=settings.normalize
+        )
+        precision, max_positions, pad_token_id = Precision.FP32, encoder.max_length, encoder.pad_token_id
+    return EmbedderGraph(
+        graph=graph,
+        precision=precision,
+        settings=settings,
+        max_positions=max_positions,
+        pad_token_id=pad_token_id,
+    )
+
+
+def read_graph(file: Path) -> torch.jit.ScriptModule:
+    """Read a quantized embedder that this package wrote, and whose hash was checked.
+
+    Raises:
+        DamagedFilesError: The file can't be read.
+    """
+    try:
+        return torch.jit.freeze(torch.jit.load(str(file)).eval())
+    except RuntimeError as exc:
+        raise DamagedFilesError(f"torch can't read {file}: {exc}") from exc
+
+
+def save_graph(graph: torch.jit.ScriptModule, file: Path) -> None:
+    """Write a quantized embedder; see `RuntimeModule.save_graph`."""
+    torch.jit.save(graph, str(file))
+
+
+def compile_graph(
+    graph: Any, *, precision: Precision, num_threads: int | None = None, max_length: int | None = None
+) -> IPEXRuntime:
+    """Make a graph ready to run; see `RuntimeModule.compile_graph`.
+
+    Raises:
+        OptionError: The CPU has no bfloat16, or the model is TorchScript that others made, which runs
+            as it was traced.
+    """
+    if precision is Precision.BF16:
+        require_bfloat16()
+        if not isinstance(graph, TorchEmbedder):
+            raise OptionError("precision='bf16' can't be had of a TorchScript model, which runs as it was traced.")
+    with quiet_torch():
+        runtime = IPEXRuntime(
+            _traced(graph, precision) if isinstance(graph, TorchEmbedder) else graph, num_threads=num_threads
+        )
+        if max_length is not None:
+            runtime.warm_up(max_length)
+    return runtime
+
+
+def flash_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+    """IPEX's attention, the fastest here in bfloat16 (docs/quantization.md); see `torch_encoder.Attention`."""
+    attended: Tensor = torch.ops.torch_ipex.flash_attention(query, key, value, attention_mask=bias)[0]
+    return attended
+
+
+def _traced(embedder: TorchEmbedder, precision: Precision) -> torch.jit.ScriptModule:
+    """Prepack the weights and record the graph; the embedder given is left as it was."""
+    in_bf16 = precision is Precision.BF16
+    module = copy.deepcopy(embedder)
+    module.set_attention(flash_attention if in_bf16 else functional.scaled_dot_product_attention, in_bfloat16=False)
+    module = ipex.optimize(module, dtype=torch.bfloat16 if in_bf16 else torch.float32, inplace=True)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=in_bf16):
+        traced = torch.jit.trace(module, _example(), check_trace=False)
+    return torch.jit.freeze(traced)
+
+
+def _example() -> tuple[Tensor, Tensor]:
+    """A batch that traces every path: two texts, one of them padded."""
+    mask = torch.ones((2, 8), dtype=torch.int64)
+    mask[1, 5:] = 0
+    return torch.ones_like(mask), mask
