@@ -19,6 +19,8 @@ from intel_quantized_embeddings.runtimes.import_ipex import quiet_torch
 if TYPE_CHECKING:
     import torch
 
+    from intel_quantized_embeddings.architectures.torch_encoder import TorchEmbedder
+
 LIBRARIES: tuple[str, ...] = ("torch", "intel-extension-for-pytorch", "neural-compressor-pt")
 
 # Neural Compressor keeps its working file in a module's variable.
@@ -45,10 +47,30 @@ def attention_precision() -> str:
 def quantize_graph(
     embedder: EmbedderGraph, token_ids: Sequence[Sequence[int]], *, alpha: float | None
 ) -> torch.jit.ScriptModule:
-    """Quantize an embedder; see `QuantizerModule.quantize_graph`.
+    """Quantize an embedder; see `QuantizerModule.quantize_graph`."""
+    from intel_quantized_embeddings.runtimes.ipex import flash_attention
+
+    model = copy.deepcopy(embedder.graph)
+    if attention_precision() == "bf16":
+        model.set_attention(flash_attention, in_bfloat16=True)
+    return quantize_module(model, token_ids, alpha=alpha)
+
+
+def quantize_module(
+    model: TorchEmbedder, token_ids: Sequence[Sequence[int]], *, alpha: float | None
+) -> torch.jit.ScriptModule:
+    """Quantize every linear layer; attention stays what the model computes it with, unless that is matrix products.
 
     Weights get a symmetric range for each output channel; activations an asymmetric one for the whole
     tensor, the widest seen.
+
+    Args:
+        model: In fp32; changed in place.
+        token_ids: The calibration texts.
+        alpha: SmoothQuant's strength, None for none.
+
+    Raises:
+        QuantizationError: Neural Compressor failed.
     """
     import torch
 
@@ -56,12 +78,8 @@ def quantize_graph(
         from neural_compressor.torch.quantization import StaticQuantConfig, convert, prepare
 
     from intel_quantized_embeddings.quantization.smooth_quant import smooth
-    from intel_quantized_embeddings.runtimes.ipex import flash_attention
 
     inputs = [_inputs(ids) for ids in sorted(token_ids, key=len)]
-    model = copy.deepcopy(embedder.graph)
-    if attention_precision() == "bf16":
-        model.set_attention(flash_attention, in_bfloat16=True)
     try:
         with quiet_torch(), torch.no_grad(), _neural_compressors_folder():
             if alpha is not None:
