@@ -98,8 +98,8 @@ def _quantized(folder: Path, options: LoadOptions) -> LoadedEmbedder:
     for option, (wanted, held) in asked.items():
         if wanted is not None and wanted != held:
             raise OptionError(
-                f"{option}={wanted!r} was asked of {folder}, which was quantized with {option}={held!r}. Load it "
-                f"without that option, or load or quantize its source, {manifest.source.id}, with it."
+                f"{option}={wanted!r} was asked of {folder}, which was quantized with {option}={held!r}. Pass "
+                f"{option}={held!r}, or load or quantize its source, {manifest.source.id}, with {option}={wanted!r}."
             )
     manifest.verify(folder)
     if manifest.method.attention == Precision.BF16.value and not has_bfloat16():
