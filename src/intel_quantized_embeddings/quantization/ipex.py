@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from intel_quantized_embeddings.errors import MissingExtraError, QuantizationError
 from intel_quantized_embeddings.runtimes.base import EmbedderGraph, RuntimeName, runtime_module
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
-from intel_quantized_embeddings.runtimes.import_ipex import quiet_torch
+from intel_quantized_embeddings.runtimes.quiet import quiet_torch
 
 if TYPE_CHECKING:
     import torch

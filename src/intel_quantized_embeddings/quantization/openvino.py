@@ -13,6 +13,7 @@ from intel_quantized_embeddings.errors import MissingExtraError, QuantizationErr
 from intel_quantized_embeddings.pooling import Pooling
 from intel_quantized_embeddings.runtimes.base import EmbedderGraph
 from intel_quantized_embeddings.runtimes.openvino_graph import ATTENTION_MASK, INPUT_IDS, POOLING_PREFIX
+from intel_quantized_embeddings.runtimes.quiet import quiet_torch
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -48,7 +49,7 @@ def quantize_graph(embedder: EmbedderGraph, token_ids: Sequence[Sequence[int]], 
 
     # Texts of one length after another: OpenVINO prepares each length once.
     inputs = [_inputs(ids) for ids in sorted(token_ids, key=len)]
-    with _quiet_nncf():
+    with quiet_torch(), _quiet_nncf():  # NNCF imports torch where it is installed
         try:
             return nncf.quantize(
                 embedder.graph.clone(),

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 import os
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from intel_quantized_embeddings.errors import MissingExtraError, QuantizedEmbeddingsError
-
-_LOGGERS = ("torchao", "neural_compressor", "torch.utils.cpp_extension")
+from intel_quantized_embeddings.runtimes.quiet import environment, quiet_torch
 
 _INSTALL = "pip install 'intel-quantized-embeddings[ipex]'"
 
@@ -56,32 +53,6 @@ def _check_versions() -> None:
 
 
 @contextmanager
-def quiet_torch() -> Iterator[None]:
-    """Keep off the terminal what torch's and Intel's libraries say of overridden kernels, CUDA and their own age.
-
-    They also configure the root logger and the class of loggers when imported; that is put back.
-    """
-    root = logging.getLogger()
-    handlers, root_level, logger_class = list(root.handlers), root.level, logging.getLoggerClass()
-    # IPEX's own must not be made here: it relies on being of its own class.
-    known = (*_LOGGERS, *(("IPEX",) if "IPEX" in logging.Logger.manager.loggerDict else ()))
-    loggers = [logging.getLogger(name) for name in known]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        # Read once, when torch's C++ library or Neural Compressor is loaded.
-        with _environment(TORCH_CPP_LOG_LEVEL="ERROR", LOGLEVEL="ERROR"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-        root.handlers[:], root.level = handlers, root_level
-        logging.setLoggerClass(logger_class)
-
-
-@contextmanager
 def _no_compile_workers() -> Iterator[None]:
     """Import without torch's compiler starting a process of several hundred MB for each core, which nothing here uses.
 
@@ -91,23 +62,8 @@ def _no_compile_workers() -> Iterator[None]:
     if "torch._inductor.config" in sys.modules or "TORCHINDUCTOR_COMPILE_THREADS" in os.environ:
         yield
         return
-    with _environment(TORCHINDUCTOR_COMPILE_THREADS="1"):
+    with environment(TORCHINDUCTOR_COMPILE_THREADS="1"):
         yield
     config: Any = sys.modules.get("torch._inductor.config")
     if config is not None:
         config.compile_threads = config.decide_compile_threads()
-
-
-@contextmanager
-def _environment(**variables: str) -> Iterator[None]:
-    """Set environment variables for a while."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

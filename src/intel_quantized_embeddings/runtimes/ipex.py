@@ -23,8 +23,8 @@ from intel_quantized_embeddings.errors import DamagedFilesError, OptionError, Un
 from intel_quantized_embeddings.model_settings import ModelSettings, read_json
 from intel_quantized_embeddings.runtimes.base import EmbedderGraph, Precision
 from intel_quantized_embeddings.runtimes.bfloat16 import require_bfloat16
-from intel_quantized_embeddings.runtimes.import_ipex import quiet_torch
 from intel_quantized_embeddings.runtimes.ipex_torchscript import read_torchscript
+from intel_quantized_embeddings.runtimes.quiet import quiet_torch
 from intel_quantized_embeddings.weight_files import WeightKind, find_weight_files
 
 if TYPE_CHECKING:
