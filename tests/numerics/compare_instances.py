@@ -65,6 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="One process on all cores, or one on each.")
     parser.add_argument("folder")
     parser.add_argument("--runtime", default="openvino")
+    parser.add_argument("--shared", action="store_true", help="also a process for each core, none of them pinned")
     parser.add_argument("--texts", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=10)
     options = parser.parse_args()
@@ -79,6 +80,10 @@ def main() -> None:
             for place, core in enumerate(cores)
         ],
     }
+    if options.shared:
+        arrangements[f"{len(cores)} processes sharing {len(cores)} cores"] = [
+            Instance(options.folder, options.runtime, cores, texts[place :: len(cores)]) for place in range(len(cores))
+        ]
     speeds: dict[str, list[float]] = {name: [] for name in arrangements}
     for _ in range(options.repeats):
         for name, instances in arrangements.items():
