@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
 from intel_quantized_embeddings.embedders import load_embedder
@@ -16,7 +17,8 @@ from intel_quantized_embeddings.errors import DamagedFilesError, InvalidTextErro
 from intel_quantized_embeddings.load_options import LoadOptions
 from intel_quantized_embeddings.model_files import DEFAULT_MODEL, TOKENIZER_FILE
 from intel_quantized_embeddings.model_settings import ModelSettings
-from intel_quantized_embeddings.runtimes.base import Precision, Runtime, RuntimeName, encode_token_ids, runtime_module
+from intel_quantized_embeddings.pipeline import DistinctTexts, encode_token_ids, tokenize_ahead, warm_up
+from intel_quantized_embeddings.runtimes.base import Precision, Runtime, RuntimeName, runtime_module
 from intel_quantized_embeddings.tokenization import Tokenizer
 
 if TYPE_CHECKING:
@@ -69,6 +71,7 @@ class Encoder:
         query_instruction: str | None = None,
         document_instruction: str | None = None,
         allow_torchscript: bool = False,
+        warm_shapes: bool = True,
     ) -> Encoder:
         """Load a model. `None` means what the model's own folder says.
 
@@ -81,7 +84,8 @@ class Encoder:
             cache_folder: Where the hub's files and int8 models are kept, instead of the hub's own
                 cache and the user's cache folder.
             local_files_only: Never ask the hub; `HF_HUB_OFFLINE=1` does the same.
-            num_threads: Threads for one batch; None leaves it to the runtime.
+            num_threads: Threads to use in all; None takes the cores that the process was granted (affinity
+                and CPU quota).
             pooling: "cls", "mean" or "last".
             normalize: Whether vectors have length 1.
             max_length: Longest input in tokens; longer texts are cut.
@@ -89,6 +93,8 @@ class Encoder:
             document_instruction: Put before every document.
             allow_torchscript: Open a TorchScript model that others made, as optimum-intel wrote them
                 (`runtime="ipex"`). TorchScript is code: allow it for models you trust.
+            warm_shapes: Run every length that one text can be padded to once while loading, so that no
+                query waits for it to be prepared. False loads sooner.
 
         Raises:
             OptionError: An argument is not allowed, contradicts the folder, or is needed.
@@ -113,6 +119,7 @@ class Encoder:
             query_instruction=query_instruction,
             document_instruction=document_instruction,
             allow_torchscript=allow_torchscript,
+            warm_shapes=warm_shapes,
         )
         loaded = load_embedder(options)
         settings = loaded.settings.override(
@@ -121,13 +128,13 @@ class Encoder:
             document_instruction=document_instruction,
             max_positions=loaded.max_positions,
         )
+        compiled = runtime_module(RuntimeName(options.runtime)).compile_graph(
+            loaded.graph, precision=Precision(options.precision), num_threads=options.num_threads
+        )
+        if warm_shapes:
+            warm_up(compiled, max_length=settings.max_length)
         encoder = cls(
-            runtime=runtime_module(RuntimeName(options.runtime)).compile_graph(
-                loaded.graph,
-                precision=Precision(options.precision),
-                num_threads=options.num_threads,
-                max_length=settings.max_length,
-            ),
+            runtime=compiled,
             tokenizer=Tokenizer(
                 loaded.folder / TOKENIZER_FILE, max_length=settings.max_length, lowercase=settings.lowercase
             ),
@@ -166,7 +173,9 @@ class Encoder:
         """Encode texts to be searched.
 
         Args:
-            texts: Any number of them, none altered but by the document instruction.
+            texts: Any number of them, from any iterable, which is read as they are encoded: beside the
+                vectors, memory holds a few hundred texts and 16 bytes for each other. None is altered
+                but by the document instruction; identical ones are encoded once.
             show_progress: Draw a bar on the terminal.
 
         Returns:
@@ -200,23 +209,34 @@ class Encoder:
             raise InvalidTextError(
                 f"texts is {texts!r}; a list of strings is expected, as in encode_documents([text])."
             )
-        listed = list(texts)
-        tokenized = self._tokenizer.encode(listed, instruction=instruction)
-        if tokenized.truncated:
-            logger.warning(
-                "%d of %d texts are longer than %d tokens; what is beyond was cut",
-                tokenized.truncated,
-                len(listed),
-                self.max_length,
-            )
-        with _progress_bar(len(listed), shown=show_progress) as advance:
-            return encode_token_ids(
+        distinct = DistinctTexts(texts)
+        truncated: set[int] = set()
+        with _progress_bar(length_hint(texts), shown=show_progress) as advance:
+            vectors = encode_token_ids(
                 self._runtime,
-                tokenized.token_ids,
+                self._token_ids(distinct, instruction, truncated),
                 pad_token_id=self._pad_token_id,
                 max_length=self.max_length,
                 on_progress=advance,
             )
+            if advance is not None:
+                advance(len(distinct.rows) - len(vectors))
+        if truncated:
+            logger.warning(
+                "%d of %d texts are longer than %d tokens; what is beyond was cut",
+                sum(row in truncated for row in distinct.rows),
+                len(distinct.rows),
+                self.max_length,
+            )
+        return vectors if len(vectors) == len(distinct.rows) else vectors[distinct.rows]
+
+    def _token_ids(self, texts: Iterable[str], instruction: str, truncated: set[int]) -> Iterator[list[list[int]]]:
+        """Token ids window by window; the places of texts that were cut go into `truncated`."""
+        n_texts = 0
+        for window in tokenize_ahead(texts, self._tokenizer, instruction=instruction):
+            truncated.update(n_texts + place for place in window.truncated)
+            n_texts += len(window.token_ids)
+            yield window.token_ids
 
 
 def _fingerprint(hashes: dict[str, str], settings: ModelSettings, options: LoadOptions) -> str:
@@ -238,12 +258,12 @@ def _load_again(options: LoadOptions, fingerprint: str) -> Encoder:
 
 
 @contextmanager
-def _progress_bar(total: int, *, shown: bool) -> Iterator[Callable[[int], object] | None]:
+def _progress_bar(expected: int, *, shown: bool) -> Iterator[Callable[[int], object] | None]:
     """Yield what to call with the number of texts done, or None where no bar is wanted."""
     if not shown:
         yield None
         return
     from tqdm import tqdm
 
-    with tqdm(total=total, unit="text", desc="Encoding") as bar:
+    with tqdm(total=expected or None, unit="text", desc="Encoding") as bar:
         yield bar.update

@@ -33,6 +33,7 @@ class LoadOptions:
     query_instruction: str | None = None
     document_instruction: str | None = None
     allow_torchscript: bool = False
+    warm_shapes: bool = True
 
     def __post_init__(self) -> None:
         """Check every value; enums and numpy's integers become plain ones."""
@@ -46,7 +47,7 @@ class LoadOptions:
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise OptionError(f"{name}={value!r} is not allowed; it is a str or None.")
-        for name in ("normalize", "local_files_only", "allow_torchscript"):
+        for name in ("normalize", "local_files_only", "allow_torchscript", "warm_shapes"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, bool):
                 raise OptionError(f"{name}={value!r} is not allowed; it is True or False.")

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from intel_quantized_embeddings.errors import DamagedFilesError, InvalidTextError, ModelFilesError
 
-_PART = 1000
-
 
 @dataclass(frozen=True, slots=True)
 class TokenizedTexts:
@@ -17,11 +15,11 @@ class TokenizedTexts:
 
     Attributes:
         token_ids: One list a text, special tokens included, at its natural length.
-        truncated: How many texts were longer than the maximum and were cut.
+        truncated: Places of the texts that were longer than the maximum and were cut.
     """
 
     token_ids: list[list[int]]
-    truncated: int
+    truncated: list[int]
 
 
 class Tokenizer:
@@ -59,40 +57,39 @@ class Tokenizer:
             InvalidTextError: An item is not a string, or a string with no UTF-8 form.
         """
         check_texts(texts)
-        token_ids: list[list[int]] = []
-        truncated = 0
-        # In parts, because the tokenizers library returns twenty times what is kept of it.
-        for start in range(0, len(texts), _PART):
-            try:
-                part = self._tokenizer.encode_batch_fast([instruction + text for text in texts[start : start + _PART]])
-            except (TypeError, UnicodeEncodeError) as exc:
-                _raise_for_surrogates(texts, exc)
-                raise
-            token_ids += [encoding.ids for encoding in part]
-            truncated += sum(bool(encoding.overflowing) for encoding in part)
-        return TokenizedTexts(token_ids=token_ids, truncated=truncated)
+        encodings = self._tokenizer.encode_batch_fast([instruction + text for text in texts])
+        return TokenizedTexts(
+            token_ids=[encoding.ids for encoding in encodings],
+            truncated=[place for place, encoding in enumerate(encodings) if encoding.overflowing],
+        )
 
 
 def check_texts(texts: Sequence[object]) -> None:
-    """Check that every item is a string.
+    """Check that every item is a string with a UTF-8 form.
 
     Raises:
         InvalidTextError: One is not; the message names its position.
     """
     for position, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise InvalidTextError(
-                f"text {position} is {text!r} of type {type(text).__name__}; every text must be a str."
-            )
+        utf8(text, position=position)
 
 
-def _raise_for_surrogates(texts: Sequence[str], cause: Exception) -> None:
-    """Name the first text that has no UTF-8 form (half of a surrogate pair)."""
-    for position, text in enumerate(texts):
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError as exc:
-            raise InvalidTextError(
-                f"text {position} has the lone surrogate {text[exc.start]!r} at character {exc.start}, which has no "
-                f"UTF-8 form. Clean it with text.encode('utf-8', 'replace').decode()."
-            ) from cause
+def utf8(text: object, *, position: int) -> bytes:
+    """The bytes of a text.
+
+    Args:
+        text: What should be one.
+        position: Its place in the input, for the message.
+
+    Raises:
+        InvalidTextError: It is not a string, or has half of a surrogate pair, which has no UTF-8 form.
+    """
+    if not isinstance(text, str):
+        raise InvalidTextError(f"text {position} is {text!r} of type {type(text).__name__}; every text must be a str.")
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as exc:
+        raise InvalidTextError(
+            f"text {position} has the lone surrogate {text[exc.start]!r} at character {exc.start}, which has no "
+            f"UTF-8 form. Clean it with text.encode('utf-8', 'replace').decode()."
+        ) from exc

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
 import numpy as np
 import pytest
 
 from intel_quantized_embeddings import Encoder
+from intel_quantized_embeddings.batching import single_text_shapes
 from intel_quantized_embeddings.errors import InvalidTextError, OptionError
 from intel_quantized_embeddings.runtimes.base import Precision
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
@@ -56,6 +60,87 @@ def test_int8_vectors_do_not_depend_on_company(encoder):
         assert all(np.array_equal(vector, alone[text]) for text, vector in zip(chosen, vectors, strict=True))
 
 
+def test_int8_vectors_are_the_same_alone_and_in_bulk(encoder):
+    """One query takes all threads, bulk takes one thread a batch."""
+    if "int8" not in encoder.fingerprint:
+        pytest.skip("promised for int8; floating point may differ in the last bits")
+    texts = [f"{'stone ' * (number % 50)}water {number}" for number in range(300)]
+    bulk = encoder.encode_documents(texts)
+    for place in range(0, 300, 7):
+        assert np.array_equal(bulk[place], encoder.encode_documents([texts[place]])[0])
+    assert np.array_equal(bulk[::-1], encoder.encode_documents(texts[::-1]))
+
+
+def test_bulk_vectors_agree_with_those_of_texts_alone(encoder):
+    texts = [f"{'stone ' * (number % 50)}water {number}" for number in range(100)]
+    alone = np.concatenate([encoder.encode_documents([text]) for text in texts])
+    np.testing.assert_allclose(encoder.encode_documents(texts), alone, atol=2e-2)
+
+
+def test_identical_texts_are_encoded_once(encoder, monkeypatch):
+    shapes = _shapes_run(encoder, monkeypatch)
+    texts = ["water", "the cat sat", "water", "water", "the cat sat"]
+    vectors = encoder.encode_documents(texts)
+    assert sum(rows for rows, _ in shapes) == 2
+    assert vectors.shape == (5, encoder.dimension)
+    assert np.array_equal(vectors[[0, 1]][[0, 1, 0, 0, 1]], vectors)
+    assert not np.array_equal(vectors[0], vectors[1])
+
+
+def test_a_generator_gives_what_a_list_gives(encoder):
+    texts = [f"stone {number % 40}" for number in range(700)]
+    assert np.array_equal(encoder.encode_documents(text for text in texts), encoder.encode_documents(texts))
+
+
+def test_no_shape_of_a_query_is_left_for_a_query_to_prepare(encoder, monkeypatch):
+    """Every length that one text can be padded to has run when loading is done, unless that is turned off."""
+    warmed = _shapes_of_loading(encoder, monkeypatch, max_length=50)
+    queries = _shapes_run(encoder := Encoder.load(**{**asdict(encoder._options), "max_length": 50}), monkeypatch)
+    for words in (0, 1, 12, 20, 45, 300):
+        encoder.encode_queries(["stone " * words])
+    assert set(queries) <= set(warmed) == set(single_text_shapes(max_length=50))
+    assert _shapes_of_loading(encoder, monkeypatch, warm_shapes=False) == []
+
+
+def test_a_cpu_quota_sets_the_number_of_streams(encoder, monkeypatch):
+    import importlib
+
+    module = importlib.import_module(type(encoder._runtime).__module__)
+    monkeypatch.setattr(module, "cores_of_quota", lambda: 1)
+    limited = Encoder.load(**asdict(encoder._options))
+    assert limited._runtime.streams == 1
+    assert Encoder.load(**{**asdict(encoder._options), "num_threads": 2})._runtime.streams == 2
+    np.testing.assert_allclose(limited.encode_documents(TEXTS), encoder.encode_documents(TEXTS), atol=2e-2)
+
+
+PINNED = """
+import os, sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from intel_quantized_embeddings import Encoder
+
+encoder = Encoder.load(sys.argv[1], runtime=sys.argv[2], num_threads=1)
+seen = set()
+with ThreadPoolExecutor(1) as pool:
+    job = pool.submit(encoder.encode_documents, [f"stone {number}" for number in range(3000)])
+    while not job.done():
+        for task in os.listdir("/proc/self/task"):
+            with suppress(ProcessLookupError):
+                seen.add(frozenset(os.sched_getaffinity(int(task))))
+assert seen == {frozenset(os.sched_getaffinity(0))}, seen
+"""
+
+
+def test_encoding_pins_no_thread(runtime, tiny_int8_of):
+    """Threads that a runtime pins to cores are on the same cores in every process of a machine.
+
+    In a fresh process: OpenVINO as NNCF runs it pins the threads it shares. They are pinned only while they work.
+    """
+    arguments = [sys.executable, "-c", PINNED, str(tiny_int8_of(runtime)), runtime]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_same_call_twice_gives_the_same_bits(encoder):
     assert np.array_equal(encoder.encode_documents(TEXTS), encoder.encode_documents(TEXTS))
 
@@ -100,8 +185,6 @@ def test_what_is_too_long_is_cut_and_said_once_a_call(encoder, caplog):
 
 
 def test_one_object_serves_several_threads(encoder):
-    from concurrent.futures import ThreadPoolExecutor
-
     expected = {text: encoder.encode_documents([text]) for text in TEXTS}
     with ThreadPoolExecutor(8) as pool:
         jobs = [(text, pool.submit(encoder.encode_documents, [text])) for text in TEXTS * 20]
@@ -137,6 +220,27 @@ def test_the_number_of_threads_does_not_change_int8_vectors(encoder):
         pytest.skip("promised for int8; floating point may differ in the last bits")
     one, two = (Encoder.load(**{**asdict(encoder._options), "num_threads": n}).encode_documents(TEXTS) for n in (1, 2))
     assert np.array_equal(one, two)
+
+
+def _shapes_run(encoder, monkeypatch) -> list[tuple[int, int]]:
+    """Shapes of the batches that an encoder's runtime is given from now on."""
+    shapes = []
+    for name in ("run", "run_in_stream"):
+        real = getattr(type(encoder._runtime), name)
+
+        def noted(self, ids, mask, real=real):
+            shapes.append(ids.shape)
+            return real(self, ids, mask)
+
+        monkeypatch.setattr(type(encoder._runtime), name, noted)
+    return shapes
+
+
+def _shapes_of_loading(encoder, monkeypatch, **options) -> list[tuple[int, int]]:
+    with monkeypatch.context() as context:
+        shapes = _shapes_run(encoder, context)
+        Encoder.load(**{**asdict(encoder._options), **options})
+    return list(shapes)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from intel_quantized_embeddings import Encoder, quantize
-from intel_quantized_embeddings.batching import single_text_shapes
 from intel_quantized_embeddings.cli import main
 from intel_quantized_embeddings.errors import MissingExtraError, OptionError, QuantizedEmbeddingsError
 from intel_quantized_embeddings.quantization.manifest import Manifest
@@ -157,26 +156,6 @@ def test_num_threads_is_obeyed_while_a_batch_runs(int8, monkeypatch):
     )
     encoder.encode_documents(["the cat"])
     assert used == [1]
-
-
-def test_every_shape_of_a_query_has_run_once_when_loading_is_done(int8, monkeypatch):
-    """A new shape stalls in IPEX, so none is left to the first query."""
-    import intel_quantized_embeddings.runtimes.ipex as ipex
-
-    seen = set()
-    run = ipex.IPEXRuntime._run
-
-    def noted(self, input_ids, attention_mask):
-        seen.add(tuple(input_ids.shape))
-        return run(self, input_ids, attention_mask)
-
-    monkeypatch.setattr(ipex.IPEXRuntime, "_run", noted)
-    encoder = Encoder.load(int8, runtime="ipex", max_length=50)
-    assert set(single_text_shapes(max_length=50)) <= seen
-    warmed = set(seen)
-    for words in (0, 1, 12, 20, 45, 300):
-        encoder.encode_queries(["stone " * words])
-    assert seen == warmed
 
 
 @pytest.mark.usefixtures("ipex_installed")

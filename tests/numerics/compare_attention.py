@@ -19,9 +19,10 @@ import numpy as np
 
 from intel_quantized_embeddings.model_files import TOKENIZER_FILE, find_model
 from intel_quantized_embeddings.model_settings import read_settings
+from intel_quantized_embeddings.pipeline import encode_token_ids
 from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
 from intel_quantized_embeddings.quantization.fidelity import summarize_cosines
-from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName, encode_token_ids, runtime_module
+from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName, runtime_module
 from intel_quantized_embeddings.tokenization import Tokenizer
 
 SCIFACT = Path(__file__).resolve().parents[3] / "shared" / "data" / "scifact"
@@ -68,7 +69,7 @@ def main() -> None:
     limits = {"pad_token_id": embedder.pad_token_id, "max_length": settings.max_length}
 
     def encode(compiled):
-        return [encode_token_ids(compiled, token_ids, **limits) for token_ids in scored]
+        return [encode_token_ids(compiled, [token_ids], **limits) for token_ids in scored]
 
     compiled = {"torch fp32": runtime.compile_graph(embedder.graph, precision=Precision.FP32)}
     fp32 = encode(compiled["torch fp32"])

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from intel_quantized_embeddings.model_files import TOKENIZER_FILE, find_model
 from intel_quantized_embeddings.model_settings import read_settings
+from intel_quantized_embeddings.pipeline import encode_token_ids
 from intel_quantized_embeddings.pooling import Pooling
 from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
 from intel_quantized_embeddings.quantization.fidelity import summarize_cosines
 from intel_quantized_embeddings.quantization.openvino import quantize_graph
-from intel_quantized_embeddings.runtimes.base import encode_token_ids
 from intel_quantized_embeddings.runtimes.openvino import OpenVINORuntime, build_graph
 from intel_quantized_embeddings.tokenization import Tokenizer
 
@@ -46,7 +46,7 @@ def main() -> None:
     def encode(graph):
         runtime = OpenVINORuntime(graph)
         limits = {"pad_token_id": embedder.pad_token_id, "max_length": settings.max_length}
-        return [encode_token_ids(runtime, token_ids, **limits) for token_ids in scored]
+        return [encode_token_ids(runtime, [token_ids], **limits) for token_ids in scored]
 
     calibrated = split(built_in_texts()).calibrated
     calibration = [ids for part in tokenize(calibrated.documents, calibrated.queries) for ids in part]

@@ -41,6 +41,7 @@ def encode() -> None:
         max_length=256,
         query_instruction="query: ",
         document_instruction="",
+        warm_shapes=False,
     )
     assert_type(encoder, Encoder)
     assert_type(encoder.encode_documents(["one", "two"], show_progress=True), NDArray[np.float32])

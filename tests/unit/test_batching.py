@@ -5,7 +5,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intel_quantized_embeddings.batching import LENGTH_STEP, padded_length, plan_batches, single_text_shapes
+from intel_quantized_embeddings.batching import (
+    LENGTH_STEP,
+    padded_length,
+    plan_batches,
+    planned_shapes,
+    single_text_shapes,
+)
 
 MAX_LENGTH = 512
 lengths = st.lists(st.integers(min_value=0, max_value=MAX_LENGTH), max_size=300)
@@ -49,13 +55,19 @@ def test_the_longest_texts_come_first(lengths, budget):
     assert [batch.length for batch in batches] == sorted((batch.length for batch in batches), reverse=True)
 
 
-@given(lengths, st.integers(min_value=20, max_value=MAX_LENGTH))
-def test_shapes_come_from_the_grid(lengths, max_length):
+@given(lengths, st.integers(min_value=3, max_value=MAX_LENGTH), budgets)
+def test_no_shape_is_outside_the_grid(lengths, max_length, budget):
     lengths = [min(length, max_length) for length in lengths]
-    for batch in plan_batches(lengths, max_length=max_length):
-        rows = len(batch.indices)
-        assert rows & (rows - 1) == 0
+    grid = planned_shapes(max_length=max_length, token_budget=budget)
+    for batch in plan_batches(lengths, max_length=max_length, token_budget=budget):
+        assert batch.length == 0 or (len(batch.indices), batch.length) in grid
         assert batch.length % LENGTH_STEP == 0 or batch.length == max_length
+
+
+def test_the_grid_is_small():
+    assert len(planned_shapes(max_length=256)) == 47
+    assert len(planned_shapes(max_length=512)) == 63
+    assert len(single_text_shapes(max_length=512)) == 32
 
 
 @given(st.integers(min_value=0, max_value=MAX_LENGTH), st.integers(min_value=1, max_value=MAX_LENGTH))

@@ -29,6 +29,7 @@ from intel_quantized_embeddings.load_options import LoadOptions
         ("normalize", "false"),
         ("local_files_only", 1),
         ("allow_torchscript", "yes"),
+        ("warm_shapes", 1),
     ],
 )
 def test_a_value_that_is_not_allowed_is_refused_before_the_model_is_looked_up(option, value):

@@ -36,6 +36,7 @@ class EncoderOptions(BaseModel):
     query_instruction: str | None = None
     document_instruction: str | None = None
     allow_torchscript: bool = False
+    warm_shapes: bool = True
 
     # The encoder and what it was loaded with: a changed option must not be answered by an older one.
     _loaded: tuple[Encoder, dict[str, Any]] | None = PrivateAttr(default=None)

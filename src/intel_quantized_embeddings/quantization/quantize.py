@@ -15,6 +15,7 @@ from intel_quantized_embeddings.errors import UnsupportedModelError
 from intel_quantized_embeddings.folders import appearing_whole, refuse_existing
 from intel_quantized_embeddings.model_files import TOKENIZER_FILE, ModelFolder, file_sha256, find_model
 from intel_quantized_embeddings.model_settings import ModelSettings, read_json, read_settings
+from intel_quantized_embeddings.pipeline import encode_token_ids
 from intel_quantized_embeddings.quantization.calibration import CalibrationSplit, Texts, calibration_set, split
 from intel_quantized_embeddings.quantization.fidelity import Fidelity, summarize_cosines
 from intel_quantized_embeddings.quantization.folder import write_metadata, write_model_card
@@ -31,7 +32,6 @@ from intel_quantized_embeddings.runtimes.base import (
     EmbedderGraph,
     Precision,
     RuntimeName,
-    encode_token_ids,
     runtime_module,
 )
 from intel_quantized_embeddings.tokenization import Tokenizer
@@ -230,7 +230,7 @@ class _Subject:
         return [
             encode_token_ids(
                 runtime,
-                token_ids,
+                [token_ids],
                 pad_token_id=self.embedder.pad_token_id,
                 max_length=self.settings.max_length,
             )

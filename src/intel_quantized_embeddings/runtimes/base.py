@@ -1,20 +1,17 @@
-"""What a runtime is, where each is found, and the one way of driving it."""
+"""What a runtime is, and where each is found."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
-from intel_quantized_embeddings.batching import Batch, plan_batches
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.model_settings import ModelSettings
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -67,8 +64,13 @@ class Runtime(Protocol):
         """Numbers in a vector."""
         ...
 
+    @property
+    def streams(self) -> int:
+        """How many batches `run_in_stream` can take side by side: one for each thread it may use."""
+        ...
+
     def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Encode one batch.
+        """Encode one batch with all threads.
 
         Args:
             input_ids: Shape: (batch, length).
@@ -77,6 +79,10 @@ class Runtime(Protocol):
         Returns:
             Pooled vectors. Shape: (batch, dimension).
         """
+        ...
+
+    def run_in_stream(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Encode one batch with one thread, beside others; otherwise as `run`."""
         ...
 
 
@@ -135,17 +141,13 @@ class RuntimeModule(Protocol):
         """Write a quantized embedder under the name `ENCODER_FILE`."""
         ...
 
-    def compile_graph(
-        self, graph: Any, *, precision: Precision, num_threads: int | None = None, max_length: int | None = None
-    ) -> Runtime:
+    def compile_graph(self, graph: Any, *, precision: Precision, num_threads: int | None = None) -> Runtime:
         """Make a graph ready to run on this CPU.
 
         Args:
             graph: The embedder.
             precision: BF16 runs floating-point layers in bfloat16.
-            num_threads: Threads for one batch; None leaves it to the runtime.
-            max_length: Where new shapes stall, those of single texts up to this length are run
-                once now, so that no query waits for them; None runs none.
+            num_threads: Threads to use in all; None takes the cores that the process was granted.
 
         Raises:
             OptionError: The CPU has no bfloat16.
@@ -170,46 +172,3 @@ def runtime_module(name: RuntimeName) -> RuntimeModule:
     from intel_quantized_embeddings.runtimes import ipex
 
     return ipex
-
-
-def encode_token_ids(
-    runtime: Runtime,
-    token_ids: Sequence[Sequence[int]],
-    *,
-    pad_token_id: int,
-    max_length: int,
-    on_progress: Callable[[int], object] | None = None,
-) -> NDArray[np.float32]:
-    """Encode tokenized texts in planned batches.
-
-    Args:
-        runtime: The compiled encoder.
-        token_ids: One sequence a text.
-        pad_token_id: What padding holds.
-        max_length: Where the grid of lengths ends.
-        on_progress: Called after every batch with the number of texts in it.
-
-    Returns:
-        Vectors in input order. Shape: (n_texts, dimension), float32.
-    """
-    vectors = np.empty((len(token_ids), runtime.dimension), dtype=np.float32)
-    for batch in plan_batches([len(ids) for ids in token_ids], max_length=max_length):
-        input_ids, attention_mask = _pad(token_ids, batch, pad_token_id=pad_token_id)
-        vectors[list(batch.indices)] = runtime.run(input_ids, attention_mask)
-        if on_progress is not None:
-            on_progress(len(batch.indices))
-    return vectors
-
-
-def _pad(
-    token_ids: Sequence[Sequence[int]], batch: Batch, *, pad_token_id: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """A batch's ids padded on the right, and its mask. Shape of both: (rows, batch.length)."""
-    shape = (len(batch.indices), batch.length)
-    input_ids = np.full(shape, pad_token_id, dtype=np.int64)
-    attention_mask = np.zeros(shape, dtype=np.int64)
-    for row, index in enumerate(batch.indices):
-        ids = token_ids[index]
-        input_ids[row, : len(ids)] = ids
-        attention_mask[row, : len(ids)] = 1
-    return input_ids, attention_mask

@@ -18,11 +18,11 @@ from torch.nn import functional
 
 from intel_quantized_embeddings.architectures import EncoderConfig, exported_limits, load_weights
 from intel_quantized_embeddings.architectures.torch_encoder import TorchEmbedder
-from intel_quantized_embeddings.batching import single_text_shapes
 from intel_quantized_embeddings.errors import DamagedFilesError, OptionError, UnsupportedModelError
 from intel_quantized_embeddings.model_settings import ModelSettings, read_json
 from intel_quantized_embeddings.runtimes.base import EmbedderGraph, Precision
 from intel_quantized_embeddings.runtimes.bfloat16 import require_bfloat16
+from intel_quantized_embeddings.runtimes.cores import cores_of_quota
 from intel_quantized_embeddings.runtimes.ipex_torchscript import read_torchscript
 from intel_quantized_embeddings.runtimes.quiet import quiet_torch
 from intel_quantized_embeddings.weight_files import WeightKind, find_weight_files
@@ -45,44 +45,51 @@ class IPEXRuntime:
 
         Args:
             module: Takes ids and mask, each (batch, length), and returns (batch, dimension).
-            num_threads: Threads for one batch; None leaves it to torch. The threads of the process
-                are as they were after every batch.
+            num_threads: Threads to use in all; None takes torch's number, or what a CPU quota leaves of
+                it. The threads of the process are as they were after every batch.
         """
         self._module = module
-        self._num_threads = num_threads
+        self._num_threads = num_threads or cores_of_quota()
         self._controller = ThreadpoolController().select(user_api="openmp")
         for _ in range(_RUNS_TO_OPTIMIZE):
-            self._dimension = self._run(*_example()).size(1)
+            self._dimension = self._run(*_example(), num_threads=self._num_threads).size(1)
 
     @property
     def dimension(self) -> int:
         """Numbers in a vector."""
         return int(self._dimension)
 
+    @property
+    def streams(self) -> int:
+        """See `Runtime.streams`."""
+        return self._num_threads or int(torch.get_num_threads())
+
     def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """Encode one batch; see `Runtime.run`."""
-        vectors: NDArray[np.float32] = (
-            self._run(torch.from_numpy(input_ids), torch.from_numpy(attention_mask)).to(torch.float32).numpy()
-        )
-        return vectors
+        return self._vectors(input_ids, attention_mask, num_threads=self._num_threads)
 
-    def warm_up(self, max_length: int) -> None:
-        """Run every shape of a single text up to a length in tokens once."""
-        for rows, length in single_text_shapes(max_length=max_length):
-            ids = torch.ones((rows, length), dtype=torch.int64)
-            self._run(ids, ids)
+    def run_in_stream(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Encode one batch beside others; see `Runtime.run_in_stream`."""
+        return self._vectors(input_ids, attention_mask, num_threads=1)
 
-    def _run(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        with torch.no_grad(), self._threads():
+    def _vectors(
+        self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], *, num_threads: int | None
+    ) -> NDArray[np.float32]:
+        vectors = self._run(torch.from_numpy(input_ids), torch.from_numpy(attention_mask), num_threads=num_threads)
+        numbers: NDArray[np.float32] = vectors.to(torch.float32).numpy()
+        return numbers
+
+    def _run(self, input_ids: Tensor, attention_mask: Tensor, *, num_threads: int | None) -> Tensor:
+        with torch.no_grad(), self._threads(num_threads):
             vectors: Tensor = self._module(input_ids, attention_mask)
         return vectors
 
-    def _threads(self) -> AbstractContextManager[object]:
+    def _threads(self, number: int | None) -> AbstractContextManager[object]:
         """Set OpenMP's number for the calling thread and put it back; `torch.set_num_threads` is for the process."""
-        if self._num_threads is None:
+        if number is None:
             return nullcontext()
         torch.get_num_threads()  # in a new thread torch sets the number itself when first asked: let it do so before
-        limits: AbstractContextManager[object] = self._controller.limit(limits=self._num_threads)
+        limits: AbstractContextManager[object] = self._controller.limit(limits=number)
         return limits
 
 
@@ -132,9 +139,7 @@ def save_graph(graph: torch.jit.ScriptModule, file: Path) -> None:
     torch.jit.save(graph, str(file))
 
 
-def compile_graph(
-    graph: Any, *, precision: Precision, num_threads: int | None = None, max_length: int | None = None
-) -> IPEXRuntime:
+def compile_graph(graph: Any, *, precision: Precision, num_threads: int | None = None) -> IPEXRuntime:
     """Make a graph ready to run; see `RuntimeModule.compile_graph`.
 
     Raises:
@@ -146,12 +151,9 @@ def compile_graph(
         if not isinstance(graph, TorchEmbedder):
             raise OptionError("precision='bf16' can't be had of a TorchScript model, which runs as it was traced.")
     with quiet_torch():
-        runtime = IPEXRuntime(
+        return IPEXRuntime(
             _traced(graph, precision) if isinstance(graph, TorchEmbedder) else graph, num_threads=num_threads
         )
-        if max_length is not None:
-            runtime.warm_up(max_length)
-    return runtime
 
 
 def flash_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:

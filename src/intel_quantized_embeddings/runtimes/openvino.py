@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedMode
 from intel_quantized_embeddings.model_settings import ModelSettings, read_json
 from intel_quantized_embeddings.runtimes.base import EmbedderGraph, Precision
 from intel_quantized_embeddings.runtimes.bfloat16 import require_bfloat16
+from intel_quantized_embeddings.runtimes.cores import cores_of_quota
 from intel_quantized_embeddings.runtimes.openvino_exported import read_exported
 from intel_quantized_embeddings.runtimes.openvino_graph import (
     ATTENTION_MASK,
@@ -31,7 +33,10 @@ ENCODER_FILE = "encoder.xml"
 
 
 class OpenVINORuntime:
-    """A compiled embedder graph."""
+    """An embedder graph compiled twice: all threads on one batch, and one thread on each of several.
+
+    The second is compiled when the first bulk call comes.
+    """
 
     def __init__(
         self, graph: ov.Model, *, precision: Precision = Precision.FP32, num_threads: int | None = None
@@ -42,32 +47,73 @@ class OpenVINORuntime:
             graph: The embedder.
             precision: BF16 runs floating-point layers in bfloat16; the others keep them in float32,
                 which OpenVINO would not do by itself on a CPU that has bfloat16.
-            num_threads: Threads for one batch; None leaves it to OpenVINO.
+            num_threads: Threads to use in all; None takes a core each of the affinity, or what a CPU
+                quota leaves of them.
 
         Raises:
             OptionError: The CPU has no bfloat16.
         """
-        in_bf16 = precision is Precision.BF16
-        if in_bf16:
+        if precision is Precision.BF16:
             require_bfloat16()
-        options: dict[str, object] = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "bf16" if in_bf16 else "f32",
-        }
-        if num_threads is not None:
-            options["INFERENCE_NUM_THREADS"] = num_threads
-        self._compiled = ov.Core().compile_model(graph, "CPU", options)
+        self._precision = precision
+        self._graph: ov.Model | None = graph
+        threads = num_threads or cores_of_quota()
+        self._one_batch = self._compile({} if threads is None else {"INFERENCE_NUM_THREADS": threads})
+        self._streams = self._one_batch.threads
+        self._side_by_side: _Requests | None = None
+        self._compiling = threading.Lock()
         self._dimension = int(graph.output(SENTENCE_EMBEDDING).partial_shape[1].get_length())
-        # A request serves one caller at a time: idle ones wait here, and a new one is made when none is.
-        self._idle: queue.SimpleQueue[ov.InferRequest] = queue.SimpleQueue()
 
     @property
     def dimension(self) -> int:
         """Numbers in a vector."""
         return self._dimension
 
+    @property
+    def streams(self) -> int:
+        """See `Runtime.streams`."""
+        return self._streams
+
     def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """Encode one batch; see `Runtime.run`."""
+        return self._one_batch.run(input_ids, attention_mask)
+
+    def run_in_stream(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Encode one batch beside others; see `Runtime.run_in_stream`."""
+        requests = self._side_by_side
+        if requests is None:
+            with self._compiling:
+                if self._side_by_side is None:
+                    self._side_by_side = self._compile(
+                        {"NUM_STREAMS": self._streams, "INFERENCE_NUM_THREADS": self._streams}
+                    )
+                    self._graph = None
+                requests = self._side_by_side
+        return requests.run(input_ids, attention_mask)
+
+    def _compile(self, options: dict[str, object]) -> _Requests:
+        common = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "bf16" if self._precision is Precision.BF16 else "f32",
+            # Pinned, the threads of every process start at the first core: two processes of one thread would share it.
+            "ENABLE_CPU_PINNING": False,
+        }
+        return _Requests(ov.Core().compile_model(self._graph, "CPU", {**common, **options}))
+
+
+class _Requests:
+    """A compiled model's requests. One serves one caller at a time: idle ones wait here, more are made when needed."""
+
+    def __init__(self, compiled: ov.CompiledModel) -> None:
+        self._compiled = compiled
+        self._idle: queue.SimpleQueue[ov.InferRequest] = queue.SimpleQueue()
+
+    @property
+    def threads(self) -> int:
+        """Threads that it uses in all."""
+        return int(self._compiled.get_property("INFERENCE_NUM_THREADS"))
+
+    def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
         try:
             request = self._idle.get_nowait()
         except queue.Empty:
@@ -97,10 +143,8 @@ def save_graph(graph: ov.Model, file: Path) -> None:
     ov.save_model(graph, str(file), compress_to_fp16=False)
 
 
-def compile_graph(
-    graph: ov.Model, *, precision: Precision, num_threads: int | None = None, max_length: int | None = None
-) -> OpenVINORuntime:
-    """Make a graph ready to run; see `RuntimeModule.compile_graph`. No shape is run in advance."""
+def compile_graph(graph: ov.Model, *, precision: Precision, num_threads: int | None = None) -> OpenVINORuntime:
+    """Make a graph ready to run; see `RuntimeModule.compile_graph`."""
     return OpenVINORuntime(graph, precision=precision, num_threads=num_threads)
 
 

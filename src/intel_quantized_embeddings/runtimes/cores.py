@@ -1,0 +1,67 @@
+"""How many cores this process was granted: its affinity and its cgroup's CPU quota, not the host's count."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_CGROUPS = Path("/sys/fs/cgroup")
+_OWN_CGROUPS = Path("/proc/self/cgroup")
+
+
+def cores_of_quota() -> int | None:
+    """Whole cores that the CPU quota leaves, where it is tighter than the affinity; else None.
+
+    A quota is rounded down, to 1 at least: a thread more than the quota pays for is stopped in the middle of
+    every period, and all others wait for it.
+    """
+    quota = cpu_quota(own_cgroups=_OWN_CGROUPS, mounted_at=_CGROUPS)
+    if quota is None or quota >= len(_affinity()):
+        return None
+    return max(1, int(quota))
+
+
+def cpu_quota(*, own_cgroups: Path, mounted_at: Path) -> float | None:
+    """Cores' worth of time that the cgroup and those above it allow; None where nothing limits it.
+
+    Reads `cpu.max` of version 2 and `cpu.cfs_quota_us` of version 1 (Linux's cgroup-v2.rst and
+    sched-bwc.rst), each from the process's own group up to the root.
+
+    Args:
+        own_cgroups: What `/proc/self/cgroup` holds: lines of id:controllers:path.
+        mounted_at: Where cgroups are mounted.
+    """
+    try:
+        lines = own_cgroups.read_text().splitlines()
+    except OSError:
+        return None  # not Linux
+    quotas = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        root = mounted_at / controllers
+        # A container may see its group's path on the host, which is not there: then the root is its own.
+        folder = root / path.strip("/")
+        folders = [folder, *folder.parents] if folder.is_dir() else [root]
+        quotas += [_quota(at) for at in folders if at.is_relative_to(root)]
+    limits = [quota for quota in quotas if quota is not None]
+    return min(limits, default=None)
+
+
+def _quota(folder: Path) -> float | None:
+    try:
+        if (folder / "cpu.max").is_file():
+            quota, period = (folder / "cpu.max").read_text().split()
+        else:
+            quota, period = ((folder / f"cpu.cfs_{name}_us").read_text().strip() for name in ("quota", "period"))
+        return None if quota in ("max", "-1") else int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):
+        return None  # not limited here, or written in a way that is not known
+
+
+def _affinity() -> set[int]:
+    try:
+        return os.sched_getaffinity(0)
+    except AttributeError:  # not Linux
+        return set(range(os.cpu_count() or 1))
