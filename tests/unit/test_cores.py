@@ -62,10 +62,11 @@ def test_no_cgroups(tmp_path):
     ("quota", "expected"), [(None, None), (0.2, 1), (1.5, 1), (3.99, 3), (4.0, None), (64.0, None)]
 )
 def test_whole_cores_where_the_quota_is_tighter_than_the_affinity(monkeypatch, quota, expected):
-    monkeypatch.setattr(cores, "cpu_quota", lambda **_: quota)
-    monkeypatch.setattr(cores, "_affinity", lambda: {0, 1, 2, 3})
+    monkeypatch.setattr(cores, "cpu_quota", lambda: quota)
+    monkeypatch.setattr(cores, "affinity", lambda: [0, 1, 2, 3])
     assert cores.cores_of_quota() == expected
+    assert cores.granted_cores() == (expected or 4)
 
 
 def test_the_affinity_is_this_process_s():
-    assert cores._affinity() == os.sched_getaffinity(0)
+    assert set(cores.affinity()) == os.sched_getaffinity(0)

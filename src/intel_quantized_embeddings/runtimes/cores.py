@@ -15,13 +15,18 @@ def cores_of_quota() -> int | None:
     A quota is rounded down, to 1 at least: a thread more than the quota pays for is stopped in the middle of
     every period, and all others wait for it.
     """
-    quota = cpu_quota(own_cgroups=_OWN_CGROUPS, mounted_at=_CGROUPS)
-    if quota is None or quota >= len(_affinity()):
+    quota = cpu_quota()
+    if quota is None or quota >= len(affinity()):
         return None
     return max(1, int(quota))
 
 
-def cpu_quota(*, own_cgroups: Path, mounted_at: Path) -> float | None:
+def granted_cores() -> int:
+    """Cores that this process may use: those of its affinity, or what a tighter quota leaves."""
+    return cores_of_quota() or len(affinity())
+
+
+def cpu_quota(*, own_cgroups: Path = _OWN_CGROUPS, mounted_at: Path = _CGROUPS) -> float | None:
     """Cores' worth of time that the cgroup and those above it allow; None where nothing limits it.
 
     Reads `cpu.max` of version 2 and `cpu.cfs_quota_us` of version 1 (Linux's cgroup-v2.rst and
@@ -60,8 +65,9 @@ def _quota(folder: Path) -> float | None:
         return None  # not limited here, or written in a way that is not known
 
 
-def _affinity() -> set[int]:
+def affinity() -> list[int]:
+    """The numbers of the logical cores that this process may run on."""
     try:
-        return os.sched_getaffinity(0)
+        return sorted(os.sched_getaffinity(0))
     except AttributeError:  # not Linux
-        return set(range(os.cpu_count() or 1))
+        return list(range(os.cpu_count() or 1))

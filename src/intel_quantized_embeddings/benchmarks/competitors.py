@@ -1,0 +1,179 @@
+"""Other people's libraries, set up as each one's documentation says, with this model's pooling, length and threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from intel_quantized_embeddings.benchmarks import preparation
+from intel_quantized_embeddings.benchmarks.preparation import Request
+from intel_quantized_embeddings.errors import UnsupportedModelError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+# Threads aside, OpenVINO's own settings, as their users have them: unlike ours, bfloat16 for what is not int8
+# wherever the CPU has it.
+_HINTS = {"hints": "OpenVINO's defaults, which use bf16 for what is not int8 where the CPU has it"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedSystem:
+    """A system ready to be measured.
+
+    Attributes:
+        encode: Encodes texts, given with the number to put in a batch where the library asks for one.
+        embed_query: Embeds one text as a user's program would.
+        given: What it was given, for the record.
+    """
+
+    encode: Callable[[list[str], int], NDArray[np.float32]]
+    embed_query: Callable[[str], Any]
+    given: dict[str, str]
+
+
+def sentence_transformers_torch(request: Request) -> LoadedSystem:
+    """sentence-transformers as it comes: torch in fp32."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    torch.set_num_threads(request.num_threads)
+    return _sentence_transformers(
+        SentenceTransformer(str(request.model), device="cpu"), request, {"model": "the fp32 folder", "backend": "torch"}
+    )
+
+
+def sentence_transformers_openvino(request: Request) -> LoadedSystem:
+    """sentence-transformers' OpenVINO backend with a static int8 file."""
+    from sentence_transformers import SentenceTransformer
+
+    folder = preparation.openvino_int8(request)
+    model = SentenceTransformer(
+        str(folder),
+        backend="openvino",
+        model_kwargs={
+            "file_name": preparation.INT8_FILE,
+            "device": "CPU",
+            "ov_config": {"INFERENCE_NUM_THREADS": request.num_threads},
+        },
+    )
+    return _sentence_transformers(
+        model,
+        request,
+        {"model": "optimum-intel's export in NNCF's default static int8", "backend": "openvino", **_HINTS},
+    )
+
+
+def _sentence_transformers(model: Any, request: Request, given: dict[str, str]) -> LoadedSystem:
+    model.max_seq_length = request.max_length
+    model.default_prompt_name = None  # every system gets the same texts, without instructions
+
+    def encode(texts: list[str], batch_size: int) -> NDArray[np.float32]:
+        vectors: NDArray[np.float32] = model.encode(texts, batch_size=batch_size, show_progress_bar=False)
+        return vectors
+
+    return LoadedSystem(encode=encode, embed_query=model.encode, given=given)
+
+
+def langchain_huggingface(request: Request) -> LoadedSystem:
+    """LangChain's HuggingFaceEmbeddings: sentence-transformers in torch fp32, lists of floats."""
+    import torch
+    from langchain_huggingface import HuggingFaceEmbeddings
+
+    torch.set_num_threads(request.num_threads)
+    embeddings = HuggingFaceEmbeddings(
+        model_name=str(request.model),
+        model_kwargs={"device": "cpu"},
+        encode_kwargs={"normalize_embeddings": request.normalize},
+    )
+    embeddings._client.max_seq_length = request.max_length  # it has no option for it
+    embeddings._client.default_prompt_name = None
+
+    def encode(texts: list[str], batch_size: int) -> NDArray[np.float32]:
+        embeddings.encode_kwargs["batch_size"] = batch_size
+        return np.array(embeddings.embed_documents(texts), dtype=np.float32)
+
+    return LoadedSystem(encode=encode, embed_query=embeddings.embed_query, given={"model": "the fp32 folder"})
+
+
+def genai(request: Request) -> LoadedSystem:
+    """openvino-genai's TextEmbeddingPipeline, batches in the order the texts come in."""
+    return _genai(request, by_length=False)
+
+
+def genai_sorted(request: Request) -> LoadedSystem:
+    """The same, its caller having sorted the texts by length."""
+    return _genai(request, by_length=True)
+
+
+def _genai(request: Request, *, by_length: bool) -> LoadedSystem:
+    from openvino_genai import TextEmbeddingPipeline
+
+    poolings = {"cls": "CLS", "mean": "MEAN", "last": "LAST_TOKEN"}
+    folder = preparation.genai_int8(request)
+    config = TextEmbeddingPipeline.Config()
+    config.pooling_type = getattr(TextEmbeddingPipeline.PoolingType, poolings[request.pooling])
+    config.normalize = request.normalize
+    config.max_length = request.max_length
+    pipeline = TextEmbeddingPipeline(str(folder), "CPU", config, INFERENCE_NUM_THREADS=request.num_threads)
+
+    def encode(texts: list[str], batch_size: int) -> NDArray[np.float32]:
+        order = sorted(range(len(texts)), key=lambda i: -len(texts[i])) if by_length else range(len(texts))
+        vectors = np.empty((len(texts), request.dimension), dtype=np.float32)
+        for start in range(0, len(texts), batch_size):
+            rows = list(order[start : start + batch_size])
+            vectors[rows] = pipeline.embed_documents([texts[i] for i in rows])
+        return vectors
+
+    return LoadedSystem(
+        encode=encode,
+        embed_query=pipeline.embed_query,
+        given={
+            "model": "the same int8 graph as sentence-transformers with OpenVINO",
+            **_HINTS,
+            "config": f"pooling_type={poolings[request.pooling]}, normalize={request.normalize}, "
+            f"max_length={request.max_length}",
+            "batches": "sorted by length by the caller" if by_length else "in input order",
+        },
+    )
+
+
+def fastembed(request: Request) -> LoadedSystem:
+    """Fastembed with the model as ONNX in fp32."""
+    from fastembed import TextEmbedding
+    from fastembed.common.model_description import ModelSource, PoolingType
+
+    poolings = {"cls": PoolingType.CLS, "mean": PoolingType.MEAN, "last": PoolingType.LAST_TOKEN}
+    if request.pooling not in poolings:
+        raise UnsupportedModelError(f"fastembed has no pooling {request.pooling!r}.")
+    folder = preparation.onnx_fp32(request)
+    TextEmbedding.add_custom_model(
+        model="benchmarked/model",
+        pooling=poolings[request.pooling],
+        normalization=request.normalize,
+        sources=ModelSource(hf="benchmarked/model"),
+        dim=request.dimension,
+        model_file=preparation.ONNX_FILE,
+    )
+    model = TextEmbedding(
+        "benchmarked/model",
+        specific_model_path=str(folder),
+        threads=request.num_threads,
+        providers=["CPUExecutionProvider"],
+    )
+
+    def encode(texts: list[str], batch_size: int) -> NDArray[np.float32]:
+        return np.array(list(model.embed(texts, batch_size=batch_size)), dtype=np.float32)
+
+    return LoadedSystem(
+        encode=encode,
+        embed_query=lambda text: next(iter(model.query_embed(text))),
+        given={
+            "model": f"ONNX in fp32, opset {preparation.ONNX_OPSET}, exported from torch",
+            "pooling": request.pooling,
+        },
+    )

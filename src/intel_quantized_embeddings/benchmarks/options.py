@@ -1,0 +1,169 @@
+"""What `iqe benchmark` was asked for, checked before anything runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from intel_quantized_embeddings.architectures import EncoderConfig
+from intel_quantized_embeddings.benchmarks.arithmetic import EncoderSize
+from intel_quantized_embeddings.benchmarks.preparation import Request
+from intel_quantized_embeddings.benchmarks.systems import PARTS
+from intel_quantized_embeddings.errors import ModelFilesError, OptionError, UnsupportedModelError
+from intel_quantized_embeddings.model_files import MINILM, ModelFolder, file_sha256, find_model
+from intel_quantized_embeddings.model_settings import ModelSettings, read_json, read_settings
+from intel_quantized_embeddings.runtimes.cores import affinity, granted_cores
+from intel_quantized_embeddings.weight_files import find_weight_files
+
+MAX_LENGTH = 256
+LENGTHS = (16, 32, 64, 128, 256, 512)
+BATCH_SIZES = (1, 4, 8, 32, 256)
+THROUGHPUT_TOKENS = 256
+LONGEST_QUERY = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The command's options; `None` means the default.
+
+    Attributes:
+        model: A folder or a hub id, in fp32.
+        int8: A folder that `iqe quantize` wrote of it; None to quantize it on first use.
+        texts: Files of texts for the corpus and the queries.
+        systems: Names of `systems.SYSTEMS`; None for all that can run here.
+        parts: Which measurements.
+        max_length: Longest input of the corpus in tokens.
+        threads: Of every system; None for one a core granted to this process.
+        repeats: Turns of each measurement.
+        corpus_size: Texts in the corpus.
+        queries: Texts in the queries part.
+        query_rounds: Fresh processes of each system there.
+        lengths: Tokens of the latency part; None for 16 to 512, as far as the model takes them.
+        batch_sizes: Texts in a call of the throughput part.
+        output: Where the JSON, the plots and the model files of other libraries go.
+
+    Raises:
+        OptionError: A value is not allowed.
+    """
+
+    model: str = MINILM
+    int8: Path | None = None
+    texts: tuple[Path, ...] = ()
+    systems: tuple[str, ...] | None = None
+    parts: tuple[str, ...] = PARTS
+    max_length: int | None = None
+    threads: int | None = None
+    repeats: int = 5
+    corpus_size: int = 300
+    queries: int = 1000
+    query_rounds: int = 3
+    lengths: tuple[int, ...] | None = None
+    batch_sizes: tuple[int, ...] = BATCH_SIZES
+    output: Path = Path("iqe-benchmark")
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without the model."""
+        for part in self.parts:
+            if part not in PARTS:
+                raise OptionError(f"--parts {part!r} is not known; there are {', '.join(PARTS)}.")
+        cores = len(affinity())
+        if self.threads is not None and not 1 <= self.threads <= cores:
+            raise OptionError(f"--threads {self.threads} is not allowed; this process may use 1 to {cores} cores.")
+        least = {"repeats": 1, "corpus_size": 8, "queries": 10, "query_rounds": 1, "max_length": 8}
+        for name, lowest in least.items():
+            value = getattr(self, name)
+            if value is not None and value < lowest:
+                raise OptionError(f"--{name.replace('_', '-')} {value} is not allowed; it is {lowest} or more.")
+        for name, sizes, lowest in (("lengths", self.lengths or (), 4), ("batch-sizes", self.batch_sizes, 1)):
+            if any(size < lowest for size in sizes):
+                raise OptionError(f"--{name} {min(sizes)} is not allowed; it is {lowest} or more.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """The model that is measured, and the lengths that follow from it.
+
+    Attributes:
+        source: Its folder and name.
+        settings: Pooling and the rest.
+        size: For the arithmetic; None where its config does not say.
+        dimension: Numbers in a vector.
+        max_length: Longest text of the corpus in tokens.
+        lengths: Tokens of the latency part.
+        throughput_tokens: Tokens of the throughput part's texts.
+        longest_query: Tokens of the longest query.
+        digest: SHA-256 of its weight files' own, 12 digits.
+    """
+
+    source: ModelFolder
+    settings: ModelSettings
+    size: EncoderSize | None
+    dimension: int
+    max_length: int
+    lengths: tuple[int, ...]
+    throughput_tokens: int
+    longest_query: int
+    digest: str
+
+    @classmethod
+    def find(cls, options: Options) -> Subject:
+        """Find the model and see what it takes.
+
+        Raises:
+            QuantizedEmbeddingsError: It is not there, not what it should be, or not in fp32.
+            OptionError: A length is more than it takes.
+        """
+        source = find_model(options.model)
+        if (source.path / "manifest.json").is_file():
+            raise OptionError(
+                f"{source.name} is an int8 folder; MODEL is the fp32 model it was made from, which the others run and "
+                f"cosines are taken to. Pass this folder with --int8."
+            )
+        if options.int8 is not None and not (options.int8 / "manifest.json").is_file():
+            raise ModelFilesError(
+                f"--int8 {options.int8} has no manifest.json: it is not a folder that `iqe quantize` wrote."
+            )
+        settings = read_settings(source.path, name=source.name)
+        config = read_json(source.path / "config.json")
+        longest = _longest_input(config, settings, source.name)
+        max_length = options.max_length or min(MAX_LENGTH, longest)
+        lengths = options.lengths or tuple(length for length in LENGTHS if length <= longest)
+        for option, value in (("max-length", max_length), ("lengths", max(lengths))):
+            if value > longest:
+                raise OptionError(f"--{option} {value} is more than {source.name} can take: {longest} tokens.")
+        weights = find_weight_files(source.path, config).files
+        return cls(
+            source=source,
+            settings=settings,
+            size=EncoderSize.from_config(config),
+            dimension=int(config.get("hidden_size") or config.get("dim") or config.get("d_model") or 0),
+            max_length=max_length,
+            lengths=lengths,
+            throughput_tokens=min(THROUGHPUT_TOKENS, longest),
+            longest_query=min(LONGEST_QUERY, max_length),
+            digest=source.revision or "-".join(file_sha256(file)[:12] for file in weights[:1]),
+        )
+
+    def request(self, options: Options, *, max_length: int) -> Request:
+        """What the systems are asked to load."""
+        slug = "".join(c if c.isalnum() or c in "-." else "-" for c in self.source.name)
+        return Request(
+            name=options.model,
+            model=self.source.path.resolve(),
+            int8=None if options.int8 is None else options.int8.resolve(),
+            kept=(options.output / "models" / f"{slug}-{self.digest[:12]}").resolve(),
+            pooling=self.settings.pooling.value,
+            normalize=self.settings.normalize,
+            dimension=self.dimension,
+            max_length=max_length,
+            own_length=self.settings.max_length,
+            num_threads=options.threads or granted_cores(),
+        )
+
+
+def _longest_input(config: dict[str, Any], settings: ModelSettings, name: str) -> int:
+    try:
+        return EncoderConfig.from_hf(config, where=name).max_length
+    except UnsupportedModelError:
+        return int(config.get("max_position_embeddings") or settings.max_length)

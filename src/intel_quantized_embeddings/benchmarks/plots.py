@@ -1,0 +1,252 @@
+"""latency.png, throughput.png, corpus.png and queries.png."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from intel_quantized_embeddings.benchmarks.results import Results
+from intel_quantized_embeddings.benchmarks.summaries import Summary, percentile
+from intel_quantized_embeddings.errors import MissingExtraError
+
+# Okabe and Ito's colours, told apart by the colour-blind. A system keeps its own in every plot.
+_STYLES = {
+    "openvino-int8": ("#0072B2", "o"),
+    "openvino-bf16": ("#56B4E9", "s"),
+    "openvino-fp32": ("#7F7F7F", "^"),
+    "ipex-int8": ("#882255", "o"),
+    "ipex-bf16": ("#AA4499", "s"),
+    "ipex-fp32": ("#DDA0C8", "^"),
+    "input-order-int8": ("#004A75", "v"),
+    "sentence-transformers-fp32": ("#D55E00", "D"),
+    "sentence-transformers-int8": ("#E69F00", "P"),
+    "openvino-genai-int8": ("#009E73", "X"),
+    "openvino-genai-int8-sorted": ("#66C2A5", "X"),
+    "fastembed-fp32": ("#CC79A7", "h"),
+    "langchain-huggingface-fp32": ("#8C510A", "d"),
+}
+_INK, _GREY, _GRID = "#222222", "#666666", "#E3E3E3"
+_SIZE = (9.5, 5.6)
+
+
+def require_matplotlib() -> None:
+    """Check that plots can be drawn, before anything is measured.
+
+    Raises:
+        MissingExtraError: They can't.
+    """
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as exc:
+        raise MissingExtraError(package="matplotlib", extra="benchmark", needed_for="Drawing the plots") from exc
+
+
+def draw(results: Results, folder: Path) -> list[Path]:
+    """Draw what was measured; the files, in the order of the parts."""
+    turns, rounds = (results.settings[name] for name in ("turns", "query_rounds"))
+    interleaved = "medians of {} interleaved turns, 10 to 90 %"
+    plots: list[tuple[str, bool, str, Callable[[Results, Any], None]]] = [
+        ("latency.png", bool(results.latency), interleaved.format(results.settings["latency_turns"]), _latency),
+        ("throughput.png", bool(results.throughput), interleaved.format(turns), _throughput),
+        ("corpus.png", bool(results.corpus), interleaved.format(turns), _corpus),
+        ("queries.png", bool(results.queries), f"{rounds} alternating runs", _queries),
+    ]
+    files = []
+    for name, measured, means, plot in plots:
+        if measured:
+            with _figure(results, folder / name, means) as axes:
+                plot(results, axes)
+            files.append(folder / name)
+    return files
+
+
+def _latency(results: Results, axes: Any) -> None:
+    axes.set_title("Latency of one text by its length", **_TITLE)
+    _curves(results, axes, results.latency, lambda one: [1e3 * value for value in _three(one.seconds)])
+    _log2_ticks(axes, [one.size for one in results.latency])
+    axes.set_yscale("log")
+    _plain_ticks(axes.yaxis)
+    axes.set_xlabel("tokens")
+    axes.set_ylabel("milliseconds (log scale, lower is better)")
+
+
+def _throughput(results: Results, axes: Any) -> None:
+    tokens = results.settings["throughput_tokens"]
+    axes.set_title(f"Throughput on texts of {tokens} tokens by batch size", **_TITLE)
+    _curves(results, axes, results.throughput, lambda one: _three(one.texts_per_second))
+    _log2_ticks(axes, [one.size for one in results.throughput])
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("texts in a call")
+    axes.set_ylabel("texts a second (higher is better)")
+
+
+def _corpus(results: Results, axes: Any) -> None:
+    facts = results.corpus_facts
+    axes.set_title(
+        f"Mixed corpus end to end: {facts['texts']} texts, {facts['tokens_mean']:.0f} tokens on average, "
+        f"{results.settings['max_length']} at most",
+        **_TITLE,
+    )
+    slowest_first = sorted(results.corpus, key=lambda one: one.texts_per_second.median)
+    middles = [one.texts_per_second.median for one in slowest_first]
+    errors = [
+        [one.texts_per_second.median - one.texts_per_second.low for one in slowest_first],
+        [one.texts_per_second.high - one.texts_per_second.median for one in slowest_first],
+    ]
+    places = range(len(slowest_first))
+    axes.barh(
+        places,
+        middles,
+        xerr=errors,
+        height=0.68,
+        color=[_style(one.system)[0] for one in slowest_first],
+        error_kw={"ecolor": _INK, "elinewidth": 1.2, "capsize": 3},
+    )
+    axes.set_yticks(places, [results.labels[one.system] for one in slowest_first])
+    most = max(one.texts_per_second.high for one in slowest_first)
+    for place, one in zip(places, slowest_first, strict=True):
+        ratio = f"  ({one.ratio.median:.2f}x)" if one.ratio is not None and one.system != results.baseline else ""
+        axes.text(
+            one.texts_per_second.high + most / 60, place, f"{one.texts_per_second.median:.0f}{ratio}", va="center"
+        )
+    axes.set_xlim(0, most * 1.22)
+    axes.set_xlabel("texts a second (higher is better)" + _to_baseline(results))
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
+
+
+def _queries(results: Results, axes: Any) -> None:
+    first = results.queries[0]
+    axes.set_title(
+        f"Queries one at a time, right after loading in a fresh process: {first.queries} of 3 to "
+        f"{results.settings['longest_query']} tokens",
+        **_TITLE,
+    )
+    percents = [*range(100), *(99 + step / 20 for step in range(20)), 99.95, 100.0]
+    for one in sorted(results.queries, key=lambda one: -one.p50_ms):
+        colour, _ = _style(one.system)
+        runs = [[percentile(run, percent) for percent in percents] for run in one.runs_ms]
+        middle = [percentile(values, 50) for values in zip(*runs, strict=True)]
+        low, high = ([pick(values) for values in zip(*runs, strict=True)] for pick in (min, max))
+        axes.plot(percents, middle, color=colour, linewidth=2.2, label=results.labels[one.system])
+        axes.fill_between(percents, low, high, color=colour, alpha=0.18, linewidth=0)
+    axes.set_yscale("log")
+    _plain_ticks(axes.yaxis)
+    # The last percent is what a user notices, so it gets a third of the width.
+    axes.set_xscale("function", functions=(_stretch, _unstretch))
+    marks = [0, 25, 50, 75, 90, 95, 99, 99.9, 100]
+    axes.set_xticks(marks, [f"{mark:g}" if mark != 100 else "max" for mark in marks])
+    axes.minorticks_off()
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("percentile of queries (line: median of runs; band: all runs)")
+    axes.set_ylabel("milliseconds (log scale, lower is better)")
+    _legend(axes)
+
+
+def _stretch(percents: Any) -> Any:
+    import numpy as np
+
+    return -np.log10(100.12 - np.clip(percents, 0, 100))
+
+
+def _unstretch(places: Any) -> Any:
+    import numpy as np
+
+    return 100.12 - np.power(10.0, -np.asarray(places))
+
+
+def _curves(
+    results: Results, axes: Any, summaries: Sequence[Summary], values: Callable[[Summary], Sequence[float]]
+) -> None:
+    """A line of medians and a band from the 10th to the 90th percentile for each system."""
+    for name in dict.fromkeys(one.system for one in summaries):
+        own = [one for one in summaries if one.system == name]
+        colour, marker = _style(name)
+        sizes = [one.size for one in own]
+        middle, low, high = zip(*(values(one) for one in own), strict=True)
+        axes.plot(
+            sizes,
+            middle,
+            color=colour,
+            marker=marker,
+            markersize=7,
+            markeredgecolor="white",
+            markeredgewidth=0.8,
+            linewidth=2.8 if name.endswith("openvino-int8") else 1.8,
+            linestyle="--" if name.endswith("fp32") else "-",
+            label=results.labels[name],
+        )
+        axes.fill_between(sizes, low, high, color=colour, alpha=0.16, linewidth=0)
+    _legend(axes)
+
+
+def _legend(axes: Any) -> None:
+    """To the right of the plot, in the order of the lines' right ends."""
+    lines = sorted(axes.get_lines(), key=lambda line: -float(line.get_ydata()[-1]))
+    axes.legend(
+        lines,
+        [line.get_label() for line in lines],
+        loc="center left",
+        bbox_to_anchor=(1.01, 0.5),
+        frameon=False,
+        handlelength=3,
+    )
+
+
+def _log2_ticks(axes: Any, sizes: Sequence[int]) -> None:
+    ticks = sorted(set(sizes))
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.minorticks_off()
+
+
+def _plain_ticks(axis: Any) -> None:
+    """1, 2, 5, 10 and so on, written out, on a log axis."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5), numticks=20))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+_TITLE = {"loc": "left", "fontsize": 12.5, "fontweight": "bold", "color": _INK, "pad": 24}
+
+
+@contextmanager
+def _figure(results: Results, file: Path, means: str) -> Iterator[Any]:
+    """Yield axes, and save what was drawn on them. No global state of matplotlib is used or changed."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=_SIZE, dpi=160, facecolor="white")
+    axes = figure.add_subplot()
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(_GREY)
+    axes.grid(visible=True, color=_GRID, linewidth=0.9)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=_INK, labelsize=10)
+    yield axes
+    axes.xaxis.label.set(color=_INK, fontsize=11)
+    axes.yaxis.label.set(color=_INK, fontsize=11)
+    axes.text(0, 1.025, _subtitle(results, means), transform=axes.transAxes, fontsize=9.5, color=_GREY, va="bottom")
+    figure.savefig(file, bbox_inches="tight", pad_inches=0.2)
+
+
+def _subtitle(results: Results, means: str) -> str:
+    threads = results.settings["threads"]
+    return f"{results.model} on {results.machine.cpu}, {threads} thread{'' if threads == 1 else 's'}; {means}"
+
+
+def _to_baseline(results: Results) -> str:
+    return f"; in brackets: to {results.labels[results.baseline]}" if results.baseline is not None else ""
+
+
+def _three(spread: Any) -> list[float]:
+    return [spread.median, spread.low, spread.high]
+
+
+def _style(system: str) -> tuple[str, str]:
+    return _STYLES.get(system, (_GREY, "o"))

@@ -1,0 +1,117 @@
+"""Everything one run found, and its JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from intel_quantized_embeddings.benchmarks.machine import Machine
+from intel_quantized_embeddings.benchmarks.summaries import QuerySummary, Spread, Summary
+from intel_quantized_embeddings.quantization.fidelity import CosineSummary
+
+FORMAT_VERSION = 1
+# Below this a system does not give this model's vectors: its pooling is wrong, or its files are.
+LOW_COSINE = 0.9
+# Above this other programs disturb the figures; torch's, whose threads wait for each other, several times over.
+BUSY_CORES = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arithmetic:
+    """How much of the CPU's int8 arithmetic encoding uses, at 8 texts of `tokens` tokens.
+
+    Attributes:
+        tokens: In each text.
+        batch: Texts in a call.
+        operations_per_token: See `arithmetic.operations_per_token`.
+        gops_per_core: Billions of operations a second and core, under each system's name.
+        peak_gops_per_core: What plain int8 matmuls reach here; None if it was not measured.
+    """
+
+    tokens: int
+    batch: int
+    operations_per_token: int
+    gops_per_core: dict[str, float]
+    peak_gops_per_core: float | None
+
+
+@dataclass(slots=True, kw_only=True)
+class Results:
+    """A run, filled part by part.
+
+    Attributes:
+        date: When it began, UTC.
+        command: The command line, without paths.
+        model: The model's name, or its folder's.
+        model_facts: Sizes, pooling and what else says what was run.
+        settings: Threads, lengths, turns, seeds.
+        machine: What it ran on.
+        libraries: Versions.
+        corpus_facts: Count, digest, sources and lengths of the texts.
+        labels: What tables and plots call each system.
+        given: What each system was given.
+        baseline: Whose times the ratios are to.
+        query_baseline: The same for the queries part.
+        not_measured: A reason for each system that was left out, under its label.
+        failed: An error for each that could not be loaded or run, under its label.
+        ours_to_others: How many times as fast our int8 encodes the corpus as each other system, turn by turn.
+        cosines: Of each system's vectors to our fp32 ones, on the corpus.
+        query_cosines: The same on the queries.
+        others_busy_cores: Cores that other programs used just before each part; None if unknown.
+        loading_s: Median seconds of importing and loading, in the processes that the queries ran in.
+    """
+
+    date: str
+    command: list[str]
+    model: str
+    model_facts: dict[str, Any]
+    settings: dict[str, Any]
+    machine: Machine
+    libraries: dict[str, str]
+    corpus_facts: dict[str, Any]
+    labels: dict[str, str]
+    baseline: str | None
+    not_measured: dict[str, str]
+    given: dict[str, dict[str, str]] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    latency: list[Summary] = field(default_factory=list)
+    throughput: list[Summary] = field(default_factory=list)
+    corpus: list[Summary] = field(default_factory=list)
+    ours_to_others: dict[str, Spread] = field(default_factory=dict)
+    cosines: dict[str, CosineSummary] = field(default_factory=dict)
+    query_baseline: str | None = None
+    queries: list[QuerySummary] = field(default_factory=list)
+    query_cosines: dict[str, CosineSummary] = field(default_factory=dict)
+    others_busy_cores: dict[str, float | None] = field(default_factory=dict)
+    loading_s: dict[str, float] = field(default_factory=dict)
+    threads: list[Summary] = field(default_factory=list)
+    arithmetic: Arithmetic | None = None
+
+    @property
+    def wrong(self) -> list[str]:
+        """Names of the systems whose vectors are not this model's."""
+        measured = [*self.cosines.items(), *self.query_cosines.items()]
+        return list(dict.fromkeys(name for name, cosine in measured if cosine.mean < LOW_COSINE))
+
+    def to_json(self) -> str:
+        """Everything, as JSON."""
+        content = {"format": FORMAT_VERSION, **dataclasses.asdict(self), "wrong_vectors": self.wrong}
+        return json.dumps(_rounded(content), indent=1, ensure_ascii=False) + "\n"
+
+    def write(self, file: Path) -> None:
+        """Write the JSON."""
+        file.write_text(self.to_json(), "utf-8")
+
+
+def _rounded(value: Any) -> Any:
+    """Numbers with seven significant digits: more would be noise."""
+    if isinstance(value, float):
+        return float(f"{value:.7g}")
+    if isinstance(value, dict):
+        return {key: _rounded(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(entry) for entry in value]
+    return value

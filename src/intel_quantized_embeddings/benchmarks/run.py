@@ -1,0 +1,302 @@
+"""The whole benchmark, part by part: who is loaded when, and what is kept of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import functools
+import statistics
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from intel_quantized_embeddings.benchmarks import arithmetic, parts
+from intel_quantized_embeddings.benchmarks.facts import LATENCY_TURNS, corpus_facts, model_facts, run_settings
+from intel_quantized_embeddings.benchmarks.machine import (
+    busy_cores,
+    describe_machine,
+    library_versions,
+    shown_command,
+    without_paths,
+)
+from intel_quantized_embeddings.benchmarks.options import Options, Subject
+from intel_quantized_embeddings.benchmarks.parts import SystemFailedError
+from intel_quantized_embeddings.benchmarks.plots import draw, require_matplotlib
+from intel_quantized_embeddings.benchmarks.preparation import Request
+from intel_quantized_embeddings.benchmarks.progress import Progress
+from intel_quantized_embeddings.benchmarks.results import Arithmetic, Results
+from intel_quantized_embeddings.benchmarks.summaries import (
+    Series,
+    summarize,
+    summarize_queries,
+    summarize_threads,
+    times_as_fast,
+)
+from intel_quantized_embeddings.benchmarks.systems import (
+    BASELINES,
+    BATCH_SIZE,
+    OURS,
+    QUERY_BASELINE,
+    REFERENCE,
+    SYSTEMS,
+    Selection,
+    select,
+)
+from intel_quantized_embeddings.benchmarks.texts import (
+    SEED,
+    Corpus,
+    open_tokenizer,
+    query_texts,
+    read_corpus,
+    texts_of_length,
+)
+from intel_quantized_embeddings.benchmarks.timing import Effort
+from intel_quantized_embeddings.benchmarks.worker import Worker
+from intel_quantized_embeddings.model_files import TOKENIZER_FILE
+from intel_quantized_embeddings.quantization.fidelity import summarize_cosines
+
+RESULTS_FILE = "benchmark.json"
+_THREAD_COUNTS = (1, 8)
+_THREAD_TEXTS = 400
+_ARITHMETIC_BATCH = 8
+_LATENCY_TEXTS = 3
+_REFERENCE_SYSTEM = next(system for system in SYSTEMS if system.name == REFERENCE)
+
+
+def benchmark(options: Options, *, command: Sequence[str], progress: Progress) -> Results:
+    """Measure, write `benchmark.json` and draw the plots.
+
+    Args:
+        options: What to measure.
+        command: The command line, for the record.
+        progress: Says how far it is.
+
+    Raises:
+        OptionError: An option is not allowed, or a system asked for by name can't run here.
+        SystemFailedError: One asked for by name failed.
+        MissingExtraError: matplotlib is not installed.
+        QuantizedEmbeddingsError: The model or the texts are not there, or not what they should be.
+    """
+    require_matplotlib()
+    selection = select(options.systems)
+    subject = Subject.find(options)
+    corpus = read_corpus(options.texts, count=options.corpus_size)
+    options.output.mkdir(parents=True, exist_ok=True)
+    run = _Run(options, subject, corpus, selection, command, progress)
+    run.prepare()
+    for part in (run.speed, run.corpus, run.queries, run.threads, run.arithmetic):
+        run.results.others_busy_cores[part.__name__] = busy_cores()
+        part()
+        run.results.write(options.output / RESULTS_FILE)
+    draw(run.results, options.output)
+    return run.results
+
+
+class _Run:
+    """One run. Its methods are its parts; each adds to the results."""
+
+    def __init__(
+        self,
+        options: Options,
+        subject: Subject,
+        corpus: Corpus,
+        selection: Selection,
+        command: Sequence[str],
+        progress: Progress,
+    ) -> None:
+        self._options = options
+        self._subject = subject
+        self._texts = corpus.texts
+        self._tokenizer = open_tokenizer(subject.source.path / TOKENIZER_FILE)
+        self._systems = {system.name: system for system in selection.systems}
+        self._progress = progress
+        self._request = subject.request(options, max_length=subject.max_length)
+        self.results = Results(
+            date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            command=shown_command(command),
+            model=subject.source.name,
+            model_facts=model_facts(subject),
+            settings=run_settings(options, subject, self._request),
+            machine=describe_machine(),
+            libraries=library_versions(),
+            corpus_facts=corpus_facts(corpus, self._tokenizer, subject.max_length),
+            labels={system.name: system.label for system in SYSTEMS},
+            baseline=None,
+            not_measured=selection.not_measured,
+        )
+
+    def prepare(self) -> None:
+        """Make the model files that systems need, each in a process that ends before anything is timed."""
+        makers = [system for system in self._systems.values() if system.prepare is not None]
+        with self._progress.part("prepare", total=len(makers)) as advance:
+            for system in makers:
+                try:
+                    with Worker(system, self._request) as worker:
+                        worker.ask("prepare")
+                except SystemFailedError as exc:
+                    self._failed(system.name, exc)
+                advance(system.name)
+
+    def speed(self) -> None:
+        """Latency by length and throughput by batch size."""
+        options, subject, results = self._options, self._subject, self.results
+        wanted = [part for part in ("latency", "throughput") if part in options.parts]
+        if not wanted:
+            return
+        cut = functools.partial(texts_of_length, self._texts, self._tokenizer)
+        longest = max(subject.max_length, subject.throughput_tokens, *subject.lengths)
+        request = dataclasses.replace(self._request, max_length=longest)
+        with self._loaded(wanted[0], request) as workers:
+            if "latency" in wanted:
+                jobs = {n: [[text] for text in cut(tokens=n, count=_LATENCY_TEXTS)] for n in subject.lengths}
+                series = self._measure_sizes("latency", workers, jobs, turns=options.repeats * LATENCY_TURNS)
+                results.baseline = self._baseline()
+                results.latency = summarize(series, baseline=results.baseline)
+            if "throughput" in wanted:
+                texts = cut(tokens=subject.throughput_tokens, count=max(options.batch_sizes))
+                able = {name: worker for name, worker in workers.items() if name in self._systems}
+                series = self._measure_sizes(
+                    "throughput", able, {size: [texts[:size]] for size in options.batch_sizes}, turns=options.repeats
+                )
+                results.baseline = self._baseline()
+                results.throughput = summarize(series, baseline=results.baseline)
+
+    def corpus(self) -> None:
+        """The mixed corpus, end to end, and every system's vectors beside ours in fp32."""
+        if "corpus" not in self._options.parts:
+            return
+        turns = self._options.repeats
+        with (
+            self._loaded("corpus", self._request) as workers,
+            self._progress.part("corpus", total=len(workers) * (turns + 1)) as advance,
+        ):
+            series, vectors = parts.measure_corpus(
+                workers,
+                self._texts,
+                batch_size=BATCH_SIZE,
+                turns=turns,
+                seed=SEED,
+                advance=advance,
+                failed=self._failed,
+            )
+        self.results.baseline = self._baseline()
+        self.results.corpus = summarize(series, baseline=self.results.baseline)
+        self.results.ours_to_others = times_as_fast(self.results.corpus, OURS)
+        expected = vectors[REFERENCE] if REFERENCE in vectors else self._reference(self._texts)
+        self.results.cosines = {name: summarize_cosines(expected, found) for name, found in vectors.items()}
+
+    def queries(self) -> None:
+        """Queries one at a time in fresh processes."""
+        if "queries" not in self._options.parts:
+            return
+        texts = self._query_texts()
+        rounds = self._options.query_rounds
+        start = {
+            name: functools.partial(Worker, system, self._request)
+            for name, system in self._systems.items()
+            if "queries" in system.parts
+        }
+        with self._progress.part("queries", total=len(start) * rounds) as advance:
+            runs, vectors, loading = parts.measure_queries(
+                start, texts, rounds=rounds, seed=SEED, advance=advance, failed=self._failed
+            )
+        if not runs:
+            return
+        results = self.results
+        results.query_baseline = QUERY_BASELINE if QUERY_BASELINE in runs else None
+        results.queries = summarize_queries(runs, baseline=results.query_baseline)
+        results.loading_s = {name: statistics.median(seconds) for name, seconds in loading.items()}
+        expected = self._reference(texts)
+        results.query_cosines = {name: summarize_cosines(expected, found) for name, found in vectors.items()}
+
+    def threads(self) -> None:
+        """Queries from several threads through one object."""
+        if "threads" not in self._options.parts:
+            return
+        turns = self._options.repeats
+        with (
+            self._loaded("threads", self._request) as workers,
+            self._progress.part("threads", total=len(workers) * len(_THREAD_COUNTS) * turns) as advance,
+        ):
+            series = parts.measure_threads(
+                workers,
+                self._query_texts()[:_THREAD_TEXTS],
+                counts=_THREAD_COUNTS,
+                turns=turns,
+                seed=SEED,
+                advance=advance,
+            )
+        self.results.threads = summarize_threads(series)
+
+    def arithmetic(self) -> None:
+        """int8 operations a second at 8 texts a call, and what plain int8 matmuls reach."""
+        size, tokens = self._subject.size, self._subject.throughput_tokens
+        at_batch = [one for one in self.results.throughput if one.size == _ARITHMETIC_BATCH]
+        measured = [one for one in at_batch if "int8" in one.system]
+        if size is None or not measured:
+            return
+        cores = self._request.num_threads
+        with self._progress.part("int8 peak", total=1) as advance:
+            with Worker(_REFERENCE_SYSTEM, self._request) as worker:
+                peak = worker.ask("measure_int8_peak")
+            advance("")
+        self.results.arithmetic = Arithmetic(
+            tokens=tokens,
+            batch=_ARITHMETIC_BATCH,
+            operations_per_token=arithmetic.operations_per_token(size, tokens=tokens),
+            gops_per_core={
+                one.system: arithmetic.gops_per_core(
+                    size, tokens=tokens, texts_per_second=one.texts_per_second.median, cores=cores
+                )
+                for one in measured
+            },
+            peak_gops_per_core=peak,
+        )
+
+    @contextmanager
+    def _loaded(self, part: str, request: Request) -> Iterator[dict[str, Worker]]:
+        """Every system of a part, each loaded in its process; they end with the part."""
+        with ExitStack() as stack:
+            workers = {}
+            systems = [system for system in self._systems.values() if part in system.parts]
+            with self._progress.part("load", total=len(systems)) as advance:
+                for system in systems:
+                    worker = stack.enter_context(Worker(system, request))
+                    try:
+                        _, self.results.given[system.name] = worker.ask("load")
+                        workers[system.name] = worker
+                    except SystemFailedError as exc:
+                        self._failed(system.name, exc)
+                    advance(system.name)
+            yield workers
+
+    def _measure_sizes(
+        self, name: str, workers: dict[str, Worker], jobs: dict[int, list[list[str]]], *, turns: int
+    ) -> list[Series]:
+        steps = sum(Effort.of(len(calls[0]), turns=turns).turns + 1 for calls in jobs.values())
+        with self._progress.part(name, total=len(workers) * steps) as advance:
+            return parts.measure_sizes(workers, jobs, turns=turns, seed=SEED, advance=advance, failed=self._failed)
+
+    def _reference(self, texts: Sequence[str]) -> Any:
+        """Our fp32 vectors of texts."""
+        with Worker(_REFERENCE_SYSTEM, self._request) as worker:
+            worker.ask("load")
+            return worker.ask("encode", list(texts), BATCH_SIZE)
+
+    def _query_texts(self) -> list[str]:
+        return query_texts(
+            self._texts, self._tokenizer, count=self._options.queries, longest=self._subject.longest_query
+        )
+
+    def _failed(self, name: str, error: Exception) -> None:
+        """Report a system that failed and go on without it, unless it was asked for by name."""
+        label = self._systems[name].label
+        if self._options.systems is not None:
+            raise SystemFailedError(f"--systems {name} failed: {error}") from error
+        self.results.failed[label] = without_paths(str(error))
+        self._progress.say(f"{label} failed: {error}")
+        del self._systems[name]
+
+    def _baseline(self) -> str | None:
+        """What the ratios are to, of what still runs."""
+        return next((name for name in BASELINES if name in self._systems), None)

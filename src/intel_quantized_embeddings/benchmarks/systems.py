@@ -1,0 +1,280 @@
+"""What is measured: our runtimes and precisions, and other people's libraries where they are installed."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from intel_quantized_embeddings.benchmarks import competitors, preparation
+from intel_quantized_embeddings.benchmarks.competitors import LoadedSystem
+from intel_quantized_embeddings.benchmarks.preparation import Request
+from intel_quantized_embeddings.embedders import load_embedder
+from intel_quantized_embeddings.encoder import Encoder
+from intel_quantized_embeddings.errors import OptionError
+from intel_quantized_embeddings.load_options import LoadOptions
+from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
+from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PARTS = ("latency", "throughput", "corpus", "queries", "threads")
+OURS, REFERENCE = "openvino-int8", "openvino-fp32"
+BATCH_SIZE = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class System:
+    """Something that turns texts into vectors.
+
+    Attributes:
+        name: What `--systems` calls it.
+        label: What tables and plots call it.
+        load: Makes it ready, in a process of its own.
+        prepare: Makes files it needs and keeps them, in another process; None if it needs none.
+        parts: What it is measured at.
+        needs: What must be importable, and the distribution that brings it.
+        bf16: Whether the CPU must have bfloat16.
+    """
+
+    name: str
+    label: str
+    load: Callable[[Request], LoadedSystem]
+    prepare: Callable[[Request], object] | None = None
+    parts: tuple[str, ...] = PARTS
+    needs: tuple[tuple[str, str], ...] = ()
+    bf16: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which systems are measured, and why others are not.
+
+    Attributes:
+        systems: Those that can be tried here.
+        not_measured: A reason for every other, under its label.
+    """
+
+    systems: tuple[System, ...]
+    not_measured: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Ours:
+    """Load an encoder of ours. A class, because processes are told what to load by pickling it."""
+
+    runtime: RuntimeName
+    precision: Precision
+
+    def __call__(self, request: Request) -> LoadedSystem:
+        encoder, embed_query = _load(self._options(request))
+        return LoadedSystem(
+            encode=lambda texts, _: encoder.encode_documents(texts),
+            embed_query=embed_query,
+            given={"model": "the fp32 folder" if self.precision is not Precision.INT8 else _int8_origin(request)},
+        )
+
+    def prepare(self, request: Request) -> None:
+        """Quantize into the cache if that has not been done."""
+        load_embedder(LoadOptions(**self._options(request)))
+
+    def _options(self, request: Request) -> dict[str, Any]:
+        int8 = request.int8 if self.precision is Precision.INT8 else None
+        return {
+            "model": request.name if int8 is None else int8,
+            "runtime": self.runtime.value,
+            "precision": self.precision.value,
+            "num_threads": request.num_threads,
+            "max_length": request.max_length,
+            # Every system gets the same texts, without instructions.
+            "query_instruction": "",
+            "document_instruction": "",
+        }
+
+
+def _load(options: dict[str, Any]) -> tuple[Encoder, Callable[[str], Any]]:
+    """An encoder, and LangChain's `embed_query` over it where langchain-core is installed (else the same without)."""
+    if not is_installed("langchain_core"):
+        encoder = Encoder.load(**options)
+        return encoder, lambda text: encoder.encode_queries([text])[0].tolist()
+    from intel_quantized_embeddings.integrations.langchain import IntelQuantizedEmbeddings
+
+    embeddings = IntelQuantizedEmbeddings(**options)
+    return embeddings.encoder, embeddings.embed_query
+
+
+def in_input_order(request: Request) -> LoadedSystem:
+    """Our int8 graph in batches as the texts come in, each padded to its longest.
+
+    So LangChain's retired class made them. Everything else is as in our int8 runtime: graph, hints, threads.
+    """
+    import openvino as ov
+    from tokenizers import Tokenizer
+
+    options = LoadOptions(model=request.int8 or request.name, max_length=request.max_length)
+    loaded = load_embedder(options)
+    tokenizer = Tokenizer.from_file(str(loaded.folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(request.max_length)
+    tokenizer.enable_padding(pad_id=loaded.pad_token_id)
+    hints = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": request.num_threads,
+    }
+    compiled = ov.Core().compile_model(loaded.graph, "CPU", hints)
+    infer = compiled.create_infer_request()
+
+    def run(texts: list[str]) -> NDArray[np.float32]:
+        encodings = tokenizer.encode_batch_fast(texts)
+        ids = np.array([encoding.ids for encoding in encodings], dtype=np.int64)
+        mask = np.array([encoding.attention_mask for encoding in encodings], dtype=np.int64)
+        infer.infer({"input_ids": ids, "attention_mask": mask}, share_inputs=True)
+        return np.array(infer.get_tensor("sentence_embedding").data, dtype=np.float32)
+
+    def encode(texts: list[str], batch_size: int) -> NDArray[np.float32]:
+        return np.concatenate([run(texts[at : at + batch_size]) for at in range(0, len(texts), batch_size)])
+
+    return LoadedSystem(
+        encode=encode,
+        embed_query=lambda text: run([text])[0].tolist(),
+        given={"model": _int8_origin(request), "batches": "in input order, padded to the longest"},
+    )
+
+
+def _int8_origin(request: Request) -> str:
+    return "quantized on first use" if request.int8 is None else f"the int8 folder {request.int8.name}"
+
+
+def _ours(runtime: RuntimeName, precision: Precision) -> System:
+    loader = _Ours(runtime, precision)
+    ipex = (("intel_extension_for_pytorch", "'intel-quantized-embeddings[ipex]'"),)
+    return System(
+        name=f"{runtime.value}-{precision.value}",
+        label=f"iqe {runtime.value} {precision.value}",
+        load=loader,
+        prepare=loader.prepare if precision is Precision.INT8 else None,
+        parts=PARTS if precision is Precision.INT8 else ("latency", "throughput", "corpus"),
+        needs=ipex if runtime is RuntimeName.IPEX else (),
+        bf16=precision is Precision.BF16,
+    )
+
+
+_TORCH = ("torch", "torch")
+_SENTENCE_TRANSFORMERS = ("sentence_transformers", "sentence-transformers")
+_OPTIMUM = (("optimum.intel", "'intel-quantized-embeddings[export]'"), ("nncf", "nncf"))
+_GENAI = (("openvino_genai", "openvino-genai"), ("openvino_tokenizers", "openvino-tokenizers"), *_OPTIMUM)
+
+SYSTEMS: tuple[System, ...] = (
+    *(_ours(runtime, precision) for runtime in RuntimeName for precision in Precision),
+    System(
+        name="input-order-int8",
+        label="iqe int8, batches of 32 in input order",
+        load=in_input_order,
+        prepare=_Ours(RuntimeName.OPENVINO, Precision.INT8).prepare,
+        parts=("corpus",),
+    ),
+    System(
+        name="sentence-transformers-fp32",
+        label="sentence-transformers torch fp32",
+        load=competitors.sentence_transformers_torch,
+        parts=("latency", "throughput", "corpus"),
+        needs=(_SENTENCE_TRANSFORMERS,),
+    ),
+    System(
+        name="sentence-transformers-int8",
+        label="sentence-transformers OpenVINO int8",
+        load=competitors.sentence_transformers_openvino,
+        prepare=preparation.openvino_int8,
+        parts=("latency", "throughput", "corpus", "queries"),
+        needs=(_SENTENCE_TRANSFORMERS, *_OPTIMUM),
+    ),
+    System(
+        name="openvino-genai-int8",
+        label="openvino-genai int8",
+        load=competitors.genai,
+        prepare=preparation.genai_int8,
+        parts=("latency", "throughput", "corpus", "queries"),
+        needs=_GENAI,
+    ),
+    System(
+        name="openvino-genai-int8-sorted",
+        label="openvino-genai int8, texts sorted",
+        load=competitors.genai_sorted,
+        prepare=preparation.genai_int8,
+        parts=("corpus",),
+        needs=_GENAI,
+    ),
+    System(
+        name="fastembed-fp32",
+        label="fastembed ONNX fp32",
+        load=competitors.fastembed,
+        prepare=preparation.onnx_fp32,
+        parts=("latency", "throughput", "corpus"),
+        needs=(("fastembed", "fastembed"), _TORCH, ("transformers", "transformers"), ("onnxscript", "onnxscript")),
+    ),
+    System(
+        name="langchain-huggingface-fp32",
+        label="LangChain HuggingFaceEmbeddings fp32",
+        load=competitors.langchain_huggingface,
+        parts=("corpus", "queries"),
+        needs=(("langchain_huggingface", "langchain-huggingface"), _SENTENCE_TRANSFORMERS),
+    ),
+)
+
+# The first of these that is measured is what the others' ratios are to.
+QUERY_BASELINE = "openvino-genai-int8"
+BASELINES = ("sentence-transformers-fp32", "langchain-huggingface-fp32", REFERENCE)
+
+
+def select(
+    names: Sequence[str] | None,
+    *,
+    installed: Callable[[str], bool] | None = None,
+    bf16: Callable[[], bool] = has_bfloat16,
+) -> Selection:
+    """Find what can be measured here.
+
+    Args:
+        names: What the user asked for; None for all there is.
+        installed: Whether a module can be imported.
+        bf16: Whether the CPU computes in bfloat16.
+
+    Raises:
+        OptionError: A name is unknown, or what was asked for can't run here.
+    """
+    by_name = {system.name: system for system in SYSTEMS}
+    if names is not None and (unknown := [name for name in names if name not in by_name]):
+        raise OptionError(f"--systems {unknown[0]!r} is not known; there are {', '.join(by_name)}.")
+    asked = SYSTEMS if names is None else [by_name[name] for name in dict.fromkeys(names)]
+    systems, not_measured = [], {}
+    for system in asked:
+        reason = _obstacle(system, installed or is_installed, bf16)
+        if reason is None:
+            systems.append(system)
+        elif names is not None:
+            raise OptionError(f"--systems {system.name} can't be measured here: {reason}.")
+        else:
+            not_measured[system.label] = reason
+    return Selection(systems=tuple(systems), not_measured=not_measured)
+
+
+def is_installed(module: str) -> bool:
+    """Whether a module can be found, without importing it."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # its parent is not there
+        return False
+
+
+def _obstacle(system: System, installed: Callable[[str], bool], bf16: Callable[[], bool]) -> str | None:
+    missing = [package for module, package in system.needs if not installed(module)]
+    if missing:
+        return f"pip install {' '.join(dict.fromkeys(missing))}"
+    if system.bf16 and not bf16():
+        return "this CPU has no bfloat16"
+    return None

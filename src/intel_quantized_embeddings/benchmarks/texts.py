@@ -1,0 +1,200 @@
+"""The texts that are encoded: real ones, all different, the same for every system and every run."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import random
+import sysconfig
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from intel_quantized_embeddings.errors import OptionError
+from intel_quantized_embeddings.quantization.calibration import built_in_texts, read_texts, split
+
+SEED = 20260
+_FEWEST_WORDS = 3
+_FEWEST_TEXTS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corpus:
+    """Texts to encode.
+
+    Attributes:
+        texts: All different, shuffled.
+        sources: Where they are from, and how many of each.
+        digest: SHA-256 over the texts in order.
+    """
+
+    texts: tuple[str, ...]
+    sources: dict[str, int]
+    digest: str
+
+
+def read_corpus(files: Sequence[Path], *, count: int, seed: int = SEED) -> Corpus:
+    """Take the same number of texts from each file, as far as it has them, and shuffle them.
+
+    Args:
+        files: In the forms that `read_texts` reads; none for texts that every machine has: docstrings of
+            Python's standard library, and the built-in texts that int8 models are not calibrated on.
+        count: How many texts in all, fewer where there are not so many.
+        seed: Of the choice and the shuffle.
+
+    Raises:
+        ModelFilesError: A file is not there.
+        DamagedFilesError: A file is not what it should be.
+        OptionError: A .json file, or too few texts.
+    """
+    sources = {name: read_texts(file) for name, file in source_names(files).items()} if files else _own_texts()
+    chosen = choose(sources, count=count, seed=seed)
+    texts = [text for listed in chosen.values() for text in listed]
+    if len(texts) < _FEWEST_TEXTS:
+        raise OptionError(
+            f"--texts gives {len(texts)} different texts; at least {_FEWEST_TEXTS} are needed, and hundreds measure "
+            f"better. Leave it out to use texts that are on every machine."
+        )
+    random.Random(f"{seed} order").shuffle(texts)
+    return Corpus(
+        texts=tuple(texts), sources={name: len(listed) for name, listed in chosen.items()}, digest=digest(texts)
+    )
+
+
+def choose(sources: dict[str, list[str]], *, count: int, seed: int) -> dict[str, list[str]]:
+    """Draw texts from each source in turn until there are enough or no more; none is drawn twice."""
+    drawn = {name: iter(random.Random(f"{seed} {name}").sample(texts, len(texts))) for name, texts in sources.items()}
+    chosen: dict[str, list[str]] = {name: [] for name in sources}
+    seen: set[str] = set()
+    while drawn and len(seen) < count:
+        for name in list(drawn):
+            text = next((text for text in drawn[name] if text.strip() and text not in seen), None)
+            if text is None:
+                del drawn[name]
+            elif len(seen) < count:
+                seen.add(text)
+                chosen[name].append(text)
+    return chosen
+
+
+def source_names(files: Sequence[Path]) -> dict[str, Path]:
+    """What to call each file in the record: its name, with its folder's where two share one; none counts twice."""
+    named: dict[str, Path] = {}
+    distinct = list({file.expanduser().resolve(): file.expanduser() for file in files}.values())
+    for number, file in enumerate(distinct, start=1):
+        shared = sum(other.name == file.name for other in distinct) > 1
+        name = f"{file.resolve().parent.name}/{file.name}" if shared else file.name
+        named[name if name not in named else f"{name} ({number})"] = file
+    return named
+
+
+def digest(texts: Iterable[str]) -> str:
+    """SHA-256 over texts in order."""
+    return hashlib.sha256(json.dumps(list(texts), ensure_ascii=True).encode()).hexdigest()
+
+
+def open_tokenizer(file: Path) -> Any:
+    """The model's tokenizer, neither padding nor cutting: to count and cut by, never to measure."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def texts_of_length(texts: Sequence[str], tokenizer: Any, *, tokens: int, count: int) -> list[str]:
+    """Cut different texts of exactly so many tokens, special ones included, out of one long text of all.
+
+    Raises:
+        OptionError: There is not enough to cut from.
+    """
+    stream = " ".join(texts)
+    offsets = tokenizer.encode(stream, add_special_tokens=False).offsets
+    wanted = tokens - tokenizer.num_special_tokens_to_add(False)
+    starts = [i for i, (at, _) in enumerate(offsets) if at == 0 or stream[at - 1].isspace() or stream[at].isspace()]
+    starts = [i for i in starts if i + wanted <= len(offsets)]
+    # Evenly spread first, then whatever lies between.
+    step = max(1, len(starts) // count)
+    cut: dict[str, None] = {}
+    for start in [*starts[::step], *starts]:
+        text = _cut(stream, offsets, tokenizer, start=start, wanted=wanted, tokens=tokens)
+        if text is not None:
+            cut[text] = None
+        if len(cut) == count:
+            return list(cut)
+    raise OptionError(
+        f"the texts give {len(cut)} different ones of {tokens} tokens; {count} are needed. Pass more with --texts, or "
+        f"leave --texts out."
+    )
+
+
+def _cut(
+    stream: str, offsets: Sequence[tuple[int, int]], tokenizer: Any, *, start: int, wanted: int, tokens: int
+) -> str | None:
+    """The text of `tokens` tokens that begins at a token; None where none does: a cut can split a word anew."""
+    end = start + wanted
+    for _ in range(5):
+        if not start < end <= len(offsets):
+            return None
+        text = stream[offsets[start][0] : offsets[end - 1][1]].strip()
+        missing = tokens - len(tokenizer.encode(text).ids)
+        if missing == 0:
+            return text
+        end += missing
+    return None
+
+
+def query_texts(texts: Sequence[str], tokenizer: Any, *, count: int, longest: int, seed: int = SEED) -> list[str]:
+    """Draw different runs of words of 3 to `longest` tokens, special ones included, every length about as often.
+
+    Raises:
+        OptionError: There is not enough to draw from.
+    """
+    random_ = random.Random(f"{seed} queries")
+    drawn: dict[str, None] = {}
+    for _ in range(30 * count):
+        words = random_.choice(texts).split()
+        start = random_.randrange(max(1, len(words) - 5))
+        text = " ".join(words[start : start + longest])
+        ids = tokenizer.encode(text)
+        target = random_.randint(3, longest)
+        if len(ids.ids) > target:
+            end = max(offset[1] for offset in ids.offsets[: target - 1])  # one place is the closing token's
+            whole = text[end : end + 1].isspace()
+            text = text[:end] if whole else text[:end].rpartition(" ")[0]
+        if text.strip() and 3 <= len(tokenizer.encode(text).ids) <= longest:
+            drawn[text] = None
+        if len(drawn) == count:
+            return list(drawn)
+    raise OptionError(
+        f"the texts give {len(drawn)} different queries of 3 to {longest} tokens; {count} are needed. Pass more with "
+        f"--texts, or leave --texts out."
+    )
+
+
+def _own_texts() -> dict[str, list[str]]:
+    held_out = split(built_in_texts()).held_out
+    return {
+        "Python's docstrings": list(dict.fromkeys(_docstrings(Path(sysconfig.get_paths()["stdlib"])))),
+        "built-in texts": [*held_out.documents, *held_out.queries],
+    }
+
+
+def _docstrings(folder: Path) -> Iterator[str]:
+    """Docstrings of the modules directly in a folder; nothing is imported, only parsed."""
+    for file in sorted(folder.glob("*.py")):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # their escapes are not ours to judge
+                tree = ast.parse(file.read_bytes())
+        except (SyntaxError, ValueError):
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                text = ast.get_docstring(node)
+                if text and len(text.split()) >= _FEWEST_WORDS:
+                    yield text

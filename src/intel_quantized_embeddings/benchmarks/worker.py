@@ -1,0 +1,164 @@
+"""A process for each system: nothing of one library's threads, memory or settings reaches another's figures."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from intel_quantized_embeddings.benchmarks.arithmetic import measure_int8_peak
+from intel_quantized_embeddings.benchmarks.competitors import LoadedSystem
+from intel_quantized_embeddings.benchmarks.parts import SystemFailedError
+from intel_quantized_embeddings.benchmarks.preparation import Request
+from intel_quantized_embeddings.benchmarks.systems import System
+from intel_quantized_embeddings.benchmarks.timing import timed_calls, wait_until_quiet
+from intel_quantized_embeddings.runtimes.cores import affinity
+from intel_quantized_embeddings.runtimes.quiet import environment
+
+
+class Worker:
+    """One system in a process of its own, held to as many cores as it has threads. Use it as a context."""
+
+    def __init__(self, system: System, request: Request) -> None:
+        self._system = system
+        self._log = request.kept / f"{system.name}.log"
+        spawn = multiprocessing.get_context("spawn")
+        self._connection, theirs = spawn.Pipe()
+        self._process = spawn.Process(target=_serve, args=(theirs, system, request, self._log), daemon=True)
+        # Read by libraries when they are imported: the tokenizers' own threads, and not to ask the hub.
+        with environment(RAYON_NUM_THREADS=str(request.num_threads), HF_HUB_OFFLINE="1"):
+            self._process.start()
+        theirs.close()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def ask(self, command: str, *arguments: object) -> Any:
+        """Have a command of `_Serving` done and wait for its result.
+
+        Raises:
+            SystemFailedError: It raised, or the process ended.
+        """
+        try:
+            self._connection.send((command, arguments))
+            done, value = self._connection.recv()
+        except (EOFError, BrokenPipeError, ConnectionResetError) as exc:
+            self._process.join(5)
+            raise SystemFailedError(
+                f"its process ended with code {self._process.exitcode}; what it said last is in {self._log}."
+            ) from exc
+        if not done:
+            raise SystemFailedError(value)
+        return value
+
+    def close(self) -> None:
+        """End the process."""
+        self._connection.close()
+        self._process.join(5)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+
+class _Serving:
+    """What a worker can be asked. Runs in its process."""
+
+    def __init__(self, system: System, request: Request) -> None:
+        self._system = system
+        self._request = request
+        self._loaded: LoadedSystem | None = None
+
+    def prepare(self) -> None:
+        """Make the files the system needs."""
+        if self._system.prepare is not None:
+            self._system.prepare(self._request)
+
+    def load(self) -> tuple[float, dict[str, str]]:
+        """Import and load; the seconds it took, and what the system was given."""
+        started = time.perf_counter()
+        self._loaded = self._system.load(self._request)
+        return time.perf_counter() - started, self._loaded.given
+
+    def encode(self, texts: list[str], batch_size: int) -> Any:
+        """Vectors. Shape: (n_texts, dimension), float32."""
+        return np.asarray(self._ready.encode(texts, batch_size), dtype=np.float32)
+
+    def time_encode(self, texts: list[str], batch_size: int, calls: int, lead_in: int) -> tuple[float, ...]:
+        """Seconds of each call."""
+        encode = self._ready.encode
+        seconds = timed_calls(lambda: encode(texts, batch_size), clock=time.perf_counter, calls=calls, lead_in=lead_in)
+        wait_until_quiet(time.process_time, time.sleep)
+        return seconds
+
+    def time_queries(self, texts: list[str]) -> tuple[list[float], Any]:
+        """Milliseconds of each text embedded alone, none before them, and the vectors."""
+        embed, vectors, milliseconds = self._ready.embed_query, [], []
+        for text in texts:
+            started = time.perf_counter()
+            vector = embed(text)
+            milliseconds.append((time.perf_counter() - started) * 1e3)
+            vectors.append(vector)
+        return milliseconds, np.asarray(vectors, dtype=np.float32)
+
+    def time_threads(self, texts: list[str], threads: int) -> float:
+        """Seconds for several threads to embed texts one at a time through one object."""
+        embed = self._ready.embed_query
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(embed, texts[: 4 * threads]))  # starts the threads
+            started = time.perf_counter()
+            list(pool.map(embed, texts))
+            seconds = time.perf_counter() - started
+        wait_until_quiet(time.process_time, time.sleep)
+        return seconds
+
+    def measure_int8_peak(self) -> float:
+        """See `arithmetic.measure_int8_peak`."""
+        return measure_int8_peak(num_threads=self._request.num_threads)
+
+    @property
+    def _ready(self) -> LoadedSystem:
+        if self._loaded is None:
+            raise RuntimeError("nothing is loaded yet")
+        return self._loaded
+
+
+def _serve(connection: Connection, system: System, request: Request, log: Path) -> None:
+    """Answer until the other end is closed."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a", encoding="utf-8") as said:
+        os.dup2(said.fileno(), 1)
+        os.dup2(said.fileno(), 2)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, affinity()[: request.num_threads])
+    serving = _Serving(system, request)
+    while True:
+        try:
+            command, arguments = connection.recv()
+        except (EOFError, KeyboardInterrupt):
+            return
+        connection.send(_answer(getattr(serving, command), arguments))
+
+
+def _answer(command: Callable[..., Any], arguments: Sequence[object]) -> tuple[bool, Any]:
+    try:
+        return True, command(*arguments)
+    except Exception as exc:  # noqa: BLE001 - whatever another library raises is what the report says of it
+        import traceback
+
+        traceback.print_exc()
+        sys.stderr.flush()
+        return False, f"{type(exc).__name__}: {' '.join(str(exc).split())}"

@@ -1,0 +1,176 @@
+"""`iqe benchmark` as a person runs it, on a tiny model. Nothing here asserts a time."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+matplotlib_image = pytest.importorskip("matplotlib.image", reason="matplotlib (the benchmark extra) is not installed")
+
+WORDS = ["the", "cat", "sat", "on", "a", "red", "mat", "and", "dog", "was", "by", "river", "with", "book", "of", "star"]
+OURS = ["openvino-int8", "openvino-fp32", "input-order-int8"]
+SMALL = [
+    *("--repeats", "2", "--corpus-size", "24", "--queries", "30", "--query-rounds", "1", "--lengths", "8", "32"),
+    *("--batch-sizes", "1", "8", "--max-length", "64"),
+]
+
+
+def iqe(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "intel_quantized_embeddings.cli", "benchmark", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory) -> Path:
+    file = tmp_path_factory.mktemp("texts") / "mine.txt"
+    lines = [" ".join((WORDS[i:] + WORDS[:i]) * (1 + i % 4)) + f" {i} {j}" for i in range(len(WORDS)) for j in range(4)]
+    file.write_text("\n".join(lines), "utf-8")
+    return file
+
+
+@pytest.fixture(scope="module")
+def run(tiny, tiny_int8, texts, tmp_path_factory):
+    """A whole run of our systems; the command's result and the folder it wrote."""
+    output = tmp_path_factory.mktemp("benchmark") / "out"
+    done = iqe(tiny, "--int8", tiny_int8, "--texts", texts, "--output", output, "--systems", *OURS, *SMALL)
+    assert done.returncode == 0, done.stderr
+    return done, output
+
+
+def test_everything_is_in_the_json(run, tiny):
+    content = json.loads((run[1] / "benchmark.json").read_text("utf-8"))
+    assert content["format"] == 1
+    assert content["model"] == tiny.name
+    assert content["baseline"] == "openvino-fp32"
+    assert content["corpus_facts"]["texts"] == 24
+    assert content["corpus_facts"]["sources"] == {"mine.txt": 24}
+    assert len(content["corpus_facts"]["sha256"]) == 64
+    assert content["machine"]["cpu"]
+    assert "openvino" in content["libraries"]
+    assert [one["system"] for one in content["corpus"]] == OURS
+    assert all(len(one["turns"]) == 2 for one in content["corpus"])
+    assert {(one["system"], one["size"]) for one in content["latency"]} == {
+        (name, n) for name in OURS[:2] for n in (8, 32)
+    }
+    assert {(one["system"], one["size"]) for one in content["throughput"]} == {
+        (name, n) for name in OURS[:2] for n in (1, 8)
+    }
+    assert [len(run) for run in content["queries"][0]["runs_ms"]] == [30]
+    assert {(one["system"], one["size"]) for one in content["threads"]} == {("openvino-int8", 1), ("openvino-int8", 8)}
+    assert content["arithmetic"]["gops_per_core"].keys() == {"openvino-int8"}
+    assert content["failed"] == content["not_measured"] == {}
+    assert content["given"]["openvino-int8"] == {"model": "the int8 folder tiny-openvino"}
+
+
+def test_accuracy_stands_beside_speed(run):
+    content = json.loads((run[1] / "benchmark.json").read_text("utf-8"))
+    assert content["cosines"]["openvino-fp32"]["worst"] == pytest.approx(1, abs=1e-4)
+    # The same graph, however texts are put in batches.
+    assert content["cosines"]["input-order-int8"] == content["cosines"]["openvino-int8"]
+    assert 0.9 < content["cosines"]["openvino-int8"]["mean"] < 1
+    assert 0.9 < content["query_cosines"]["openvino-int8"]["mean"] < 1
+    assert content["wrong_vectors"] == []
+
+
+def test_nothing_says_which_machine_it_was(run, texts):
+    written = (run[1] / "benchmark.json").read_text("utf-8") + run[0].stdout
+    for private in (str(Path.home()), str(texts.parent), str(run[1].parent), str(Path(sys.prefix)), platform.node()):
+        assert len(private) < 4 or private not in written
+
+
+def test_the_table_is_for_a_terminal(run):
+    done, _ = run
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("tiny-fp32: ")
+    assert max(map(len, lines)) <= 100
+    for part in ("Mixed corpus end to end: 24 texts", "Latency,", "Throughput,", "Queries, one at a time", "GOPS"):
+        assert part in done.stdout
+    # Sparse where there is no terminal: a line for each step.
+    assert len(done.stderr.splitlines()) < 15
+
+
+@pytest.mark.parametrize("name", ["latency.png", "throughput.png", "corpus.png", "queries.png"])
+def test_plots_are_drawn(run, name):
+    pixels = matplotlib_image.imread(run[1] / name)[..., :3]
+    assert pixels.shape[0] > 600
+    assert pixels.shape[1] > 1000
+    inked = (pixels < 0.95).any(axis=2).mean()
+    assert 0.01 < inked < 0.6
+    # Systems are in colour.
+    assert ((pixels.max(axis=2) - pixels.min(axis=2)) > 0.3).mean() > 0.0005
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["TINY", "--systems", "magic"], "--systems 'magic' is not known; there are openvino-int8"),
+        (["TINY", "--parts", "magic"], "--parts 'magic' is not known"),
+        (["TINY", "--texts", "absent.txt"], "absent.txt"),
+        (["TINY", "--texts", "few.txt"], "--texts gives 2 different texts"),
+        (["INT8"], "is an int8 folder; MODEL is the fp32 model"),
+        (["TINY", "--lengths", "512"], "--lengths 512 is more than tiny-fp32 can take: 130 tokens"),
+        (["TINY", "--int8", "absent"], "--int8 absent has no manifest.json"),
+        (["./absent"], "no folder './absent'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_nothing_is_measured(
+    tiny, tiny_int8, tmp_path, monkeypatch, capsys, arguments, message
+):
+    from intel_quantized_embeddings.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "few.txt").write_text("one\ntwo\n")
+    named = {"TINY": str(tiny), "INT8": str(tiny_int8)}
+    assert main(["benchmark", *[named.get(argument, argument) for argument in arguments]]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert message in said
+
+
+def test_a_library_that_is_missing_is_an_error_when_named(tiny, monkeypatch, capsys, tmp_path):
+    from intel_quantized_embeddings.benchmarks import systems
+    from intel_quantized_embeddings.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(systems, "is_installed", lambda module: module != "fastembed")
+    assert main(["benchmark", str(tiny), "--systems", "fastembed-fp32"]) == 1
+    assert "fastembed-fp32 can't be measured here: pip install fastembed" in capsys.readouterr().err
+
+
+def test_a_system_that_fails_is_an_error_when_named(tiny, texts, tmp_path):
+    other = tmp_path / "of-another-version"
+    other.mkdir()
+    (other / "manifest.json").write_text("{}")
+    done = iqe(
+        tiny, "--int8", other, "--texts", texts, "--output", tmp_path / "out", "--systems", "openvino-int8", *SMALL
+    )
+    assert done.returncode == 1
+    assert "--systems openvino-int8 failed: UnsupportedModelError: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        pytest.param(["--systems", "sentence-transformers-fp32", "openvino-genai-int8"], id="two"),
+        pytest.param([], id="all", marks=pytest.mark.slow),
+    ],
+)
+def test_other_libraries_give_this_models_vectors(tiny, tiny_int8, texts, tmp_path, chosen):
+    """Each is set up with the model's own pooling."""
+    pytest.importorskip("openvino_genai", reason="other libraries are in the reference environment only")
+    shared = ["--int8", tiny_int8, "--texts", texts, "--output", tmp_path / "out", "--parts", "corpus"]
+    done = iqe(tiny, *shared, *SMALL, "--repeats", "1", *chosen)
+    assert done.returncode == 0, done.stderr
+    content = json.loads((tmp_path / "out" / "benchmark.json").read_text("utf-8"))
+    assert content["failed"] == {}
+    assert content["wrong_vectors"] == []
+    assert content["baseline"] == "sentence-transformers-fp32"
+    assert content["cosines"]["sentence-transformers-fp32"]["worst"] > 0.9999
+    assert "openvino-genai-int8" in content["cosines"]

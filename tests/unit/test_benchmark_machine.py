@@ -1,0 +1,89 @@
+"""What is recorded of a machine, and what never is."""
+
+from __future__ import annotations
+
+import platform
+
+import pytest
+
+from intel_quantized_embeddings.benchmarks.machine import (
+    describe_machine,
+    library_versions,
+    parse_busy,
+    parse_cpuinfo,
+    shown_command,
+    threads_per_core,
+    without_paths,
+)
+
+CPUINFO = """processor\t: 0
+model name\t: Some CPU @ 2.00GHz
+siblings\t: 8
+cpu cores\t: 4
+flags\t\t: fpu avx2 avx512_vnni
+
+processor\t: 1
+model name\t: Another
+"""
+
+
+def test_the_first_processor_speaks_for_all():
+    fields = parse_cpuinfo(CPUINFO)
+    assert fields["model name"] == "Some CPU @ 2.00GHz"
+    assert fields["flags"].split() == ["fpu", "avx2", "avx512_vnni"]
+    assert threads_per_core(fields) == 2
+    assert parse_cpuinfo("") == {}
+    assert threads_per_core({}) is None
+
+
+def test_busy_cores_are_what_is_not_idle():
+    before = "cpu  100 0 50 1000 10 0 5 0 0 0\ncpu0 1 1 1"
+    after = "cpu  150 0 100 1090 20 0 5 0 0 0\ncpu0 1 1 1"
+    assert parse_busy(before, after, cores=4) == 2.0  # 100 of 200 ticks
+    assert parse_busy(before, before, cores=4) is None
+    assert parse_busy(None, None, cores=4) is None
+
+
+def test_a_machine_is_described_without_its_name():
+    machine = describe_machine()
+    assert machine.cpu
+    assert 1 <= machine.allowed_cores <= machine.cores
+    assert machine.python.endswith(platform.python_version())
+    assert not platform.node() or platform.node() not in machine.system.split()
+
+
+def test_versions_are_of_what_is_installed():
+    assert list(library_versions(["numpy", "no-such-distribution"])) == ["numpy"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("no file /home/me/models/x.xml here", "no file x.xml here"),
+        ("open('/a/b.bin') failed: ~/c/d", "open('b.bin') failed: d"),
+        ("sentence-transformers/all-MiniLM-L6-v2 or 3/4", "sentence-transformers/all-MiniLM-L6-v2 or 3/4"),
+        ("nothing", "nothing"),
+    ],
+)
+def test_paths_are_cut_to_their_last_part(text, shown):
+    assert without_paths(text) == shown
+
+
+def test_a_command_is_recorded_without_folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mine.txt").touch()
+    command = [
+        "iqe",
+        "benchmark",
+        "org/model",
+        f"{tmp_path}/m",
+        "--texts",
+        "data/mine.txt",
+        "--output=/a/out",
+        "--x",
+        "5",
+    ]
+    assert shown_command(command) == [
+        *("iqe", "benchmark", "org/model", "m", "--texts", "mine.txt", "--output=out", "--x", "5")
+    ]

@@ -1,0 +1,162 @@
+"""The measurements, driven against made-up systems."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+
+from intel_quantized_embeddings.benchmarks import parts
+from intel_quantized_embeddings.benchmarks.machine import describe_machine
+from intel_quantized_embeddings.benchmarks.parts import SystemFailedError
+from intel_quantized_embeddings.benchmarks.results import Arithmetic, Results
+from intel_quantized_embeddings.benchmarks.summaries import Series, summarize, summarize_queries
+from intel_quantized_embeddings.benchmarks.systems import SYSTEMS
+from intel_quantized_embeddings.benchmarks.tables import WIDTH, table
+from intel_quantized_embeddings.quantization.fidelity import CosineSummary
+
+
+class FakeWorker:
+    """Answers as a worker does, at so many seconds a text, and remembers what it was asked."""
+
+    def __init__(self, seconds=1.0, *, fails_at=None, asked=None):
+        self.seconds = seconds
+        self.fails_at = fails_at
+        self.asked = [] if asked is None else asked
+
+    def ask(self, command, *arguments):
+        self.asked.append((self, command))
+        if command == self.fails_at:
+            raise SystemFailedError(f"{command} broke")
+        if command == "load":
+            return 0.5, {}
+        texts = arguments[0]
+        return {
+            "encode": lambda: np.ones((len(texts), 2), dtype=np.float32),
+            "time_encode": lambda: (self.seconds * len(texts),) * arguments[2 if command == "time_encode" else 0],
+            "time_queries": lambda: ([self.seconds] * len(texts), np.ones((len(texts), 2), dtype=np.float32)),
+            "time_threads": lambda: self.seconds * len(texts) / arguments[1],
+        }[command]()
+
+
+def nothing(*_):
+    pass
+
+
+def test_sizes_are_warmed_up_before_they_are_timed_and_systems_alternate():
+    asked = []
+    workers = {"a": FakeWorker(1.0, asked=asked), "b": FakeWorker(2.0, asked=asked)}
+    jobs = {1: [["x"], ["y"]], 4: [["a", "b", "c", "d"]]}
+    series = parts.measure_sizes(workers, jobs, turns=3, seed=0, advance=nothing, failed=nothing)
+    assert [(one.system, one.size, one.texts, one.seconds) for one in series] == [
+        ("a", 1, 1, (1.0,) * 3),
+        ("b", 1, 1, (2.0,) * 3),
+        ("a", 4, 4, (4.0,) * 3),
+        ("b", 4, 4, (8.0,) * 3),
+    ]
+    first = [(worker, command) for worker, command in asked[:10]]
+    assert [command for _, command in first] == ["encode"] * 4 + ["time_encode"] * 6
+    turns = [{worker for worker, _ in first[at : at + 2]} for at in (4, 6, 8)]
+    assert all(len(turn) == 2 for turn in turns)
+
+
+def test_a_system_that_can_not_do_a_job_is_reported_and_left_out():
+    errors = []
+    workers = {"good": FakeWorker(), "bad": FakeWorker(fails_at="encode")}
+    series = parts.measure_sizes(
+        workers, {1: [["x"]], 2: [["x", "y"]]}, turns=2, seed=0, advance=nothing, failed=lambda *e: errors.append(e)
+    )
+    assert {one.system for one in series} == {"good"}
+    assert [(name, str(error)) for name, error in errors] == [("bad", "encode broke")]
+    series, vectors = parts.measure_corpus(
+        workers, ["x", "y"], batch_size=32, turns=2, seed=0, advance=nothing, failed=lambda *e: errors.append(e)
+    )
+    assert list(vectors) == ["good"]
+    assert [one.seconds for one in series] == [(2.0, 2.0)]
+
+
+def test_each_run_of_queries_is_a_fresh_process():
+    asked = []
+    start = {
+        "ours": lambda: nullcontext(FakeWorker(0.001, asked=asked)),
+        "bad": lambda: nullcontext(FakeWorker(fails_at="load")),
+    }
+    failed = []
+    runs, vectors, loading = parts.measure_queries(
+        start, ["a", "b"], rounds=3, seed=0, advance=nothing, failed=lambda name, _: failed.append(name)
+    )
+    assert runs == {"ours": [[0.001, 0.001]] * 3}
+    assert loading == {"ours": [0.5] * 3}
+    assert vectors["ours"].shape == (2, 2)
+    assert failed == ["bad"]
+    assert len({worker for worker, _ in asked}) == 3
+    assert [command for _, command in asked] == ["load", "time_queries"] * 3
+
+
+def test_threads_share_one_object():
+    series = parts.measure_threads({"ours": FakeWorker()}, ["a"] * 8, counts=(1, 8), turns=2, seed=0, advance=nothing)
+    assert [(one.size, one.seconds) for one in series] == [(1, (8.0, 8.0)), (8, (1.0, 1.0))]
+
+
+@pytest.fixture
+def results():
+    labels = {system.name: system.label for system in SYSTEMS}
+    systems = list(labels)
+    series = [
+        Series(system=name, size=n, texts=n, seconds=(0.01 * n, 0.02 * n)) for name in systems for n in (1, 16, 256)
+    ]
+    cosine = CosineSummary(mean=0.9977, percentile_1=0.99, worst=0.98, count=10)
+    return Results(
+        date="2026-01-01T00:00:00+00:00",
+        command=["iqe", "benchmark"],
+        model="org/model",
+        model_facts={},
+        settings={
+            "threads": 2,
+            "max_length": 256,
+            "turns": 2,
+            "latency_turns": 8,
+            "query_rounds": 3,
+            "throughput_tokens": 256,
+            "longest_query": 60,
+        },
+        machine=describe_machine(),
+        libraries={"openvino": "1"},
+        corpus_facts={"texts": 16, "tokens_mean": 80.0},
+        labels=labels,
+        baseline="openvino-fp32",
+        not_measured={"fastembed ONNX fp32": "pip install fastembed and quite a number of other libraries " * 2},
+        failed={"openvino-genai int8": "RuntimeError: no"},
+        latency=summarize(series, baseline="openvino-fp32"),
+        throughput=summarize(series, baseline="openvino-fp32"),
+        corpus=summarize([one for one in series if one.size == 16], baseline="openvino-fp32"),
+        cosines=dict.fromkeys(systems, cosine)
+        | {"fastembed-fp32": CosineSummary(mean=0.5, percentile_1=0.1, worst=0.0, count=10)},
+        others_busy_cores={"corpus": 0.01, "queries": 1.02},
+        queries=summarize_queries({"openvino-int8": [[1.0, 2.0, 30.0]]}, baseline=None),
+        arithmetic=Arithmetic(
+            tokens=256,
+            batch=8,
+            operations_per_token=1,
+            gops_per_core={"openvino-int8": 200.0},
+            peak_gops_per_core=400.0,
+        ),
+    )
+
+
+def test_the_table_fits_a_terminal_and_names_what_is_wrong_missing_and_failed(results):
+    text = table(results)
+    assert max(map(len, text.splitlines())) <= WIDTH
+    assert "! fastembed ONNX fp32: cosine below 0.9; these are not this model's vectors" in text
+    assert "failed: openvino-genai int8: RuntimeError: no" in text
+    assert "not measured: fastembed ONNX fp32 (pip install fastembed" in text
+    assert "50 %" in text
+    assert "! other programs used up to 1.0 cores meanwhile" in text
+    assert results.wrong == ["fastembed-fp32"]
+
+
+def test_the_json_has_no_more_digits_than_mean_something(results):
+    text = results.to_json()
+    assert '"wrong_vectors": [\n  "fastembed-fp32"\n ]' in text
+    assert max(len(number) for number in __import__("re").findall(r"\d\.(\d+)", text)) <= 8

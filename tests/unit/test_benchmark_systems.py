@@ -1,0 +1,89 @@
+"""What is measured where, and what is said of the rest."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from intel_quantized_embeddings.benchmarks.options import Options
+from intel_quantized_embeddings.benchmarks.plots import _STYLES
+from intel_quantized_embeddings.benchmarks.systems import BASELINES, PARTS, QUERY_BASELINE, REFERENCE, SYSTEMS, select
+from intel_quantized_embeddings.errors import OptionError
+
+NAMES = [system.name for system in SYSTEMS]
+
+
+def everywhere(_):
+    return True
+
+
+def nowhere(_):
+    return False
+
+
+def test_names_are_unique_and_every_system_has_a_part_and_a_colour():
+    assert len(set(NAMES)) == len(NAMES)
+    assert {*BASELINES, QUERY_BASELINE, REFERENCE} <= set(NAMES)
+    for system in SYSTEMS:
+        assert set(system.parts) <= set(PARTS)
+        assert system.parts
+        assert system.name in _STYLES
+        assert len(system.label) <= 40
+
+
+def test_a_system_can_be_sent_to_another_process():
+    sent = pickle.loads(pickle.dumps(SYSTEMS))
+    assert [(system.name, system.label, system.parts) for system in sent] == [
+        (system.name, system.label, system.parts) for system in SYSTEMS
+    ]
+    assert sent[0].load == SYSTEMS[0].load
+
+
+def test_what_is_not_installed_is_left_out_with_the_way_to_have_it():
+    selection = select(None, installed=nowhere, bf16=everywhere_bf16)
+    assert [system.name for system in selection.systems] == [
+        *("openvino-int8", "openvino-bf16", "openvino-fp32", "input-order-int8")
+    ]
+    assert selection.not_measured["fastembed ONNX fp32"] == "pip install fastembed torch transformers onnxscript"
+
+
+def everywhere_bf16():
+    return True
+
+
+def test_all_are_measured_where_all_are_installed():
+    selection = select(None, installed=everywhere, bf16=everywhere_bf16)
+    assert [system.name for system in selection.systems] == NAMES
+    assert selection.not_measured == {}
+
+
+def test_bf16_is_left_out_where_the_cpu_has_none():
+    selection = select(None, installed=nowhere, bf16=lambda: False)
+    assert selection.not_measured["iqe openvino bf16"] == "this CPU has no bfloat16"
+
+
+def test_what_is_asked_for_by_name_must_run():
+    with pytest.raises(OptionError, match="'torch' is not known; there are openvino-int8, "):
+        select(["torch"])
+    with pytest.raises(OptionError, match="fastembed-fp32 can't be measured here: pip install fastembed"):
+        select(["openvino-int8", "fastembed-fp32"], installed=nowhere)
+    chosen = select(["openvino-fp32", "openvino-int8", "openvino-fp32"]).systems
+    assert [system.name for system in chosen] == ["openvino-fp32", "openvino-int8"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"parts": ("speed",)}, "--parts 'speed' is not known; there are latency"),
+        ({"threads": 0}, "--threads 0 is not allowed"),
+        ({"threads": 10_000}, "this process may use 1 to "),
+        ({"repeats": 0}, "--repeats 0 is not allowed; it is 1 or more"),
+        ({"corpus_size": 2}, "--corpus-size 2 is not allowed"),
+        ({"lengths": (16, 2)}, "--lengths 2 is not allowed"),
+        ({"batch_sizes": (0,)}, "--batch-sizes 0 is not allowed"),
+    ],
+)
+def test_options_are_checked_before_anything_runs(options, message):
+    with pytest.raises(OptionError, match=message):
+        Options(**options)
