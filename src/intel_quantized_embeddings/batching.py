@@ -30,12 +30,12 @@ class Batch:
 
 def padded_length(length: int, *, max_length: int) -> int:
     """Round a text's length in tokens up to the grid."""
-    return min(-(-length // LENGTH_STEP) * LENGTH_STEP, max(max_length, length))
+    return min(-(-max(length, 1) // LENGTH_STEP) * LENGTH_STEP, max(max_length, length))
 
 
 def most_rows(length: int, *, token_budget: int = TOKEN_BUDGET) -> int:
     """How many texts of a padded length make a full batch."""
-    return _power_of_two_below(token_budget // max(length, 1))
+    return _power_of_two_below(token_budget // length)
 
 
 def single_text_shapes(*, max_length: int) -> list[tuple[int, int]]:

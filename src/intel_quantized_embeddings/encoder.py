@@ -7,8 +7,8 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
 from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
@@ -84,8 +84,8 @@ class Encoder:
             cache_folder: Where the hub's files and int8 models are kept, instead of the hub's own
                 cache and the user's cache folder.
             local_files_only: Never ask the hub; `HF_HUB_OFFLINE=1` does the same.
-            num_threads: Threads to use in all; None takes the cores that the process was granted (affinity
-                and CPU quota).
+            num_threads: Threads for one call; None takes the cores that the process was granted (affinity
+                and CPU quota). Tokenizing has threads of its own: `RAYON_NUM_THREADS` sets them.
             pooling: "cls", "mean" or "last".
             normalize: Whether vectors have length 1.
             max_length: Longest input in tokens; longer texts are cut.
@@ -174,8 +174,8 @@ class Encoder:
 
         Args:
             texts: Any number of them, from any iterable, which is read as they are encoded: beside the
-                vectors, memory holds a few hundred texts and 16 bytes for each other. None is altered
-                but by the document instruction; identical ones are encoded once.
+                vectors, memory holds some 2,000 texts and about 200 bytes for each other. None is
+                altered but by the document instruction; identical ones are encoded once.
             show_progress: Draw a bar on the terminal.
 
         Returns:
@@ -210,33 +210,37 @@ class Encoder:
                 f"texts is {texts!r}; a list of strings is expected, as in encode_documents([text])."
             )
         distinct = DistinctTexts(texts)
-        truncated: set[int] = set()
-        with _progress_bar(length_hint(texts), shown=show_progress) as advance:
+        cut = bytearray()
+        with (
+            _progress_bar(texts, shown=show_progress) as advance,
+            closing(self._token_ids(distinct, instruction, cut)) as windows,
+        ):
             vectors = encode_token_ids(
                 self._runtime,
-                self._token_ids(distinct, instruction, truncated),
+                windows,
                 pad_token_id=self._pad_token_id,
                 max_length=self.max_length,
                 on_progress=advance,
             )
             if advance is not None:
                 advance(len(distinct.rows) - len(vectors))
-        if truncated:
+        if any(cut):
             logger.warning(
                 "%d of %d texts are longer than %d tokens; what is beyond was cut",
-                sum(row in truncated for row in distinct.rows),
+                sum(cut[row] for row in distinct.rows),
                 len(distinct.rows),
                 self.max_length,
             )
         return vectors if len(vectors) == len(distinct.rows) else vectors[distinct.rows]
 
-    def _token_ids(self, texts: Iterable[str], instruction: str, truncated: set[int]) -> Iterator[list[list[int]]]:
-        """Token ids window by window; the places of texts that were cut go into `truncated`."""
-        n_texts = 0
-        for window in tokenize_ahead(texts, self._tokenizer, instruction=instruction):
-            truncated.update(n_texts + place for place in window.truncated)
-            n_texts += len(window.token_ids)
-            yield window.token_ids
+    def _token_ids(
+        self, texts: Iterable[str], instruction: str, cut: bytearray
+    ) -> Generator[list[list[int]], None, None]:
+        """Token ids window by window; `cut` gets a byte for every text, 1 for those that were cut."""
+        with closing(tokenize_ahead(texts, self._tokenizer, instruction=instruction)) as windows:
+            for window in windows:
+                cut.extend(place in window.truncated for place in range(len(window.token_ids)))
+                yield window.token_ids
 
 
 def _fingerprint(hashes: dict[str, str], settings: ModelSettings, options: LoadOptions) -> str:
@@ -258,12 +262,12 @@ def _load_again(options: LoadOptions, fingerprint: str) -> Encoder:
 
 
 @contextmanager
-def _progress_bar(expected: int, *, shown: bool) -> Iterator[Callable[[int], object] | None]:
+def _progress_bar(texts: Iterable[str], *, shown: bool) -> Iterator[Callable[[int], object] | None]:
     """Yield what to call with the number of texts done, or None where no bar is wanted."""
     if not shown:
         yield None
         return
     from tqdm import tqdm
 
-    with tqdm(total=expected or None, unit="text", desc="Encoding") as bar:
+    with tqdm(total=length_hint(texts) or None, unit="text", desc="Encoding") as bar:
         yield bar.update

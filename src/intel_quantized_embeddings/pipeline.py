@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
@@ -27,12 +28,11 @@ if TYPE_CHECKING:
     Rows = tuple[tuple[int, ...], NDArray[np.float32]]
     PlannedIds = tuple[Batch, list[Sequence[int]]]
 
-# A window ends at whichever comes first. The tokenizers library needs some 20 times its texts' size for a moment.
-WINDOW_TEXTS = 512
+# The first window is small, so that there is soon something to run. A window also ends at a number of characters:
+# the tokenizers library needs some 20 times its texts' size for a moment.
+FIRST_WINDOW = 128
+LARGEST_WINDOW = 512
 WINDOW_CHARACTERS = 1_000_000
-
-# With fewer batches than this for each stream, each batch gets all threads instead of one.
-BATCHES_PER_STREAM = 2
 
 
 class DistinctTexts:
@@ -63,25 +63,27 @@ class DistinctTexts:
                 yield text
 
 
-def tokenize_ahead(texts: Iterable[str], tokenizer: Tokenizer, *, instruction: str) -> Iterator[TokenizedTexts]:
+def tokenize_ahead(
+    texts: Iterable[str], tokenizer: Tokenizer, *, instruction: str
+) -> Generator[TokenizedTexts, None, None]:
     """Tokenize window after window, each while the one before is being used.
 
     `texts` is read on the calling thread only: it may be a database cursor.
     """
     windows = _windows(texts)
-    first = next(windows, None)
-    second = next(windows, None)
-    if first is None:
+    current, following = next(windows, None), next(windows, None)
+    if current is None:
         return
-    if second is None:
-        yield tokenizer.encode(first, instruction=instruction)
+    if following is None:
+        yield tokenizer.encode(current, instruction=instruction)
         return
     with ThreadPoolExecutor(1, thread_name_prefix="tokenize") as background:
-        tokenized = background.submit(tokenizer.encode, first, instruction=instruction)
-        for window in chain([second], windows):
-            following = background.submit(tokenizer.encode, window, instruction=instruction)
+        tokenized = background.submit(tokenizer.encode, current, instruction=instruction)
+        del current  # a window lives until it is tokenized
+        while following is not None:
+            ahead = background.submit(tokenizer.encode, following, instruction=instruction)
             yield tokenized.result()
-            tokenized = following
+            tokenized, following = ahead, next(windows, None)
         yield tokenized.result()
 
 
@@ -107,14 +109,17 @@ def encode_token_ids(
     """
     vectors = np.empty((0, runtime.dimension), dtype=np.float32)
     n_texts = 0
-    for indices, rows in _run(runtime, _planned(windows, max_length=max_length), pad_token_id=pad_token_id):
-        n_texts = max(n_texts, max(indices) + 1)
-        if n_texts > len(vectors):
-            # Grown in place, by half: no second copy of everything stands beside it.
-            vectors.resize((n_texts + n_texts // 2, runtime.dimension), refcheck=False)
-        vectors[list(indices)] = rows
-        if on_progress is not None:
-            on_progress(len(indices))
+    batches = _planned(windows, max_length=max_length)
+    # Closed whatever happens: its threads must not live as long as an error's traceback does.
+    with closing(_run(runtime, batches, pad_token_id=pad_token_id)) as encoded:
+        for indices, rows in encoded:
+            n_texts = max(n_texts, max(indices) + 1)
+            if n_texts > len(vectors):
+                # Grown in place, by half: no second copy of everything stands beside it.
+                vectors.resize((n_texts + n_texts // 2, runtime.dimension), refcheck=False)
+            vectors[list(indices)] = rows
+            if on_progress is not None:
+                on_progress(len(indices))
     vectors.resize((n_texts, runtime.dimension), refcheck=False)
     return vectors
 
@@ -128,13 +133,14 @@ def warm_up(runtime: Runtime, *, max_length: int) -> None:
 
 def _windows(texts: Iterable[str]) -> Iterator[list[str]]:
     window: list[str] = []
-    characters = 0
+    size, characters = FIRST_WINDOW, 0
     for text in texts:
         window.append(text)
         characters += len(text)
-        if len(window) == WINDOW_TEXTS or characters >= WINDOW_CHARACTERS:
+        if len(window) == size or characters >= WINDOW_CHARACTERS:
             yield window
             window, characters = [], 0
+            size = min(2 * size, LARGEST_WINDOW)
     if window:
         yield window
 
@@ -162,10 +168,19 @@ def _planned(windows: Iterable[Sequence[Sequence[int]]], *, max_length: int) -> 
     yield from plan()
 
 
-def _run(runtime: Runtime, batches: Iterator[PlannedIds], *, pad_token_id: int) -> Iterator[Rows]:
+def _many(streams: int) -> int:
+    """From how many batches on side by side is the faster way: two for each stream, measured with two streams.
+
+    At most 8, by reckoning: a batch of 512 tokens is too small to keep more than about 8 threads busy.
+    """
+    return min(2 * streams, 8)
+
+
+def _run(runtime: Runtime, batches: Iterator[PlannedIds], *, pad_token_id: int) -> Generator[Rows, None, None]:
     """Run few batches one after another with all threads each, many side by side with one thread each."""
-    few = list(islice(batches, BATCHES_PER_STREAM * runtime.streams))
-    if len(few) < BATCHES_PER_STREAM * runtime.streams or runtime.streams == 1:
+    many = _many(runtime.streams)
+    few = list(islice(batches, many))
+    if len(few) < many or runtime.streams == 1:
         for batch, token_ids in chain(few, batches):
             yield batch.indices, runtime.run(*_pad(batch, token_ids, pad_token_id=pad_token_id))
         return

@@ -19,7 +19,7 @@ class TokenizedTexts:
     """
 
     token_ids: list[list[int]]
-    truncated: list[int]
+    truncated: set[int]
 
 
 class Tokenizer:
@@ -60,7 +60,7 @@ class Tokenizer:
         encodings = self._tokenizer.encode_batch_fast([instruction + text for text in texts])
         return TokenizedTexts(
             token_ids=[encoding.ids for encoding in encodings],
-            truncated=[place for place, encoding in enumerate(encodings) if encoding.overflowing],
+            truncated={place for place, encoding in enumerate(encodings) if encoding.overflowing},
         )
 
 

@@ -60,21 +60,42 @@ def test_int8_vectors_do_not_depend_on_company(encoder):
         assert all(np.array_equal(vector, alone[text]) for text, vector in zip(chosen, vectors, strict=True))
 
 
-def test_int8_vectors_are_the_same_alone_and_in_bulk(encoder):
-    """One query takes all threads, bulk takes one thread a batch."""
-    if "int8" not in encoder.fingerprint:
-        pytest.skip("promised for int8; floating point may differ in the last bits")
-    texts = [f"{'stone ' * (number % 50)}water {number}" for number in range(300)]
-    bulk = encoder.encode_documents(texts)
-    for place in range(0, 300, 7):
-        assert np.array_equal(bulk[place], encoder.encode_documents([texts[place]])[0])
-    assert np.array_equal(bulk[::-1], encoder.encode_documents(texts[::-1]))
+BULK = [f"{'stone ' * (number % 50)}water {number}" for number in range(300)]
 
 
-def test_bulk_vectors_agree_with_those_of_texts_alone(encoder):
-    texts = [f"{'stone ' * (number % 50)}water {number}" for number in range(100)]
-    alone = np.concatenate([encoder.encode_documents([text]) for text in texts])
-    np.testing.assert_allclose(encoder.encode_documents(texts), alone, atol=2e-2)
+@pytest.fixture(scope="module")
+def two_threads(encoder) -> Encoder:
+    """The same with two threads, so that bulk calls go side by side whatever the machine."""
+    return Encoder.load(**{**asdict(encoder._options), "num_threads": 2})
+
+
+def test_bulk_goes_side_by_side_and_agrees_with_texts_alone(two_threads, monkeypatch):
+    """One query takes all threads, bulk takes one thread a batch. In int8 not a bit is different."""
+    in_stream = []
+    real = type(two_threads._runtime).run_in_stream
+    monkeypatch.setattr(
+        type(two_threads._runtime), "run_in_stream", lambda *batch: (in_stream.append(1), real(*batch))[1]
+    )
+    bulk = two_threads.encode_documents(BULK)
+    assert len(in_stream) > 8
+    alone = np.concatenate([two_threads.encode_documents([text]) for text in BULK[::7]])
+    backwards = two_threads.encode_documents(BULK[::-1])[::-1]
+    exact = "int8" in two_threads.fingerprint
+    np.testing.assert_allclose(bulk[::7], alone, rtol=0, atol=0 if exact else 2e-2)
+    np.testing.assert_allclose(bulk, backwards, rtol=0, atol=0 if exact else 2e-2)
+
+
+def test_bulk_of_several_threads_at_once(two_threads):
+    """From the first bulk call on, of which there are eight."""
+    fresh = Encoder.load(**asdict(two_threads._options))
+    expected = two_threads.encode_documents(BULK)
+    with ThreadPoolExecutor(8) as pool:
+        jobs = [pool.submit(fresh.encode_documents, BULK) for _ in range(8)]
+        queries = [pool.submit(fresh.encode_documents, [text]) for text in TEXTS]
+    exact = "int8" in two_threads.fingerprint
+    for job in jobs:
+        np.testing.assert_allclose(job.result(), expected, rtol=0, atol=0 if exact else 2e-2)
+    assert all(job.result().shape == (1, fresh.dimension) for job in queries)
 
 
 def test_identical_texts_are_encoded_once(encoder, monkeypatch):
@@ -106,7 +127,7 @@ def test_a_cpu_quota_sets_the_number_of_streams(encoder, monkeypatch):
     import importlib
 
     module = importlib.import_module(type(encoder._runtime).__module__)
-    monkeypatch.setattr(module, "cores_of_quota", lambda: 1)
+    monkeypatch.setattr(module, "within_quota", lambda threads: 1)
     limited = Encoder.load(**asdict(encoder._options))
     assert limited._runtime.streams == 1
     assert Encoder.load(**{**asdict(encoder._options), "num_threads": 2})._runtime.streams == 2
@@ -218,8 +239,11 @@ def test_the_fingerprint_tells_what_vectors_depend_on(encoder):
 def test_the_number_of_threads_does_not_change_int8_vectors(encoder):
     if "int8" not in encoder.fingerprint:
         pytest.skip("promised for int8; floating point may differ in the last bits")
-    one, two = (Encoder.load(**{**asdict(encoder._options), "num_threads": n}).encode_documents(TEXTS) for n in (1, 2))
-    assert np.array_equal(one, two)
+    one, two, three = (Encoder.load(**{**asdict(encoder._options), "num_threads": n}) for n in (1, 2, 3))
+    for texts in (TEXTS, BULK):
+        expected = one.encode_documents(texts)
+        assert np.array_equal(two.encode_documents(texts), expected)
+        assert np.array_equal(three.encode_documents(texts), expected)
 
 
 def _shapes_run(encoder, monkeypatch) -> list[tuple[int, int]]:

@@ -1,8 +1,9 @@
 """One process on all cores, or one on each: python tests/numerics/compare_instances.py FOLDER [--runtime ipex].
 
 FOLDER is a quantized folder. Prints texts/s of both arrangements, taking turns, on scifact abstracts; every
-process is pinned to its cores and encodes its share. What docs/cpu.md says of instances comes from it.
-Environment variables such as LD_PRELOAD reach the processes, so allocators can be compared too.
+process may run on its cores only and encodes its share. With --shared also processes that may run on all of
+them. What docs/cpu.md says of instances comes from it. Environment variables such as LD_PRELOAD reach the
+processes, so allocators can be compared too.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ SCIFACT = Path(__file__).resolve().parents[3] / "shared" / "data" / "scifact"
 
 _ENCODE = """
 import json, logging, os, sys, time
-folder, runtime, texts = sys.argv[1], sys.argv[2], json.loads(sys.stdin.readline())
+folder, runtime, threads, texts = sys.argv[1], sys.argv[2], int(sys.argv[3]), json.loads(sys.stdin.readline())
 logging.disable(logging.WARNING)
 from intel_quantized_embeddings import Encoder
-encoder = Encoder.load(folder, runtime=runtime, num_threads=len(os.sched_getaffinity(0)))
+encoder = Encoder.load(folder, runtime=runtime, num_threads=threads)
 encoder.encode_documents(texts)
 print("ready", flush=True)
 for line in sys.stdin:
@@ -35,11 +36,13 @@ for line in sys.stdin:
 
 
 class Instance:
-    """A process with an encoder, pinned to some cores."""
+    """A process with an encoder that may run on some cores, with a thread for each of them if not said otherwise."""
 
-    def __init__(self, folder: str, runtime: str, cores: list[int], texts: list[str]) -> None:
+    def __init__(
+        self, folder: str, runtime: str, cores: list[int], texts: list[str], *, threads: int | None = None
+    ) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _ENCODE, folder, runtime],
+            [sys.executable, "-c", _ENCODE, folder, runtime, str(threads or len(cores))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -65,7 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="One process on all cores, or one on each.")
     parser.add_argument("folder")
     parser.add_argument("--runtime", default="openvino")
-    parser.add_argument("--shared", action="store_true", help="also a process for each core, none of them pinned")
+    parser.add_argument("--shared", action="store_true", help="also processes that share the cores")
     parser.add_argument("--texts", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=10)
     options = parser.parse_args()
@@ -81,9 +84,11 @@ def main() -> None:
         ],
     }
     if options.shared:
-        arrangements[f"{len(cores)} processes sharing {len(cores)} cores"] = [
-            Instance(options.folder, options.runtime, cores, texts[place :: len(cores)]) for place in range(len(cores))
-        ]
+        for threads in (1, len(cores)):
+            arrangements[f"{len(cores)} processes of {threads} threads sharing {len(cores)} cores"] = [
+                Instance(options.folder, options.runtime, cores, texts[place :: len(cores)], threads=threads)
+                for place in range(len(cores))
+            ]
     speeds: dict[str, list[float]] = {name: [] for name in arrangements}
     for _ in range(options.repeats):
         for name, instances in arrangements.items():

@@ -42,8 +42,8 @@ def test_a_container_that_sees_its_path_on_the_host(tmp_path):
 
 
 def test_version_1(tmp_path):
-    _write(tmp_path / "sys/cpu,cpuacct/docker/abc", cpu__cfs_quota_us="50000\n", cpu__cfs_period_us="100000\n")
-    _write(tmp_path / "sys/cpu,cpuacct", cpu__cfs_quota_us="-1\n", cpu__cfs_period_us="100000\n")
+    _write(tmp_path / "sys/cpu/docker/abc", cpu__cfs_quota_us="50000\n", cpu__cfs_period_us="100000\n")
+    _write(tmp_path / "sys/cpu", cpu__cfs_quota_us="-1\n", cpu__cfs_period_us="100000\n")
     lines = "5:memory:/docker/abc\n4:cpu,cpuacct:/docker/abc\n1:name=systemd:/docker/abc\n"
     assert _quota(tmp_path, lines) == 0.5
 
@@ -58,14 +58,19 @@ def test_no_cgroups(tmp_path):
     assert cores.cpu_quota(own_cgroups=tmp_path / "nowhere", mounted_at=tmp_path) is None
 
 
-@pytest.mark.parametrize(
-    ("quota", "expected"), [(None, None), (0.2, 1), (1.5, 1), (3.99, 3), (4.0, None), (64.0, None)]
-)
-def test_whole_cores_where_the_quota_is_tighter_than_the_affinity(monkeypatch, quota, expected):
+def test_version_1_mounted_under_another_name_of_its_group(tmp_path):
+    """Listed as "cpuacct,cpu", mounted as "cpu,cpuacct" with a link "cpu" to it."""
+    files = {"cpu__cfs_quota_us": "200000\n", "cpu__cfs_period_us": "100000\n"}
+    _write(tmp_path / "sys/cpu,cpuacct/docker/abc", **files)
+    (tmp_path / "sys/cpu").symlink_to(tmp_path / "sys/cpu,cpuacct")
+    assert _quota(tmp_path, "4:cpuacct,cpu:/docker/abc\n") == 2
+
+
+@pytest.mark.parametrize(("quota", "expected"), [(None, 4), (0.2, 1), (1.5, 1), (3.99, 3), (4.0, 4), (64.0, 4)])
+def test_threads_are_what_the_quota_pays_for(monkeypatch, quota, expected):
     monkeypatch.setattr(cores, "cpu_quota", lambda: quota)
     monkeypatch.setattr(cores, "affinity", lambda: [0, 1, 2, 3])
-    assert cores.cores_of_quota() == expected
-    assert cores.granted_cores() == (expected or 4)
+    assert cores.within_quota(4) == cores.granted_cores() == expected
 
 
 def test_the_affinity_is_this_process_s():

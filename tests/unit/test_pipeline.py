@@ -90,6 +90,13 @@ def test_few_batches_get_all_threads_and_many_one_each():
     assert (many.with_all_threads, many.most_at_once) == (0, 2)
 
 
+def test_many_threads_are_not_all_given_to_one_small_batch():
+    """With 64 streams, 20 batches run side by side rather than each with 64 threads."""
+    runtime = Sums(streams=64)
+    _encode(runtime, [[[1] * 100] * 80])
+    assert runtime.with_all_threads == 0
+
+
 def test_windows_do_not_break_full_batches_apart():
     """Short texts of many small windows wait for each other."""
     runtime = Sums()
@@ -103,11 +110,37 @@ def test_progress_counts_every_text():
     assert sum(counted) == 3 * 59
 
 
+def _threads_of_ours():
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith(("encode", "tokenize"))]
+
+
+def _tokenized(texts):
+    """Windows as the encoder makes them, tokenized on another thread."""
+    for window in pipeline.tokenize_ahead(texts, _Words(), instruction=""):
+        yield window.token_ids
+
+
 @pytest.mark.parametrize("fail_at", [0, 30])
 def test_an_error_of_the_runtime_comes_out_and_ends_the_threads(fail_at):
-    with pytest.raises(RuntimeError, match="the runtime broke"):
-        _encode(Sums(fail_at=fail_at), [[[1] * 100] * 500])
-    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith(("encode", "tokenize"))]
+    windows = _tokenized(["word " * 90] * 5000)
+    with pytest.raises(RuntimeError, match="the runtime broke") as caught:
+        _encode(Sums(fail_at=fail_at), windows)
+    windows.close()
+    assert caught.traceback  # holds the frames, and with them whatever was not closed
+    assert not _threads_of_ours()
+
+
+@pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt])
+def test_an_error_while_progress_is_shown_comes_out_and_ends_the_threads(kind):
+    def stop(count):
+        raise kind("enough")
+
+    windows = _tokenized(["word " * 90] * 5000)
+    with pytest.raises(kind, match="enough") as caught:
+        _encode(Sums(), windows, on_progress=stop)
+    windows.close()
+    assert caught.traceback
+    assert not _threads_of_ours()
 
 
 def test_an_error_of_the_caller_comes_out_and_ends_the_threads():
@@ -115,9 +148,22 @@ def test_an_error_of_the_caller_comes_out_and_ends_the_threads():
         yield from (f"cat {number}" for number in range(2000))
         raise KeyError("the cursor broke")
 
-    with pytest.raises(KeyError, match="the cursor broke"):
-        list(pipeline.tokenize_ahead(texts(), _Words(), instruction=""))
-    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith(("encode", "tokenize"))]
+    with pytest.raises(KeyError, match="the cursor broke") as caught:
+        _encode(Sums(), _tokenized(texts()))
+    assert caught.traceback
+    assert not _threads_of_ours()
+
+
+def test_an_encoder_that_fails_leaves_no_thread(tiny_encoder, monkeypatch):
+    def broken(self, ids, mask):
+        raise RuntimeError("the runtime broke")
+
+    monkeypatch.setattr(type(tiny_encoder._runtime), "run_in_stream", broken)
+    monkeypatch.setattr(type(tiny_encoder._runtime), "run", broken)
+    with pytest.raises(RuntimeError, match="the runtime broke") as caught:
+        tiny_encoder.encode_documents([f"stone {number}" for number in range(3000)])
+    assert caught.traceback
+    assert not _threads_of_ours()
 
 
 def test_warming_up_runs_every_shape_of_one_text():
@@ -135,7 +181,7 @@ class _Words:
     def encode(self, texts, *, instruction):
         self.threads.add(threading.current_thread().name)
         lengths = [[1] * (len(text.split()) + 1) for text in texts]
-        return pipeline.TokenizedTexts(token_ids=lengths, truncated=[])
+        return pipeline.TokenizedTexts(token_ids=lengths, truncated=set())
 
 
 def test_texts_are_read_where_the_caller_is_and_tokenized_beside():
@@ -172,7 +218,7 @@ def test_a_generator_is_read_a_few_windows_ahead_and_no_further():
 
     windows = (window.token_ids for window in pipeline.tokenize_ahead(texts(), _Words(), instruction=""))
     assert len(_encode(runtime, windows, on_progress=progress)) == done == 50_000
-    assert max(ahead) < 5 * pipeline.WINDOW_TEXTS
+    assert max(ahead) < 2000
 
 
 def test_a_window_ends_at_its_number_of_characters(tmp_path):
@@ -210,6 +256,6 @@ def test_windows_give_the_ids_of_one_call(tmp_path):
     texts = ["the cat " * (number % 7) for number in range(1500)]
     at_once = tokenizer.encode(texts, instruction="what is ")
     windows = list(pipeline.tokenize_ahead(texts, tokenizer, instruction="what is "))
-    assert len(windows) == 3
+    assert [len(window.token_ids) for window in windows] == [128, 256, 512, 512, 92]
     assert [ids for window in windows for ids in window.token_ids] == at_once.token_ids
     assert sum(len(window.truncated) for window in windows) == len(at_once.truncated)

@@ -147,7 +147,7 @@ class RuntimeModule(Protocol):
         Args:
             graph: The embedder.
             precision: BF16 runs floating-point layers in bfloat16.
-            num_threads: Threads to use in all; None takes the cores that the process was granted.
+            num_threads: Threads for one call; None takes the cores that the process was granted.
 
         Raises:
             OptionError: The CPU has no bfloat16.

@@ -9,21 +9,19 @@ _CGROUPS = Path("/sys/fs/cgroup")
 _OWN_CGROUPS = Path("/proc/self/cgroup")
 
 
-def cores_of_quota() -> int | None:
-    """Whole cores that the CPU quota leaves, where it is tighter than the affinity; else None.
+def granted_cores() -> int:
+    """Cores that this process may use: those of its affinity, or what a tighter quota leaves."""
+    return within_quota(len(affinity()))
+
+
+def within_quota(threads: int) -> int:
+    """As many of the threads as the CPU quota pays for.
 
     A quota is rounded down, to 1 at least: a thread more than the quota pays for is stopped in the middle of
     every period, and all others wait for it.
     """
     quota = cpu_quota()
-    if quota is None or quota >= len(affinity()):
-        return None
-    return max(1, int(quota))
-
-
-def granted_cores() -> int:
-    """Cores that this process may use: those of its affinity, or what a tighter quota leaves."""
-    return cores_of_quota() or len(affinity())
+    return threads if quota is None else min(threads, max(1, int(quota)))
 
 
 def cpu_quota(*, own_cgroups: Path = _OWN_CGROUPS, mounted_at: Path = _CGROUPS) -> float | None:
@@ -45,7 +43,8 @@ def cpu_quota(*, own_cgroups: Path = _OWN_CGROUPS, mounted_at: Path = _CGROUPS) 
         _, controllers, path = line.split(":", 2)
         if controllers and "cpu" not in controllers.split(","):
             continue
-        root = mounted_at / controllers
+        # Version 1 may be mounted under other names of its group than it is listed with, but always under this one.
+        root = mounted_at / "cpu" if controllers else mounted_at
         # A container may see its group's path on the host, which is not there: then the root is its own.
         folder = root / path.strip("/")
         folders = [folder, *folder.parents] if folder.is_dir() else [root]

@@ -6,6 +6,7 @@ Imported through `runtime_module`, which imports IPEX first.
 from __future__ import annotations
 
 import copy
+import threading
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from intel_quantized_embeddings.errors import DamagedFilesError, OptionError, Un
 from intel_quantized_embeddings.model_settings import ModelSettings, read_json
 from intel_quantized_embeddings.runtimes.base import EmbedderGraph, Precision
 from intel_quantized_embeddings.runtimes.bfloat16 import require_bfloat16
-from intel_quantized_embeddings.runtimes.cores import cores_of_quota
+from intel_quantized_embeddings.runtimes.cores import within_quota
 from intel_quantized_embeddings.runtimes.ipex_torchscript import read_torchscript
 from intel_quantized_embeddings.runtimes.quiet import quiet_torch
 from intel_quantized_embeddings.weight_files import WeightKind, find_weight_files
@@ -45,11 +46,16 @@ class IPEXRuntime:
 
         Args:
             module: Takes ids and mask, each (batch, length), and returns (batch, dimension).
-            num_threads: Threads to use in all; None takes torch's number, or what a CPU quota leaves of
-                it. The threads of the process are as they were after every batch.
+            num_threads: Threads for one call; None takes torch's number, or what a tighter CPU quota
+                leaves of it. The threads of the process are as they were after every batch.
         """
         self._module = module
-        self._num_threads = num_threads or cores_of_quota()
+        default = int(torch.get_num_threads())
+        self._streams = num_threads or within_quota(default)
+        # None: torch's own number, which need not be set for every batch.
+        self._num_threads = None if self._streams == default else self._streams
+        # Batches of several calls wait for each other: OpenMP's threads spin, and more than there are cores collapse.
+        self._free_streams = threading.BoundedSemaphore(self._streams)
         self._controller = ThreadpoolController().select(user_api="openmp")
         for _ in range(_RUNS_TO_OPTIMIZE):
             self._dimension = self._run(*_example(), num_threads=self._num_threads).size(1)
@@ -62,7 +68,7 @@ class IPEXRuntime:
     @property
     def streams(self) -> int:
         """See `Runtime.streams`."""
-        return self._num_threads or int(torch.get_num_threads())
+        return self._streams
 
     def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """Encode one batch; see `Runtime.run`."""
@@ -70,7 +76,8 @@ class IPEXRuntime:
 
     def run_in_stream(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """Encode one batch beside others; see `Runtime.run_in_stream`."""
-        return self._vectors(input_ids, attention_mask, num_threads=1)
+        with self._free_streams:
+            return self._vectors(input_ids, attention_mask, num_threads=1)
 
     def _vectors(
         self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], *, num_threads: int | None

@@ -15,7 +15,7 @@ from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedMode
 from intel_quantized_embeddings.model_settings import ModelSettings, read_json
 from intel_quantized_embeddings.runtimes.base import EmbedderGraph, Precision
 from intel_quantized_embeddings.runtimes.bfloat16 import require_bfloat16
-from intel_quantized_embeddings.runtimes.cores import cores_of_quota
+from intel_quantized_embeddings.runtimes.cores import within_quota
 from intel_quantized_embeddings.runtimes.openvino_exported import read_exported
 from intel_quantized_embeddings.runtimes.openvino_graph import (
     ATTENTION_MASK,
@@ -47,8 +47,8 @@ class OpenVINORuntime:
             graph: The embedder.
             precision: BF16 runs floating-point layers in bfloat16; the others keep them in float32,
                 which OpenVINO would not do by itself on a CPU that has bfloat16.
-            num_threads: Threads to use in all; None takes a core each of the affinity, or what a CPU
-                quota leaves of them.
+            num_threads: Threads for one call; None takes OpenVINO's number, one for each physical core of
+                the affinity, or what a tighter CPU quota leaves of them.
 
         Raises:
             OptionError: The CPU has no bfloat16.
@@ -57,9 +57,11 @@ class OpenVINORuntime:
             require_bfloat16()
         self._precision = precision
         self._graph: ov.Model | None = graph
-        threads = num_threads or cores_of_quota()
-        self._one_batch = self._compile({} if threads is None else {"INFERENCE_NUM_THREADS": threads})
+        self._one_batch = self._compile({} if num_threads is None else {"INFERENCE_NUM_THREADS": num_threads})
         self._streams = self._one_batch.threads
+        if num_threads is None and within_quota(self._streams) < self._streams:
+            self._streams = within_quota(self._streams)
+            self._one_batch = self._compile({"INFERENCE_NUM_THREADS": self._streams})
         self._side_by_side: _Requests | None = None
         self._compiling = threading.Lock()
         self._dimension = int(graph.output(SENTENCE_EMBEDDING).partial_shape[1].get_length())
@@ -84,28 +86,32 @@ class OpenVINORuntime:
         if requests is None:
             with self._compiling:
                 if self._side_by_side is None:
-                    self._side_by_side = self._compile(
-                        {"NUM_STREAMS": self._streams, "INFERENCE_NUM_THREADS": self._streams}
-                    )
+                    options = {"NUM_STREAMS": self._streams, "INFERENCE_NUM_THREADS": self._streams}
+                    self._side_by_side = self._compile(options, queued=True)
                     self._graph = None
                 requests = self._side_by_side
         return requests.run(input_ids, attention_mask)
 
-    def _compile(self, options: dict[str, object]) -> _Requests:
+    def _compile(self, options: dict[str, int], *, queued: bool = False) -> _Requests:
         common = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "bf16" if self._precision is Precision.BF16 else "f32",
             # Pinned, the threads of every process start at the first core: two processes of one thread would share it.
             "ENABLE_CPU_PINNING": False,
         }
-        return _Requests(ov.Core().compile_model(self._graph, "CPU", {**common, **options}))
+        return _Requests(ov.Core().compile_model(self._graph, "CPU", {**common, **options}), queued=queued)
 
 
 class _Requests:
-    """A compiled model's requests. One serves one caller at a time: idle ones wait here, more are made when needed."""
+    """A compiled model's requests. One serves one caller at a time: idle ones wait here, more are made when needed.
 
-    def __init__(self, compiled: ov.CompiledModel) -> None:
+    Queued, a batch is taken by whichever stream is free first. Else it runs at once on the caller's thread, which
+    spares a query the way there and back, and which of several streams it gets follows from that thread.
+    """
+
+    def __init__(self, compiled: ov.CompiledModel, *, queued: bool) -> None:
         self._compiled = compiled
+        self._queued = queued
         self._idle: queue.SimpleQueue[ov.InferRequest] = queue.SimpleQueue()
 
     @property
@@ -118,8 +124,13 @@ class _Requests:
             request = self._idle.get_nowait()
         except queue.Empty:
             request = self._compiled.create_infer_request()
+        inputs = {INPUT_IDS: input_ids, ATTENTION_MASK: attention_mask}
         try:
-            request.infer({INPUT_IDS: input_ids, ATTENTION_MASK: attention_mask}, share_inputs=True)
+            if self._queued:
+                request.start_async(inputs, share_inputs=True)
+                request.wait()
+            else:
+                request.infer(inputs, share_inputs=True)
             return np.array(request.get_tensor(SENTENCE_EMBEDDING).data, dtype=np.float32, copy=True)
         finally:
             self._idle.put(request)
