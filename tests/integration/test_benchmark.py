@@ -63,6 +63,8 @@ def test_everything_is_in_the_json(run, tiny):
     assert [len(run) for run in content["queries"][0]["runs_ms"]] == [30]
     assert {(one["system"], one["size"]) for one in content["threads"]} == {("openvino-int8", 1), ("openvino-int8", 8)}
     assert content["arithmetic"]["gops_per_core"].keys() == {"openvino-int8"}
+    assert content["arithmetic"]["batch"] == 8
+    assert content["settings"]["throughput_turns"] == {"1": 2, "8": 2}
     assert content["failed"] == content["not_measured"] == {}
     assert content["given"]["openvino-int8"] == {"model": "the int8 folder tiny-openvino"}
 
@@ -115,6 +117,7 @@ def test_plots_are_drawn(run, name):
         (["INT8"], "is an int8 folder; MODEL is the fp32 model"),
         (["TINY", "--lengths", "512"], "--lengths 512 is more than tiny-fp32 can take: 130 tokens"),
         (["TINY", "--int8", "absent"], "--int8 absent has no manifest.json"),
+        (["TINY", "--texts", "eight.txt"], "the texts give "),
         (["./absent"], "no folder './absent'"),
     ],
 )
@@ -125,11 +128,13 @@ def test_a_mistake_is_one_line_and_nothing_is_measured(
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "few.txt").write_text("one\ntwo\n")
+    (tmp_path / "eight.txt").write_text("\n".join(f"text {i}" for i in range(8)))
     named = {"TINY": str(tiny), "INT8": str(tiny_int8)}
     assert main(["benchmark", *[named.get(argument, argument) for argument in arguments]]) == 1
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert message in said
+    assert not (tmp_path / "iqe-benchmark").exists()
 
 
 def test_a_library_that_is_missing_is_an_error_when_named(tiny, monkeypatch, capsys, tmp_path):

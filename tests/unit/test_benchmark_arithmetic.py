@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
-from intel_quantized_embeddings.benchmarks.arithmetic import EncoderSize, gops_per_core, operations_per_token
+import pytest
 
-MINILM = {"hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 6}
+from intel_quantized_embeddings.benchmarks.arithmetic import EncoderSize, gops_per_core, operations_per_token
+from intel_quantized_embeddings.benchmarks.results import largest_calls
+from intel_quantized_embeddings.benchmarks.summaries import Series, summarize
+
+MINILM = {"model_type": "bert", "hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 6}
 
 
 def test_sizes_are_read_under_either_familys_names():
     size = EncoderSize.from_config(MINILM)
     assert size == EncoderSize(hidden=384, intermediate=1536, layers=6)
-    assert EncoderSize.from_config({"dim": 384, "hidden_dim": 1536, "n_layers": 6}) == size
-    assert EncoderSize.from_config({"hidden_size": 384}) is None
+    distilbert = {"model_type": "distilbert", "dim": 384, "hidden_dim": 1536, "n_layers": 6}
+    assert EncoderSize.from_config(distilbert) == size
+    assert EncoderSize.from_config({"model_type": "bert", "hidden_size": 384}) is None
+
+
+@pytest.mark.parametrize("model_type", ["modernbert", "nomic_bert", "qwen3", None])
+def test_other_architectures_are_not_counted(model_type):
+    """Their feed-forward may be gated, or several heads may share a key."""
+    assert EncoderSize.from_config({**MINILM, "model_type": model_type}) is None
+
+
+def test_the_largest_calls_are_counted():
+    size = EncoderSize(hidden=384, intermediate=1536, layers=6)
+    series = [Series(system="openvino-int8", size=n, texts=n, seconds=(n / 100,)) for n in (8, 256)]
+    found = largest_calls([*summarize(series, baseline=None)][::-1], size, tokens=256, cores=2, peak=None)
+    assert found.batch == 256
+    assert found.gops_per_core == pytest.approx({"openvino-int8": 23_592_960 * 256 * 50 / 1e9})
 
 
 def test_all_minilm_at_256_tokens():

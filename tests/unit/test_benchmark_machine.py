@@ -6,6 +6,7 @@ import platform
 
 import pytest
 
+from intel_quantized_embeddings.benchmarks import machine
 from intel_quantized_embeddings.benchmarks.machine import (
     describe_machine,
     library_versions,
@@ -45,11 +46,11 @@ def test_busy_cores_are_what_is_not_idle():
 
 
 def test_a_machine_is_described_without_its_name():
-    machine = describe_machine()
-    assert machine.cpu
-    assert 1 <= machine.allowed_cores <= machine.cores
-    assert machine.python.endswith(platform.python_version())
-    assert not platform.node() or platform.node() not in machine.system.split()
+    found = describe_machine()
+    assert found.cpu
+    assert 1 <= found.allowed_cores <= found.cores
+    assert found.python.endswith(platform.python_version())
+    assert not platform.node() or platform.node() not in found.system.split()
 
 
 def test_versions_are_of_what_is_installed():
@@ -63,10 +64,28 @@ def test_versions_are_of_what_is_installed():
         ("open('/a/b.bin') failed: ~/c/d", "open('b.bin') failed: d"),
         ("sentence-transformers/all-MiniLM-L6-v2 or 3/4", "sentence-transformers/all-MiniLM-L6-v2 or 3/4"),
         ("nothing", "nothing"),
+        ("at file:///home/me/x and file://localhost/home/me/y", "at x and y"),
+        ("open:/home/me/x", "open:x"),
+        (r"Error:C:\Users\me", "Error:me"),
+        (r"open('C:\\Users\\me\\x')", "open('x')"),
+        ("https://huggingface.co/org/model", "https://huggingface.co/org/model"),
     ],
 )
 def test_paths_are_cut_to_their_last_part(text, shown):
     assert without_paths(text) == shown
+
+
+def test_own_folders_and_the_hosts_name_are_not_shown(tmp_path, monkeypatch):
+    """Even where a folder's name has characters at which a path seems to end."""
+    home, here = tmp_path / "me (1)", tmp_path / "work; 2"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setattr(machine.Path, "home", lambda: home)
+    monkeypatch.setattr(machine.platform, "node", lambda: "desk-7")
+    monkeypatch.setattr(machine.sys, "prefix", "/opt/our (env)")
+    said = f"on desk-7: {home}/a/x, {here}/y and /opt/our (env)/lib/z, not desk-70"
+    assert without_paths(said) == "on host: x, y and z, not desk-70"
+    assert without_paths(str(home)) == "~"
 
 
 def test_a_command_is_recorded_without_folders(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ import pytest
 from intel_quantized_embeddings.benchmarks import parts
 from intel_quantized_embeddings.benchmarks.machine import describe_machine
 from intel_quantized_embeddings.benchmarks.parts import SystemFailedError
+from intel_quantized_embeddings.benchmarks.plots import _turns, draw
 from intel_quantized_embeddings.benchmarks.results import Arithmetic, Results
 from intel_quantized_embeddings.benchmarks.summaries import Series, summarize, summarize_queries
 from intel_quantized_embeddings.benchmarks.systems import SYSTEMS
@@ -76,6 +77,36 @@ def test_a_system_that_can_not_do_a_job_is_reported_and_left_out():
     assert [one.seconds for one in series] == [(2.0, 2.0)]
 
 
+def test_a_system_that_fails_in_a_timed_turn_is_reported_once_and_the_others_go_on():
+    errors = []
+    shared = {"turns": 3, "seed": 0, "advance": nothing, "failed": lambda *error: errors.append(error)}
+
+    def workers(command):
+        return {"bad": FakeWorker(fails_at=command), "good": FakeWorker()}
+
+    sizes = parts.measure_sizes(workers("time_encode"), {1: [["x"]], 2: [["x", "y"]]}, **shared)
+    assert [(one.system, one.size) for one in sizes] == [("good", 1), ("good", 2)]
+    series, vectors = parts.measure_corpus(workers("time_encode"), ["x"], batch_size=32, **shared)
+    assert [one.system for one in series] == list(vectors) == ["good"]
+    for command in ("time_queries", "time_threads"):
+        threads = parts.measure_threads(workers(command), ["x"] * 8, counts=(1, 8), **shared)
+        assert [(one.system, one.size) for one in threads] == [("good", 1), ("good", 8)]
+    assert [(name, str(error)) for name, error in errors] == [
+        *[("bad", "time_encode broke")] * 2,
+        *[("bad", "time_queries broke"), ("bad", "time_threads broke")],
+    ]
+
+
+def test_one_asked_for_by_name_ends_the_run():
+    def named(name, error):
+        raise SystemFailedError(f"--systems {name} failed: {error}")
+
+    with pytest.raises(SystemFailedError, match="--systems bad failed: time_encode broke"):
+        parts.measure_sizes(
+            {"bad": FakeWorker(fails_at="time_encode")}, {1: [["x"]]}, turns=2, seed=0, advance=nothing, failed=named
+        )
+
+
 def test_each_run_of_queries_is_a_fresh_process():
     asked = []
     start = {
@@ -95,7 +126,9 @@ def test_each_run_of_queries_is_a_fresh_process():
 
 
 def test_threads_share_one_object():
-    series = parts.measure_threads({"ours": FakeWorker()}, ["a"] * 8, counts=(1, 8), turns=2, seed=0, advance=nothing)
+    series = parts.measure_threads(
+        {"ours": FakeWorker()}, ["a"] * 8, counts=(1, 8), turns=2, seed=0, advance=nothing, failed=nothing
+    )
     assert [(one.size, one.seconds) for one in series] == [(1, (8.0, 8.0)), (8, (1.0, 1.0))]
 
 
@@ -152,8 +185,22 @@ def test_the_table_fits_a_terminal_and_names_what_is_wrong_missing_and_failed(re
     assert "failed: openvino-genai int8: RuntimeError: no" in text
     assert "not measured: fastembed ONNX fp32 (pip install fastembed" in text
     assert "50 %" in text
-    assert "! other programs used up to 1.0 cores meanwhile" in text
+    assert "! other programs used up to 1.0 cores before a part began" in text
     assert results.wrong == ["fastembed-fp32"]
+
+
+def test_a_table_and_plots_are_made_of_whatever_is_there(results, tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib (the benchmark extra) is not installed")
+    results.latency, results.corpus, results.queries, results.arithmetic = [], [], [], None
+    results.not_measured["arithmetic in int8"] = "needs int8 throughput"
+    assert "not measured: arithmetic in int8 (needs int8 throughput)" in table(results)
+    assert [file.name for file in draw(results, tmp_path)] == ["throughput.png"]
+
+
+def test_a_plot_says_how_many_turns_there_were():
+    series = [Series(system="a", size=n, texts=n, seconds=(1.0,) * turns) for n, turns in ((1, 5), (32, 5), (256, 3))]
+    assert _turns(summarize(series, baseline=None)) == "medians of 3 to 5 interleaved turns, 10 to 90 %"
+    assert _turns(summarize(series[:2], baseline=None)) == "medians of 5 interleaved turns, 10 to 90 %"
 
 
 def test_the_json_has_no_more_digits_than_mean_something(results):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pickle
+from types import SimpleNamespace
 
 import pytest
 
+from intel_quantized_embeddings.benchmarks import systems
 from intel_quantized_embeddings.benchmarks.options import Options
 from intel_quantized_embeddings.benchmarks.plots import _STYLES
+from intel_quantized_embeddings.benchmarks.preparation import Request
 from intel_quantized_embeddings.benchmarks.systems import BASELINES, PARTS, QUERY_BASELINE, REFERENCE, SYSTEMS, select
 from intel_quantized_embeddings.errors import OptionError
 
@@ -70,6 +73,26 @@ def test_what_is_asked_for_by_name_must_run():
         select(["openvino-int8", "fastembed-fp32"], installed=nowhere)
     chosen = select(["openvino-fp32", "openvino-int8", "openvino-fp32"]).systems
     assert [system.name for system in chosen] == ["openvino-fp32", "openvino-int8"]
+
+
+def test_an_int8_folder_goes_to_systems_of_its_runtime(tmp_path, monkeypatch):
+    request = Request(
+        name="org/model",
+        model=tmp_path,
+        int8=tmp_path / "mine",
+        kept=tmp_path,
+        pooling="mean",
+        normalize=True,
+        dimension=2,
+        max_length=64,
+        own_length=64,
+        num_threads=1,
+    )
+    monkeypatch.setattr(systems.Manifest, "read", lambda _: SimpleNamespace(runtime="ipex"))
+    loads = {system.name: system.load for system in SYSTEMS}
+    assert loads["ipex-int8"]._options(request)["model"] == tmp_path / "mine"
+    assert loads["openvino-int8"]._options(request)["model"] == "org/model"
+    assert loads["ipex-fp32"]._options(request)["model"] == "org/model"
 
 
 @pytest.mark.parametrize(

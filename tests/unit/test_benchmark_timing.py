@@ -68,7 +68,8 @@ def test_the_lead_in_is_run_and_not_counted():
     [
         (1, 10, Effort(turns=10, calls=3, lead_in=1)),
         (32, 5, Effort(turns=5, calls=1, lead_in=0)),
-        (256, 5, Effort(turns=2, calls=1, lead_in=0)),
+        (256, 5, Effort(turns=3, calls=1, lead_in=0)),
+        (256, 10, Effort(turns=5, calls=1, lead_in=0)),
         (256, 1, Effort(turns=1, calls=1, lead_in=0)),
     ],
 )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # Threads aside, OpenVINO's own settings, as their users have them: unlike ours, bfloat16 for what is not int8
 # wherever the CPU has it.
-_HINTS = {"hints": "OpenVINO's defaults, which use bf16 for what is not int8 where the CPU has it"}
+_DEFAULT_PRECISION = "OpenVINO's default precision hint: bf16 for what is not int8, where the CPU has it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +49,15 @@ def sentence_transformers_torch(request: Request) -> LoadedSystem:
 
 def sentence_transformers_openvino(request: Request) -> LoadedSystem:
     """sentence-transformers' OpenVINO backend with a static int8 file."""
+    return _sentence_transformers_openvino(request, {}, _DEFAULT_PRECISION)
+
+
+def sentence_transformers_openvino_f32(request: Request) -> LoadedSystem:
+    """The same with our precision for what is not int8, so that precision alone is not what is compared."""
+    return _sentence_transformers_openvino(request, {"INFERENCE_PRECISION_HINT": "f32"}, "f32 for what is not int8")
+
+
+def _sentence_transformers_openvino(request: Request, hints: dict[str, str], precision: str) -> LoadedSystem:
     from sentence_transformers import SentenceTransformer
 
     folder = preparation.openvino_int8(request)
@@ -58,13 +67,17 @@ def sentence_transformers_openvino(request: Request) -> LoadedSystem:
         model_kwargs={
             "file_name": preparation.INT8_FILE,
             "device": "CPU",
-            "ov_config": {"INFERENCE_NUM_THREADS": request.num_threads},
+            "ov_config": {"INFERENCE_NUM_THREADS": request.num_threads, **hints},
         },
     )
     return _sentence_transformers(
         model,
         request,
-        {"model": "optimum-intel's export in NNCF's default static int8", "backend": "openvino", **_HINTS},
+        {
+            "model": "optimum-intel's export in NNCF's default static int8",
+            "backend": "openvino",
+            "precision": precision,
+        },
     )
 
 
@@ -134,7 +147,7 @@ def _genai(request: Request, *, by_length: bool) -> LoadedSystem:
         embed_query=pipeline.embed_query,
         given={
             "model": "the same int8 graph as sentence-transformers with OpenVINO",
-            **_HINTS,
+            "precision": _DEFAULT_PRECISION,
             "config": f"pooling_type={poolings[request.pooling]}, normalize={request.normalize}, "
             f"max_length={request.max_length}",
             "batches": "sorted by length by the caller" if by_length else "in input order",

@@ -11,6 +11,7 @@ from intel_quantized_embeddings.benchmarks.options import Options, Subject
 from intel_quantized_embeddings.benchmarks.preparation import Request
 from intel_quantized_embeddings.benchmarks.systems import BATCH_SIZE
 from intel_quantized_embeddings.benchmarks.texts import SEED, Corpus
+from intel_quantized_embeddings.benchmarks.timing import Effort
 
 # A turn of the latency part takes milliseconds, so there are more of them.
 LATENCY_TURNS = 2
@@ -34,6 +35,7 @@ def run_settings(options: Options, subject: Subject, request: Request) -> dict[s
         "max_length": subject.max_length,
         "turns": options.repeats,
         "latency_turns": options.repeats * LATENCY_TURNS,
+        "throughput_turns": {str(size): Effort.of(size, turns=options.repeats).turns for size in options.batch_sizes},
         "query_rounds": options.query_rounds,
         "batch_size": BATCH_SIZE,
         "throughput_tokens": subject.throughput_tokens,

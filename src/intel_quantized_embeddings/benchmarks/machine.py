@@ -6,6 +6,7 @@ import contextlib
 import os
 import platform
 import re
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -35,8 +36,10 @@ LIBRARIES = (
     "langchain-huggingface",
 )
 
-# An absolute path; what is kept of it is its last part.
-_PATH = re.compile(r"(?<![\w./:])(?:~|[A-Za-z]:)?(?:[/\\][\w.+@ -]*[\w.+@-])+")
+# An absolute path; what is kept of it is its last part. Not the `//` of an address nor what follows it. Backslashes
+# come doubled in Python's messages.
+_PATH = re.compile(r"(?<![\w./])(?:~|[A-Za-z]:)?(?:(?:/|\\+)[\w.+@ -]*[\w.+@-])+")
+_FILE_ADDRESS = re.compile(r"file://(?:localhost(?=/))?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +132,15 @@ def threads_per_core(fields: dict[str, str]) -> int | None:
 
 
 def without_paths(text: str) -> str:
-    """The text with every absolute path in it cut to its last part, so that records can be shown to others."""
+    """The text without the host's name and with absolute paths cut to their last part, to be shown to others."""
+    text = _FILE_ADDRESS.sub("", text)
+    # These first, as their names may have characters at which a path seems to end.
+    folders = {str(folder) for folder in (Path.home(), Path.cwd(), Path(sys.prefix)) if len(folder.parts) > 1}
+    for folder in sorted(folders, key=len, reverse=True):
+        for written in (folder, folder.replace("\\", "\\\\")):
+            text = re.sub(rf"{re.escape(written)}(?![\w.-])", "~", text)
+    if platform.node():
+        text = re.sub(rf"(?<![\w-]){re.escape(platform.node())}(?![\w-])", "host", text)
     return _PATH.sub(lambda found: re.split(r"[/\\]", found[0])[-1], text)
 
 

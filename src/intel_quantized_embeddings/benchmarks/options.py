@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from intel_quantized_embeddings.architectures import EncoderConfig
 from intel_quantized_embeddings.benchmarks.arithmetic import EncoderSize
 from intel_quantized_embeddings.benchmarks.preparation import Request
 from intel_quantized_embeddings.benchmarks.systems import PARTS
+from intel_quantized_embeddings.benchmarks.texts import texts_of_length
 from intel_quantized_embeddings.errors import ModelFilesError, OptionError, UnsupportedModelError
 from intel_quantized_embeddings.model_files import MINILM, ModelFolder, file_sha256, find_model
 from intel_quantized_embeddings.model_settings import ModelSettings, read_json, read_settings
@@ -21,6 +23,7 @@ LENGTHS = (16, 32, 64, 128, 256, 512)
 BATCH_SIZES = (1, 4, 8, 32, 256)
 THROUGHPUT_TOKENS = 256
 LONGEST_QUERY = 60
+_LATENCY_TEXTS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +32,7 @@ class Options:
 
     Attributes:
         model: A folder or a hub id, in fp32.
-        int8: A folder that `iqe quantize` wrote of it; None to quantize it on first use.
+        int8: A folder that `iqe quantize` wrote of it, for systems of its runtime; None to quantize on first use.
         texts: Files of texts for the corpus and the queries.
         systems: Names of `systems.SYSTEMS`; None for all that can run here.
         parts: Which measurements.
@@ -87,7 +90,7 @@ class Subject:
     Attributes:
         source: Its folder and name.
         settings: Pooling and the rest.
-        size: For the arithmetic; None where its config does not say.
+        size: For the arithmetic; None for an architecture whose operations are not counted.
         dimension: Numbers in a vector.
         max_length: Longest text of the corpus in tokens.
         lengths: Tokens of the latency part.
@@ -160,6 +163,27 @@ class Subject:
             own_length=self.settings.max_length,
             num_threads=options.threads or granted_cores(),
         )
+
+
+def speed_calls(
+    options: Options, subject: Subject, texts: Sequence[str], tokenizer: Any
+) -> dict[str, dict[int, list[list[str]]]]:
+    """The calls of the latency and throughput parts, by size, of those that are wanted.
+
+    Raises:
+        OptionError: There is not enough to cut the texts from.
+    """
+    calls: dict[str, dict[int, list[list[str]]]] = {}
+    if "latency" in options.parts:
+        calls["latency"] = {
+            n: [[text] for text in texts_of_length(texts, tokenizer, tokens=n, count=_LATENCY_TEXTS)]
+            for n in subject.lengths
+        }
+    if "throughput" in options.parts:
+        count = max(options.batch_sizes)
+        cut = texts_of_length(texts, tokenizer, tokens=subject.throughput_tokens, count=count)
+        calls["throughput"] = {size: [cut[:size]] for size in options.batch_sizes}
+    return calls
 
 
 def _longest_input(config: dict[str, Any], settings: ModelSettings, name: str) -> int:

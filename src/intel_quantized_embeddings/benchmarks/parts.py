@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from intel_quantized_embeddings.benchmarks.summaries import Series
 from intel_quantized_embeddings.benchmarks.timing import Effort, take_turns, turn_order
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 Advance = Callable[[str], object]
 Failed = Callable[[str, Exception], object]
+Value = TypeVar("Value")
 
 
 class SystemFailedError(QuantizedEmbeddingsError, RuntimeError):
@@ -56,7 +58,7 @@ def measure_sizes(
         failed: Called with the error of a system that can't do a job; the others go on without it.
 
     Returns:
-        A series for each size and system. A turn's time is the median of its calls.
+        A series for each size and system that did all its turns. A turn's time is the median of its calls.
     """
     series = []
     able = dict(workers)
@@ -64,8 +66,12 @@ def measure_sizes(
         effort = Effort.of(len(calls[0]), turns=turns)
         # Every call, so that a system's first sight of a text or shape is behind it.
         able = {name: worker for name, worker in able.items() if _warm_up(name, worker, calls, advance, failed)}
-        timed = {name: functools.partial(_time_call, worker, calls, effort) for name, worker in able.items()}
-        seconds = take_turns(timed, turns=effort.turns, seed=seed + size, on_done=advance)
+        guard = _Guard(failed)
+        timed = {
+            name: guard.job(name, functools.partial(_time_call, worker, calls, effort)) for name, worker in able.items()
+        }
+        seconds = guard.kept(take_turns(timed, turns=effort.turns, seed=seed + size, on_done=advance))
+        able = {name: able[name] for name in seconds}
         series += [
             Series(system=name, size=size, texts=len(calls[0]), seconds=times) for name, times in seconds.items()
         ]
@@ -94,7 +100,7 @@ def measure_corpus(
         failed: Called with the error of a system that can't do it; the others go on without it.
 
     Returns:
-        A series for each system, and its vectors from the warm-up.
+        A series for each system that did all its turns, and its vectors from the warm-up.
     """
     listed = list(texts)
     vectors = {}
@@ -109,11 +115,12 @@ def measure_corpus(
         (seconds,) = worker.ask("time_encode", listed, batch_size, 1, 0)
         return float(seconds)
 
-    jobs = {name: functools.partial(turn, workers[name]) for name in vectors}
-    seconds = take_turns(jobs, turns=turns, seed=seed, on_done=advance)
+    guard = _Guard(failed)
+    jobs = {name: guard.job(name, functools.partial(turn, workers[name])) for name in vectors}
+    seconds = guard.kept(take_turns(jobs, turns=turns, seed=seed, on_done=advance))
     return [
         Series(system=name, size=len(listed), texts=len(listed), seconds=times) for name, times in seconds.items()
-    ], vectors
+    ], {name: vectors[name] for name in seconds}
 
 
 def measure_queries(
@@ -167,19 +174,49 @@ def measure_threads(
     turns: int,
     seed: int,
     advance: Advance,
+    failed: Failed,
 ) -> list[Series]:
     """Have several threads embed queries through one object, and as many texts by one thread for comparison."""
+    guard = _Guard(failed)
     jobs = {}
     for name, worker in workers.items():
-        worker.ask("time_queries", list(texts))  # warm-up
+        guard.job(name, functools.partial(_warm_queries, worker, list(texts)))(0)
         for count in counts:
-            jobs[f"{name} {count}"] = functools.partial(_time_threads, worker, list(texts), count)
+            work = functools.partial(_time_threads, worker, list(texts), count)
+            jobs[f"{name} {count}"] = guard.job(name, work)
     seconds = take_turns(jobs, turns=turns, seed=seed, on_done=lambda job: advance(job.rpartition(" ")[0]))
     return [
         Series(system=name, size=count, texts=len(texts), seconds=seconds[f"{name} {count}"])
-        for name in workers
+        for name in guard.kept(workers)
         for count in counts
     ]
+
+
+class _Guard:
+    """Reports a system that fails in a turn, once, and skips what else it was to do."""
+
+    def __init__(self, failed: Failed) -> None:
+        self._failed = failed
+        self._out: set[str] = set()
+
+    def job(self, name: str, work: Callable[[int], float]) -> Callable[[int], float]:
+        """Work of a system for `take_turns`; it takes NaN seconds once the system has failed."""
+
+        def guarded(turn: int) -> float:
+            if name in self._out:
+                return math.nan
+            try:
+                return work(turn)
+            except SystemFailedError as exc:
+                self._out.add(name)
+                self._failed(name, exc)
+                return math.nan
+
+        return guarded
+
+    def kept(self, by_system: Mapping[str, Value]) -> dict[str, Value]:
+        """What belongs to the systems that have not failed."""
+        return {name: value for name, value in by_system.items() if name not in self._out}
 
 
 def _warm_up(name: str, worker: Asked, calls: Sequence[Sequence[str]], advance: Advance, failed: Failed) -> bool:
@@ -199,6 +236,11 @@ def _time_call(worker: Asked, calls: Sequence[Sequence[str]], effort: Effort, tu
     texts = list(calls[turn % len(calls)])
     seconds: tuple[float, ...] = worker.ask("time_encode", texts, len(texts), effort.calls, effort.lead_in)
     return statistics.median(seconds)
+
+
+def _warm_queries(worker: Asked, texts: list[str], _turn: int) -> float:
+    milliseconds, _ = worker.ask("time_queries", texts)
+    return float(sum(milliseconds)) / 1e3
 
 
 def _time_threads(worker: Asked, texts: list[str], count: int, _: int) -> float:

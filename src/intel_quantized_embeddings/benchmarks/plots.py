@@ -22,6 +22,7 @@ _STYLES = {
     "input-order-int8": ("#004A75", "v"),
     "sentence-transformers-fp32": ("#D55E00", "D"),
     "sentence-transformers-int8": ("#E69F00", "P"),
+    "sentence-transformers-int8-f32": ("#B8860B", "P"),
     "openvino-genai-int8": ("#009E73", "X"),
     "openvino-genai-int8-sorted": ("#66C2A5", "X"),
     "fastembed-fp32": ("#CC79A7", "h"),
@@ -45,13 +46,11 @@ def require_matplotlib() -> None:
 
 def draw(results: Results, folder: Path) -> list[Path]:
     """Draw what was measured; the files, in the order of the parts."""
-    turns, rounds = (results.settings[name] for name in ("turns", "query_rounds"))
-    interleaved = "medians of {} interleaved turns, 10 to 90 %"
     plots: list[tuple[str, bool, str, Callable[[Results, Any], None]]] = [
-        ("latency.png", bool(results.latency), interleaved.format(results.settings["latency_turns"]), _latency),
-        ("throughput.png", bool(results.throughput), interleaved.format(turns), _throughput),
-        ("corpus.png", bool(results.corpus), interleaved.format(turns), _corpus),
-        ("queries.png", bool(results.queries), f"{rounds} alternating runs", _queries),
+        ("latency.png", bool(results.latency), _turns(results.latency), _latency),
+        ("throughput.png", bool(results.throughput), _turns(results.throughput), _throughput),
+        ("corpus.png", bool(results.corpus), _turns(results.corpus), _corpus),
+        ("queries.png", bool(results.queries), f"{results.settings['query_rounds']} alternating runs", _queries),
     ]
     files = []
     for name, measured, means, plot in plots:
@@ -74,11 +73,11 @@ def _latency(results: Results, axes: Any) -> None:
 
 def _throughput(results: Results, axes: Any) -> None:
     tokens = results.settings["throughput_tokens"]
-    axes.set_title(f"Throughput on texts of {tokens} tokens by batch size", **_TITLE)
+    axes.set_title(f"Throughput on texts of {tokens} tokens by texts in a call", **_TITLE)
     _curves(results, axes, results.throughput, lambda one: _three(one.texts_per_second))
     _log2_ticks(axes, [one.size for one in results.throughput])
     axes.set_ylim(bottom=0)
-    axes.set_xlabel("texts in a call")
+    axes.set_xlabel("texts in a call (one batch where the library asks for a size)")
     axes.set_ylabel("texts a second (higher is better)")
 
 
@@ -238,6 +237,12 @@ def _figure(results: Results, file: Path, means: str) -> Iterator[Any]:
 def _subtitle(results: Results, means: str) -> str:
     threads = results.settings["threads"]
     return f"{results.model} on {results.machine.cpu}, {threads} thread{'' if threads == 1 else 's'}; {means}"
+
+
+def _turns(summaries: Sequence[Summary]) -> str:
+    """How many turns there were: large calls get fewer."""
+    counts = sorted({len(one.turns) for one in summaries})
+    return f"medians of {' to '.join(map(str, counts[:1] + counts[1:][-1:]))} interleaved turns, 10 to 90 %"
 
 
 def _to_baseline(results: Results) -> str:

@@ -25,7 +25,7 @@ class Request:
     Attributes:
         name: The fp32 model as the user named it: a folder or a hub id.
         model: Its folder.
-        int8: A folder that `iqe quantize` wrote, None to have one made on first use.
+        int8: A folder that `iqe quantize` wrote, for systems of its runtime; None to have one made on first use.
         kept: Where files made for other libraries are kept, a folder of this model's own.
         pooling: "cls", "mean" or "last", as the model's folder says.
         normalize: Whether vectors have length 1.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from intel_quantized_embeddings.benchmarks.arithmetic import EncoderSize, gops_per_core, operations_per_token
 from intel_quantized_embeddings.benchmarks.machine import Machine
 from intel_quantized_embeddings.benchmarks.summaries import QuerySummary, Spread, Summary
 from intel_quantized_embeddings.quantization.fidelity import CosineSummary
@@ -21,7 +23,7 @@ BUSY_CORES = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arithmetic:
-    """How much of the CPU's int8 arithmetic encoding uses, at 8 texts of `tokens` tokens.
+    """How much of the CPU's int8 arithmetic encoding uses, in the largest calls of the throughput part.
 
     Attributes:
         tokens: In each text.
@@ -36,6 +38,24 @@ class Arithmetic:
     operations_per_token: int
     gops_per_core: dict[str, float]
     peak_gops_per_core: float | None
+
+
+def largest_calls(
+    measured: Sequence[Summary], size: EncoderSize, *, tokens: int, cores: int, peak: float | None
+) -> Arithmetic:
+    """The arithmetic of the largest calls that were measured: only there do batches go side by side."""
+    batch = max(one.size for one in measured)
+    return Arithmetic(
+        tokens=tokens,
+        batch=batch,
+        operations_per_token=operations_per_token(size, tokens=tokens),
+        gops_per_core={
+            one.system: gops_per_core(size, tokens=tokens, texts_per_second=one.texts_per_second.median, cores=cores)
+            for one in measured
+            if one.size == batch
+        },
+        peak_gops_per_core=peak,
+    )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,7 +75,7 @@ class Results:
         given: What each system was given.
         baseline: Whose times the ratios are to.
         query_baseline: The same for the queries part.
-        not_measured: A reason for each system that was left out, under its label.
+        not_measured: A reason for each system that was left out, under its label, and for the arithmetic if it was.
         failed: An error for each that could not be loaded or run, under its label.
         ours_to_others: How many times as fast our int8 encodes the corpus as each other system, turn by turn.
         cosines: Of each system's vectors to our fp32 ones, on the corpus.

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from intel_quantized_embeddings.benchmarks import arithmetic, parts
+from intel_quantized_embeddings.benchmarks import parts
 from intel_quantized_embeddings.benchmarks.facts import LATENCY_TURNS, corpus_facts, model_facts, run_settings
 from intel_quantized_embeddings.benchmarks.machine import (
     busy_cores,
@@ -19,14 +19,15 @@ from intel_quantized_embeddings.benchmarks.machine import (
     shown_command,
     without_paths,
 )
-from intel_quantized_embeddings.benchmarks.options import Options, Subject
+from intel_quantized_embeddings.benchmarks.options import Options, Subject, speed_calls
 from intel_quantized_embeddings.benchmarks.parts import SystemFailedError
 from intel_quantized_embeddings.benchmarks.plots import draw, require_matplotlib
 from intel_quantized_embeddings.benchmarks.preparation import Request
 from intel_quantized_embeddings.benchmarks.progress import Progress
-from intel_quantized_embeddings.benchmarks.results import Arithmetic, Results
+from intel_quantized_embeddings.benchmarks.results import Results, largest_calls
 from intel_quantized_embeddings.benchmarks.summaries import (
     Series,
+    Summary,
     summarize,
     summarize_queries,
     summarize_threads,
@@ -48,18 +49,15 @@ from intel_quantized_embeddings.benchmarks.texts import (
     open_tokenizer,
     query_texts,
     read_corpus,
-    texts_of_length,
 )
 from intel_quantized_embeddings.benchmarks.timing import Effort
 from intel_quantized_embeddings.benchmarks.worker import Worker
 from intel_quantized_embeddings.model_files import TOKENIZER_FILE
-from intel_quantized_embeddings.quantization.fidelity import summarize_cosines
+from intel_quantized_embeddings.quantization.fidelity import CosineSummary, summarize_cosines
 
 RESULTS_FILE = "benchmark.json"
 _THREAD_COUNTS = (1, 8)
 _THREAD_TEXTS = 400
-_ARITHMETIC_BATCH = 8
-_LATENCY_TEXTS = 3
 _REFERENCE_SYSTEM = next(system for system in SYSTEMS if system.name == REFERENCE)
 
 
@@ -81,8 +79,8 @@ def benchmark(options: Options, *, command: Sequence[str], progress: Progress) -
     selection = select(options.systems)
     subject = Subject.find(options)
     corpus = read_corpus(options.texts, count=options.corpus_size)
-    options.output.mkdir(parents=True, exist_ok=True)
     run = _Run(options, subject, corpus, selection, command, progress)
+    options.output.mkdir(parents=True, exist_ok=True)
     run.prepare()
     for part in (run.speed, run.corpus, run.queries, run.threads, run.arithmetic):
         run.results.others_busy_cores[part.__name__] = busy_cores()
@@ -107,7 +105,13 @@ class _Run:
         self._options = options
         self._subject = subject
         self._texts = corpus.texts
-        self._tokenizer = open_tokenizer(subject.source.path / TOKENIZER_FILE)
+        tokenizer = open_tokenizer(subject.source.path / TOKENIZER_FILE)
+        # Cut before anything is made or measured: it is an error if there is too little to cut from.
+        self._calls = speed_calls(options, subject, corpus.texts, tokenizer)
+        self._queries = []
+        if {"queries", "threads"} & set(options.parts):
+            longest = subject.longest_query
+            self._queries = query_texts(corpus.texts, tokenizer, count=options.queries, longest=longest)
         self._systems = {system.name: system for system in selection.systems}
         self._progress = progress
         self._request = subject.request(options, max_length=subject.max_length)
@@ -119,7 +123,7 @@ class _Run:
             settings=run_settings(options, subject, self._request),
             machine=describe_machine(),
             libraries=library_versions(),
-            corpus_facts=corpus_facts(corpus, self._tokenizer, subject.max_length),
+            corpus_facts=corpus_facts(corpus, tokenizer, subject.max_length),
             labels={system.name: system.label for system in SYSTEMS},
             baseline=None,
             not_measured=selection.not_measured,
@@ -139,27 +143,19 @@ class _Run:
 
     def speed(self) -> None:
         """Latency by length and throughput by batch size."""
-        options, subject, results = self._options, self._subject, self.results
-        wanted = [part for part in ("latency", "throughput") if part in options.parts]
-        if not wanted:
+        if not self._calls:
             return
-        cut = functools.partial(texts_of_length, self._texts, self._tokenizer)
+        subject, results = self._subject, self.results
         longest = max(subject.max_length, subject.throughput_tokens, *subject.lengths)
         request = dataclasses.replace(self._request, max_length=longest)
-        with self._loaded(wanted[0], request) as workers:
-            if "latency" in wanted:
-                jobs = {n: [[text] for text in cut(tokens=n, count=_LATENCY_TEXTS)] for n in subject.lengths}
-                series = self._measure_sizes("latency", workers, jobs, turns=options.repeats * LATENCY_TURNS)
-                results.baseline = self._baseline()
-                results.latency = summarize(series, baseline=results.baseline)
-            if "throughput" in wanted:
-                texts = cut(tokens=subject.throughput_tokens, count=max(options.batch_sizes))
+        found: dict[str, list[Summary]] = {"latency": results.latency, "throughput": results.throughput}
+        with self._loaded(next(iter(self._calls)), request) as workers:
+            for part, calls in self._calls.items():
                 able = {name: worker for name, worker in workers.items() if name in self._systems}
-                series = self._measure_sizes(
-                    "throughput", able, {size: [texts[:size]] for size in options.batch_sizes}, turns=options.repeats
-                )
+                turns = self._options.repeats * (LATENCY_TURNS if part == "latency" else 1)
+                series = self._measure_sizes(part, able, calls, turns=turns)
                 results.baseline = self._baseline()
-                results.throughput = summarize(series, baseline=results.baseline)
+                found[part] += summarize(series, baseline=results.baseline)
 
     def corpus(self) -> None:
         """The mixed corpus, end to end, and every system's vectors beside ours in fp32."""
@@ -182,14 +178,12 @@ class _Run:
         self.results.baseline = self._baseline()
         self.results.corpus = summarize(series, baseline=self.results.baseline)
         self.results.ours_to_others = times_as_fast(self.results.corpus, OURS)
-        expected = vectors[REFERENCE] if REFERENCE in vectors else self._reference(self._texts)
-        self.results.cosines = {name: summarize_cosines(expected, found) for name, found in vectors.items()}
+        self.results.cosines = self._cosines(self._texts, vectors)
 
     def queries(self) -> None:
         """Queries one at a time in fresh processes."""
         if "queries" not in self._options.parts:
             return
-        texts = self._query_texts()
         rounds = self._options.query_rounds
         start = {
             name: functools.partial(Worker, system, self._request)
@@ -198,7 +192,7 @@ class _Run:
         }
         with self._progress.part("queries", total=len(start) * rounds) as advance:
             runs, vectors, loading = parts.measure_queries(
-                start, texts, rounds=rounds, seed=SEED, advance=advance, failed=self._failed
+                start, self._queries, rounds=rounds, seed=SEED, advance=advance, failed=self._failed
             )
         if not runs:
             return
@@ -206,8 +200,7 @@ class _Run:
         results.query_baseline = QUERY_BASELINE if QUERY_BASELINE in runs else None
         results.queries = summarize_queries(runs, baseline=results.query_baseline)
         results.loading_s = {name: statistics.median(seconds) for name, seconds in loading.items()}
-        expected = self._reference(texts)
-        results.query_cosines = {name: summarize_cosines(expected, found) for name, found in vectors.items()}
+        results.query_cosines = self._cosines(self._queries, vectors)
 
     def threads(self) -> None:
         """Queries from several threads through one object."""
@@ -220,37 +213,33 @@ class _Run:
         ):
             series = parts.measure_threads(
                 workers,
-                self._query_texts()[:_THREAD_TEXTS],
+                self._queries[:_THREAD_TEXTS],
                 counts=_THREAD_COUNTS,
                 turns=turns,
                 seed=SEED,
                 advance=advance,
+                failed=self._failed,
             )
         self.results.threads = summarize_threads(series)
 
     def arithmetic(self) -> None:
-        """int8 operations a second at 8 texts a call, and what plain int8 matmuls reach."""
-        size, tokens = self._subject.size, self._subject.throughput_tokens
-        at_batch = [one for one in self.results.throughput if one.size == _ARITHMETIC_BATCH]
-        measured = [one for one in at_batch if "int8" in one.system]
+        """int8 operations a second in the largest calls, and what plain int8 matmuls reach."""
+        size, results = self._subject.size, self.results
+        measured = [one for one in results.throughput if "int8" in one.system]
         if size is None or not measured:
+            reason = "this architecture's operations are not counted" if size is None else "needs int8 throughput"
+            results.not_measured["arithmetic in int8"] = reason
             return
-        cores = self._request.num_threads
         with self._progress.part("int8 peak", total=1) as advance:
-            with Worker(_REFERENCE_SYSTEM, self._request) as worker:
-                peak = worker.ask("measure_int8_peak")
+            try:
+                with Worker(_REFERENCE_SYSTEM, self._request) as worker:
+                    peak = worker.ask("measure_int8_peak")
+            except SystemFailedError as exc:
+                peak = None
+                results.failed["plain int8 matmuls"] = without_paths(str(exc))
             advance("")
-        self.results.arithmetic = Arithmetic(
-            tokens=tokens,
-            batch=_ARITHMETIC_BATCH,
-            operations_per_token=arithmetic.operations_per_token(size, tokens=tokens),
-            gops_per_core={
-                one.system: arithmetic.gops_per_core(
-                    size, tokens=tokens, texts_per_second=one.texts_per_second.median, cores=cores
-                )
-                for one in measured
-            },
-            peak_gops_per_core=peak,
+        results.arithmetic = largest_calls(
+            measured, size, tokens=self._subject.throughput_tokens, cores=self._request.num_threads, peak=peak
         )
 
     @contextmanager
@@ -277,16 +266,21 @@ class _Run:
         with self._progress.part(name, total=len(workers) * steps) as advance:
             return parts.measure_sizes(workers, jobs, turns=turns, seed=SEED, advance=advance, failed=self._failed)
 
-    def _reference(self, texts: Sequence[str]) -> Any:
-        """Our fp32 vectors of texts."""
-        with Worker(_REFERENCE_SYSTEM, self._request) as worker:
-            worker.ask("load")
-            return worker.ask("encode", list(texts), BATCH_SIZE)
-
-    def _query_texts(self) -> list[str]:
-        return query_texts(
-            self._texts, self._tokenizer, count=self._options.queries, longest=self._subject.longest_query
-        )
+    def _cosines(self, texts: Sequence[str], vectors: dict[str, Any]) -> dict[str, CosineSummary]:
+        """Of each system's vectors to our fp32 ones."""
+        if not vectors:
+            return {}
+        if REFERENCE in vectors:
+            expected = vectors[REFERENCE]
+        else:
+            try:
+                with Worker(_REFERENCE_SYSTEM, self._request) as worker:
+                    worker.ask("load")
+                    expected = worker.ask("encode", list(texts), BATCH_SIZE)
+            except SystemFailedError as exc:
+                self.results.failed[f"{_REFERENCE_SYSTEM.label}, for the cosines"] = without_paths(str(exc))
+                return {}
+        return {name: summarize_cosines(expected, found) for name, found in vectors.items()}
 
     def _failed(self, name: str, error: Exception) -> None:
         """Report a system that failed and go on without it, unless it was asked for by name."""

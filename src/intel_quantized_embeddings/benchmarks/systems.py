@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +17,11 @@ from intel_quantized_embeddings.embedders import load_embedder
 from intel_quantized_embeddings.encoder import Encoder
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.load_options import LoadOptions
+from intel_quantized_embeddings.model_files import TOKENIZER_FILE
+from intel_quantized_embeddings.quantization.manifest import Manifest
 from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
+from intel_quantized_embeddings.tokenization import Tokenizer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,15 +79,22 @@ class _Ours:
         return LoadedSystem(
             encode=lambda texts, _: encoder.encode_documents(texts),
             embed_query=embed_query,
-            given={"model": "the fp32 folder" if self.precision is not Precision.INT8 else _int8_origin(request)},
+            given={"model": _int8_origin(self._int8(request)) if self._is_int8 else "the fp32 folder"},
         )
 
     def prepare(self, request: Request) -> None:
         """Quantize into the cache if that has not been done."""
         load_embedder(LoadOptions(**self._options(request)))
 
+    @property
+    def _is_int8(self) -> bool:
+        return self.precision is Precision.INT8
+
+    def _int8(self, request: Request) -> Path | None:
+        return _int8_folder(request, self.runtime) if self._is_int8 else None
+
     def _options(self, request: Request) -> dict[str, Any]:
-        int8 = request.int8 if self.precision is Precision.INT8 else None
+        int8 = self._int8(request)
         return {
             "model": request.name if int8 is None else int8,
             "runtime": self.runtime.value,
@@ -112,29 +123,22 @@ def in_input_order(request: Request) -> LoadedSystem:
 
     So LangChain's retired class made them. Everything else is as in our int8 runtime: graph, hints, threads.
     """
-    import openvino as ov
-    from tokenizers import Tokenizer
+    from intel_quantized_embeddings.runtimes.openvino import OpenVINORuntime
 
-    options = LoadOptions(model=request.int8 or request.name, max_length=request.max_length)
-    loaded = load_embedder(options)
-    tokenizer = Tokenizer.from_file(str(loaded.folder / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(request.max_length)
-    tokenizer.enable_padding(pad_id=loaded.pad_token_id)
-    hints = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",
-        "INFERENCE_NUM_THREADS": request.num_threads,
-    }
-    compiled = ov.Core().compile_model(loaded.graph, "CPU", hints)
-    infer = compiled.create_infer_request()
+    folder = _int8_folder(request, RuntimeName.OPENVINO)
+    loaded = load_embedder(LoadOptions(model=folder or request.name, max_length=request.max_length))
+    tokenizer = Tokenizer(
+        loaded.folder / TOKENIZER_FILE, max_length=request.max_length, lowercase=loaded.settings.lowercase
+    )
+    runtime = OpenVINORuntime(loaded.graph, num_threads=request.num_threads)
 
     def run(texts: list[str]) -> NDArray[np.float32]:
-        encodings = tokenizer.encode_batch_fast(texts)
-        ids = np.array([encoding.ids for encoding in encodings], dtype=np.int64)
-        mask = np.array([encoding.attention_mask for encoding in encodings], dtype=np.int64)
-        infer.infer({"input_ids": ids, "attention_mask": mask}, share_inputs=True)
-        return np.array(infer.get_tensor("sentence_embedding").data, dtype=np.float32)
+        token_ids = tokenizer.encode(texts).token_ids
+        lengths = np.array([len(ids) for ids in token_ids])
+        mask = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
+        ids = np.full(mask.shape, loaded.pad_token_id, dtype=np.int64)
+        ids[mask == 1] = np.concatenate(token_ids)
+        return runtime.run(ids, mask)
 
     def encode(texts: list[str], batch_size: int) -> NDArray[np.float32]:
         return np.concatenate([run(texts[at : at + batch_size]) for at in range(0, len(texts), batch_size)])
@@ -142,12 +146,19 @@ def in_input_order(request: Request) -> LoadedSystem:
     return LoadedSystem(
         encode=encode,
         embed_query=lambda text: run([text])[0].tolist(),
-        given={"model": _int8_origin(request), "batches": "in input order, padded to the longest"},
+        given={"model": _int8_origin(folder), "batches": "in input order, padded to the longest"},
     )
 
 
-def _int8_origin(request: Request) -> str:
-    return "quantized on first use" if request.int8 is None else f"the int8 folder {request.int8.name}"
+def _int8_folder(request: Request, runtime: RuntimeName) -> Path | None:
+    """The folder of `--int8` if it is of this runtime; None to quantize on first use."""
+    if request.int8 is None or Manifest.read(request.int8).runtime != runtime.value:
+        return None
+    return request.int8
+
+
+def _int8_origin(folder: Path | None) -> str:
+    return "quantized on first use" if folder is None else f"the int8 folder {folder.name}"
 
 
 def _ours(runtime: RuntimeName, precision: Precision) -> System:
@@ -191,6 +202,14 @@ SYSTEMS: tuple[System, ...] = (
         load=competitors.sentence_transformers_openvino,
         prepare=preparation.openvino_int8,
         parts=("latency", "throughput", "corpus", "queries"),
+        needs=(_SENTENCE_TRANSFORMERS, *_OPTIMUM),
+    ),
+    System(
+        name="sentence-transformers-int8-f32",
+        label="sentence-transformers OpenVINO int8, f32",
+        load=competitors.sentence_transformers_openvino_f32,
+        prepare=preparation.openvino_int8,
+        parts=("corpus",),
         needs=(_SENTENCE_TRANSFORMERS, *_OPTIMUM),
     ),
     System(

@@ -19,7 +19,7 @@ def table(results: Results) -> str:
         _corpus(results),
         _ours(results),
         _matrix(results, results.latency, "Latency, one text at a time: median ms", "tokens", _milliseconds),
-        _matrix(results, results.throughput, _throughput_title(results), "batch", _texts_per_second),
+        _matrix(results, results.throughput, _throughput_title(results), "texts in a call", _texts_per_second),
         _queries(results),
         _threads(results),
         _arithmetic(results, results.arithmetic),
@@ -97,7 +97,8 @@ def _texts_per_second(one: Summary) -> str:
 
 
 def _throughput_title(results: Results) -> str:
-    return f"Throughput, texts of {results.settings['throughput_tokens']} tokens: texts/s by texts in a call"
+    tokens = results.settings["throughput_tokens"]
+    return f"Throughput, texts of {tokens} tokens, texts/s: one call, one batch where the library asks for a size"
 
 
 def _queries(results: Results) -> list[str]:
@@ -148,7 +149,7 @@ def _arithmetic(results: Results, arithmetic: Arithmetic | None) -> list[str]:
         return []
     peak = arithmetic.peak_gops_per_core
     lines = [
-        f"Arithmetic in int8 at {arithmetic.batch} texts of {arithmetic.tokens} tokens"
+        f"Arithmetic in int8, {arithmetic.batch} texts of {arithmetic.tokens} tokens in a call"
         + (f"; plain int8 matmuls reach {peak:.0f} GOPS a core here" if peak is not None else ""),
         *_header(f"{'GOPS a core':>12} {'of matmuls':>11}"),
     ]
@@ -166,7 +167,9 @@ def _foot(results: Results) -> list[str]:
         lines.append(f"cosine: to {results.labels['openvino-fp32']}, mean and worst")
     busiest = max((busy for busy in results.others_busy_cores.values() if busy is not None), default=0.0)
     if busiest > BUSY_CORES:
-        lines.append(f"! other programs used up to {busiest:.1f} cores meanwhile: measure again on an idle machine")
+        lines.append(
+            f"! other programs used up to {busiest:.1f} cores before a part began: measure again on an idle machine"
+        )
     wrong = [results.labels[name] for name in results.wrong]
     lines += [f"! {label}: cosine below {LOW_COSINE}; these are not this model's vectors" for label in wrong]
     lines += [f"failed: {label}: {error}" for label, error in results.failed.items()]

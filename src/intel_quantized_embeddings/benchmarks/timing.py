@@ -61,6 +61,8 @@ def timed_calls(
 class Effort:
     """How often a job is done: one text takes milliseconds, hundreds take seconds and vary less.
 
+    Only calls of more than 32 texts get fewer turns than they were given: half, three at least.
+
     Attributes:
         turns: Turns of each system.
         calls: Calls in a turn; their median is the turn's time.
@@ -76,7 +78,7 @@ class Effort:
         """For a job of so many texts, where an ordinary job gets so many turns."""
         if texts <= 8:
             return cls(turns=turns, calls=3, lead_in=1)
-        return cls(turns=turns if texts <= 32 else min(turns, max(2, turns // 2)), calls=1, lead_in=0)
+        return cls(turns=turns if texts <= 32 else min(turns, max(3, turns // 2)), calls=1, lead_in=0)
 
 
 def wait_until_quiet(
