@@ -19,10 +19,10 @@ help: ## show this
 demo: .venv/.demo ## quantize all-MiniLM-L6-v2, embed Python's docstrings, answer questions (LangChain, Chroma)
 	$(BIN)/python examples/langchain_chroma_rag.py $(ARGS)
 
-# The second environment leaves out what runs on OpenVINO alone, takes minutes, and has run in the first.
+# The second environment leaves out what takes minutes, runs on OpenVINO alone, and has run in the first.
 test: .venv/.test .venv-ipex/.test .venv-reference/.test ## run the tests, in three environments (the slow ones aside)
 	$(BIN)/python -m pytest -m "not reference and not slow"
-	$(IPEX)/python -m pytest -m "not slow" -k "not test_examples and not (test_real_models and openvino)"
+	$(IPEX)/python -m pytest -m "not slow" -k "not test_examples and not test_benchmark and not (openvino and (test_real_models or test_memory or contract))"
 	$(REFERENCE)/python -m pytest -m "reference and not slow" tests
 
 # Real texts where ../shared lies beside the checkout; those of every machine elsewhere.
