@@ -34,7 +34,7 @@ def test_quantize_writes_a_folder_and_prints_its_fidelity(tiny, tmp_path):
     [
         (["quantize", "./absent", "out"], "no folder './absent'"),
         (["quantize", "not a model!", "out"], "neither a folder that exists nor a hub id"),
-        (["quantize", "TINY", "out", "--calibration", "absent.txt"], "no calibration file absent.txt"),
+        (["quantize", "TINY", "out", "--calibration", "absent.txt"], "no file of texts absent.txt"),
         (["quantize", "TINY", "out", "--runtime", "onnx"], "runtime='onnx'"),
         (["quantize", "TINY", "TINY"], "exists. Choose another folder"),
     ],

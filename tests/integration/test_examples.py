@@ -244,7 +244,7 @@ class TestQuantizeAModel:
     def test_likely_mistakes_are_one_line(self, tiny, tmp_path):
         """A calibration file that is not there or too small, a folder in the way, an unknown model."""
         example, folder = "quantize_a_model.py", tmp_path / "int8"
-        assert "no calibration file" in error_line(example, folder, "--calibration", tmp_path / "nowhere.txt")
+        assert "no file of texts" in error_line(example, folder, "--calibration", tmp_path / "nowhere.txt")
         (tmp_path / "few.txt").write_text("one text\nanother text\n", "utf-8")
         assert "at least" in error_line(example, folder, "--model", tiny, "--calibration", tmp_path / "few.txt")
         assert "no folder" in error_line(example, folder, "--model", tmp_path / "no-model")

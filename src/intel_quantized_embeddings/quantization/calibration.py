@@ -90,12 +90,12 @@ def read_texts(file: Path) -> list[str]:
         DamagedFilesError: The file is not UTF-8, or a line of a .jsonl file has no text.
     """
     if file.suffix == ".json":
-        raise OptionError(f'{file}: calibration texts are one a line, or one {{"text": ...}} a line in a .jsonl file.')
+        raise OptionError(f'{file}: texts are one a line, or one {{"text": ...}} a line in a .jsonl file.')
     try:
         # Not splitlines(): it would also split at separators inside a JSON string.
         lines = [line for line in file.read_text("utf-8").split("\n") if line.strip()]
     except FileNotFoundError as exc:
-        raise ModelFilesError(f"no calibration file {file}.") from exc
+        raise ModelFilesError(f"no file of texts {file}.") from exc
     except (UnicodeDecodeError, IsADirectoryError) as exc:
         raise DamagedFilesError(f"{file} is not a UTF-8 text file: {exc}") from exc
     if file.suffix != ".jsonl":
