@@ -162,6 +162,30 @@ def test_encoding_pins_no_thread(runtime, tiny_int8_of):
     assert done.returncode == 0, done.stderr
 
 
+ASKED_BY_MANY = """
+import os, sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from intel_quantized_embeddings import Encoder
+
+encoder = Encoder.load(sys.argv[1], runtime=sys.argv[2], num_threads=2)
+encoder.encode_queries(["stone"])
+before = len(os.listdir("/proc/self/task"))
+with ThreadPoolExecutor(8) as pool:
+    all_started = Barrier(8)
+    list(pool.map(lambda number: (all_started.wait(), encoder.encode_queries([f"stone {number}"])), range(8)))
+    more = len(os.listdir("/proc/self/task")) - before
+assert more <= 10, more
+"""
+
+
+def test_threads_that_ask_bring_no_threads_of_their_own(runtime, tiny_int8_of):
+    """OpenMP gives each thread that calls it more; a server has dozens."""
+    arguments = [sys.executable, "-c", ASKED_BY_MANY, str(tiny_int8_of(runtime)), runtime]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_same_call_twice_gives_the_same_bits(encoder):
     assert np.array_equal(encoder.encode_documents(TEXTS), encoder.encode_documents(TEXTS))
 

@@ -178,3 +178,24 @@ print(json.dumps([os.listdir("."), [a == b for a, b in zip(before, after)], len(
     )
     assert done.stderr == ""
     assert json.loads(done.stdout) == [["out"], [True, True, True], 0]
+
+
+FORKED = """
+import os, sys
+from intel_quantized_embeddings import Encoder
+
+encoder = Encoder.load(sys.argv[1], runtime="ipex", num_threads=2)
+texts = [f"stone {number}" for number in range(200)]
+before = encoder.encode_queries(texts[:1]), encoder.encode_queries(texts)
+child = os.fork()
+if not child:
+    same = all((encoder.encode_queries(texts[: len(rows)]) == rows).all() for rows in before)
+    os._exit(0 if same else 3)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+def test_it_goes_on_in_a_forked_process(int8):
+    """The thread that runs batches with all threads does not come along; another takes its place."""
+    done = subprocess.run([sys.executable, "-c", FORKED, str(int8)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
