@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intel_quantized_embeddings.batching import (
-    LENGTH_STEP,
+    SHORT,
+    SHORT_STEP,
+    STEP,
     padded_length,
     plan_batches,
     planned_shapes,
@@ -61,19 +63,20 @@ def test_no_shape_is_outside_the_grid(lengths, max_length, budget):
     grid = planned_shapes(max_length=max_length, token_budget=budget)
     for batch in plan_batches(lengths, max_length=max_length, token_budget=budget):
         assert (len(batch.indices), batch.length) in grid
-        assert batch.length % LENGTH_STEP == 0 or batch.length == max_length
+        step = SHORT_STEP if batch.length < SHORT else STEP
+        assert batch.length % step == 0 or batch.length == max_length
 
 
 def test_the_grid_is_small():
-    assert len(planned_shapes(max_length=256)) == 47
-    assert len(planned_shapes(max_length=512)) == 63
-    assert len(single_text_shapes(max_length=512)) == 32
+    assert len(planned_shapes(max_length=256)) == 67
+    assert len(planned_shapes(max_length=512)) == 83
+    assert len(single_text_shapes(max_length=512)) == 36
 
 
 @given(st.integers(min_value=0, max_value=MAX_LENGTH), st.integers(min_value=1, max_value=MAX_LENGTH))
 def test_padding_is_less_than_a_step_and_ends_at_the_maximum(length, max_length):
     padded = padded_length(length, max_length=max_length)
-    assert max(length, 1) <= padded <= max(length - 1, 0) + LENGTH_STEP
+    assert max(length, 1) <= padded <= max(length - 1, 0) + (SHORT_STEP if length <= SHORT else STEP)
     assert padded <= max(max_length, length)
 
 

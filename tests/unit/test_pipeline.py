@@ -101,7 +101,7 @@ def test_windows_do_not_break_full_batches_apart():
     """Short texts of many small windows wait for each other."""
     runtime = Sums()
     _encode(runtime, [[[1, 2, 3]] * 5 for _ in range(100)])
-    assert sorted(rows for rows, _ in runtime.shapes) == [4, 16, *[32] * 15]
+    assert sorted(rows for rows, _ in runtime.shapes) == [4, 16, 32, *[64] * 7]
 
 
 def test_progress_counts_every_text():
