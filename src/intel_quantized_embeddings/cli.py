@@ -100,7 +100,7 @@ def _add_benchmark(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     benchmark.add_argument("--max-length", type=int, metavar="TOKENS", help="longest text of the corpus (256)")
     benchmark.add_argument("--threads", type=int, metavar="N", help="of every system; one a core when left out")
     benchmark.add_argument("--repeats", type=int, metavar="N", help="turns of each measurement (5)")
-    benchmark.add_argument("--corpus-size", type=int, metavar="N", help="texts in the corpus (300)")
+    benchmark.add_argument("--corpus-size", type=int, metavar="N", help="texts in the corpus (600)")
     benchmark.add_argument("--queries", type=int, metavar="N", help="texts embedded one at a time (1000)")
     benchmark.add_argument("--query-rounds", type=int, metavar="N", help="fresh processes of each system for them (3)")
     benchmark.add_argument("--lengths", type=int, metavar="TOKENS", nargs="+", help="of the latency part (16 to 512)")

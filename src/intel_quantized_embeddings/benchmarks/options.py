@@ -58,7 +58,7 @@ class Options:
     max_length: int | None = None
     threads: int | None = None
     repeats: int = 5
-    corpus_size: int = 300
+    corpus_size: int = 600
     queries: int = 1000
     query_rounds: int = 3
     lengths: tuple[int, ...] | None = None

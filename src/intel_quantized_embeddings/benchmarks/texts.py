@@ -37,7 +37,7 @@ class Corpus:
 
 
 def read_corpus(files: Sequence[Path], *, count: int, seed: int = SEED) -> Corpus:
-    """Take the same number of texts from each file, as far as it has them, and shuffle them.
+    """Draw texts from all files together, so that they are as mixed as the files are, and shuffle them.
 
     Args:
         files: In the forms that `read_texts` reads; none for texts that every machine has: docstrings of
@@ -65,19 +65,10 @@ def read_corpus(files: Sequence[Path], *, count: int, seed: int = SEED) -> Corpu
 
 
 def choose(sources: dict[str, list[str]], *, count: int, seed: int) -> dict[str, list[str]]:
-    """Draw texts from each source in turn until there are enough or no more; none is drawn twice."""
-    drawn = {name: iter(random.Random(f"{seed} {name}").sample(texts, len(texts))) for name, texts in sources.items()}
-    chosen: dict[str, list[str]] = {name: [] for name in sources}
-    seen: set[str] = set()
-    while drawn and len(seen) < count:
-        for name in list(drawn):
-            text = next((text for text in drawn[name] if text.strip() and text not in seen), None)
-            if text is None:
-                del drawn[name]
-            elif len(seen) < count:
-                seen.add(text)
-                chosen[name].append(text)
-    return chosen
+    """Draw texts from all sources together, each text as likely as any other; none is drawn twice."""
+    source_of = {text: name for name, texts in sources.items() for text in texts if text.strip()}
+    drawn = random.Random(f"{seed} corpus").sample(list(source_of), min(count, len(source_of)))
+    return {name: [text for text in drawn if source_of[text] == name] for name in sources}
 
 
 def source_names(files: Sequence[Path]) -> dict[str, Path]:
@@ -149,16 +140,18 @@ def _cut(
 
 
 def query_texts(texts: Sequence[str], tokenizer: Any, *, count: int, longest: int, seed: int = SEED) -> list[str]:
-    """Draw different runs of words of 3 to `longest` tokens, special ones included, every length about as often.
+    """Cut different runs of words of 3 to `longest` tokens, special ones included, out of one long text of all.
+
+    Every length comes about as often.
 
     Raises:
-        OptionError: There is not enough to draw from.
+        OptionError: There is not enough to cut from.
     """
     random_ = random.Random(f"{seed} queries")
+    words = " ".join(texts).split()
     drawn: dict[str, None] = {}
     for _ in range(30 * count):
-        words = random_.choice(texts).split()
-        start = random_.randrange(max(1, len(words) - 5))
+        start = random_.randrange(len(words))
         text = " ".join(words[start : start + longest])
         ids = tokenizer.encode(text)
         target = random_.randint(3, longest)
