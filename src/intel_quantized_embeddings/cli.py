@@ -74,8 +74,37 @@ def _parser() -> argparse.ArgumentParser:
     _add_shared_options(export)
     export.set_defaults(run=_export)
 
+    _add_evaluate(commands)
     _add_benchmark(commands)
     return parser
+
+
+def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="measure what int8 costs on your data",
+        description="Score a model's vectors in int8 beside fp32 on datasets: retrieval and reranking (a BEIR folder: "
+        "corpus.jsonl, queries.jsonl, qrels/test.tsv), classification (train.csv and test.csv: text,label), similarity "
+        "(test.csv: sentence1,sentence2,score). Prints a table, writes evaluation.json and evaluation.png.",
+    )
+    evaluate.add_argument(
+        "models", metavar="MODEL", nargs="+", help="an int8 folder, or an fp32 folder or hub id, made int8 on first use"
+    )
+    evaluate.add_argument(
+        "--dataset", metavar="DIR", type=Path, nargs="+", required=True, dest="datasets", help="folders of data"
+    )
+    evaluate.add_argument(
+        "--against",
+        metavar="WHAT",
+        help="fp32 (the default), bf16, or the model that an int8 folder was made from",
+    )
+    evaluate.add_argument(
+        "--runtime", metavar="NAME", nargs="+", dest="runtimes", help="openvino (the default), ipex, or both"
+    )
+    evaluate.add_argument("--precision", help="of what is compared: int8 (the default) or bf16")
+    evaluate.add_argument("--max-length", type=int, metavar="TOKENS", help="instead of what the model's folder says")
+    evaluate.add_argument("--output", metavar="DIR", type=Path, help="where the files go (iqe-evaluation)")
+    evaluate.set_defaults(run=_evaluate)
 
 
 def _add_benchmark(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -155,19 +184,32 @@ def _export(options: argparse.Namespace) -> None:
     print(folder)
 
 
+def _evaluate(options: argparse.Namespace) -> None:
+    from intel_quantized_embeddings.evaluation.options import Options
+    from intel_quantized_embeddings.evaluation.run import evaluate
+    from intel_quantized_embeddings.evaluation.tables import table
+
+    results = evaluate(Options(**_given(options)), command=["iqe", *options.arguments], progress=_say_on_terminal)
+    print(table(results), end="")
+
+
 def _benchmark(options: argparse.Namespace) -> None:
     from intel_quantized_embeddings.benchmarks.options import Options
     from intel_quantized_embeddings.benchmarks.progress import Progress
     from intel_quantized_embeddings.benchmarks.run import benchmark
     from intel_quantized_embeddings.benchmarks.tables import table
 
-    given: dict[str, Any] = {
+    results = benchmark(Options(**_given(options)), command=["iqe", *options.arguments], progress=Progress())
+    print(table(results), end="")
+
+
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    """The options that were given; the others are left to their defaults."""
+    return {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in vars(options).items()
         if name not in ("run", "arguments") and value is not None
     }
-    results = benchmark(Options(**given), command=["iqe", *options.arguments], progress=Progress())
-    print(table(results), end="")
 
 
 def _say_on_terminal(line: str) -> None:

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from intel_quantized_embeddings.benchmarks import parts
-from intel_quantized_embeddings.benchmarks.machine import describe_machine
 from intel_quantized_embeddings.benchmarks.parts import SystemFailedError
 from intel_quantized_embeddings.benchmarks.plots import _turns, draw
 from intel_quantized_embeddings.benchmarks.results import Arithmetic, Results
 from intel_quantized_embeddings.benchmarks.summaries import Series, summarize, summarize_queries
 from intel_quantized_embeddings.benchmarks.systems import SYSTEMS
 from intel_quantized_embeddings.benchmarks.tables import WIDTH, table
+from intel_quantized_embeddings.machine import describe_machine
 from intel_quantized_embeddings.quantization.fidelity import CosineSummary
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from intel_quantized_embeddings.benchmarks.results import Results
 from intel_quantized_embeddings.benchmarks.summaries import Summary, percentile
-from intel_quantized_embeddings.errors import MissingExtraError
+from intel_quantized_embeddings.plotting import GREY, INK, figure
 
 # Okabe and Ito's colours, told apart by the colour-blind. A system keeps its own in every plot.
 _STYLES = {
@@ -28,41 +27,39 @@ _STYLES = {
     "fastembed-fp32": ("#CC79A7", "h"),
     "langchain-huggingface-fp32": ("#8C510A", "d"),
 }
-_INK, _GREY, _GRID = "#222222", "#666666", "#E3E3E3"
-_SIZE = (9.5, 5.6)
-
-
-def require_matplotlib() -> None:
-    """Check that plots can be drawn, before anything is measured.
-
-    Raises:
-        MissingExtraError: They can't.
-    """
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as exc:
-        raise MissingExtraError(package="matplotlib", extra="benchmark", needed_for="Drawing the plots") from exc
 
 
 def draw(results: Results, folder: Path) -> list[Path]:
     """Draw what was measured; the files, in the order of the parts."""
-    plots: list[tuple[str, bool, str, Callable[[Results, Any], None]]] = [
-        ("latency.png", bool(results.latency), _turns(results.latency), _latency),
-        ("throughput.png", bool(results.throughput), _turns(results.throughput), _throughput),
-        ("corpus.png", bool(results.corpus), _turns(results.corpus), _corpus),
-        ("queries.png", bool(results.queries), f"{results.settings['query_rounds']} alternating runs", _queries),
+    settings = results.settings
+    plots: list[tuple[str, bool, str, str, Callable[[Results, Any], None]]] = [
+        ("latency.png", bool(results.latency), "Latency of one text by its length", _turns(results.latency), _latency),
+        (
+            "throughput.png",
+            bool(results.throughput),
+            f"Throughput on texts of {settings['throughput_tokens']} tokens by texts in a call",
+            _turns(results.throughput),
+            _throughput,
+        ),
+        ("corpus.png", bool(results.corpus), _corpus_title(results), _turns(results.corpus), _corpus),
+        (
+            "queries.png",
+            bool(results.queries),
+            _queries_title(results),
+            f"{settings['query_rounds']} alternating runs",
+            _queries,
+        ),
     ]
     files = []
-    for name, measured, means, plot in plots:
+    for name, measured, title, means, plot in plots:
         if measured:
-            with _figure(results, folder / name, means) as axes:
+            with figure(folder / name, title=title, subtitle=_subtitle(results, means)) as axes:
                 plot(results, axes)
             files.append(folder / name)
     return files
 
 
 def _latency(results: Results, axes: Any) -> None:
-    axes.set_title("Latency of one text by its length", **_TITLE)
     _curves(results, axes, results.latency, lambda one: [1e3 * value for value in _three(one.seconds)])
     _log2_ticks(axes, [one.size for one in results.latency])
     axes.set_yscale("log")
@@ -72,8 +69,6 @@ def _latency(results: Results, axes: Any) -> None:
 
 
 def _throughput(results: Results, axes: Any) -> None:
-    tokens = results.settings["throughput_tokens"]
-    axes.set_title(f"Throughput on texts of {tokens} tokens by texts in a call", **_TITLE)
     _curves(results, axes, results.throughput, lambda one: _three(one.texts_per_second))
     _log2_ticks(axes, [one.size for one in results.throughput])
     axes.set_ylim(bottom=0)
@@ -81,13 +76,17 @@ def _throughput(results: Results, axes: Any) -> None:
     axes.set_ylabel("texts a second (higher is better)")
 
 
-def _corpus(results: Results, axes: Any) -> None:
+def _corpus_title(results: Results) -> str:
+    if not results.corpus:
+        return ""
     facts = results.corpus_facts
-    axes.set_title(
+    return (
         f"Mixed corpus end to end: {facts['texts']} texts, {facts['tokens_mean']:.0f} tokens on average, "
-        f"{results.settings['max_length']} at most",
-        **_TITLE,
+        f"{results.settings['max_length']} at most"
     )
+
+
+def _corpus(results: Results, axes: Any) -> None:
     slowest_first = sorted(results.corpus, key=lambda one: one.texts_per_second.median)
     middles = [one.texts_per_second.median for one in slowest_first]
     errors = [
@@ -101,7 +100,7 @@ def _corpus(results: Results, axes: Any) -> None:
         xerr=errors,
         height=0.68,
         color=[_style(one.system)[0] for one in slowest_first],
-        error_kw={"ecolor": _INK, "elinewidth": 1.2, "capsize": 3},
+        error_kw={"ecolor": INK, "elinewidth": 1.2, "capsize": 3},
     )
     axes.set_yticks(places, [results.labels[one.system] for one in slowest_first])
     most = max(one.texts_per_second.high for one in slowest_first)
@@ -116,13 +115,16 @@ def _corpus(results: Results, axes: Any) -> None:
     axes.tick_params(axis="y", length=0)
 
 
-def _queries(results: Results, axes: Any) -> None:
-    first = results.queries[0]
-    axes.set_title(
-        f"Queries one at a time, right after loading in a fresh process: {first.queries} of 3 to "
-        f"{results.settings['longest_query']} tokens",
-        **_TITLE,
+def _queries_title(results: Results) -> str:
+    if not results.queries:
+        return ""
+    return (
+        f"Queries one at a time, right after loading in a fresh process: {results.queries[0].queries} of 3 to "
+        f"{results.settings['longest_query']} tokens"
     )
+
+
+def _queries(results: Results, axes: Any) -> None:
     percents = [*range(100), *(99 + step / 20 for step in range(20)), 99.95, 100.0]
     for one in sorted(results.queries, key=lambda one: -one.p50_ms):
         colour, _ = _style(one.system)
@@ -210,30 +212,6 @@ def _plain_ticks(axis: Any) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-_TITLE = {"loc": "left", "fontsize": 12.5, "fontweight": "bold", "color": _INK, "pad": 24}
-
-
-@contextmanager
-def _figure(results: Results, file: Path, means: str) -> Iterator[Any]:
-    """Yield axes, and save what was drawn on them. No global state of matplotlib is used or changed."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=_SIZE, dpi=160, facecolor="white")
-    axes = figure.add_subplot()
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(_GREY)
-    axes.grid(visible=True, color=_GRID, linewidth=0.9)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=_INK, labelsize=10)
-    yield axes
-    axes.xaxis.label.set(color=_INK, fontsize=11)
-    axes.yaxis.label.set(color=_INK, fontsize=11)
-    axes.text(0, 1.025, _subtitle(results, means), transform=axes.transAxes, fontsize=9.5, color=_GREY, va="bottom")
-    figure.savefig(file, bbox_inches="tight", pad_inches=0.2)
-
-
 def _subtitle(results: Results, means: str) -> str:
     threads = results.settings["threads"]
     return f"{results.model} on {results.machine.cpu}, {threads} thread{'' if threads == 1 else 's'}; {means}"
@@ -254,4 +232,4 @@ def _three(spread: Any) -> list[float]:
 
 
 def _style(system: str) -> tuple[str, str]:
-    return _STYLES.get(system, (_GREY, "o"))
+    return _STYLES.get(system, (GREY, "o"))

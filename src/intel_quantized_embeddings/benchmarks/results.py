@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from intel_quantized_embeddings.benchmarks.arithmetic import EncoderSize, gops_per_core, operations_per_token
-from intel_quantized_embeddings.benchmarks.machine import Machine
 from intel_quantized_embeddings.benchmarks.summaries import QuerySummary, Spread, Summary
+from intel_quantized_embeddings.machine import Machine
 from intel_quantized_embeddings.quantization.fidelity import CosineSummary
 
 FORMAT_VERSION = 1

@@ -12,16 +12,9 @@ from typing import Any
 
 from intel_quantized_embeddings.benchmarks import parts
 from intel_quantized_embeddings.benchmarks.facts import LATENCY_TURNS, corpus_facts, model_facts, run_settings
-from intel_quantized_embeddings.benchmarks.machine import (
-    busy_cores,
-    describe_machine,
-    library_versions,
-    shown_command,
-    without_paths,
-)
 from intel_quantized_embeddings.benchmarks.options import Options, Subject, speed_calls
 from intel_quantized_embeddings.benchmarks.parts import SystemFailedError
-from intel_quantized_embeddings.benchmarks.plots import draw, require_matplotlib
+from intel_quantized_embeddings.benchmarks.plots import draw
 from intel_quantized_embeddings.benchmarks.preparation import Request
 from intel_quantized_embeddings.benchmarks.progress import Progress
 from intel_quantized_embeddings.benchmarks.results import Results, largest_calls
@@ -52,7 +45,15 @@ from intel_quantized_embeddings.benchmarks.texts import (
 )
 from intel_quantized_embeddings.benchmarks.timing import Effort
 from intel_quantized_embeddings.benchmarks.worker import Worker
+from intel_quantized_embeddings.machine import (
+    busy_cores,
+    describe_machine,
+    library_versions,
+    shown_command,
+    without_paths,
+)
 from intel_quantized_embeddings.model_files import TOKENIZER_FILE
+from intel_quantized_embeddings.plotting import require_matplotlib
 from intel_quantized_embeddings.quantization.fidelity import CosineSummary, summarize_cosines
 
 RESULTS_FILE = "benchmark.json"
@@ -75,7 +76,7 @@ def benchmark(options: Options, *, command: Sequence[str], progress: Progress) -
         MissingExtraError: matplotlib is not installed.
         QuantizedEmbeddingsError: The model or the texts are not there, or not what they should be.
     """
-    require_matplotlib()
+    require_matplotlib(extra="benchmark")
     selection = select(options.systems)
     subject = Subject.find(options)
     corpus = read_corpus(options.texts, count=options.corpus_size)

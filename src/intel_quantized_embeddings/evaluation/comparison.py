@@ -1,0 +1,124 @@
+"""int8 beside fp32: the difference of every score with an interval, cosines, and how alike the rankings are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from intel_quantized_embeddings.errors import MissingExtraError
+from intel_quantized_embeddings.evaluation.ranking import overlap
+from intel_quantized_embeddings.evaluation.tasks import Measurement, Metric, spearman
+from intel_quantized_embeddings.quantization.fidelity import CosineSummary, summarize_cosines
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+RESAMPLES = 5_000
+CONFIDENCE = 0.95
+SEED = 20260
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One score of two encoders on the same items.
+
+    Attributes:
+        metric: Its name.
+        reference: The score of the encoder that is compared with.
+        score: The score of the other.
+        change: `score / reference - 1`; the plain difference where the reference scores 0.
+        low: Lower end of the 95 % interval of `change`.
+        high: Upper end.
+    """
+
+    metric: str
+    reference: float
+    score: float
+    change: float
+    low: float
+    high: float
+
+    @property
+    def is_noise(self) -> bool:
+        """Whether no change at all lies inside the interval."""
+        return self.low <= 0 <= self.high
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One encoder beside another on one dataset.
+
+    Attributes:
+        differences: Of every metric.
+        cosines: Of vectors of the same text, by what the texts are.
+        overlap: Share of the first ten documents that both find, mean over queries; None but for retrieval.
+    """
+
+    differences: tuple[Difference, ...]
+    cosines: dict[str, CosineSummary]
+    overlap: float | None
+
+
+def compare(reference: Measurement, other: Measurement) -> Comparison:
+    """Compare two encoders' measurements of one dataset.
+
+    Raises:
+        MissingExtraError: SciPy is not installed.
+    """
+    return Comparison(
+        differences=tuple(
+            _difference(before, after) for before, after in zip(reference.metrics, other.metrics, strict=True)
+        ),
+        cosines={kind: summarize_cosines(vectors, other.vectors[kind]) for kind, vectors in reference.vectors.items()},
+        overlap=overlap(reference.ranking, other.ranking) if reference.ranking else None,
+    )
+
+
+def _difference(reference: Metric, other: Metric) -> Difference:
+    """The change with its percentile interval of a paired bootstrap (Efron and Tibshirani 1993, chapter 13).
+
+    Items (queries, texts, pairs) are drawn with replacement, the same ones for both encoders: what is hard for both
+    does not widen the interval.
+    """
+    try:
+        from scipy.stats import bootstrap
+    except ImportError as exc:
+        raise MissingExtraError(package="scipy", extra="eval", needed_for="The interval of a difference") from exc
+
+    samples = [reference.values, other.values]
+    if reference.truth is not None:
+        samples.append(reference.truth)
+    interval = bootstrap(
+        samples,
+        _mean_difference if reference.truth is None else _correlation_difference,
+        vectorized=reference.truth is None,
+        paired=True,
+        n_resamples=RESAMPLES,
+        batch=100,
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        rng=np.random.default_rng(SEED),
+    ).confidence_interval
+    scale = reference.score or 1.0
+    return Difference(
+        metric=reference.name,
+        reference=reference.score,
+        score=other.score,
+        change=(other.score - reference.score) / scale,
+        low=float(interval.low) / scale,
+        high=float(interval.high) / scale,
+    )
+
+
+def _mean_difference(before: NDArray[np.float64], after: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    """Of many samples at once."""
+    difference: NDArray[np.float64] = (after - before).mean(axis=axis)
+    return difference
+
+
+def _correlation_difference(
+    before: NDArray[np.float64], after: NDArray[np.float64], truth: NDArray[np.float64]
+) -> float:
+    return spearman(after, truth) - spearman(before, truth)

@@ -1,0 +1,42 @@
+"""The candidates that reranking starts from: BM25's first hundred, as a keyword search in front would give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from intel_quantized_embeddings.errors import MissingExtraError
+
+CANDIDATES = 100
+
+
+def bm25_candidates(
+    documents: Mapping[str, str], queries: Mapping[str, str], *, count: int = CANDIDATES
+) -> dict[str, list[str]]:
+    """Find the documents that share words with each query (Robertson's BM25 as Lucene computes it, English stop words).
+
+    Args:
+        documents: Texts by id.
+        queries: The same.
+        count: Most candidates of a query.
+
+    Returns:
+        Document ids of each query, best first.
+
+    Raises:
+        MissingExtraError: bm25s is not installed.
+    """
+    try:
+        import bm25s
+    except ImportError as exc:
+        raise MissingExtraError(package="bm25s", extra="eval", needed_for="Finding candidates to rerank") from exc
+    ids = sorted(documents)
+    index = bm25s.BM25(method="lucene")
+    index.index(_words([documents[id_] for id_ in ids]), show_progress=False)
+    found, _ = index.retrieve(_words(list(queries.values())), k=min(count, len(ids)), show_progress=False, n_threads=1)
+    return {query: [ids[place] for place in places] for query, places in zip(queries, found, strict=True)}
+
+
+def _words(texts: list[str]) -> object:
+    import bm25s
+
+    return bm25s.tokenize(texts, stopwords="en", show_progress=False)

@@ -1,0 +1,48 @@
+"""What `iqe evaluate` was asked for, checked before anything is encoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from intel_quantized_embeddings.errors import OptionError
+from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The command's options.
+
+    Attributes:
+        models: Int8 folders, each for its own runtime, or fp32 models, folders or hub ids.
+        datasets: Folders that `read_dataset` reads.
+        runtimes: Where fp32 models run; each gives an encoder to compare.
+        precision: Of the encoders that are compared, where the model is fp32.
+        against: What they are compared with: "fp32" or "bf16" for the first model in that precision, or the model that
+            int8 folders were made from, where it can't be found by its name.
+        max_length: Longest input in tokens; None for what the model's folder says.
+        output: Where the JSON and the plot go.
+
+    Raises:
+        OptionError: A value is not allowed.
+    """
+
+    models: tuple[str, ...]
+    datasets: tuple[Path, ...]
+    runtimes: tuple[str, ...] = (RuntimeName.OPENVINO.value,)
+    precision: str = Precision.INT8.value
+    against: str = Precision.FP32.value
+    max_length: int | None = None
+    output: Path = Path("iqe-evaluation")
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without the models."""
+        for runtime in self.runtimes:
+            RuntimeName.parse(runtime)
+        Precision.parse(self.precision)
+        if self.against == Precision.INT8.value:
+            raise OptionError("--against 'int8' is not allowed; it is 'fp32', 'bf16', or a model that runs in fp32.")
+        if self.precision == self.against:
+            raise OptionError(
+                f"--precision {self.precision!r} would be compared with itself; pass another precision to --against."
+            )

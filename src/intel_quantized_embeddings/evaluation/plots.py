@@ -1,0 +1,53 @@
+"""evaluation.png: the change of every score, with its interval."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from intel_quantized_embeddings.evaluation.results import EvaluationResults
+from intel_quantized_embeddings.plotting import INK, figure
+
+# Okabe and Ito's colours, told apart by the colour-blind.
+_STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "D"), ("#CC79A7", "^"), ("#E69F00", "v"))
+
+
+def draw(results: EvaluationResults, file: Path) -> None:
+    """Draw every score's change to the reference and its 95 % interval, a row for each score."""
+    rows = [
+        (f"{one.dataset.split(':')[0]}  {metric}", place, metric)
+        for place, one in enumerate(results.datasets)
+        for metric in one.reference
+    ]
+    labels = list(results.datasets[0].comparisons)
+    subtitle = f"{results.model}; dots: change on the whole dataset, lines: 95 % interval (paired bootstrap)"
+    title = f"Change of every score to {results.reference}"
+    size = (9.5, 1.2 + 0.34 * len(rows) * max(1, 0.7 * len(labels)))
+    with figure(file, title=title, subtitle=subtitle, size=size) as axes:
+        axes.axvline(0, color=INK, linewidth=1.2)
+        for number, label in enumerate(labels):
+            colour, marker = _STYLES[number % len(_STYLES)]
+            changes = [
+                next(d for d in results.datasets[place].comparisons[label].differences if d.metric == metric)
+                for _, place, metric in rows
+            ]
+            offset = (number - (len(labels) - 1) / 2) * 0.8 / len(labels)
+            middles = [100 * change.change for change in changes]
+            axes.errorbar(
+                middles,
+                [row + offset for row in range(len(rows))],
+                xerr=[
+                    [max(0.0, middle - 100 * change.low) for middle, change in zip(middles, changes, strict=True)],
+                    [max(0.0, 100 * change.high - middle) for middle, change in zip(middles, changes, strict=True)],
+                ],
+                fmt=marker,
+                color=colour,
+                markersize=6.5,
+                elinewidth=2,
+                capsize=3,
+                label=label,
+            )
+        axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel("change in % of the score (right of the line: better)")
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)

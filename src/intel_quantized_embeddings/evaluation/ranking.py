@@ -1,0 +1,120 @@
+"""Vectors -> rankings -> scores of every query. Ties are broken by document id, so that a run can be repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from intel_quantized_embeddings.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Ranking: TypeAlias = dict[str, list[str]]
+
+# What trec_eval takes a run to be cut at.
+DEPTH = 1000
+_QUERIES_AT_ONCE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """Texts' ids and vectors, made unit length. Shape of the vectors: (n_texts, dimension)."""
+
+    ids: tuple[str, ...]
+    vectors: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, ids: Iterable[str], vectors: NDArray[np.float32]) -> Embedded:
+        """Sort by id, which makes places and ids the same order."""
+        listed = list(ids)
+        order = sorted(range(len(listed)), key=listed.__getitem__)
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        unit: NDArray[np.float32] = (vectors / np.maximum(lengths, 1e-12))[order]
+        return cls(tuple(listed[place] for place in order), unit)
+
+
+def rank(
+    documents: Embedded, queries: Embedded, *, excluded: Mapping[str, str] | None = None, depth: int = DEPTH
+) -> Ranking:
+    """Order documents by their cosine to each query, the nearest first.
+
+    Args:
+        documents: What is searched.
+        queries: What for.
+        excluded: A document to leave out of a query's ranking, by query id: the query itself where it is one.
+        depth: Most documents in a ranking.
+    """
+    excluded = excluded or {}
+    ranking = {}
+    for start in range(0, len(queries.ids), _QUERIES_AT_ONCE):
+        part = slice(start, start + _QUERIES_AT_ONCE)
+        for query, cosines in zip(queries.ids[part], queries.vectors[part] @ documents.vectors.T, strict=True):
+            nearest = (documents.ids[place] for place in _nearest(cosines, depth + 1))
+            ranking[query] = [document for document in nearest if document != excluded.get(query)][:depth]
+    return ranking
+
+
+def rerank(candidates: Mapping[str, Sequence[str]], documents: Embedded, queries: Embedded) -> Ranking:
+    """Order each query's own candidates by their cosine to it."""
+    row_of = {id_: row for row, id_ in enumerate(documents.ids)}
+    ranking = {}
+    for query, vector in zip(queries.ids, queries.vectors, strict=True):
+        rows = sorted(row_of[id_] for id_ in candidates[query])
+        places = _nearest(documents.vectors[rows] @ vector, len(rows))
+        ranking[query] = [documents.ids[rows[place]] for place in places]
+    return ranking
+
+
+def score(
+    ranking: Ranking, relevant: Mapping[str, Mapping[str, int]], measures: Sequence[str]
+) -> dict[str, NDArray[np.float64]]:
+    """Score every query with trec_eval.
+
+    Args:
+        ranking: Documents of each query in order.
+        relevant: Grades of documents for each query; a query that is not ranked scores 0.
+        measures: Names that trec_eval knows: ndcg_cut_10, map, recip_rank, recall_100.
+
+    Returns:
+        For each measure a score for every query of `relevant`, in its order. Shape: (n_queries,).
+
+    Raises:
+        MissingExtraError: pytrec_eval is not installed.
+    """
+    try:
+        import pytrec_eval
+    except ImportError as exc:
+        raise MissingExtraError(package="pytrec-eval-terrier", extra="eval", needed_for="Scoring rankings") from exc
+    # trec_eval sorts by score and, where scores are equal, by id downwards: it gets places for scores.
+    run = {query: {id_: float(-place) for place, id_ in enumerate(listed)} for query, listed in ranking.items()}
+    evaluator = pytrec_eval.RelevanceEvaluator(
+        {query: dict(grades) for query, grades in relevant.items()}, set(measures)
+    )
+    found = evaluator.evaluate(run)
+    return {
+        measure: np.array([found.get(query, {}).get(measure, 0.0) for query in relevant], dtype=np.float64)
+        for measure in measures
+    }
+
+
+def overlap(one: Ranking, other: Ranking, *, depth: int = 10) -> float:
+    """The share of the first `depth` documents that two rankings have in common, mean over queries."""
+    shares = [
+        len(set(listed[:depth]).intersection(other[query][:depth])) / max(1, len(listed[:depth]))
+        for query, listed in one.items()
+    ]
+    return float(np.mean(shares))
+
+
+def _nearest(cosines: NDArray[np.float32], count: int) -> NDArray[np.intp]:
+    """Places of the highest cosines, highest first, lower places first among equal ones."""
+    if count < len(cosines):
+        least = np.partition(cosines, len(cosines) - count)[len(cosines) - count]
+        places = np.flatnonzero(cosines >= least)
+    else:
+        places = np.arange(len(cosines))
+    return places[np.lexsort((places, -cosines[places]))][:count]

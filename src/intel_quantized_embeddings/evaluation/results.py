@@ -1,0 +1,61 @@
+"""Everything one evaluation found, and its JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from intel_quantized_embeddings.evaluation.comparison import Comparison
+from intel_quantized_embeddings.machine import Machine
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnDataset:
+    """All encoders on one dataset.
+
+    Attributes:
+        dataset: Its name, kind and size.
+        reference: The score of every metric that the encoder compared with reached.
+        comparisons: Every other encoder beside it, by label.
+    """
+
+    dataset: str
+    reference: dict[str, float]
+    comparisons: dict[str, Comparison]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationResults:
+    """A run.
+
+    Attributes:
+        date: When it began, UTC.
+        command: The command line, without paths.
+        model: The model's name.
+        reference: The label of the encoder that the others are compared with.
+        fingerprints: What every encoder's vectors depend on, by label; see `Encoder.fingerprint`.
+        settings: Pooling, instructions, maximum length: the same for all.
+        machine: What it ran on.
+        libraries: Versions.
+        datasets: In the order given.
+    """
+
+    date: str
+    command: list[str]
+    model: str
+    reference: str
+    fingerprints: dict[str, str]
+    settings: dict[str, Any]
+    machine: Machine
+    libraries: dict[str, str]
+    datasets: list[OnDataset] = field(default_factory=list)
+
+    def write(self, file: Path) -> None:
+        """Write everything as JSON."""
+        content = {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
+        file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")

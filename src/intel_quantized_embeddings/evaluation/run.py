@@ -1,0 +1,183 @@
+"""Encode datasets with every encoder and compare what comes of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from intel_quantized_embeddings.encoder import Encoder
+from intel_quantized_embeddings.errors import ModelFilesError
+from intel_quantized_embeddings.evaluation.comparison import compare
+from intel_quantized_embeddings.evaluation.datasets import Dataset, read_dataset
+from intel_quantized_embeddings.evaluation.options import Options
+from intel_quantized_embeddings.evaluation.plots import draw
+from intel_quantized_embeddings.evaluation.results import EvaluationResults, OnDataset
+from intel_quantized_embeddings.evaluation.tasks import Measurement, measure
+from intel_quantized_embeddings.machine import describe_machine, library_versions, shown_command
+from intel_quantized_embeddings.model_files import find_model
+from intel_quantized_embeddings.model_settings import ModelSettings
+from intel_quantized_embeddings.plotting import require_matplotlib
+from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE, Manifest
+from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
+
+RESULTS_FILE = "evaluation.json"
+PLOT_FILE = "evaluation.png"
+LIBRARIES = (
+    "intel-quantized-embeddings",
+    "openvino",
+    "nncf",
+    "torch",
+    "intel-extension-for-pytorch",
+    "neural-compressor-pt",
+    "tokenizers",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "pytrec-eval-terrier",
+    "bm25s",
+)
+
+
+def evaluate(
+    options: Options, *, command: Sequence[str] = (), progress: Callable[[str], object] | None = None
+) -> EvaluationResults:
+    """Measure encoders on datasets beside one of higher precision, and write the JSON and the plot.
+
+    One encoder is loaded at a time.
+
+    Args:
+        options: What to measure.
+        command: The command line, for the record.
+        progress: Called with a line of text at each step; None logs them.
+
+    Raises:
+        QuantizedEmbeddingsError: An option is not allowed, or a model, dataset or library is not there or not what it
+            should be.
+        OSError: A file can't be written.
+    """
+    say = progress or logger.info
+    require_matplotlib(extra="eval")
+    datasets = [read_dataset(folder) for folder in options.datasets]
+    encoders = _encoders(options)
+    # The one that the others are compared with comes last: an int8 folder says what settings all have.
+    label, load = next(encoders)
+    encoder = load()
+    settings = encoder.settings
+    fingerprints = {label: encoder.fingerprint}
+    measured = {label: _measure(datasets, encoder, label, say)}
+    for label, load in (*encoders, _reference(options, settings)):
+        encoder = load()
+        fingerprints[label] = encoder.fingerprint
+        measured[label] = _measure(datasets, encoder, label, say)
+    reference, expected = label, measured.pop(label)
+    say("comparing")
+    results = EvaluationResults(
+        date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        command=shown_command(command),
+        model=_source(options.models[0])[0],
+        reference=reference,
+        fingerprints=fingerprints,
+        settings=dataclasses.asdict(settings),
+        machine=describe_machine(),
+        libraries=library_versions(LIBRARIES),
+        datasets=[
+            OnDataset(
+                dataset=str(dataset),
+                reference={metric.name: metric.score for metric in expected[place].metrics},
+                comparisons={label: compare(expected[place], own[place]) for label, own in measured.items()},
+            )
+            for place, dataset in enumerate(datasets)
+        ],
+    )
+    options.output.mkdir(parents=True, exist_ok=True)
+    results.write(options.output / RESULTS_FILE)
+    draw(results, options.output / PLOT_FILE)
+    say(f"wrote {options.output / RESULTS_FILE} and {options.output / PLOT_FILE}")
+    return results
+
+
+def _encoders(options: Options) -> Iterator[tuple[str, Callable[[], Encoder]]]:
+    """A label and what loads it for each encoder that is to be compared."""
+    several = len(options.models) > 1
+    for model in options.models:
+        manifest = _manifest(model)
+        prefix = f"{Path(model).name} " if several else ""
+        for runtime in options.runtimes if manifest is None else (manifest.runtime,):
+            precision = options.precision if manifest is None else manifest.precision
+            yield (
+                f"{prefix}{runtime} {precision}",
+                lambda model=model, runtime=runtime, precision=precision: Encoder.load(  # type: ignore[misc]
+                    model, runtime=runtime, precision=precision, max_length=options.max_length, warm_shapes=False
+                ),
+            )
+
+
+def _reference(options: Options, settings: ModelSettings) -> tuple[str, Callable[[], Encoder]]:
+    """What the others are compared with, at the settings of the first of them."""
+    by_precision = options.against in list(Precision)
+    runtime = options.runtimes[0] if by_precision else RuntimeName.OPENVINO.value
+    model, precision = (_source(options.models[0])[1], options.against) if by_precision else (options.against, "fp32")
+
+    def load() -> Encoder:
+        try:
+            return Encoder.load(
+                model,
+                runtime=runtime,
+                precision=precision,
+                pooling=settings.pooling.value,
+                normalize=settings.normalize,
+                max_length=settings.max_length,
+                query_instruction=settings.query_instruction,
+                document_instruction=settings.document_instruction,
+                warm_shapes=False,
+            )
+        except ModelFilesError as exc:
+            raise ModelFilesError(f"{exc} Pass the model to compare with: --against FOLDER_OR_ID.") from exc
+
+    return f"{runtime} {precision}", load
+
+
+def _source(model: str) -> tuple[str, str]:
+    """The name to show for a model, and where its fp32 form is to be found."""
+    manifest = _manifest(model)
+    return (find_model(model).name, model) if manifest is None else (manifest.source.id, manifest.source.id)
+
+
+def _manifest(model: str) -> Manifest | None:
+    folder = Path(model).expanduser()
+    return Manifest.read(folder) if (folder / MANIFEST_FILE).is_file() else None
+
+
+def _measure(
+    datasets: Sequence[Dataset], encoder: Encoder, label: str, say: Callable[[str], object]
+) -> list[Measurement]:
+    measured = []
+    for dataset in datasets:
+        say(f"{label} on {dataset}")
+        measured.append(measure(dataset, _WithBar(encoder)))
+    return measured
+
+
+class _WithBar:
+    """An encoder that draws a bar where there is a terminal to draw it on."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._shown = sys.stderr.isatty()
+
+    def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self._encoder.encode_documents(texts, show_progress=self._shown)
+
+    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self._encoder.encode_queries(texts, show_progress=self._shown)

@@ -1,0 +1,50 @@
+"""The table on the terminal, at most 100 columns wide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from intel_quantized_embeddings.evaluation.comparison import Comparison, Difference
+from intel_quantized_embeddings.evaluation.results import EvaluationResults, OnDataset
+
+
+def table(results: EvaluationResults) -> str:
+    """Everything a run found, as text."""
+    settings = results.settings
+    parts = [
+        [f"{results.model}, {settings['pooling'].value} pooling, {settings['max_length']} tokens at most"],
+        *(_dataset(results, one) for one in results.datasets),
+        [
+            f"change: to {results.reference}, with the 95 % interval of a paired bootstrap",
+            "(in brackets): not told from chance, as no change at all lies within the interval",
+            f"cosine: to {results.reference}, of the same texts",
+        ],
+    ]
+    return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
+
+
+def _dataset(results: EvaluationResults, one: OnDataset) -> list[str]:
+    width = max(len(label) for label in (results.reference, *one.comparisons))
+    header = f"{'':14} {'':{width}} {'score':>7} {'change':>11}   95 % interval"
+    lines = [one.dataset, header, "-" * (len(header) + 4)]
+    for metric, score in one.reference.items():
+        lines.append(f"{metric:14} {results.reference:{width}} {score:7.4f}")
+        for label, comparison in one.comparisons.items():
+            (difference,) = (found for found in comparison.differences if found.metric == metric)
+            lines.append(f"{'':14} {label:{width}} {_change(difference)}")
+    for label, comparison in one.comparisons.items():
+        lines += [f"{label:{width}}  {fact}" for fact in _facts(comparison)]
+    return lines
+
+
+def _change(difference: Difference) -> str:
+    change = f"{100 * difference.change:+.2f} %"
+    shown = f"({change})" if difference.is_noise else f"{change} "
+    return f"{difference.score:7.4f} {shown:>11}   {100 * difference.low:+.2f} to {100 * difference.high:+.2f} %"
+
+
+def _facts(comparison: Comparison) -> Iterator[str]:
+    for kind, cosines in comparison.cosines.items():
+        yield f"cosine, {kind}: {cosines}"
+    if comparison.overlap is not None:
+        yield f"first ten documents in common: {100 * comparison.overlap:.1f} %"

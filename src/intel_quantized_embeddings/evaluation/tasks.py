@@ -1,0 +1,147 @@
+"""A dataset and an encoder -> scores of every query, text or pair, so that encoders can be compared item by item."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from intel_quantized_embeddings.errors import MissingExtraError
+from intel_quantized_embeddings.evaluation.datasets import (
+    ClassificationDataset,
+    Dataset,
+    RetrievalDataset,
+    SimilarityDataset,
+)
+from intel_quantized_embeddings.evaluation.first_stage import bm25_candidates
+from intel_quantized_embeddings.evaluation.ranking import Embedded, Ranking, rank, rerank, score
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Encodes(Protocol):
+    """What is measured: an `Encoder`, or anything with these two."""
+
+    def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Vectors of texts to be searched. Shape: (n_texts, dimension)."""
+        ...
+
+    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Vectors of texts to search with. Shape: (n_texts, dimension)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One score, with what it is made of.
+
+    Attributes:
+        name: As tables show it.
+        values: Of every query or text, the score being their mean, or of every pair. Shape: (n_items,).
+        truth: What people said of each pair, the score being Spearman's correlation with it. Shape: (n_items,).
+    """
+
+    name: str
+    values: NDArray[np.float64]
+    truth: NDArray[np.float64] | None = None
+
+    @property
+    def score(self) -> float:
+        """The score, in [0, 1], or [-1, 1] for a correlation."""
+        return float(self.values.mean()) if self.truth is None else spearman(self.values, self.truth)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """What an encoder reached on a dataset.
+
+    Attributes:
+        metrics: The first is the one that settings are chosen by.
+        vectors: Of the texts, by what they are: documents, queries, texts. Shape of each: (n_texts, dimension).
+        ranking: Documents of each query, nearest first; empty but for retrieval.
+    """
+
+    metrics: tuple[Metric, ...]
+    vectors: dict[str, NDArray[np.float32]]
+    ranking: Ranking = field(default_factory=dict)
+
+    @property
+    def main(self) -> float:
+        """nDCG@10, accuracy, or Spearman's correlation."""
+        return self.metrics[0].score
+
+
+def measure(dataset: Dataset, encoder: Encodes) -> Measurement:
+    """Encode a dataset and score the vectors.
+
+    Raises:
+        MissingExtraError: A library of the `eval` extra is not installed.
+    """
+    if isinstance(dataset, RetrievalDataset):
+        return _retrieval(dataset, encoder)
+    if isinstance(dataset, ClassificationDataset):
+        return _classification(dataset, encoder)
+    return _similarity(dataset, encoder)
+
+
+def relative_drop(fp32: Measurement, int8: Measurement) -> float:
+    """The share of fp32's main score that int8 loses; negative where it gains."""
+    return 1 - int8.main / fp32.main
+
+
+def spearman(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """Spearman's rank correlation; 0 where one of the two never changes."""
+    try:
+        from scipy.stats import spearmanr
+    except ImportError as exc:
+        raise MissingExtraError(package="scipy", extra="eval", needed_for="Correlating scores") from exc
+    return 0.0 if np.ptp(one) == 0 or np.ptp(other) == 0 else float(spearmanr(one, other).statistic)
+
+
+def _retrieval(dataset: RetrievalDataset, encoder: Encodes) -> Measurement:
+    vectors = {
+        "documents": encoder.encode_documents(list(dataset.documents.values())),
+        "queries": encoder.encode_queries(list(dataset.queries.values())),
+    }
+    documents = Embedded.of(dataset.documents, vectors["documents"])
+    queries = Embedded.of(dataset.queries, vectors["queries"])
+    # As in ArguAna, where the queries are documents.
+    themselves = {id_: id_ for id_, text in dataset.queries.items() if dataset.documents.get(id_, "").endswith(text)}
+    ranking = rank(documents, queries, excluded=themselves)
+    reranked = rerank(bm25_candidates(dataset.documents, dataset.queries), documents, queries)
+    relevant = {query: dataset.relevant[query] for query in dataset.queries}
+    found = score(ranking, relevant, ("ndcg_cut_10", "map", "recall_100"))
+    first_ten = score({query: listed[:10] for query, listed in ranking.items()}, relevant, ("recip_rank",))
+    again = score(reranked, relevant, ("map", "recip_rank"))
+    metrics = (
+        Metric(name="nDCG@10", values=found["ndcg_cut_10"]),
+        Metric(name="MAP", values=found["map"]),
+        Metric(name="MRR@10", values=first_ten["recip_rank"]),
+        Metric(name="recall@100", values=found["recall_100"]),
+        Metric(name="reranked MAP", values=again["map"]),
+        Metric(name="reranked MRR", values=again["recip_rank"]),
+    )
+    return Measurement(metrics=metrics, vectors=vectors, ranking=ranking)
+
+
+def _classification(dataset: ClassificationDataset, encoder: Encodes) -> Measurement:
+    try:
+        from sklearn.linear_model import LogisticRegression
+    except ImportError as exc:
+        raise MissingExtraError(package="scikit-learn", extra="eval", needed_for="Classifying texts") from exc
+    train = encoder.encode_documents(dataset.train_texts)
+    test = encoder.encode_documents(dataset.test_texts)
+    head = LogisticRegression(max_iter=1000).fit(train, dataset.train_labels)
+    right = head.predict(test) == np.array(dataset.test_labels)
+    return Measurement(metrics=(Metric(name="accuracy", values=right.astype(np.float64)),), vectors={"texts": test})
+
+
+def _similarity(dataset: SimilarityDataset, encoder: Encodes) -> Measurement:
+    first, second = encoder.encode_documents(dataset.first), encoder.encode_documents(dataset.second)
+    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    cosines = np.einsum("nd,nd->n", first, second) / np.maximum(lengths, 1e-12)
+    metric = Metric(name="Spearman", values=cosines.astype(np.float64), truth=np.array(dataset.scores))
+    return Measurement(metrics=(metric,), vectors={"texts": np.concatenate([first, second])})

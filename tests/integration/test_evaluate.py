@@ -1,0 +1,110 @@
+"""`iqe evaluate` from folders to table, JSON and plot."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import pytest
+
+from intel_quantized_embeddings import Encoder
+from intel_quantized_embeddings.cli import main
+from intel_quantized_embeddings.evaluation.datasets import read_dataset
+from intel_quantized_embeddings.evaluation.tasks import measure
+from support.tiny_models import VOCABULARY
+
+WORDS = [word for word in VOCABULARY if word.isalpha() and len(word) > 2]
+
+for needed in ("pytrec_eval", "bm25s", "sklearn", "scipy", "matplotlib"):
+    pytest.importorskip(needed, reason=f"{needed} is not installed (the eval extra)")
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory):
+    """A retrieval and a classification folder in words that the tiny model knows."""
+    root = tmp_path_factory.mktemp("datasets")
+    beir, intents = root / "beir", root / "intents"
+    (beir / "qrels").mkdir(parents=True)
+    intents.mkdir()
+    texts = [" ".join(WORDS[i % len(WORDS)] for i in range(start, start + 6 + start % 9)) for start in range(60)]
+    (beir / "corpus.jsonl").write_text(
+        "".join(json.dumps({"_id": f"d{i}", "title": "", "text": text}) + "\n" for i, text in enumerate(texts)), "utf-8"
+    )
+    (beir / "queries.jsonl").write_text(
+        "".join(json.dumps({"_id": f"q{i}", "text": " ".join(texts[3 * i].split()[:3])}) + "\n" for i in range(20)),
+        "utf-8",
+    )
+    (beir / "qrels" / "test.tsv").write_text(
+        "query-id\tcorpus-id\tscore\n" + "".join(f"q{i}\td{3 * i}\t1\n" for i in range(20)), "utf-8"
+    )
+    for name, chosen in (("train", texts[:40]), ("test", texts[40:])):
+        rows = [f"{text},{'long' if len(text.split()) > 9 else 'short'}" for text in chosen]
+        (intents / f"{name}.csv").write_text("\n".join(["text,label", *rows]) + "\n", "utf-8")
+    return beir, intents
+
+
+def test_the_command_compares_int8_with_fp32(tiny, runtime, datasets, tmp_path, capsys):
+    output = tmp_path / "out"
+    arguments = ["evaluate", str(tiny), "--runtime", runtime, "--output", str(output), "--dataset", *map(str, datasets)]
+    assert main(arguments) == 0
+    shown = capsys.readouterr()
+    assert "beir: retrieval, 60 documents, 20 queries" in shown.out
+    assert re.search(
+        rf"nDCG@10 +{runtime} fp32 +0\.\d{{4}}\n +{runtime} int8 +0\.\d{{4}} +\(?[+-]\d+\.\d\d %", shown.out
+    )
+    assert re.search(r"first ten documents in common: \d+\.\d %", shown.out)
+    assert all(len(line) <= 100 for line in shown.out.splitlines())
+    assert f"{runtime} int8 on beir" in shown.err
+    results = json.loads((output / "evaluation.json").read_text("utf-8"))
+    scores = results["datasets"][0]["reference"]
+    expected = measure(read_dataset(datasets[0]), Encoder.load(tiny, runtime=runtime, precision="fp32"))
+    assert scores == {metric.name: pytest.approx(metric.score) for metric in expected.metrics}
+    compared = results["datasets"][1]["comparisons"][f"{runtime} int8"]
+    assert compared["differences"][0]["metric"] == "accuracy"
+    assert compared["cosines"]["texts"]["mean"] > 0.95
+    assert str(tmp_path) not in json.dumps(results)
+    assert (output / "evaluation.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_an_int8_folder_is_compared_with_its_source(tiny, tiny_int8_of, runtime, datasets, tmp_path, capsys):
+    """Which a folder on disk can't be found by; the command says what to pass."""
+    folder = tiny_int8_of(runtime)
+    common = ["--output", str(tmp_path / "out"), "--dataset", str(datasets[1])]
+    assert main(["evaluate", str(folder), *common]) == 1
+    assert "--against FOLDER_OR_ID" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main(["evaluate", str(folder), "--against", str(tiny), *common]) == 0
+    assert f"{runtime} int8" in capsys.readouterr().out
+
+
+def test_several_folders_stand_side_by_side(tiny, tiny_int8_of, datasets, tmp_path, capsys):
+    one = tiny_int8_of("openvino")
+    other = shutil.copytree(one, tmp_path / "again")
+    common = ["--against", str(tiny), "--output", str(tmp_path / "out"), "--dataset", str(datasets[1])]
+    assert main(["evaluate", str(one), str(other), *common]) == 0
+    shown = capsys.readouterr().out
+    assert f"{one.name} openvino int8" in shown
+    assert "again openvino int8" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--against", "int8"], "--against 'int8' is not allowed"),
+        (["--precision", "bf16", "--against", "bf16"], "--precision 'bf16' would be compared with itself"),
+        (["--runtime", "onnx"], "runtime='onnx' is not known"),
+        (["--dataset", "absent"], "no folder absent; a dataset is a folder with"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_encoded(tiny, datasets, arguments, message, capsys):
+    given = [] if "--dataset" in arguments else ["--dataset", str(datasets[0])]
+    assert main(["evaluate", str(tiny), *given, *arguments]) == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_published_score_is_reproduced(minilm, shared, tmp_path):
+    """all-MiniLM-L6-v2 in fp32 on scifact's test queries: nDCG@10 0.6451."""
+    measured = measure(read_dataset(shared / "data" / "scifact"), Encoder.load(minilm, precision="fp32"))
+    assert measured.main == pytest.approx(0.6451, abs=5e-4)
