@@ -16,7 +16,7 @@ def table(results: EvaluationResults) -> str:
         *(_dataset(results, one) for one in results.datasets),
         [
             f"change: to {results.reference}, with the 95 % interval of a paired bootstrap",
-            "(in brackets): not told from chance, as no change at all lies within the interval",
+            "(in brackets): not told from chance, the interval holds 0",
             f"cosine: to {results.reference}, of the same texts",
         ],
     ]
