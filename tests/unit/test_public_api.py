@@ -109,6 +109,18 @@ class TestMissingExtras:
         assert name in message
         assert (told_package, told_extra, is_import_error) == (package, extra, True)
 
+    def test_the_mteb_adapter_says_what_to_install(self):
+        message = run(
+            "import sys\n"
+            "sys.modules['mteb'] = None\n"
+            "from intel_quantized_embeddings.errors import MissingExtraError\n"
+            "try:\n"
+            "    import intel_quantized_embeddings.integrations.mteb\n"
+            "except MissingExtraError as error:\n"
+            "    print(error)"
+        )
+        assert "pip install 'intel-quantized-embeddings[mteb]'" in message
+
     def test_quantizing_says_what_to_install_and_leaves_nothing(self, tiny, tmp_path):
         message = run(
             "import sys\n"
@@ -127,7 +139,7 @@ class TestMissingExtras:
 
     def test_names_extras_that_exist(self):
         declared = importlib.metadata.metadata("intel-quantized-embeddings").get_all("Provides-Extra")
-        assert {"langchain", "llama-index", "quantize"} <= set(declared)
+        assert {"langchain", "llama-index", "mteb", "quantize"} <= set(declared)
 
 
 class TestImportCost:
