@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from intel_quantized_embeddings.encoder import Encoder
+    from intel_quantized_embeddings.hub_upload import push_to_hub
     from intel_quantized_embeddings.integrations.langchain import IntelQuantizedEmbeddings
     from intel_quantized_embeddings.integrations.llama_index import IntelQuantizedEmbedding
     from intel_quantized_embeddings.quantization.quantize import QuantizationReport, quantize
@@ -21,6 +22,7 @@ _HOMES = {
     "IntelQuantizedEmbedding": "integrations.llama_index",
     "IntelQuantizedEmbeddings": "integrations.langchain",
     "QuantizationReport": "quantization.quantize",
+    "push_to_hub": "hub_upload",
     "quantize": "quantization.quantize",
 }
 
@@ -30,6 +32,7 @@ __all__ = [
     "IntelQuantizedEmbeddings",
     "QuantizationReport",
     "__version__",
+    "push_to_hub",
     "quantize",
 ]
 

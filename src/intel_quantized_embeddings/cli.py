@@ -74,6 +74,19 @@ def _parser() -> argparse.ArgumentParser:
     _add_shared_options(export)
     export.set_defaults(run=_export)
 
+    push = commands.add_parser(
+        "push",
+        help="upload an int8 folder to the hub",
+        description="Check a folder that `iqe quantize` wrote and upload it. The token is that of HF_TOKEN or "
+        "`hf auth login`.",
+    )
+    push.add_argument("folder", metavar="FOLDER", help="an int8 folder")
+    push.add_argument("repo_id", metavar="REPO", help="where it goes, OWNER/NAME; made if it is not there")
+    push.add_argument("--revision", metavar="BRANCH", help="another branch than main; made if it is not there")
+    push.add_argument("--private", action="store_true", help="make a new repository private")
+    push.add_argument("--message", metavar="TEXT", help="the commit's message")
+    push.set_defaults(run=_push)
+
     _add_evaluate(commands)
     _add_benchmark(commands)
     return parser
@@ -191,6 +204,19 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     results = evaluate(Options(**_given(options)), command=["iqe", *options.arguments], progress=_say_on_terminal)
     print(table(results), end="")
+
+
+def _push(options: argparse.Namespace) -> None:
+    from intel_quantized_embeddings.hub_upload import push_to_hub
+
+    commit = push_to_hub(
+        options.folder,
+        options.repo_id,
+        revision=options.revision,
+        private=options.private,
+        commit_message=options.message,
+    )
+    print(commit)
 
 
 def _benchmark(options: argparse.Namespace) -> None:

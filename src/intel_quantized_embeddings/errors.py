@@ -7,11 +7,12 @@
     ├── UnsupportedModelError     (ValueError)         the files are sound, and this package can't run them
     ├── OptionError               (ValueError)         an argument has a value that is not allowed
     ├── InvalidTextError          (TypeError)          something in the input is not text
+    ├── HubUploadError            (OSError)            the hub did not take a folder, or could not be reached
     └── QuantizationError         (RuntimeError)       making an int8 model failed
 
 Each also inherits the builtin a caller would reach for, so `except ImportError` and
 `except ValueError` keep working. Foreign errors are mapped where they enter (the hub in
-`model_files.py`, a runtime in its own module) and always chained.
+`model_files.py` and `hub_upload.py`, a runtime in its own module) and always chained.
 """
 
 from __future__ import annotations
@@ -59,6 +60,10 @@ class OptionError(QuantizedEmbeddingsError, ValueError):
 
 class InvalidTextError(QuantizedEmbeddingsError, TypeError):
     """An input that is not text: not a string, or a string that has no UTF-8 form."""
+
+
+class HubUploadError(QuantizedEmbeddingsError, OSError):
+    """A folder could not be uploaded: no token, no permission, no connection, or refused by the hub."""
 
 
 class QuantizationError(QuantizedEmbeddingsError, RuntimeError):

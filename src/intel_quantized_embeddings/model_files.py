@@ -123,6 +123,11 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def hub_name() -> str:
+    """What to call the hub in messages: its address where it is a mirror."""
+    return os.environ.get("HF_ENDPOINT", "the Hugging Face hub")
+
+
 def _looks_like_a_path(text: str) -> bool:
     return text.startswith((".", "~", "/")) or "\\" in text or text.count("/") > 1 or Path(text).is_absolute()
 
@@ -186,7 +191,7 @@ def _snapshot(
         RevisionNotFoundError,
     )
 
-    where = os.environ.get("HF_ENDPOINT", "the Hugging Face hub")
+    where = hub_name()
     try:
         return Path(
             snapshot_download(
@@ -219,7 +224,7 @@ def _snapshot(
         )
         cause = exc
     except Exception as exc:  # noqa: BLE001 - the hub client's transport errors have changed library three times
-        problem = f"fetching {model} from {where} failed: {type(exc).__name__}: {_one_line(exc)}"
+        problem = f"fetching {model} from {where} failed: {type(exc).__name__}: {one_line(exc)}"
         cause = exc
     raise ModelFilesError(problem) from cause
 
@@ -235,8 +240,9 @@ def _hint(model: str) -> str:
 
 def _reason(exc: Exception) -> str:
     """What kept the hub client from the hub: a refused connection, a proxy, a certificate."""
-    return f" ({type(exc.__cause__).__name__}: {_one_line(exc.__cause__)})" if exc.__cause__ is not None else ""
+    return f" ({type(exc.__cause__).__name__}: {one_line(exc.__cause__)})" if exc.__cause__ is not None else ""
 
 
-def _one_line(exc: BaseException) -> str:
+def one_line(exc: BaseException) -> str:
+    """What an error says, without its line breaks."""
     return " ".join(str(exc).split())

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import multiprocessing
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from huggingface_hub import metadata_load
 
 from intel_quantized_embeddings import Encoder, quantize
 from intel_quantized_embeddings.errors import (
@@ -19,6 +21,7 @@ from intel_quantized_embeddings.errors import (
 )
 from intel_quantized_embeddings.model_files import file_sha256
 from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
+from intel_quantized_embeddings.quantization.folder import write_model_card
 from intel_quantized_embeddings.quantization.manifest import Manifest
 from support.exported_models import write_openvino_export
 from support.tiny_models import write_tiny_model
@@ -141,6 +144,30 @@ def test_a_folder_that_appears_meanwhile_is_kept(tiny, tmp_path):
         quantize(tiny, tmp_path / "out", search=False, progress=somebody_else)
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["precious"]
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize(
+    ("source", "on_the_hub"),
+    [
+        ({"id": "someone/embedder", "revision": "0" * 40}, True),
+        ({"id": "someone/embedder", "revision": None}, True),  # from a wheel
+        ({"id": "embedder", "revision": "0" * 40}, True),  # an old id without an owner
+        ({"id": "embedder", "revision": None}, False),  # a folder's name
+    ],
+)
+def test_the_model_card_says_what_the_hub_asks_and_names_only_sources_that_it_has(
+    tiny_int8, tmp_path, source, on_the_hub
+):
+    manifest = Manifest.read(tiny_int8)
+    write_model_card(tmp_path, replace(manifest, source=replace(manifest.source, **source)))
+    header = metadata_load(tmp_path / "README.md")
+    base = {"base_model": source["id"], "base_model_relation": "quantized"} if on_the_hub else {}
+    assert header == {
+        **base,
+        "library_name": "intel-quantized-embeddings",
+        "pipeline_tag": "sentence-similarity",
+        "tags": ["int8", "openvino", "embeddings", "cpu"],
+    }
 
 
 def test_an_edited_model_card_is_no_damage(tiny_int8, tmp_path, caplog):

@@ -1,4 +1,4 @@
-"""A Hugging Face hub on this machine, as far as `snapshot_download` asks for one.
+"""A Hugging Face hub on this machine, as far as `snapshot_download` asks for one; `hub_uploads.py` takes uploads.
 
 Serves what huggingface_hub 0.36 to 2.x request (the repository's card, its file tree, and each file's
 `resolve` address) with the headers and error codes of the real one, and writes down every request.
@@ -27,8 +27,9 @@ _RESOLVE = re.compile(r"/(?P<id>[^/]+(?:/[^/]+)?)/resolve/(?P<revision>[^/]+)/(?
 
 
 @dataclass
-class _Repository:
+class Repository:
     gated: bool = False
+    private: bool = False
     refs: dict[str, str] = field(default_factory=dict)
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
 
@@ -45,7 +46,7 @@ class HubServer:
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, str]] = []
-        self.repositories: dict[str, _Repository] = {}
+        self.repositories: dict[str, Repository] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
@@ -78,8 +79,13 @@ class HubServer:
         """
         if isinstance(files, Path):
             files = {f.relative_to(files).as_posix(): f.read_bytes() for f in sorted(files.rglob("*")) if f.is_file()}
-        repository = self.repositories.setdefault(model, _Repository())
+        repository = self.repositories.setdefault(model, Repository())
         repository.gated = gated
+        return self.commit(model, files, branch=branch)
+
+    def commit(self, model: str, files: Mapping[str, bytes], *, branch: str) -> str:
+        """Make these the files at a branch's head."""
+        repository = self.repositories[model]
         digest = hashlib.sha1(model.encode())
         for name, content in files.items():
             digest.update(name.encode() + hashlib.sha256(content).digest())
@@ -88,6 +94,10 @@ class HubServer:
         repository.refs[branch] = commit
         return commit
 
+    def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """What to say to a request."""
+        return _answer(self, path, headers) if method in ("GET", "HEAD") else Answer(HTTPStatus.NOT_FOUND)
+
     def downloaded(self) -> list[str]:
         """Names of the files whose bytes were fetched, in order."""
         found = (_RESOLVE.fullmatch(urlsplit(path).path) for method, path in self.requests if method == "GET")
@@ -95,19 +105,19 @@ class HubServer:
 
 
 @dataclass
-class _Answer:
+class Answer:
     status: int
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
 
 
-def _error(status: HTTPStatus, code: str, message: str) -> _Answer:
+def error(status: HTTPStatus, code: str, message: str) -> Answer:
     headers = {"X-Error-Code": code, "X-Error-Message": message, "Content-Type": "application/json"}
-    return _Answer(status, headers, json.dumps({"error": message}).encode())
+    return Answer(status, headers, json.dumps({"error": message}).encode())
 
 
-def _json(content: object) -> _Answer:
-    return _Answer(HTTPStatus.OK, {"Content-Type": "application/json"}, json.dumps(content).encode())
+def as_json(content: object) -> Answer:
+    return Answer(HTTPStatus.OK, {"Content-Type": "application/json"}, json.dumps(content).encode())
 
 
 def _handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
@@ -117,19 +127,28 @@ def _handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             self._respond()
 
-        def do_HEAD(self) -> None:
-            self._respond()
+        do_HEAD = do_POST = do_PUT = do_GET
 
         def _respond(self) -> None:
             hub.requests.append((self.command, self.path))
-            answer = _answer(hub, self.path, self.headers)
+            answer = hub.answer(self.command, self.path, self.headers, self._body())
             self.send_response(answer.status)
             for name, value in answer.headers.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(answer.body)))
             self.end_headers()
-            if self.command == "GET":
+            if self.command != "HEAD":
                 self.wfile.write(answer.body)
+
+        def _body(self) -> bytes:
+            if self.headers.get("Transfer-Encoding") != "chunked":
+                return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            parts = []
+            while size := int(self.rfile.readline(), 16):
+                parts.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            return b"".join(parts)
 
         def log_message(self, format: str, *args: object) -> None:
             """Nothing on the terminal; `HubServer.requests` has it."""
@@ -137,7 +156,7 @@ def _handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def _answer(hub: HubServer, path: str, headers: Mapping[str, str]) -> _Answer:
+def _answer(hub: HubServer, path: str, headers: Mapping[str, str]) -> Answer:
     # Matched as quoted: a branch such as feature/x is one segment, feature%2Fx.
     path = urlsplit(path).path
     for pattern, answer in ((_TREE, _tree), (_RESOLVE, _resolve), (_API, _model)):
@@ -147,17 +166,17 @@ def _answer(hub: HubServer, path: str, headers: Mapping[str, str]) -> _Answer:
         asked = {name: unquote(value) for name, value in match.groupdict().items() if value is not None}
         repository = hub.repositories.get(asked["id"])
         if repository is None:
-            return _error(HTTPStatus.NOT_FOUND, "RepoNotFound", "Repository not found")
+            return error(HTTPStatus.NOT_FOUND, "RepoNotFound", "Repository not found")
         revision = asked.get("revision", "main")
         commit = repository.commit_of(revision)
         if commit is None:
-            return _error(HTTPStatus.NOT_FOUND, "RevisionNotFound", f"Invalid rev id: {revision}")
+            return error(HTTPStatus.NOT_FOUND, "RevisionNotFound", f"Invalid rev id: {revision}")
         return answer(repository, asked, commit, headers)
-    return _Answer(HTTPStatus.NOT_FOUND)
+    return Answer(HTTPStatus.NOT_FOUND)
 
 
-def _model(repository: _Repository, asked: dict[str, str], commit: str, headers: Mapping[str, str]) -> _Answer:
-    return _json(
+def _model(repository: Repository, asked: dict[str, str], commit: str, headers: Mapping[str, str]) -> Answer:
+    return as_json(
         {
             "_id": "0",
             "id": asked["id"],
@@ -174,7 +193,7 @@ def _model(repository: _Repository, asked: dict[str, str], commit: str, headers:
     )
 
 
-def _tree(repository: _Repository, asked: dict[str, str], commit: str, headers: Mapping[str, str]) -> _Answer:
+def _tree(repository: Repository, asked: dict[str, str], commit: str, headers: Mapping[str, str]) -> Answer:
     entries = []
     for name, content in repository.commits[commit].items():
         entry: dict[str, object] = {
@@ -186,16 +205,16 @@ def _tree(repository: _Repository, asked: dict[str, str], commit: str, headers: 
         if name.endswith(_LARGE):
             entry["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 135}
         entries.append(entry)
-    return _json(entries)
+    return as_json(entries)
 
 
-def _resolve(repository: _Repository, asked: dict[str, str], commit: str, headers: Mapping[str, str]) -> _Answer:
+def _resolve(repository: Repository, asked: dict[str, str], commit: str, headers: Mapping[str, str]) -> Answer:
     if repository.gated:
         status = HTTPStatus.FORBIDDEN if "Authorization" in headers else HTTPStatus.UNAUTHORIZED
-        return _error(status, "GatedRepo", f"Access to model {asked['id']} is restricted.")
+        return error(status, "GatedRepo", f"Access to model {asked['id']} is restricted.")
     content = repository.commits[commit].get(asked["file"])
     if content is None:
-        answer = _error(HTTPStatus.NOT_FOUND, "EntryNotFound", "Entry not found")
+        answer = error(HTTPStatus.NOT_FOUND, "EntryNotFound", "Entry not found")
         answer.headers["X-Repo-Commit"] = commit
         return answer
     described = {"X-Repo-Commit": commit, "Accept-Ranges": "bytes", "Content-Type": "application/octet-stream"}
@@ -206,11 +225,11 @@ def _resolve(repository: _Repository, asked: dict[str, str], commit: str, header
         described["ETag"] = f'"{hashlib.sha1(content).hexdigest()}"'
     part = re.fullmatch(r"bytes=(\d+)-(\d*)", headers.get("Range", ""))
     if part is None:
-        return _Answer(HTTPStatus.OK, described, content)
+        return Answer(HTTPStatus.OK, described, content)
     first, last = int(part[1]), min(int(part[2] or len(content)), len(content) - 1)
     if first >= len(content):
-        return _Answer(
+        return Answer(
             HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, {**described, "Content-Range": f"bytes */{len(content)}"}
         )
     described["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
-    return _Answer(HTTPStatus.PARTIAL_CONTENT, described, content[first : last + 1])
+    return Answer(HTTPStatus.PARTIAL_CONTENT, described, content[first : last + 1])

@@ -16,6 +16,7 @@ from intel_quantized_embeddings import (
     IntelQuantizedEmbedding,
     IntelQuantizedEmbeddings,
     QuantizationReport,
+    push_to_hub,
     quantize,
 )
 from intel_quantized_embeddings.errors import MissingExtraError, QuantizedEmbeddingsError
@@ -56,6 +57,7 @@ def quantize_then_load() -> None:
     assert_type(report, QuantizationReport)
     assert_type(report.folder, Path)
     assert_type(Encoder.load(report.folder), Encoder)
+    assert_type(push_to_hub(report.folder, "me/bge-small-int8", private=True), str)
 
 
 async def use_langchain() -> None:

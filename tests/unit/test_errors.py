@@ -12,6 +12,7 @@ BUILTINS = {
     "MissingExtraError": ImportError,
     "ModelFilesError": FileNotFoundError,
     "DamagedFilesError": ValueError,
+    "HubUploadError": OSError,
     "UnsupportedModelError": ValueError,
     "OptionError": ValueError,
     "InvalidTextError": TypeError,

@@ -54,7 +54,8 @@ def write_model_card(folder: Path, manifest: Manifest) -> None:
         for kind, s in (("documents", fidelity.documents), ("queries", fidelity.queries))
     )
     quoted = partial(json.dumps, ensure_ascii=False)
-    base = f"base_model: {source.id}\n" if "/" in source.id else ""
+    from_hub = "/" in source.id or source.revision is not None
+    base = f"base_model: {source.id}\nbase_model_relation: quantized\n" if from_hub else ""
     runtime = "" if manifest.runtime == "openvino" else f", runtime={manifest.runtime!r}"
     (folder / MODEL_CARD).write_text(
         f"""---
