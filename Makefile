@@ -71,7 +71,7 @@ clean: ## remove the environments, the demo's data and every cache
 # for torchvision, whose builds for CUDA can't be imported beside a CPU build of torch; nothing here needs it.
 .venv-reference/.test: .venv-reference/.pip pyproject.toml requirements/minilm.txt
 	$(REFERENCE)/python $(PIP) install torch==2.13.0
-	$(REFERENCE)/python $(PIP) install torch==2.13.0 -e '.[quantize,langchain,benchmark,mteb]' --group reference
+	$(REFERENCE)/python $(PIP) install torch==2.13.0 -e '.[quantize,langchain,benchmark,mteb,setfit]' --group reference
 	$(REFERENCE)/python $(PIP) uninstall -y torchvision
 	$(REFERENCE)/python $(PIP) $(MINILM)
 	touch $@

@@ -12,7 +12,7 @@ from pathlib import Path
 from intel_quantized_embeddings.errors import OptionError
 
 # What a folder must hold to be one that this package wrote, and so may replace.
-_OURS = ("manifest.json", "openvino/openvino_model.xml")
+_OURS = ("manifest.json", "openvino/openvino_model.xml", "setfit.json")
 
 
 def refuse_existing(output: Path, *, overwrite: bool, source: Path | None = None) -> None:

@@ -1,0 +1,315 @@
+"""SetFit: quantize a trained model's body and keep its head, to be served without torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from intel_quantized_embeddings.encoder import Encoder
+from intel_quantized_embeddings.errors import (
+    DamagedFilesError,
+    MissingExtraError,
+    ModelFilesError,
+    OptionError,
+    UnsupportedModelError,
+)
+from intel_quantized_embeddings.folders import appearing_whole, refuse_existing
+from intel_quantized_embeddings.integrations.classification_head import (
+    SIGMOID,
+    ClassificationHead,
+    convert_head,
+    read_head,
+    write_head,
+)
+from intel_quantized_embeddings.model_files import file_sha256
+from intel_quantized_embeddings.model_settings import read_json
+from intel_quantized_embeddings.quantization.manifest import Manifest
+from intel_quantized_embeddings.quantization.quantize import QuantizationReport, quantize
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+FORMAT_VERSION = 1
+DESCRIPTION_FILE = "setfit.json"
+HEAD_FILE = "head.safetensors"
+BODY_FOLDER = "body"
+_PICKLED_HEAD = "model_head.pkl"
+_SETFIT_CONFIG = "config_setfit.json"
+
+
+def quantize_setfit(
+    model: Any,
+    output_dir: str | os.PathLike[str],
+    *,
+    calibration_texts: Sequence[str] | None = None,
+    runtime: str = "openvino",
+    search: bool = True,
+    overwrite: bool = False,
+    allow_pickle: bool = False,
+    progress: Callable[[str], object] | None = None,
+) -> QuantizationReport:
+    """Quantize a SetFit model's body and write it with its head, as a folder that `QuantizedSetFit.load` opens.
+
+    The head stays in floating point, as plain numbers. The body is an int8 folder as `quantize` writes it.
+
+    Args:
+        model: A trained `SetFitModel`, or a folder that its `save_pretrained` wrote.
+        output_dir: Where the folder goes. It appears whole or not at all.
+        calibration_texts: Texts like the ones to be classified; the package's own when None.
+        runtime: Which runtime the body is for, "openvino" or "ipex".
+        search: Compare several SmoothQuant strengths; see `quantize`.
+        overwrite: Replace `output_dir` if it is there and was written here.
+        allow_pickle: Read a folder's head, which SetFit keeps as a pickle. A pickle is code: allow it for models
+            you trust.
+        progress: Called with a line of text at each step; None logs them.
+
+    Returns:
+        What quantizing the body came to; `folder` is the whole.
+
+    Raises:
+        OptionError: An argument is not allowed, or the head is a pickle and that was not allowed.
+        UnsupportedModelError: The head is not a linear one that is known here, or the body can't be quantized.
+        QuantizedEmbeddingsError: As `quantize`.
+
+    Example:
+        >>> model = SetFitModel.from_pretrained("my-intents")  # doctest: +SKIP
+        >>> quantize_setfit(model, "my-intents-int8", calibration_texts=texts)  # doctest: +SKIP
+        >>> QuantizedSetFit.load("my-intents-int8").predict(["where is my card?"])  # doctest: +SKIP
+    """
+    output = Path(output_dir).expanduser().resolve()
+    refuse_existing(output, overwrite=overwrite)
+    with tempfile.TemporaryDirectory() as temporary:
+        if isinstance(model, (str, os.PathLike)):
+            body, head, config = _read_folder(Path(model).expanduser(), allow_pickle=allow_pickle)
+        else:
+            body, head, config = _save_body(model, Path(temporary) / output.name)
+        with appearing_whole(output, overwrite=overwrite) as folder:
+            report = quantize(
+                body,
+                folder / BODY_FOLDER,
+                calibration_texts=calibration_texts,
+                runtime=runtime,
+                search=search,
+                normalize=True if config["normalize_embeddings"] else None,
+                # SetFit puts nothing before a text but what the body always does.
+                query_instruction=_own_prompt(body),
+                document_instruction=_own_prompt(body),
+                progress=progress,
+            )
+            manifest = Manifest.read(folder / BODY_FOLDER)
+            described = write_head(convert_head(head, dimension=manifest.dimension), folder / HEAD_FILE)
+            description = {
+                "format_version": FORMAT_VERSION,
+                "labels": config["labels"],
+                "head": {**described, "sha256": file_sha256(folder / HEAD_FILE)},
+            }
+            content = json.dumps(description, indent=2, ensure_ascii=False)
+            (folder / DESCRIPTION_FILE).write_text(content + "\n", "utf-8")
+    return dataclasses.replace(report, folder=output)
+
+
+class QuantizedSetFit:
+    """A SetFit model with an int8 body: `predict`, `predict_proba` and `encode` as SetFit has them, in NumPy.
+
+    Safe to use from several threads at once.
+    """
+
+    def __init__(self, *, encoder: Encoder, head: ClassificationHead, labels: Sequence[str] | None = None) -> None:
+        """Put loaded parts together; `QuantizedSetFit.load` is what most callers want.
+
+        Args:
+            encoder: The body.
+            head: Its head.
+            labels: Names of the classes where the head knows them by number.
+        """
+        self.encoder = encoder
+        self.head = head
+        self.labels = None if labels is None else list(labels)
+
+    @classmethod
+    def load(
+        cls, folder: str | os.PathLike[str], *, num_threads: int | None = None, warm_shapes: bool = True
+    ) -> QuantizedSetFit:
+        """Load a folder that `quantize_setfit` wrote.
+
+        Args:
+            folder: The folder.
+            num_threads: See `Encoder.load`.
+            warm_shapes: See `Encoder.load`.
+
+        Raises:
+            ModelFilesError: There is no such folder, or a file is missing.
+            DamagedFilesError: A file is not what was written; the message names it.
+            UnsupportedModelError: It was written by a newer version.
+            MissingExtraError: The body's runtime is not installed.
+        """
+        path = Path(folder).expanduser()
+        description = _read_description(path)
+        head_file = path / HEAD_FILE
+        if not head_file.is_file():
+            raise ModelFilesError(f"{head_file} is missing. Run quantize_setfit again.")
+        seen = file_sha256(head_file)
+        if seen != description["head"]["sha256"]:
+            raise DamagedFilesError(
+                f"{head_file} has changed since it was written: SHA-256 {seen}, {DESCRIPTION_FILE} says "
+                f"{description['head']['sha256']}. Copy the folder again or run quantize_setfit again."
+            )
+        body = path / BODY_FOLDER
+        encoder = Encoder.load(
+            body, runtime=Manifest.read(body).runtime, num_threads=num_threads, warm_shapes=warm_shapes
+        )
+        return cls(encoder=encoder, head=read_head(head_file, description["head"]), labels=description["labels"])
+
+    def encode(
+        self, inputs: Sequence[str], batch_size: int | None = None, show_progress_bar: bool = False
+    ) -> NDArray[np.float32]:
+        """The body's vectors.
+
+        Args:
+            inputs: Texts.
+            batch_size: Not used: batches are planned by length.
+            show_progress_bar: Draw a bar on the terminal.
+
+        Returns:
+            Shape: (n_texts, dimension), float32.
+
+        Raises:
+            InvalidTextError: An item is not text.
+        """
+        return self.encoder.encode_documents(inputs, show_progress=show_progress_bar)
+
+    def predict_proba(
+        self,
+        inputs: str | Sequence[str],
+        batch_size: int | None = None,
+        as_numpy: bool = True,
+        show_progress_bar: bool = False,
+    ) -> NDArray[np.float64]:
+        """Probability of every class, or of every label where there can be several.
+
+        Args:
+            inputs: A text, or several.
+            batch_size: Not used: batches are planned by length.
+            as_numpy: Not used: the answer is always NumPy's.
+            show_progress_bar: Draw a bar on the terminal.
+
+        Returns:
+            Shape: (n_texts, n_classes), float64; (n_classes,) for a single text.
+
+        Raises:
+            InvalidTextError: An item is not text.
+        """
+        texts = [inputs] if isinstance(inputs, str) else inputs
+        probabilities = self.head.predict_proba(self.encode(texts, show_progress_bar=show_progress_bar))
+        return probabilities[0] if isinstance(inputs, str) else probabilities
+
+    def predict(
+        self,
+        inputs: str | Sequence[str],
+        batch_size: int | None = None,
+        as_numpy: bool = True,
+        use_labels: bool = True,
+        show_progress_bar: bool = False,
+    ) -> Any:
+        """The class of each text.
+
+        Args:
+            inputs: A text, or several.
+            batch_size: Not used: batches are planned by length.
+            as_numpy: Not used: the answer is always NumPy's, or a list of labels.
+            use_labels: Give names where the model has them.
+            show_progress_bar: Draw a bar on the terminal.
+
+        Returns:
+            A list of labels where the model has them and `use_labels` is True, else an array of what the head calls its
+            classes; with several labels at once an array of 0 and 1, (n_texts, n_labels). One item for a single text.
+
+        Raises:
+            InvalidTextError: An item is not text.
+        """
+        texts = [inputs] if isinstance(inputs, str) else inputs
+        predicted: Any = self.head.predict(self.encode(texts, show_progress_bar=show_progress_bar))
+        by_number = self.head.link != SIGMOID and all(isinstance(name, int) for name in self.head.classes)
+        if use_labels and self.labels and by_number:
+            predicted = [self.labels[place] for place in predicted]
+        return predicted[0] if isinstance(inputs, str) else predicted
+
+    def __call__(self, inputs: str | Sequence[str]) -> Any:
+        """The same as `predict`."""
+        return self.predict(inputs)
+
+    def __repr__(self) -> str:
+        return f"QuantizedSetFit({self.encoder!r}, {len(self.head.classes)} classes)"
+
+
+def _read_folder(folder: Path, *, allow_pickle: bool) -> tuple[Path, Any, dict[str, Any]]:
+    """The body's folder, the head, and SetFit's configuration of a folder that SetFit wrote."""
+    if not (folder / _PICKLED_HEAD).is_file():
+        raise ModelFilesError(
+            f"{folder} has no {_PICKLED_HEAD}: it is not a folder that SetFit's save_pretrained wrote. For a model on "
+            f"the hub pass SetFitModel.from_pretrained(...)."
+        )
+    if not allow_pickle:
+        raise OptionError(
+            f"{folder / _PICKLED_HEAD} is a pickle, which is code that would run here. If you trust who made it, pass "
+            f"allow_pickle=True, or the loaded model: quantize_setfit(SetFitModel.from_pretrained(...), ...)."
+        )
+    try:
+        import joblib
+    except ImportError as exc:
+        raise MissingExtraError(package="joblib", extra="setfit", needed_for="Reading a SetFit head") from exc
+    config = read_json(folder / _SETFIT_CONFIG) if (folder / _SETFIT_CONFIG).is_file() else {}
+    try:
+        head = joblib.load(folder / _PICKLED_HEAD)
+    except Exception as exc:  # a pickle can raise anything
+        raise DamagedFilesError(f"{folder / _PICKLED_HEAD} can't be read: {type(exc).__name__}: {exc}") from exc
+    return folder, head, _config(config.get("labels"), config.get("normalize_embeddings"))
+
+
+def _save_body(model: Any, folder: Path) -> tuple[Path, Any, dict[str, Any]]:
+    """The same of a model in memory, whose body is written to a folder."""
+    if not (hasattr(model, "model_body") and hasattr(model, "model_head")):
+        raise OptionError(
+            f"model is a {type(model).__name__}; a SetFitModel or a folder that its save_pretrained wrote is expected."
+        )
+    model.model_body.save_pretrained(str(folder), create_model_card=False)
+    labels, normalize = getattr(model, "labels", None), getattr(model, "normalize_embeddings", False)
+    return folder, model.model_head, _config(labels, normalize)
+
+
+def _config(labels: Any, normalize_embeddings: Any) -> dict[str, Any]:
+    return {
+        "labels": None if not labels else [str(label) for label in labels],
+        "normalize_embeddings": bool(normalize_embeddings),
+    }
+
+
+def _own_prompt(body: Path) -> str:
+    """What sentence-transformers puts before every text that nobody names a prompt for."""
+    file = body / "config_sentence_transformers.json"
+    config = read_json(file) if file.is_file() else {}
+    return str((config.get("prompts") or {}).get(config.get("default_prompt_name") or "") or "")
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    file = folder / DESCRIPTION_FILE
+    if not file.is_file():
+        raise ModelFilesError(f"{folder} has no {DESCRIPTION_FILE}: it is not a folder that quantize_setfit wrote.")
+    description = read_json(file)
+    if description.get("format_version") != FORMAT_VERSION:
+        raise UnsupportedModelError(
+            f"{file} has format version {description.get('format_version')!r}; this version reads {FORMAT_VERSION}. "
+            f"Run quantize_setfit again, or upgrade intel-quantized-embeddings."
+        )
+    head, labels = description.get("head"), description.get("labels")
+    if not isinstance(head, dict) or not {"link", "classes", "sha256"} <= head.keys():
+        raise DamagedFilesError(f"{file} does not describe a head.")
+    if labels is not None and (not isinstance(labels, list) or len(labels) < len(head["classes"])):
+        raise DamagedFilesError(f"{file} does not name every class.")
+    return description

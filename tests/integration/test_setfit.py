@@ -1,0 +1,259 @@
+"""SetFit models: the body in int8, the head as numbers, served without torch; beside the real SetFit where it is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from intel_quantized_embeddings import Encoder
+from intel_quantized_embeddings.errors import (
+    DamagedFilesError,
+    ModelFilesError,
+    OptionError,
+    UnsupportedModelError,
+)
+from intel_quantized_embeddings.integrations.classification_head import ClassificationHead, convert_head
+from intel_quantized_embeddings.integrations.setfit import QuantizedSetFit, quantize_setfit
+
+linear_model = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is not installed (the eval extra)")
+
+ABOUT = {"water": "the cold river and the rain fall {}", "stone": "the old house of red stone {}", "sky": "a star {}"}
+TEXTS = [text.format("and light " * (n % 5)) + f" {n}" for n in range(12) for text in ABOUT.values()]
+LABELS = [number for _ in range(12) for number in range(len(ABOUT))]
+
+
+class Body:
+    """A model body as far as it is written to disk; its vectors come from our own fp32 encoder."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def save_pretrained(self, path, **_):
+        shutil.copytree(self.folder, path)
+
+
+@pytest.fixture(scope="module")
+def fp32(tiny):
+    return Encoder.load(tiny, precision="fp32", query_instruction="", document_instruction="")
+
+
+def _model(tiny, fp32, targets, *, head=None, labels=None, normalize=False):
+    head = (head or linear_model.LogisticRegression(C=100)).fit(fp32.encode_documents(TEXTS), targets)
+    return SimpleNamespace(model_body=Body(tiny), model_head=head, labels=labels, normalize_embeddings=normalize)
+
+
+@pytest.fixture(scope="module")
+def model(tiny, fp32):
+    return _model(tiny, fp32, LABELS, labels=list(ABOUT))
+
+
+@pytest.fixture(scope="module")
+def folder(model, runtime, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("setfit") / f"subjects-{runtime}"
+    report = quantize_setfit(model, folder, runtime=runtime, search=False)
+    assert report.folder == folder
+    return folder
+
+
+def test_the_head_is_kept_exactly(model, fp32):
+    served = QuantizedSetFit(encoder=fp32, head=convert_head(model.model_head, dimension=fp32.dimension), labels=None)
+    vectors = fp32.encode_documents(TEXTS)
+    np.testing.assert_allclose(served.predict_proba(TEXTS), model.model_head.predict_proba(vectors), atol=1e-6)
+    assert np.array_equal(served.predict(TEXTS), model.model_head.predict(vectors))
+    assert np.array_equal(served.encode(TEXTS), vectors)
+
+
+def test_int8_predicts_as_fp32_does(folder, model, fp32):
+    served = QuantizedSetFit.load(folder)
+    expected = [list(ABOUT)[place] for place in model.model_head.predict(fp32.encode_documents(TEXTS))]
+    assert served.predict(TEXTS) == expected
+    own = model.model_head.predict_proba(fp32.encode_documents(TEXTS))
+    assert np.abs(served.predict_proba(TEXTS) - own).mean() < 0.05
+    assert "-int8-" in served.encoder.fingerprint
+
+
+def test_one_text_gives_one_answer(folder):
+    served = QuantizedSetFit.load(folder)
+    assert served.predict(TEXTS[0]) == served(TEXTS[0]) == "water"
+    assert served.predict_proba(TEXTS[0]).shape == (3,)
+    assert served.predict(TEXTS[0], use_labels=False) == 0
+    assert np.array_equal(served.predict(TEXTS[:4], use_labels=False), [0, 1, 2, 0])
+    assert served.predict([]) == []
+
+
+@pytest.mark.parametrize("targets", [["yes" if label else "no" for label in LABELS], [label > 0 for label in LABELS]])
+def test_two_classes(tiny, fp32, targets):
+    head = linear_model.LogisticRegression().fit(
+        fp32.encode_documents(TEXTS), np.array(targets, dtype=object if isinstance(targets[0], str) else int)
+    )
+    served = QuantizedSetFit(encoder=fp32, head=convert_head(head, dimension=fp32.dimension))
+    vectors = fp32.encode_documents(TEXTS)
+    np.testing.assert_allclose(served.predict_proba(TEXTS), head.predict_proba(vectors), atol=1e-6)
+    assert np.array_equal(served.predict(TEXTS), head.predict(vectors))
+
+
+def test_several_labels_at_once(tiny, fp32, tmp_path):
+    from sklearn.multiclass import OneVsRestClassifier
+
+    targets = np.array([[label != 0, label == 2] for label in LABELS], dtype=int)
+    several = _model(tiny, fp32, targets, head=OneVsRestClassifier(linear_model.LogisticRegression(C=100)))
+    quantize_setfit(several, tmp_path / "several", search=False)
+    served = QuantizedSetFit.load(tmp_path / "several")
+    assert np.array_equal(served.predict(TEXTS), several.model_head.predict(fp32.encode_documents(TEXTS)))
+    own = several.model_head.predict_proba(fp32.encode_documents(TEXTS))
+    assert np.abs(served.predict_proba(TEXTS) - own).mean() < 0.05
+
+
+def test_no_probability_overflows(fp32):
+    for link, outputs in (("softmax", 2), ("binary", 1), ("sigmoid", 2)):
+        weights = np.full((outputs, fp32.dimension), 1e5) * np.array([[1], [-1]])[:outputs]
+        head = ClassificationHead(weights=weights, bias=np.zeros(outputs), link=link, classes=(0, 1))
+        with np.errstate(over="raise", invalid="raise", divide="raise"):
+            found = head.predict_proba(np.array([np.ones(fp32.dimension), -np.ones(fp32.dimension)], dtype=np.float32))
+        assert np.isfinite(found).all()
+        assert set(found.ravel()) == {0, 1}
+
+
+def test_vectors_are_normalized_where_setfit_normalizes(fp32, tmp_path):
+    from support.tiny_models import write_tiny_model
+
+    plain = write_tiny_model(tmp_path / "plain", normalize=False)
+    vectors = Encoder.load(plain, precision="fp32").encode_documents(TEXTS)
+    head = linear_model.LogisticRegression().fit(vectors, LABELS)
+    for normalize in (False, True):
+        one = SimpleNamespace(model_body=Body(plain), model_head=head, labels=None, normalize_embeddings=normalize)
+        quantize_setfit(one, tmp_path / f"n{normalize}", search=False)
+        lengths = np.linalg.norm(QuantizedSetFit.load(tmp_path / f"n{normalize}").encode(TEXTS), axis=1)
+        assert np.allclose(lengths, 1, atol=1e-3) == normalize
+
+
+def test_a_pickled_head_is_read_only_when_that_is_allowed(tiny, model, tmp_path):
+    saved = shutil.copytree(tiny, tmp_path / "saved")
+    with pytest.raises(ModelFilesError, match=r"no model_head\.pkl.*SetFitModel\.from_pretrained"):
+        quantize_setfit(saved, tmp_path / "out", search=False)
+    import joblib
+
+    joblib.dump(model.model_head, saved / "model_head.pkl")
+    (saved / "config_setfit.json").write_text(json.dumps({"labels": list(ABOUT), "normalize_embeddings": False}))
+    with pytest.raises(OptionError, match=r"is a pickle, which is code .* allow_pickle=True, or the loaded model"):
+        quantize_setfit(saved, tmp_path / "out", search=False)
+    assert not (tmp_path / "out").exists()
+    quantize_setfit(saved, tmp_path / "out", search=False, allow_pickle=True)
+    assert QuantizedSetFit.load(tmp_path / "out").predict(TEXTS[:3]) == list(ABOUT)
+    (saved / "model_head.pkl").write_bytes(b"no pickle")
+    with pytest.raises(DamagedFilesError, match=r"model_head\.pkl can't be read"):
+        quantize_setfit(saved, tmp_path / "other", search=False, allow_pickle=True)
+
+
+class Tree:
+    """A head that is not linear."""
+
+
+def test_other_heads_and_things_are_refused_and_leave_nothing(tiny, fp32, tmp_path):
+    with pytest.raises(OptionError, match="model is a int; a SetFitModel or a folder"):
+        quantize_setfit(7, tmp_path / "out")
+    for head, message in (
+        (Tree(), "the head is a Tree; LogisticRegression"),
+        (linear_model.LogisticRegression(), "Is it fitted?"),
+        (linear_model.LogisticRegression().fit(np.eye(3), [0, 1, 2]), "takes vectors of 3 numbers"),
+    ):
+        with pytest.raises(UnsupportedModelError, match=message.replace("?", r"\?")):
+            quantize_setfit(
+                SimpleNamespace(model_body=Body(tiny), model_head=head, labels=None, normalize_embeddings=False),
+                tmp_path / "out",
+                search=False,
+            )
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_head_that_computes_something_else_is_not_taken_for_one_that_is_known(fp32):
+    class LogisticRegression(linear_model.LogisticRegression):
+        def predict_proba(self, vectors):
+            return super().predict_proba(vectors) ** 2
+
+    head = LogisticRegression().fit(fp32.encode_documents(TEXTS), LABELS)
+    with pytest.raises(UnsupportedModelError, match="does not give the probabilities that its numbers should"):
+        convert_head(head, dimension=fp32.dimension)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "error", "message"),
+    [
+        ("head.safetensors", lambda file: file.write_bytes(file.read_bytes()[:-8]), DamagedFilesError, "has changed"),
+        ("head.safetensors", lambda file: file.unlink(), ModelFilesError, r"head\.safetensors is missing"),
+        ("setfit.json", lambda file: file.unlink(), ModelFilesError, r"has no setfit\.json"),
+        ("setfit.json", lambda file: file.write_text("{}"), UnsupportedModelError, "format version None"),
+        ("setfit.json", lambda file: file.write_text('{"format_version": 1}'), DamagedFilesError, "describe a head"),
+        ("body/encoder.bin", lambda file: file.write_bytes(b""), DamagedFilesError, r"encoder\.bin has changed"),
+    ],
+)
+def test_a_damaged_folder_is_an_error_that_names_the_file(model, tmp_path, file, change, error, message):
+    folder = tmp_path / "folder"
+    quantize_setfit(model, folder, search=False)
+    change(folder / file)
+    with pytest.raises(error, match=message):
+        QuantizedSetFit.load(folder)
+
+
+def test_it_is_replaced_only_when_that_is_asked_for(model, tmp_path):
+    quantize_setfit(model, tmp_path / "folder", search=False)
+    with pytest.raises(OptionError, match="exists"):
+        quantize_setfit(model, tmp_path / "folder", search=False)
+    quantize_setfit(model, tmp_path / "folder", search=False, overwrite=True)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    with pytest.raises(OptionError, match="not a model folder that was written here"):
+        quantize_setfit(model, tmp_path / "mine", search=False, overwrite=True)
+
+
+SERVING = """
+import sys
+from intel_quantized_embeddings.integrations.setfit import QuantizedSetFit
+
+print(QuantizedSetFit.load(sys.argv[1]).predict(sys.argv[2]))
+assert not {"torch", "sklearn", "setfit", "joblib", "nncf"} & sys.modules.keys()
+"""
+
+
+def test_serving_needs_neither_torch_nor_scikit_learn(model, tmp_path):
+    quantize_setfit(model, tmp_path / "folder", search=False)
+    done = subprocess.run(
+        [sys.executable, "-c", SERVING, str(tmp_path / "folder"), TEXTS[1]], capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stdout) == (0, "stone\n"), done.stderr
+
+
+@pytest.mark.reference
+@pytest.mark.filterwarnings("ignore")  # SetFit calls sentence-transformers by older names
+@pytest.mark.parametrize("differentiable", [False, True], ids=["scikit-learn", "torch"])
+def test_beside_the_real_setfit(tiny, tmp_path, differentiable):
+    """Trained by SetFit itself: the same answers in fp32, and in int8 nearly."""
+    setfit = pytest.importorskip("setfit", reason="setfit is in the reference environment only")
+    import torch
+
+    torch.manual_seed(0)
+    options = {"use_differentiable_head": True, "head_params": {"out_features": 3}} if differentiable else {}
+    model = setfit.SetFitModel.from_pretrained(str(tiny), labels=list(ABOUT), **options)
+    model.fit(TEXTS, LABELS, num_epochs=3, batch_size=8, body_learning_rate=1e-5, head_learning_rate=1e-1)
+    expected = np.asarray(model.predict_proba(TEXTS, as_numpy=True))
+    model.save_pretrained(str(tmp_path / "saved"))
+    body = Encoder.load(
+        tmp_path / "saved", precision="fp32", query_instruction="", document_instruction="", normalize=True
+    )
+    ours = QuantizedSetFit(
+        encoder=body, head=convert_head(model.model_head, dimension=body.dimension), labels=model.labels
+    )
+    np.testing.assert_allclose(ours.predict_proba(TEXTS), expected, atol=1e-4)
+    np.testing.assert_allclose(ours.encode(TEXTS), np.asarray(model.encode(TEXTS)), atol=1e-5)
+    assert ours.predict(TEXTS) == model.predict(TEXTS)
+    assert ours.predict(TEXTS[0]) == model.predict(TEXTS[0])
+    for number, given in enumerate((model, tmp_path / "saved")):
+        quantize_setfit(given, tmp_path / f"int8-{number}", search=False, allow_pickle=True)
+        int8 = QuantizedSetFit.load(tmp_path / f"int8-{number}")
+        assert np.abs(int8.predict_proba(TEXTS) - expected).mean() < 0.05
