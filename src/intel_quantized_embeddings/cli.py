@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     quantize.add_argument(
         "--no-search", action="store_true", help="take the usual SmoothQuant strength instead of comparing several"
     )
+    quantize.add_argument("--config", metavar="FILE", type=Path, help="settings in YAML: docs/quantization.md")
     quantize.add_argument("--pooling", help="cls, mean or last, instead of what the model's folder says")
     quantize.add_argument("--max-length", type=int, metavar="TOKENS", help="instead of what the model's folder says")
     quantize.add_argument("--query-instruction", metavar="TEXT", help="put before every query")
@@ -168,6 +169,7 @@ def _quantize(options: argparse.Namespace) -> None:
         calibration_queries=options.calibration_queries and read_texts(options.calibration_queries),
         runtime=options.runtime,
         search=not options.no_search,
+        config=options.config,
         overwrite=options.overwrite,
         revision=options.revision,
         cache_folder=options.cache_folder,

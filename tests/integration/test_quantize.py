@@ -21,10 +21,13 @@ from intel_quantized_embeddings.errors import (
 )
 from intel_quantized_embeddings.model_files import file_sha256
 from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
+from intel_quantized_embeddings.quantization.config import QuantizationConfig
 from intel_quantized_embeddings.quantization.folder import write_model_card
 from intel_quantized_embeddings.quantization.manifest import Manifest
 from support.exported_models import write_openvino_export
 from support.tiny_models import write_tiny_model
+
+LINEAR_LAYERS = ("query", "key", "value", "attention_output", "intermediate", "output")
 
 
 def test_the_folder_has_everything_and_the_manifest_tells_it(tiny, tiny_int8):
@@ -84,6 +87,72 @@ def test_the_search_keeps_the_most_faithful_strength(tiny, tmp_path):
     assert set(tried) == {"0.85", "0.75", "0.5", "off"}
     assert best == ("off" if report.smooth_quant_alpha is None else str(report.smooth_quant_alpha))
     assert sum("SmoothQuant" in line for line in lines) == 5
+
+
+def test_layers_can_be_left_in_floating_point_by_a_file_of_settings(tiny, tmp_path):
+    import openvino as ov
+
+    (tmp_path / "settings.yaml").write_text(
+        "smooth_quant: [0.5, off]\nfloating_point_layers: [layer.1, layer.0.query]\n"
+    )
+    report = quantize(tiny, tmp_path / "out", config=tmp_path / "settings.yaml")
+    kept = ("layer.0.query", *(f"layer.1.{name}" for name in LINEAR_LAYERS))
+    assert report.floating_point_layers == kept
+    manifest = Manifest.read(tmp_path / "out")
+    assert (manifest.method.floating_point_layers, set(manifest.method.alphas_tried)) == (kept, {"0.5", "off"})
+    assert manifest.config == QuantizationConfig(
+        smooth_quant=(0.5, None), floating_point_layers=("layer.1", "layer.0.query")
+    )
+    assert "Layers in floating point: layer.0.query, layer.1.query, " in (tmp_path / "out/README.md").read_text()
+    graph = ov.Core().read_model(str(tmp_path / "out" / "encoder.xml"))
+    linear = {node.get_friendly_name(): node for node in graph.get_ops() if node.get_type_name() == "MatMul"}
+    weights = {name: node.input_value(1).get_node().get_type_name() for name, node in linear.items()}
+    assert {name.replace("/", ".") for name, kind in weights.items() if kind == "Constant"} == set(kept)
+    assert len(linear) == 2 * len(LINEAR_LAYERS)
+
+
+def test_ranges_are_set_as_asked(tiny, tmp_path):
+    """The widest differ from the mean, which is the usual where a model does not pool its first token."""
+    graphs = {}
+    for ranges in ("mean", "widest"):
+        config = QuantizationConfig(smooth_quant=(None,), activation_ranges=ranges)
+        quantize(tiny, tmp_path / ranges, config=config)
+        assert Manifest.read(tmp_path / ranges).method.activation_ranges == ranges
+        graphs[ranges] = (tmp_path / ranges / "encoder.bin").read_bytes()
+    assert graphs["mean"] != graphs["widest"]
+    quantize(tiny, tmp_path / "usual", config=QuantizationConfig(smooth_quant=(None,)))
+    assert (tmp_path / "usual" / "encoder.bin").read_bytes() == graphs["mean"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"config": QuantizationConfig(floating_point_layers=("layer.2",))},
+            r"no linear layer 'layer\.2'.*layer\.0\.query",
+        ),
+        ({"config": QuantizationConfig(smooth_quant=(0.5,)), "search": False}, r"smooth_quant=\[0\.5\]"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(tiny, tmp_path, options, message):
+    with pytest.raises(OptionError, match=message):
+        quantize(tiny, tmp_path / "out", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_format_version_1_opens(tiny_int8, tmp_path):
+    """Of the versions before there were settings: same vectors, usual settings."""
+    folder = tmp_path / "old"
+    shutil.copytree(tiny_int8, folder)
+    content = json.loads((folder / "manifest.json").read_text("utf-8"))
+    for later in ("config", "drop"):
+        content.pop(later, None)
+    for later in ("activation_ranges", "floating_point_layers"):
+        content["method"].pop(later)
+    (folder / "manifest.json").write_text(json.dumps({**content, "format_version": 1}), "utf-8")
+    old = Encoder.load(folder)
+    assert np.array_equal(old.encode_queries(["the cat"]), Encoder.load(tiny_int8).encode_queries(["the cat"]))
+    assert Manifest.read(folder).config == QuantizationConfig()
 
 
 def test_the_callers_own_texts_calibrate(tiny, tmp_path):
@@ -228,7 +297,7 @@ def test_a_missing_file_is_named_when_loading(tiny_int8, tmp_path):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"format_version": 2}, UnsupportedModelError, "format version 2"),
+        ({"format_version": 3}, UnsupportedModelError, "format version 3"),
         ({"settings": None}, DamagedFilesError, "not a manifest"),
         ({"surprise": 1}, DamagedFilesError, "surprise"),
         ({"files": {"../outside": "0"}}, DamagedFilesError, "outside the folder"),

@@ -21,7 +21,9 @@ from intel_quantized_embeddings.model_files import TOKENIZER_FILE, find_model
 from intel_quantized_embeddings.model_settings import read_settings
 from intel_quantized_embeddings.pipeline import encode_token_ids
 from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
+from intel_quantized_embeddings.quantization.config import ActivationRanges
 from intel_quantized_embeddings.quantization.fidelity import summarize_cosines
+from intel_quantized_embeddings.quantization.quantizers import Recipe
 from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName, runtime_module
 from intel_quantized_embeddings.tokenization import Tokenizer
 
@@ -77,7 +79,8 @@ def main() -> None:
         for name, (attention, in_bfloat16) in attentions.items():
             model = copy.deepcopy(embedder.graph)
             model.set_attention(attention, in_bfloat16=in_bfloat16)
-            graph = quantize_module(model, calibration, alpha=None if alpha == "off" else float(alpha))
+            recipe = Recipe(alpha=None if alpha == "off" else float(alpha), activation_ranges=ActivationRanges.WIDEST)
+            graph = quantize_module(model, calibration, recipe)
             key = f"attention {name}, SmoothQuant {alpha}"
             compiled[key] = runtime.compile_graph(graph, precision=Precision.INT8)
             documents, queries = (summarize_cosines(a, b) for a, b in zip(fp32, encode(compiled[key]), strict=True))

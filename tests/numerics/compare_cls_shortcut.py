@@ -15,8 +15,8 @@ import numpy as np
 from intel_quantized_embeddings.model_files import TOKENIZER_FILE, find_model
 from intel_quantized_embeddings.model_settings import read_settings
 from intel_quantized_embeddings.quantization.calibration import built_in_texts
-from intel_quantized_embeddings.quantization.openvino import quantize_graph
-from intel_quantized_embeddings.quantization.quantizers import DEFAULT_ALPHA
+from intel_quantized_embeddings.quantization.openvino import activation_ranges, quantize_graph
+from intel_quantized_embeddings.quantization.quantizers import DEFAULT_ALPHA, Recipe
 from intel_quantized_embeddings.runtimes import openvino_graph
 from intel_quantized_embeddings.runtimes.openvino import OpenVINORuntime, build_graph
 from intel_quantized_embeddings.tokenization import Tokenizer
@@ -46,9 +46,9 @@ def main() -> None:
     ids = np.random.default_rng(0).integers(1000, 20_000, (options.rows, options.length))
     batch = ids, np.ones_like(ids)
     fp32 = [OpenVINORuntime(embedder.graph).run(*batch) for embedder in embedders.values()]
+    recipe = Recipe(alpha=DEFAULT_ALPHA, activation_ranges=activation_ranges(None, settings.pooling))
     runtimes = {
-        name: OpenVINORuntime(quantize_graph(embedder, calibration, alpha=DEFAULT_ALPHA))
-        for name, embedder in embedders.items()
+        name: OpenVINORuntime(quantize_graph(embedder, calibration, recipe)) for name, embedder in embedders.items()
     }
     seconds: dict[str, list[float]] = {name: [] for name in runtimes}
     for turn in range(WARM_UP + options.repeats):

@@ -10,16 +10,16 @@ from __future__ import annotations
 import argparse
 import json
 import random
-from dataclasses import replace
 from pathlib import Path
 
 from intel_quantized_embeddings.model_files import TOKENIZER_FILE, find_model
 from intel_quantized_embeddings.model_settings import read_settings
 from intel_quantized_embeddings.pipeline import encode_token_ids
-from intel_quantized_embeddings.pooling import Pooling
 from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
+from intel_quantized_embeddings.quantization.config import ActivationRanges
 from intel_quantized_embeddings.quantization.fidelity import summarize_cosines
 from intel_quantized_embeddings.quantization.openvino import quantize_graph
+from intel_quantized_embeddings.quantization.quantizers import Recipe
 from intel_quantized_embeddings.runtimes.openvino import OpenVINORuntime, build_graph
 from intel_quantized_embeddings.tokenization import Tokenizer
 
@@ -54,13 +54,12 @@ def main() -> None:
     queries = [entry["text"] for entry in read_lines("queries.jsonl")][:300]
     scored = tokenize(random.Random(0).sample(corpus, 300), queries)
     fp32 = encode(embedder.graph)
-    # How ranges are set follows from the pooling that the quantizer is told of; the graph keeps its own.
-    for told, ranges in ((Pooling.MEAN, "mean of extremes"), (Pooling.CLS, "widest")):
-        subject = replace(embedder, settings=replace(settings, pooling=told))
+    for ranges in ActivationRanges:
         for alpha in options.alphas:
-            graph = quantize_graph(subject, calibration, alpha=None if alpha == "off" else float(alpha))
+            recipe = Recipe(alpha=None if alpha == "off" else float(alpha), activation_ranges=ranges)
+            graph = quantize_graph(embedder, calibration, recipe)
             documents, asked = (summarize_cosines(a, b) for a, b in zip(fp32, encode(graph), strict=True))
-            print(f"{ranges}, SmoothQuant {alpha}: documents {documents}; queries {asked}", flush=True)
+            print(f"{ranges.value}, SmoothQuant {alpha}: documents {documents}; queries {asked}", flush=True)
 
 
 def read_lines(name: str) -> list[dict[str, str]]:

@@ -13,6 +13,7 @@ from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.model_files import TOKENIZER_FILE, ModelFolder, file_sha256
 from intel_quantized_embeddings.model_settings import ModelSettings, read_json
 from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
+from intel_quantized_embeddings.quantization.config import QuantizationConfig
 from intel_quantized_embeddings.quantization.manifest import FORMAT_VERSION, MANIFEST_FILE
 from intel_quantized_embeddings.quantization.quantize import quantize_folder
 from intel_quantized_embeddings.quantization.quantizers import quantizer_module
@@ -80,7 +81,7 @@ def quantized_on_first_use(
             runtime=runtime,
             settings=settings,
             texts=split(built_in_texts()),
-            search=True,
+            config=QuantizationConfig(),
             overwrite=False,
             say=logger.info,
         )

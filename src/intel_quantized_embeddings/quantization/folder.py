@@ -4,13 +4,72 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
+from intel_quantized_embeddings.model_files import file_sha256
 from intel_quantized_embeddings.model_settings import ModelSettings
-from intel_quantized_embeddings.quantization.manifest import MODEL_CARD, Manifest
+from intel_quantized_embeddings.quantization.config import QuantizationConfig
+from intel_quantized_embeddings.quantization.manifest import (
+    MODEL_CARD,
+    Calibration,
+    Manifest,
+    Method,
+    Source,
+    hash_files,
+)
+from intel_quantized_embeddings.quantization.subject import Attempt, Subject
+from intel_quantized_embeddings.runtimes.base import Precision, runtime_module
+from intel_quantized_embeddings.weight_files import WeightFiles
 
 _COPIED = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+
+
+def write_folder(
+    folder: Path, subject: Subject, kept: Attempt, *, method: Method, config: QuantizationConfig, weights: WeightFiles
+) -> Manifest:
+    """Write everything, the manifest last.
+
+    Args:
+        folder: An empty one.
+        subject: The model that was quantized.
+        kept: What came of it.
+        method: What the manifest says of how.
+        config: What was asked for.
+        weights: The model's files that it was made from.
+    """
+    source, embedder, calibrated = subject.source, subject.embedder, subject.texts.calibrated
+    runtime = runtime_module(subject.runtime)
+    runtime.save_graph(kept.graph, folder / runtime.ENCODER_FILE)
+    write_metadata(source.path, folder, subject.settings, dimension=subject.dimension)
+    libraries = ("intel-quantized-embeddings", *subject.quantizer.LIBRARIES, "tokenizers")
+    manifest = Manifest(
+        source=Source(
+            id=source.name,
+            revision=source.revision,
+            weights_sha256={file.name: file_sha256(file) for file in weights.files},
+        ),
+        runtime=subject.runtime.value,
+        precision=Precision.INT8.value,
+        method=method,
+        config=config,
+        calibration=Calibration(
+            digest=calibrated.digest, documents=len(calibrated.documents), queries=len(calibrated.queries)
+        ),
+        settings=subject.settings,
+        dimension=subject.dimension,
+        max_positions=embedder.max_positions,
+        pad_token_id=embedder.pad_token_id,
+        fidelity=kept.fidelity,
+        library_versions={name: version(name) for name in libraries},
+        files={},
+    )
+    write_model_card(folder, manifest)
+    manifest = replace(manifest, files=hash_files(folder))
+    manifest.write(folder)
+    return manifest
 
 
 def write_metadata(source: Path, folder: Path, settings: ModelSettings, *, dimension: int) -> None:
@@ -53,6 +112,8 @@ def write_model_card(folder: Path, manifest: Manifest) -> None:
         f"| {kind} | {s.mean:.4f} | {s.percentile_1:.4f} | {s.worst:.4f} | {s.count} |"
         for kind, s in (("documents", fidelity.documents), ("queries", fidelity.queries))
     )
+    layers = manifest.method.floating_point_layers
+    in_float = f"\nLayers in floating point: {', '.join(layers)}." if layers else ""
     quoted = partial(json.dumps, ensure_ascii=False)
     from_hub = "/" in source.id or source.revision is not None
     base = f"base_model: {source.id}\nbase_model_relation: quantized\n" if from_hub else ""
@@ -67,7 +128,7 @@ tags: [int8, {manifest.runtime}, embeddings, cpu]
 
 Static int8 of {source.id}{f" at revision {source.revision}" if source.revision else ""}, for the
 {manifest.runtime} runtime of intel-quantized-embeddings. SmoothQuant {"off" if alpha is None else alpha}; calibrated on
-{manifest.calibration.documents} documents and {manifest.calibration.queries} queries.
+{manifest.calibration.documents} documents and {manifest.calibration.queries} queries.{in_float}
 
 ```python
 from intel_quantized_embeddings import Encoder

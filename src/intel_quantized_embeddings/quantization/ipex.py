@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import re
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from intel_quantized_embeddings.errors import MissingExtraError, QuantizationError
+from intel_quantized_embeddings.errors import MissingExtraError, OptionError, QuantizationError
+from intel_quantized_embeddings.pooling import Pooling
+from intel_quantized_embeddings.quantization.config import ActivationRanges
+from intel_quantized_embeddings.quantization.quantizers import Recipe
 from intel_quantized_embeddings.runtimes.base import EmbedderGraph, RuntimeName, runtime_module
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
 from intel_quantized_embeddings.runtimes.quiet import quiet_torch
@@ -44,8 +48,27 @@ def attention_precision() -> str:
     return "bf16" if has_bfloat16() else "fp32"
 
 
+def activation_ranges(asked: ActivationRanges | None, pooling: Pooling) -> ActivationRanges:
+    """The widest: Neural Compressor has nothing else that is as fast.
+
+    Raises:
+        OptionError: Others are asked for.
+    """
+    if asked not in (None, ActivationRanges.WIDEST):
+        raise OptionError(
+            f"activation_ranges={asked.value!r} can't be had with runtime='ipex': Neural Compressor takes the "
+            f"{ActivationRanges.WIDEST.value!r}. Leave it out, or quantize for runtime='openvino'."
+        )
+    return ActivationRanges.WIDEST
+
+
+def linear_layers(embedder: EmbedderGraph) -> tuple[str, ...]:
+    """Names of the linear layers; see `QuantizerModule.linear_layers`."""
+    return tuple(_modules_of_linear_layers(embedder.graph))
+
+
 def quantize_graph(
-    embedder: EmbedderGraph, token_ids: Sequence[Sequence[int]], *, alpha: float | None
+    embedder: EmbedderGraph, token_ids: Sequence[Sequence[int]], recipe: Recipe
 ) -> torch.jit.ScriptModule:
     """Quantize an embedder; see `QuantizerModule.quantize_graph`."""
     from intel_quantized_embeddings.runtimes.ipex import flash_attention
@@ -53,12 +76,18 @@ def quantize_graph(
     model = copy.deepcopy(embedder.graph)
     if attention_precision() == "bf16":
         model.set_attention(flash_attention, in_bfloat16=True)
-    return quantize_module(model, token_ids, alpha=alpha)
+    return quantize_module(model, token_ids, recipe)
 
 
-def quantize_module(
-    model: TorchEmbedder, token_ids: Sequence[Sequence[int]], *, alpha: float | None
-) -> torch.jit.ScriptModule:
+def _modules_of_linear_layers(model: TorchEmbedder) -> dict[str, str]:
+    """The module's name of each linear layer by the name that people are shown."""
+    from torch import nn
+
+    linears = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    return {name.replace("layers.", "layer.", 1): name for name in linears}
+
+
+def quantize_module(model: TorchEmbedder, token_ids: Sequence[Sequence[int]], recipe: Recipe) -> torch.jit.ScriptModule:
     """Quantize every linear layer; attention stays what the model computes it with, unless that is matrix products.
 
     Weights get a symmetric range for each output channel; activations an asymmetric one for the whole
@@ -67,7 +96,8 @@ def quantize_module(
     Args:
         model: In fp32; changed in place.
         token_ids: The calibration texts.
-        alpha: SmoothQuant's strength, None for none.
+        recipe: How. Layers that stay in floating point compute in what attention does if they make its queries,
+            keys and values, the others in float32.
 
     Raises:
         QuantizationError: Neural Compressor failed.
@@ -82,10 +112,15 @@ def quantize_module(
     inputs = [_inputs(ids) for ids in sorted(token_ids, key=len)]
     try:
         with quiet_torch(), torch.no_grad(), _neural_compressors_folder():
-            if alpha is not None:
-                smooth(model, inputs, alpha=alpha)
+            if recipe.alpha is not None:
+                smooth(model, inputs, alpha=recipe.alpha)
             # Without the exclusion all that is not int8 would be traced in bfloat16, residuals included.
             config = StaticQuantConfig(excluded_precisions=["bf16"])
+            modules = _modules_of_linear_layers(model)
+            for name in recipe.floating_point_layers:
+                # A regular expression, matched from the start.
+                left = StaticQuantConfig(w_dtype="fp32", act_dtype="fp32", excluded_precisions=["bf16"])
+                config.set_local(f"{re.escape(modules[name])}$", left)
             prepared = prepare(model, config, example_inputs=inputs[len(inputs) // 2])
             for one in inputs:
                 prepared(*one)

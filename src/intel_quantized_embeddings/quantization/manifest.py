@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,16 @@ from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError
 from intel_quantized_embeddings.model_files import file_sha256
 from intel_quantized_embeddings.model_settings import ModelSettings, read_json
 from intel_quantized_embeddings.pooling import Pooling
+from intel_quantized_embeddings.quantization.config import QuantizationConfig
 from intel_quantized_embeddings.quantization.fidelity import CosineSummary, Fidelity
 
 logger = logging.getLogger(__name__)
 
 MANIFEST_FILE = "manifest.json"
 MODEL_CARD = "README.md"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+# Version 1 said nothing of `config`, ranges and layers, which were always the usual ones.
+_READABLE = (1, FORMAT_VERSION)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +43,16 @@ class Method:
         smooth_quant_alpha: SmoothQuant's strength in [0, 1]; None is without it.
         alphas_tried: The held-out score of each strength that was compared.
         attention: The arithmetic of attention, "fp32" or "bf16"; None where the quantizer decides.
+        activation_ranges: "mean" of the texts' extremes or the "widest"; None where it was not recorded.
+        floating_point_layers: Linear layers that are not int8.
     """
 
     name: str
     smooth_quant_alpha: float | None
     alphas_tried: dict[str, float]
     attention: str | None = None
+    activation_ranges: str | None = None
+    floating_point_layers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +66,18 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """Everything known of a quantized folder."""
+    """Everything known of a quantized folder.
+
+    Attributes:
+        config: The settings it was asked for with; `method` is what came of them.
+    """
 
     format_version: int = FORMAT_VERSION
     source: Source
     runtime: str
     precision: str
     method: Method
+    config: QuantizationConfig = field(default_factory=QuantizationConfig)
     calibration: Calibration
     settings: ModelSettings
     dimension: int
@@ -77,7 +89,8 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Write `manifest.json` into a folder."""
-        content = json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False)
+        parts = {**dataclasses.asdict(self), "config": self.config.to_mapping()}
+        content = json.dumps(parts, indent=2, ensure_ascii=False)
         (folder / MANIFEST_FILE).write_text(content + "\n", "utf-8")
 
     @staticmethod
@@ -94,9 +107,9 @@ class Manifest:
             raise ModelFilesError(f"{folder} has no {MANIFEST_FILE}: it is not a folder that `quantize` wrote.")
         content = read_json(path)
         version = content.get("format_version")
-        if version != FORMAT_VERSION:
+        if version not in _READABLE:
             raise UnsupportedModelError(
-                f"{path} has format version {version!r}; this version reads {FORMAT_VERSION}. "
+                f"{path} has format version {version!r}; this version reads {' and '.join(map(str, _READABLE))}. "
                 f"Quantize the model again, or upgrade intel-quantized-embeddings."
             )
         try:
@@ -140,9 +153,11 @@ def _from_json(content: dict[str, Any]) -> Manifest:
         documents=CosineSummary(**content["fidelity"]["documents"]),
         queries=CosineSummary(**content["fidelity"]["queries"]),
     )
+    method = Method(**content["method"])
     parts = {
         "source": Source(**content["source"]),
-        "method": Method(**content["method"]),
+        "method": dataclasses.replace(method, floating_point_layers=tuple(method.floating_point_layers)),
+        "config": QuantizationConfig.from_mapping(content.get("config", {}), where=MANIFEST_FILE),
         "calibration": Calibration(**content["calibration"]),
         "settings": ModelSettings(**settings),
         "fidelity": fidelity,

@@ -11,6 +11,8 @@ import numpy as np
 
 from intel_quantized_embeddings.errors import MissingExtraError, QuantizationError
 from intel_quantized_embeddings.pooling import Pooling
+from intel_quantized_embeddings.quantization.config import ActivationRanges
+from intel_quantized_embeddings.quantization.quantizers import Recipe
 from intel_quantized_embeddings.runtimes.base import EmbedderGraph
 from intel_quantized_embeddings.runtimes.openvino_graph import ATTENTION_MASK, INPUT_IDS, POOLING_PREFIX
 from intel_quantized_embeddings.runtimes.quiet import quiet_torch
@@ -39,7 +41,21 @@ def attention_precision() -> None:
     """None: NNCF decides, layer by layer."""
 
 
-def quantize_graph(embedder: EmbedderGraph, token_ids: Sequence[Sequence[int]], *, alpha: float | None) -> ov.Model:
+def activation_ranges(asked: ActivationRanges | None, pooling: Pooling) -> ActivationRanges:
+    """What is asked for; else the mean of the extremes, and the widest of them with CLS pooling.
+
+    There the last layer sees one token a text, and the mean cuts off the extremes of half the texts. Elsewhere
+    it makes no difference to cosines.
+    """
+    return asked or (ActivationRanges.WIDEST if pooling is Pooling.CLS else ActivationRanges.MEAN)
+
+
+def linear_layers(embedder: EmbedderGraph) -> tuple[str, ...]:
+    """Names of the linear layers; see `QuantizerModule.linear_layers`. Those of an export are its own."""
+    return tuple(_nodes_of_linear_layers(embedder.graph))
+
+
+def quantize_graph(embedder: EmbedderGraph, token_ids: Sequence[Sequence[int]], recipe: Recipe) -> ov.Model:
     """Quantize an embedder; see `QuantizerModule.quantize_graph`."""
     import nncf
     from nncf.quantization.advanced_parameters import (
@@ -49,6 +65,7 @@ def quantize_graph(embedder: EmbedderGraph, token_ids: Sequence[Sequence[int]], 
 
     # Texts of one length after another: OpenVINO prepares each length once.
     inputs = [_inputs(ids) for ids in sorted(token_ids, key=len)]
+    nodes = _nodes_of_linear_layers(embedder.graph)
     with quiet_torch(), _quiet_nncf():  # NNCF imports torch where it is installed
         try:
             return nncf.quantize(
@@ -56,13 +73,19 @@ def quantize_graph(embedder: EmbedderGraph, token_ids: Sequence[Sequence[int]], 
                 nncf.Dataset(inputs),
                 model_type=nncf.ModelType.TRANSFORMER,
                 subset_size=len(inputs),
-                ignored_scope=nncf.IgnoredScope(patterns=[f"{POOLING_PREFIX}.*"], validate=False),
+                ignored_scope=nncf.IgnoredScope(
+                    names=[nodes[name] for name in recipe.floating_point_layers],
+                    patterns=[f"{POOLING_PREFIX}.*"],
+                    validate=False,
+                ),
                 advanced_parameters=AdvancedQuantizationParameters(
-                    activations_range_estimator_params=_activation_ranges(embedder.settings.pooling),
+                    activations_range_estimator_params=_range_estimator(recipe.activation_ranges),
                     # Moves no mean cosine by more than 0.0002 and takes 2 s of 10 (docs/quantization.md).
                     disable_bias_correction=True,
                     # -1 turns SmoothQuant off.
-                    smooth_quant_alphas=AdvancedSmoothQuantParameters(matmul=-1.0 if alpha is None else alpha),
+                    smooth_quant_alphas=AdvancedSmoothQuantParameters(
+                        matmul=-1.0 if recipe.alpha is None else recipe.alpha
+                    ),
                 ),
             )
         except Exception as exc:
@@ -70,13 +93,21 @@ def quantize_graph(embedder: EmbedderGraph, token_ids: Sequence[Sequence[int]], 
             raise QuantizationError(f"NNCF could not quantize the model: {type(exc).__name__}: {exc}") from exc
 
 
-def _activation_ranges(pooling: Pooling) -> RangeEstimatorParameters:
-    """How the range of an activation follows from the extremes of each text.
+def _nodes_of_linear_layers(graph: ov.Model) -> dict[str, str]:
+    """Matrix products with weights: the graph's name of each by the name that people are shown."""
+    nodes = {}
+    for node in graph.get_ordered_ops():
+        if node.get_type_name() != "MatMul":
+            continue
+        weight = node.input_value(1).get_node()
+        if weight.get_type_name() == "Convert":  # as of an export in half precision
+            weight = weight.input_value(0).get_node()
+        if weight.get_type_name() == "Constant":
+            nodes[node.get_friendly_name().replace("/", ".")] = node.get_friendly_name()
+    return nodes
 
-    NNCF's default takes their mean. With CLS pooling the last layer sees one token a text, and that
-    cuts off the extremes of half the texts, so there the widest are taken; elsewhere it makes no
-    difference to cosines.
-    """
+
+def _range_estimator(ranges: ActivationRanges) -> RangeEstimatorParameters:
     from nncf.quantization.range_estimator import (
         AggregatorType,
         RangeEstimatorParameters,
@@ -84,8 +115,8 @@ def _activation_ranges(pooling: Pooling) -> RangeEstimatorParameters:
         StatisticsType,
     )
 
-    if pooling is not Pooling.CLS:
-        return RangeEstimatorParameters()
+    if ranges is ActivationRanges.MEAN:
+        return RangeEstimatorParameters()  # NNCF's default
     return RangeEstimatorParameters(
         min=StatisticsCollectorParameters(statistics_type=StatisticsType.MIN, aggregator_type=AggregatorType.MIN),
         max=StatisticsCollectorParameters(statistics_type=StatisticsType.MAX, aggregator_type=AggregatorType.MAX),

@@ -7,39 +7,28 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from intel_quantized_embeddings.errors import UnsupportedModelError
+from intel_quantized_embeddings.errors import OptionError, UnsupportedModelError
 from intel_quantized_embeddings.folders import appearing_whole, refuse_existing
-from intel_quantized_embeddings.model_files import TOKENIZER_FILE, ModelFolder, file_sha256, find_model
+from intel_quantized_embeddings.model_files import ModelFolder, find_model
 from intel_quantized_embeddings.model_settings import ModelSettings, read_json, read_settings
-from intel_quantized_embeddings.pipeline import encode_token_ids
-from intel_quantized_embeddings.quantization.calibration import CalibrationSplit, Texts, calibration_set, split
-from intel_quantized_embeddings.quantization.fidelity import Fidelity, summarize_cosines
-from intel_quantized_embeddings.quantization.folder import write_metadata, write_model_card
-from intel_quantized_embeddings.quantization.manifest import (
-    MANIFEST_FILE,
-    Calibration,
-    Manifest,
-    Method,
-    Source,
-    hash_files,
+from intel_quantized_embeddings.quantization.calibration import CalibrationSplit, calibration_set, split
+from intel_quantized_embeddings.quantization.config import ActivationRanges, QuantizationConfig, read_config
+from intel_quantized_embeddings.quantization.fidelity import Fidelity
+from intel_quantized_embeddings.quantization.folder import write_folder
+from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE, Method
+from intel_quantized_embeddings.quantization.quantizers import (
+    ALPHAS,
+    DEFAULT_ALPHA,
+    Recipe,
+    layers_named,
+    quantizer_module,
 )
-from intel_quantized_embeddings.quantization.quantizers import ALPHAS, DEFAULT_ALPHA, quantizer_module
-from intel_quantized_embeddings.runtimes.base import (
-    EmbedderGraph,
-    Precision,
-    RuntimeName,
-    runtime_module,
-)
-from intel_quantized_embeddings.tokenization import Tokenizer
-from intel_quantized_embeddings.weight_files import WeightFiles, WeightKind, find_weight_files
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from intel_quantized_embeddings.quantization.search import most_faithful
+from intel_quantized_embeddings.quantization.subject import Subject
+from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName, runtime_module
+from intel_quantized_embeddings.weight_files import WeightKind, find_weight_files
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +41,7 @@ class QuantizationReport:
         folder: The int8 folder.
         fidelity: Cosine to fp32 on texts that were not calibrated on.
         smooth_quant_alpha: The SmoothQuant strength that was kept, None for none.
+        floating_point_layers: Linear layers that are not int8.
         seconds: How long everything took.
         bytes_before: Size of the fp32 weights.
         bytes_after: Size of the int8 encoder.
@@ -60,6 +50,7 @@ class QuantizationReport:
     folder: Path
     fidelity: Fidelity
     smooth_quant_alpha: float | None
+    floating_point_layers: tuple[str, ...]
     seconds: float
     bytes_before: int
     bytes_after: int
@@ -73,6 +64,7 @@ def quantize(
     calibration_queries: Sequence[str] | None = None,
     runtime: str = "openvino",
     search: bool = True,
+    config: QuantizationConfig | str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     revision: str | None = None,
     cache_folder: str | os.PathLike[str] | None = None,
@@ -98,6 +90,7 @@ def quantize(
             Compressor).
         search: Compare several SmoothQuant strengths and keep the most faithful, which takes about
             four times as long; False takes the usual one.
+        config: How to quantize, or a YAML file that says so: docs/quantization.md.
         overwrite: Replace `output_dir` if it is there and a model folder that was written here.
         revision: Branch, tag or commit on the hub.
         cache_folder: Where the hub's files are kept.
@@ -114,7 +107,7 @@ def quantize(
         OptionError: An argument is not allowed, or `output_dir` exists.
         ModelFilesError: The model is not there.
         UnsupportedModelError: The model can't be run here, or is int8 already.
-        DamagedFilesError: One of its files is not what it should be.
+        DamagedFilesError: One of its files, or `config`, is not what it should be.
         QuantizationError: The quantizer failed.
         OSError: The folder can't be written.
 
@@ -125,6 +118,7 @@ def quantize(
     runtime_name = RuntimeName.parse(runtime)
     output = Path(output_dir).expanduser().resolve()
     refuse_existing(output, overwrite=overwrite)
+    config = _config(config, search=search)
     texts = split(calibration_set(calibration_texts, calibration_queries))
     quantizer_module(runtime_name).require_quantizer()
     source = find_model(model, revision=revision, cache_folder=cache_folder, local_files_only=local_files_only)
@@ -140,7 +134,7 @@ def quantize(
         runtime=runtime_name,
         settings=settings.override(query_instruction=query_instruction, document_instruction=document_instruction),
         texts=texts,
-        search=search,
+        config=config,
         overwrite=overwrite,
         say=progress or logger.info,
         max_length=max_length,
@@ -154,148 +148,72 @@ def quantize_folder(
     runtime: RuntimeName,
     settings: ModelSettings,
     texts: CalibrationSplit,
-    search: bool,
+    config: QuantizationConfig,
     overwrite: bool,
     say: Callable[[str], object],
     max_length: int | None = None,
 ) -> QuantizationReport:
     """Quantize a model whose files and settings are known; see `quantize`."""
     started = time.perf_counter()
-    if _source_weights(source.path).kind is WeightKind.TORCHSCRIPT:
+    weights = find_weight_files(source.path, read_json(source.path / "config.json"))
+    if weights.kind is WeightKind.TORCHSCRIPT:
         raise UnsupportedModelError(
             f"{source.name} is a TorchScript model, which can't be quantized: quantize the fp32 model it was made from."
         )
+    quantizer = quantizer_module(runtime)
+    ranges = quantizer.activation_ranges(
+        config.activation_ranges and ActivationRanges(config.activation_ranges), settings.pooling
+    )
     embedder = runtime_module(runtime).build_graph(source.path, settings, name=source.name)
     if embedder.precision is Precision.INT8:
         raise UnsupportedModelError(f"the export in {source.name} is int8 already; load it as it is.")
+    strengths = ALPHAS if config.smooth_quant is None else config.smooth_quant
+    recipe = Recipe(
+        alpha=strengths[0],
+        activation_ranges=ranges,
+        floating_point_layers=layers_named(config.floating_point_layers, quantizer.linear_layers(embedder)),
+    )
     settings = settings.override(max_length=max_length, max_positions=embedder.max_positions)
     say(f"{source.name}: calibrating on {len(texts.calibrated)} texts, {len(texts.held_out)} held out")
-    subject = _Subject(runtime, embedder, settings, source, texts)
-    graph, method, fidelity = _best(subject, search=search, say=say)
+    subject = Subject(source, runtime=runtime, embedder=embedder, settings=settings, texts=texts)
+    kept, scores = most_faithful(subject, recipe, strengths=strengths, say=say)
+    say(f"  cosine to fp32: documents {kept.fidelity.documents}")
+    say(f"  cosine to fp32: queries {kept.fidelity.queries}")
+    method = Method(
+        name="static",
+        smooth_quant_alpha=kept.recipe.alpha,
+        alphas_tried=scores,
+        attention=quantizer.attention_precision(),
+        activation_ranges=kept.recipe.activation_ranges.value,
+        floating_point_layers=kept.recipe.floating_point_layers,
+    )
     with appearing_whole(output, overwrite=overwrite) as folder:
-        manifest = _write(subject, folder, graph, method, fidelity)
+        manifest = write_folder(folder, subject, kept, method=method, config=config, weights=weights)
     encoder_files = [output / name for name in manifest.files if name.startswith("encoder.")]
     report = QuantizationReport(
         folder=output,
-        fidelity=fidelity,
+        fidelity=kept.fidelity,
         smooth_quant_alpha=method.smooth_quant_alpha,
+        floating_point_layers=method.floating_point_layers,
         seconds=time.perf_counter() - started,
-        bytes_before=sum(file.stat().st_size for file in _source_weights(source.path).files),
+        bytes_before=sum(file.stat().st_size for file in weights.files),
         bytes_after=sum(file.stat().st_size for file in encoder_files),
     )
     say(f"wrote {output} in {report.seconds:.0f} s")
     return report
 
 
-def _source_weights(folder: Path) -> WeightFiles:
-    return find_weight_files(folder, read_json(folder / "config.json"))
-
-
-class _Subject:
-    """The model being quantized, its texts tokenized, and its fp32 vectors of the held-out ones."""
-
-    def __init__(
-        self,
-        runtime: RuntimeName,
-        embedder: EmbedderGraph,
-        settings: ModelSettings,
-        source: ModelFolder,
-        texts: CalibrationSplit,
-    ) -> None:
-        self.runtime, self.embedder, self.settings, self.source, self.texts = runtime, embedder, settings, source, texts
-        self._tokenizer = Tokenizer(
-            source.path / TOKENIZER_FILE, max_length=settings.max_length, lowercase=settings.lowercase
+def _config(given: QuantizationConfig | str | os.PathLike[str] | None, *, search: bool) -> QuantizationConfig:
+    """The settings asked for, whichever way."""
+    if given is None:
+        config = QuantizationConfig()
+    else:
+        config = given if isinstance(given, QuantizationConfig) else read_config(Path(given).expanduser())
+    if search:
+        return config
+    if config.smooth_quant is not None:
+        raise OptionError(
+            f"search=False (--no-search) takes the usual SmoothQuant strength, and the settings say "
+            f"smooth_quant={list(config.smooth_quant)}; leave one of them out."
         )
-        documents, queries = self._tokenize(texts.calibrated)
-        self.calibrated = documents + queries
-        self._held_out = self._tokenize(texts.held_out)
-        self._fp32 = self._encode(embedder.graph, Precision.FP32)
-        self.dimension = self._fp32[0].shape[1]
-
-    def fidelity(self, graph: Any) -> Fidelity:
-        """Compare a quantized graph with the fp32 one on the held-out texts."""
-        vectors = self._encode(graph, Precision.INT8)
-        documents, queries = (summarize_cosines(fp32, int8) for fp32, int8 in zip(self._fp32, vectors, strict=True))
-        return Fidelity(documents=documents, queries=queries)
-
-    def _tokenize(self, texts: Texts) -> tuple[list[list[int]], list[list[int]]]:
-        settings, encode = self.settings, self._tokenizer.encode
-        return (
-            encode(texts.documents, instruction=settings.document_instruction).token_ids,
-            encode(texts.queries, instruction=settings.query_instruction).token_ids,
-        )
-
-    def _encode(self, graph: Any, precision: Precision) -> list[NDArray[np.float32]]:
-        runtime = runtime_module(self.runtime).compile_graph(graph, precision=precision)
-        return [
-            encode_token_ids(
-                runtime,
-                [token_ids],
-                pad_token_id=self.embedder.pad_token_id,
-                max_length=self.settings.max_length,
-            )
-            for token_ids in self._held_out
-        ]
-
-
-def _best(subject: _Subject, *, search: bool, say: Callable[[str], object]) -> tuple[Any, Method, Fidelity]:
-    """Quantize with the SmoothQuant strength that is most faithful on the held-out texts."""
-    quantizer = quantizer_module(subject.runtime)
-    alphas = ALPHAS if search else (DEFAULT_ALPHA,)
-    scores: dict[str, float] = {}
-    best: tuple[Any, float | None, Fidelity] | None = None
-    for number, alpha in enumerate(alphas, start=1):
-        graph = quantizer.quantize_graph(subject.embedder, subject.calibrated, alpha=alpha)
-        fidelity = subject.fidelity(graph)
-        scores[_alpha_name(alpha)] = round(fidelity.score, 6)
-        say(f"  {number}/{len(alphas)} SmoothQuant {_alpha_name(alpha)}: mean cosine {fidelity.score:.4f}")
-        if best is None or fidelity.score > best[2].score:
-            best = graph, alpha, fidelity
-    assert best is not None  # there is at least one strength
-    graph, alpha, fidelity = best
-    say(f"  kept SmoothQuant {_alpha_name(alpha)}")
-    say(f"  cosine to fp32: documents {fidelity.documents}")
-    say(f"  cosine to fp32: queries {fidelity.queries}")
-    method = Method(
-        name="static", smooth_quant_alpha=alpha, alphas_tried=scores, attention=quantizer.attention_precision()
-    )
-    return graph, method, fidelity
-
-
-def _alpha_name(alpha: float | None) -> str:
-    return "off" if alpha is None else str(alpha)
-
-
-def _write(subject: _Subject, folder: Path, graph: Any, method: Method, fidelity: Fidelity) -> Manifest:
-    """Fill the folder, the manifest last."""
-    source, settings, embedder = subject.source, subject.settings, subject.embedder
-    runtime = runtime_module(subject.runtime)
-    runtime.save_graph(graph, folder / runtime.ENCODER_FILE)
-    write_metadata(source.path, folder, settings, dimension=subject.dimension)
-    libraries = ("intel-quantized-embeddings", *quantizer_module(subject.runtime).LIBRARIES, "tokenizers")
-    manifest = Manifest(
-        source=Source(
-            id=source.name,
-            revision=source.revision,
-            weights_sha256={file.name: file_sha256(file) for file in _source_weights(source.path).files},
-        ),
-        runtime=subject.runtime.value,
-        precision=Precision.INT8.value,
-        method=method,
-        calibration=Calibration(
-            digest=subject.texts.calibrated.digest,
-            documents=len(subject.texts.calibrated.documents),
-            queries=len(subject.texts.calibrated.queries),
-        ),
-        settings=settings,
-        dimension=subject.dimension,
-        max_positions=embedder.max_positions,
-        pad_token_id=embedder.pad_token_id,
-        fidelity=fidelity,
-        library_versions={name: version(name) for name in libraries},
-        files={},
-    )
-    write_model_card(folder, manifest)
-    manifest = replace(manifest, files=hash_files(folder))
-    manifest.write(folder)
-    return manifest
+    return replace(config, smooth_quant=(DEFAULT_ALPHA,))

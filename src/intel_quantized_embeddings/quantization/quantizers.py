@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
+from intel_quantized_embeddings.errors import OptionError
+from intel_quantized_embeddings.pooling import Pooling
+from intel_quantized_embeddings.quantization.config import ActivationRanges
 from intel_quantized_embeddings.runtimes.base import EmbedderGraph, RuntimeName
 
 # SmoothQuant's strengths (alpha, https://arxiv.org/abs/2211.10438) worth comparing; None is without
 # it. Which is best differs by model (docs/quantization.md).
 ALPHAS: tuple[float | None, ...] = (0.85, 0.75, 0.5, None)
 DEFAULT_ALPHA = 0.75
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """One way of quantizing with everything decided, as a quantizer follows it.
+
+    Attributes:
+        alpha: SmoothQuant's strength, None for none.
+        activation_ranges: How ranges follow from the calibration texts.
+        floating_point_layers: Names of linear layers that stay in floating point.
+    """
+
+    alpha: float | None
+    activation_ranges: ActivationRanges
+    floating_point_layers: tuple[str, ...] = ()
 
 
 class QuantizerModule(Protocol):
@@ -31,16 +50,26 @@ class QuantizerModule(Protocol):
         """The arithmetic that attention will get on this CPU; None where the library decides."""
         ...
 
-    def quantize_graph(
-        self, embedder: EmbedderGraph, token_ids: Sequence[Sequence[int]], *, alpha: float | None
-    ) -> Any:
+    def activation_ranges(self, asked: ActivationRanges | None, pooling: Pooling) -> ActivationRanges:
+        """How ranges are set where the caller asks for this, or leaves it to the quantizer.
+
+        Raises:
+            OptionError: The quantizer has no such ranges.
+        """
+        ...
+
+    def linear_layers(self, embedder: EmbedderGraph) -> tuple[str, ...]:
+        """Names of the linear layers, in the order of the graph: `layer.0.query` and so on."""
+        ...
+
+    def quantize_graph(self, embedder: EmbedderGraph, token_ids: Sequence[Sequence[int]], recipe: Recipe) -> Any:
         """Quantize an embedder; the one given is left as it was.
 
         Args:
             embedder: In fp32.
             token_ids: The calibration texts, each run alone at its natural length: padding would
                 put activations of padding into the ranges.
-            alpha: SmoothQuant's strength, None for none.
+            recipe: How.
 
         Returns:
             The int8 graph, for the runtime's `save_graph` and `compile_graph`.
@@ -49,6 +78,28 @@ class QuantizerModule(Protocol):
             QuantizationError: The library failed.
         """
         ...
+
+
+def layers_named(asked: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """Which linear layers are meant, in the order of the graph.
+
+    Args:
+        asked: Names, or what stands before a dot in several names.
+        known: The model's linear layers.
+
+    Raises:
+        OptionError: One of them is no layer of the model.
+    """
+    for name in asked:
+        if not any(_is_or_holds(name, layer) for layer in known):
+            raise OptionError(
+                f"floating_point_layers: the model has no linear layer {name!r}; it has {', '.join(known)}."
+            )
+    return tuple(layer for layer in known if any(_is_or_holds(name, layer) for name in asked))
+
+
+def _is_or_holds(name: str, layer: str) -> bool:
+    return layer == name or layer.startswith(f"{name}.")
 
 
 def quantizer_module(runtime: RuntimeName) -> QuantizerModule:

@@ -1,0 +1,140 @@
+"""How to quantize, as asked for: in Python, in a YAML file, and in a folder's manifest."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from intel_quantized_embeddings.errors import DamagedFilesError, MissingExtraError, ModelFilesError, OptionError
+
+
+class ActivationRanges(str, Enum):
+    """How the range of an activation follows from the extremes of each calibration text."""
+
+    MEAN = "mean"
+    WIDEST = "widest"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizationConfig:
+    """How to quantize. The keys of a YAML file (`read_config`) are these names.
+
+    Attributes:
+        smooth_quant: SmoothQuant's strengths to compare, each in [0, 1] or None (`off` in YAML) for none; the most
+            faithful is kept. None is the usual comparison.
+        activation_ranges: "mean" of the texts' extremes or the "widest" of them (IPEX has only that). None is the
+            runtime's usual: docs/quantization.md.
+        floating_point_layers: Linear layers to leave in floating point: `layer.5.output`, or `layer.5` for all of
+            its linear layers.
+
+    Raises:
+        OptionError: A value is not allowed.
+    """
+
+    smooth_quant: tuple[float | None, ...] | None = None
+    activation_ranges: str | None = None
+    floating_point_layers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for key, check in _CHECKS.items():
+            # Frozen: set what a list or an `off` of YAML stands for.
+            object.__setattr__(self, key, check(key, getattr(self, key)))
+
+    @staticmethod
+    def from_mapping(content: Mapping[str, Any], *, where: str) -> QuantizationConfig:
+        """Take settings from a file's keys and values.
+
+        Args:
+            content: What the file says; a key left out keeps its default.
+            where: The file, for errors.
+
+        Raises:
+            OptionError: There is no such key, or a value is not allowed.
+        """
+        for key in content:
+            if key not in _CHECKS:
+                raise OptionError(f"{where}: there is no setting {key!r}; there are {', '.join(_CHECKS)}.")
+        try:
+            return QuantizationConfig(**content)
+        except OptionError as exc:
+            raise OptionError(f"{where}: {exc}") from exc
+
+    def to_mapping(self) -> dict[str, Any]:
+        """What `from_mapping` takes, without keys that keep their default."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if getattr(self, field.name) != field.default
+        }
+
+
+def read_config(file: Path) -> QuantizationConfig:
+    """Read a YAML file of settings.
+
+    Raises:
+        ModelFilesError: There is no such file.
+        DamagedFilesError: It is not YAML.
+        OptionError: A key or a value is not allowed; the message names the file, both, and what is.
+        MissingExtraError: PyYAML is not installed.
+    """
+    try:
+        import yaml
+    except ImportError as exc:
+        raise MissingExtraError(package="yaml", extra="quantize", needed_for=f"Reading {file}") from exc
+    try:
+        content = yaml.safe_load(file.read_text("utf-8"))
+    except FileNotFoundError as exc:
+        raise ModelFilesError(f"no file of settings {file}.") from exc
+    except (yaml.YAMLError, UnicodeDecodeError, IsADirectoryError) as exc:
+        raise DamagedFilesError(f"{file} is not a YAML file: {exc}") from exc
+    if not isinstance(content, dict | None):
+        raise OptionError(f"{file}: settings such as `smooth_quant: [0.85, off]` are expected, not {content!r}.")
+    return QuantizationConfig.from_mapping(content or {}, where=str(file))
+
+
+def _strengths(key: str, value: Any) -> tuple[float | None, ...] | None:
+    if value is None:
+        return None
+    allowed = "a list of different strengths, each a number from 0 to 1 or off, such as [0.85, off]"
+    if not isinstance(value, list | tuple) or not value:
+        raise _not_allowed(key, value, allowed)
+    # YAML reads `off` as False.
+    strengths = tuple(None if item is None or item is False or item == "off" else item for item in value)
+    if len(set(strengths)) < len(strengths) or not all(item is None or _is_share(item) for item in strengths):
+        raise _not_allowed(key, value, allowed)
+    return tuple(None if item is None else float(item) for item in strengths)
+
+
+def _ranges(key: str, value: Any) -> str | None:
+    if value is None:
+        return None
+    try:
+        return ActivationRanges(value).value
+    except ValueError as exc:
+        raise _not_allowed(key, value, " or ".join(repr(ranges.value) for ranges in ActivationRanges)) from exc
+
+
+def _layers(key: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(name, str) and name for name in value):
+        raise _not_allowed(key, value, "a list of layers such as [layer.5.output]")
+    return tuple(dict.fromkeys(value))
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def _not_allowed(key: str, value: Any, allowed: str) -> OptionError:
+    return OptionError(f"{key}={value!r} is not allowed; it is {allowed}.")
+
+
+# Every key, with what checks its value and gives it the form it is kept in.
+_CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    "smooth_quant": _strengths,
+    "activation_ranges": _ranges,
+    "floating_point_layers": _layers,
+}

@@ -1,0 +1,44 @@
+"""Which SmoothQuant strength to quantize with: the one that is most faithful on the held-out texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from intel_quantized_embeddings.quantization.quantizers import Recipe
+from intel_quantized_embeddings.quantization.subject import Attempt, Subject
+
+
+def most_faithful(
+    subject: Subject, recipe: Recipe, *, strengths: Sequence[float | None], say: Callable[[str], object]
+) -> tuple[Attempt, dict[str, float]]:
+    """Quantize with each strength.
+
+    Args:
+        subject: The model.
+        recipe: All but the strength.
+        strengths: At least one.
+        say: Called with a line at each step.
+
+    Returns:
+        The attempt with the highest score, and each strength's score.
+
+    Raises:
+        QuantizationError: The quantizer failed.
+    """
+    scores: dict[str, float] = {}
+    best: Attempt | None = None
+    for number, alpha in enumerate(strengths, start=1):
+        attempt = subject.attempt(replace(recipe, alpha=alpha))
+        score = attempt.fidelity.score
+        scores[_name(alpha)] = round(score, 6)
+        say(f"  {number}/{len(strengths)} SmoothQuant {_name(alpha)}: mean cosine {score:.4f}")
+        if best is None or score > best.fidelity.score:
+            best = attempt
+    assert best is not None  # there is at least one strength
+    say(f"  kept SmoothQuant {_name(best.recipe.alpha)}")
+    return best, scores
+
+
+def _name(alpha: float | None) -> str:
+    return "off" if alpha is None else str(alpha)

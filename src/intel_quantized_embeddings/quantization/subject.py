@@ -1,0 +1,130 @@
+"""The model being quantized: its fp32 graph, its texts, and what every attempt is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from intel_quantized_embeddings.model_files import TOKENIZER_FILE, ModelFolder
+from intel_quantized_embeddings.model_settings import ModelSettings
+from intel_quantized_embeddings.pipeline import encode_token_ids, tokenize_ahead
+from intel_quantized_embeddings.quantization.calibration import CalibrationSplit, Texts
+from intel_quantized_embeddings.quantization.fidelity import Fidelity, summarize_cosines
+from intel_quantized_embeddings.quantization.quantizers import QuantizerModule, Recipe, quantizer_module
+from intel_quantized_embeddings.runtimes.base import (
+    EmbedderGraph,
+    Precision,
+    Runtime,
+    RuntimeName,
+    runtime_module,
+)
+from intel_quantized_embeddings.tokenization import Tokenizer
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """A quantized graph, how it was made, and how faithful it is on the held-out texts."""
+
+    graph: Any
+    recipe: Recipe
+    fidelity: Fidelity
+
+
+class GraphEncoder:
+    """A compiled graph that takes texts, before there is a folder to load."""
+
+    def __init__(self, runtime: Runtime, tokenizer: Tokenizer, settings: ModelSettings, *, pad_token_id: int) -> None:
+        self._runtime, self._tokenizer, self._settings = runtime, tokenizer, settings
+        self._pad_token_id = pad_token_id
+
+    def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Encode texts to be searched. Shape: (n_texts, dimension)."""
+        return self._encode(texts, self._settings.document_instruction)
+
+    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Encode texts to search with. Shape: (n_texts, dimension)."""
+        return self._encode(texts, self._settings.query_instruction)
+
+    def _encode(self, texts: Sequence[str], instruction: str) -> NDArray[np.float32]:
+        with closing(tokenize_ahead(texts, self._tokenizer, instruction=instruction)) as windows:
+            return encode_token_ids(
+                self._runtime,
+                (window.token_ids for window in windows),
+                pad_token_id=self._pad_token_id,
+                max_length=self._settings.max_length,
+            )
+
+
+class Subject:
+    """The model being quantized, its calibration texts tokenized, and its fp32 vectors of the held-out ones.
+
+    Attributes:
+        source: Where it is from.
+        runtime: Which runtime it is quantized for.
+        embedder: In fp32.
+        settings: Pooling, instructions and maximum length.
+        texts: Those calibrated on, and those held out.
+        dimension: Numbers in a vector.
+    """
+
+    def __init__(
+        self,
+        source: ModelFolder,
+        *,
+        runtime: RuntimeName,
+        embedder: EmbedderGraph,
+        settings: ModelSettings,
+        texts: CalibrationSplit,
+    ) -> None:
+        self.source, self.runtime, self.embedder, self.settings, self.texts = source, runtime, embedder, settings, texts
+        self._tokenizer = Tokenizer(
+            source.path / TOKENIZER_FILE, max_length=settings.max_length, lowercase=settings.lowercase
+        )
+        self._calibrated = [
+            *self._tokenizer.encode(texts.calibrated.documents, instruction=settings.document_instruction).token_ids,
+            *self._tokenizer.encode(texts.calibrated.queries, instruction=settings.query_instruction).token_ids,
+        ]
+        self._fp32 = _vectors(self.fp32_encoder(), texts.held_out)
+        self.dimension = self._fp32[0].shape[1]
+
+    @property
+    def quantizer(self) -> QuantizerModule:
+        """What quantizes it."""
+        return quantizer_module(self.runtime)
+
+    def attempt(self, recipe: Recipe) -> Attempt:
+        """Quantize it in one way.
+
+        Raises:
+            QuantizationError: The quantizer failed.
+        """
+        graph = self.quantizer.quantize_graph(self.embedder, self._calibrated, recipe)
+        vectors = _vectors(self.encoder(graph), self.texts.held_out)
+        documents, queries = (summarize_cosines(fp32, int8) for fp32, int8 in zip(self._fp32, vectors, strict=True))
+        return Attempt(graph=graph, recipe=recipe, fidelity=Fidelity(documents=documents, queries=queries))
+
+    def encoder(self, graph: Any) -> GraphEncoder:
+        """Compile a quantized graph."""
+        return self._compiled(graph, Precision.INT8)
+
+    def fp32_encoder(self) -> GraphEncoder:
+        """Compile the model as it is."""
+        return self._compiled(self.embedder.graph, Precision.FP32)
+
+    def _compiled(self, graph: Any, precision: Precision) -> GraphEncoder:
+        return GraphEncoder(
+            runtime_module(self.runtime).compile_graph(graph, precision=precision),
+            self._tokenizer,
+            self.settings,
+            pad_token_id=self.embedder.pad_token_id,
+        )
+
+
+def _vectors(encoder: GraphEncoder, texts: Texts) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    return encoder.encode_documents(texts.documents), encoder.encode_queries(texts.queries)
