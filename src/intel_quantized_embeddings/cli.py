@@ -57,6 +57,15 @@ def _parser() -> argparse.ArgumentParser:
     quantize.add_argument(
         "--no-search", action="store_true", help="take the usual SmoothQuant strength instead of comparing several"
     )
+    quantize.add_argument(
+        "--max-drop",
+        type=float,
+        metavar="SHARE",
+        help="lose at most this share against fp32 (0.01 is 1 %%): sensitive layers stay in floating point",
+    )
+    quantize.add_argument(
+        "--dataset", metavar="DIR", type=Path, help="measure that on a dataset's score, as `iqe evaluate` reads it"
+    )
     quantize.add_argument("--config", metavar="FILE", type=Path, help="settings in YAML: docs/quantization.md")
     quantize.add_argument("--pooling", help="cls, mean or last, instead of what the model's folder says")
     quantize.add_argument("--max-length", type=int, metavar="TOKENS", help="instead of what the model's folder says")
@@ -169,6 +178,8 @@ def _quantize(options: argparse.Namespace) -> None:
         calibration_queries=options.calibration_queries and read_texts(options.calibration_queries),
         runtime=options.runtime,
         search=not options.no_search,
+        max_drop=options.max_drop,
+        dataset=options.dataset,
         config=options.config,
         overwrite=options.overwrite,
         revision=options.revision,
@@ -183,6 +194,8 @@ def _quantize(options: argparse.Namespace) -> None:
     print(f"{report.folder}: {report.bytes_before / 1e6:.1f} MB -> {report.bytes_after / 1e6:.1f} MB")
     print(f"cosine to fp32, documents: {report.fidelity.documents}")
     print(f"cosine to fp32, queries:   {report.fidelity.queries}")
+    if report.drop is not None:
+        print(report.drop)
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -52,6 +52,9 @@ def test_what_differs_from_the_usual_survives_a_mapping():
         ("activation_ranges: narrow", "activation_ranges='narrow' is not allowed; it is 'mean' or 'widest'"),
         ("floating_point_layers: layer.5", r"floating_point_layers='layer\.5' is not allowed; it is a list of layers"),
         ("floating_point_layers: [5]", r"floating_point_layers=\[5\] is not allowed"),
+        ("max_drop: 1", "max_drop=1 is not allowed; it is a share below 1"),
+        ("max_drop: 0.5 %", "max_drop='0.5 %' is not allowed"),
+        ("max_drop: yes", "max_drop=True is not allowed"),
         ("- smooth_quant", "settings such as .* are expected"),
     ],
 )

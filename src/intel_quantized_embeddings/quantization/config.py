@@ -30,6 +30,7 @@ class QuantizationConfig:
             runtime's usual: docs/quantization.md.
         floating_point_layers: Linear layers to leave in floating point: `layer.5.output`, or `layer.5` for all of
             its linear layers.
+        max_drop: The largest loss allowed against fp32, as a share; None is no limit.
 
     Raises:
         OptionError: A value is not allowed.
@@ -38,6 +39,7 @@ class QuantizationConfig:
     smooth_quant: tuple[float | None, ...] | None = None
     activation_ranges: str | None = None
     floating_point_layers: tuple[str, ...] = ()
+    max_drop: float | None = None
 
     def __post_init__(self) -> None:
         for key, check in _CHECKS.items():
@@ -124,6 +126,12 @@ def _layers(key: str, value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(value))
 
 
+def _drop(key: str, value: Any) -> float | None:
+    if value is not None and (not _is_share(value) or value == 1):
+        raise _not_allowed(key, value, "a share below 1, such as 0.01 for 1 %")
+    return None if value is None else float(value)
+
+
 def _is_share(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
@@ -137,4 +145,5 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "smooth_quant": _strengths,
     "activation_ranges": _ranges,
     "floating_point_layers": _layers,
+    "max_drop": _drop,
 }

@@ -12,6 +12,7 @@ from pathlib import Path
 from intel_quantized_embeddings.model_files import file_sha256
 from intel_quantized_embeddings.model_settings import ModelSettings
 from intel_quantized_embeddings.quantization.config import QuantizationConfig
+from intel_quantized_embeddings.quantization.drop import Drop
 from intel_quantized_embeddings.quantization.manifest import (
     MODEL_CARD,
     Calibration,
@@ -28,7 +29,14 @@ _COPIED = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_to
 
 
 def write_folder(
-    folder: Path, subject: Subject, kept: Attempt, *, method: Method, config: QuantizationConfig, weights: WeightFiles
+    folder: Path,
+    subject: Subject,
+    kept: Attempt,
+    *,
+    method: Method,
+    config: QuantizationConfig,
+    drop: Drop | None,
+    weights: WeightFiles,
 ) -> Manifest:
     """Write everything, the manifest last.
 
@@ -38,6 +46,7 @@ def write_folder(
         kept: What came of it.
         method: What the manifest says of how.
         config: What was asked for.
+        drop: What it loses against fp32, where that was limited.
         weights: The model's files that it was made from.
     """
     source, embedder, calibrated = subject.source, subject.embedder, subject.texts.calibrated
@@ -63,6 +72,7 @@ def write_folder(
         max_positions=embedder.max_positions,
         pad_token_id=embedder.pad_token_id,
         fidelity=kept.fidelity,
+        drop=drop,
         library_versions={name: version(name) for name in libraries},
         files={},
     )
@@ -114,6 +124,7 @@ def write_model_card(folder: Path, manifest: Manifest) -> None:
     )
     layers = manifest.method.floating_point_layers
     in_float = f"\nLayers in floating point: {', '.join(layers)}." if layers else ""
+    promise = f"\nLimited: {manifest.drop}.\n" if manifest.drop else ""
     quoted = partial(json.dumps, ensure_ascii=False)
     from_hub = "/" in source.id or source.revision is not None
     base = f"base_model: {source.id}\nbase_model_relation: quantized\n" if from_hub else ""
@@ -146,7 +157,7 @@ Cosine between int8 and fp32 vectors, on texts that were not calibrated on:
 | texts | mean | 1st percentile | worst | count |
 |---|---|---|---|---|
 {rows}
-
+{promise}
 Pooling and normalization are inside the encoder. `manifest.json` holds the source's hashes, the library
 versions, and the SHA-256 of every file here; loading checks them.
 """,

@@ -14,6 +14,7 @@ from intel_quantized_embeddings.model_files import file_sha256
 from intel_quantized_embeddings.model_settings import ModelSettings, read_json
 from intel_quantized_embeddings.pooling import Pooling
 from intel_quantized_embeddings.quantization.config import QuantizationConfig
+from intel_quantized_embeddings.quantization.drop import Drop, SpeedCost
 from intel_quantized_embeddings.quantization.fidelity import CosineSummary, Fidelity
 
 logger = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class Manifest:
 
     Attributes:
         config: The settings it was asked for with; `method` is what came of them.
+        drop: What it loses against fp32; None where no limit was set.
     """
 
     format_version: int = FORMAT_VERSION
@@ -84,6 +86,7 @@ class Manifest:
     max_positions: int
     pad_token_id: int
     fidelity: Fidelity
+    drop: Drop | None = None
     library_versions: dict[str, str]
     files: dict[str, str]
 
@@ -161,5 +164,13 @@ def _from_json(content: dict[str, Any]) -> Manifest:
         "calibration": Calibration(**content["calibration"]),
         "settings": ModelSettings(**settings),
         "fidelity": fidelity,
+        "drop": _drop(content.get("drop")),
     }
     return Manifest(**{**content, **parts})
+
+
+def _drop(content: dict[str, Any] | None) -> Drop | None:
+    if content is None:
+        return None
+    speed = content["speed"] and SpeedCost(**content["speed"])
+    return Drop(**{**content, "put_back": tuple(content["put_back"]), "speed": speed})

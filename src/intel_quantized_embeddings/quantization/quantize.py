@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from intel_quantized_embeddings.errors import OptionError, UnsupportedModelError
 from intel_quantized_embeddings.folders import appearing_whole, refuse_existing
@@ -15,8 +16,10 @@ from intel_quantized_embeddings.model_files import ModelFolder, find_model
 from intel_quantized_embeddings.model_settings import ModelSettings, read_json, read_settings
 from intel_quantized_embeddings.quantization.calibration import CalibrationSplit, calibration_set, split
 from intel_quantized_embeddings.quantization.config import ActivationRanges, QuantizationConfig, read_config
+from intel_quantized_embeddings.quantization.drop import Drop, dataset_judge, held_out_judge
 from intel_quantized_embeddings.quantization.fidelity import Fidelity
 from intel_quantized_embeddings.quantization.folder import write_folder
+from intel_quantized_embeddings.quantization.layers import within_limit
 from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE, Method
 from intel_quantized_embeddings.quantization.quantizers import (
     ALPHAS,
@@ -30,6 +33,9 @@ from intel_quantized_embeddings.quantization.subject import Subject
 from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName, runtime_module
 from intel_quantized_embeddings.weight_files import WeightKind, find_weight_files
 
+if TYPE_CHECKING:
+    from intel_quantized_embeddings.evaluation.datasets import Dataset
+
 logger = logging.getLogger(__name__)
 
 
@@ -42,6 +48,7 @@ class QuantizationReport:
         fidelity: Cosine to fp32 on texts that were not calibrated on.
         smooth_quant_alpha: The SmoothQuant strength that was kept, None for none.
         floating_point_layers: Linear layers that are not int8.
+        drop: What is lost against fp32; None where no limit was set.
         seconds: How long everything took.
         bytes_before: Size of the fp32 weights.
         bytes_after: Size of the int8 encoder.
@@ -51,6 +58,7 @@ class QuantizationReport:
     fidelity: Fidelity
     smooth_quant_alpha: float | None
     floating_point_layers: tuple[str, ...]
+    drop: Drop | None
     seconds: float
     bytes_before: int
     bytes_after: int
@@ -64,6 +72,8 @@ def quantize(
     calibration_queries: Sequence[str] | None = None,
     runtime: str = "openvino",
     search: bool = True,
+    max_drop: float | None = None,
+    dataset: str | os.PathLike[str] | None = None,
     config: QuantizationConfig | str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     revision: str | None = None,
@@ -90,6 +100,11 @@ def quantize(
             Compressor).
         search: Compare several SmoothQuant strengths and keep the most faithful, which takes about
             four times as long; False takes the usual one.
+        max_drop: The largest loss allowed against fp32, as a share. Where int8 loses more, the most sensitive layers
+            go back to floating point, one by one, until it holds; where a third of them is not enough, that
+            is an error. None is no limit.
+        dataset: A folder that `iqe evaluate` reads: the loss is that of its main score (nDCG@10 for retrieval).
+            Without one it is 1 less the mean cosine to fp32 on the texts held out.
         config: How to quantize, or a YAML file that says so: docs/quantization.md.
         overwrite: Replace `output_dir` if it is there and a model folder that was written here.
         revision: Branch, tag or commit on the hub.
@@ -108,7 +123,7 @@ def quantize(
         ModelFilesError: The model is not there.
         UnsupportedModelError: The model can't be run here, or is int8 already.
         DamagedFilesError: One of its files, or `config`, is not what it should be.
-        QuantizationError: The quantizer failed.
+        QuantizationError: The quantizer failed, or `max_drop` can't be kept.
         OSError: The folder can't be written.
 
     Example:
@@ -118,7 +133,10 @@ def quantize(
     runtime_name = RuntimeName.parse(runtime)
     output = Path(output_dir).expanduser().resolve()
     refuse_existing(output, overwrite=overwrite)
-    config = _config(config, search=search)
+    config = _config(config, search=search, max_drop=max_drop)
+    if dataset is not None and config.max_drop is None:
+        raise OptionError("dataset= (--dataset) is what max_drop= (--max-drop) is measured on; give both or neither.")
+    data = None if dataset is None else _read_dataset(Path(dataset).expanduser())
     texts = split(calibration_set(calibration_texts, calibration_queries))
     quantizer_module(runtime_name).require_quantizer()
     source = find_model(model, revision=revision, cache_folder=cache_folder, local_files_only=local_files_only)
@@ -135,6 +153,7 @@ def quantize(
         settings=settings.override(query_instruction=query_instruction, document_instruction=document_instruction),
         texts=texts,
         config=config,
+        dataset=data,
         overwrite=overwrite,
         say=progress or logger.info,
         max_length=max_length,
@@ -151,6 +170,7 @@ def quantize_folder(
     config: QuantizationConfig,
     overwrite: bool,
     say: Callable[[str], object],
+    dataset: Dataset | None = None,
     max_length: int | None = None,
 ) -> QuantizationReport:
     """Quantize a model whose files and settings are known; see `quantize`."""
@@ -176,7 +196,13 @@ def quantize_folder(
     settings = settings.override(max_length=max_length, max_positions=embedder.max_positions)
     say(f"{source.name}: calibrating on {len(texts.calibrated)} texts, {len(texts.held_out)} held out")
     subject = Subject(source, runtime=runtime, embedder=embedder, settings=settings, texts=texts)
+    if dataset is not None:
+        say(f"  measuring fp32 on {dataset.name}")
+    judge = held_out_judge() if dataset is None else dataset_judge(subject, dataset)
     kept, scores = most_faithful(subject, recipe, strengths=strengths, say=say)
+    drop = None
+    if config.max_drop is not None:
+        kept, drop = within_limit(subject, kept, judge, limit=config.max_drop, say=say)
     say(f"  cosine to fp32: documents {kept.fidelity.documents}")
     say(f"  cosine to fp32: queries {kept.fidelity.queries}")
     method = Method(
@@ -188,13 +214,14 @@ def quantize_folder(
         floating_point_layers=kept.recipe.floating_point_layers,
     )
     with appearing_whole(output, overwrite=overwrite) as folder:
-        manifest = write_folder(folder, subject, kept, method=method, config=config, weights=weights)
+        manifest = write_folder(folder, subject, kept, method=method, config=config, drop=drop, weights=weights)
     encoder_files = [output / name for name in manifest.files if name.startswith("encoder.")]
     report = QuantizationReport(
         folder=output,
         fidelity=kept.fidelity,
         smooth_quant_alpha=method.smooth_quant_alpha,
         floating_point_layers=method.floating_point_layers,
+        drop=drop,
         seconds=time.perf_counter() - started,
         bytes_before=sum(file.stat().st_size for file in weights.files),
         bytes_after=sum(file.stat().st_size for file in encoder_files),
@@ -203,12 +230,16 @@ def quantize_folder(
     return report
 
 
-def _config(given: QuantizationConfig | str | os.PathLike[str] | None, *, search: bool) -> QuantizationConfig:
-    """The settings asked for, whichever way."""
+def _config(
+    given: QuantizationConfig | str | os.PathLike[str] | None, *, search: bool, max_drop: float | None
+) -> QuantizationConfig:
+    """The settings asked for; an argument goes before what a file says."""
     if given is None:
         config = QuantizationConfig()
     else:
         config = given if isinstance(given, QuantizationConfig) else read_config(Path(given).expanduser())
+    if max_drop is not None:
+        config = replace(config, max_drop=max_drop)
     if search:
         return config
     if config.smooth_quant is not None:
@@ -217,3 +248,9 @@ def _config(given: QuantizationConfig | str | os.PathLike[str] | None, *, search
             f"smooth_quant={list(config.smooth_quant)}; leave one of them out."
         )
     return replace(config, smooth_quant=(DEFAULT_ALPHA,))
+
+
+def _read_dataset(folder: Path) -> Dataset:
+    from intel_quantized_embeddings.evaluation.datasets import read_dataset
+
+    return read_dataset(folder)

@@ -1,0 +1,98 @@
+"""What int8 may lose against fp32: how that is measured, and what a folder records of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from intel_quantized_embeddings.evaluation.datasets import Dataset
+    from intel_quantized_embeddings.quantization.subject import Attempt, Subject
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeedCost:
+    """What layers in floating point cost: throughput on the held-out texts, the three taking turns.
+
+    Attributes:
+        int8_by_fp32: With no layer put back, by that of fp32.
+        kept_by_fp32: Of the folder, by that of fp32.
+        kept_by_int8: Of the folder, by that with no layer put back.
+    """
+
+    int8_by_fp32: float
+    kept_by_fp32: float
+    kept_by_int8: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kept_by_fp32:.2f} times fp32's throughput, {self.int8_by_fp32:.2f} before ({self.kept_by_int8:.2f} "
+            f"of that speed)"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drop:
+    """What a folder loses against fp32 where a limit was set.
+
+    Attributes:
+        measure: Of what: the mean cosine on the held-out texts, or the main score on a dataset.
+        limit: The largest loss allowed, as a share.
+        before: Lost before any layer was put back in floating point.
+        kept: Lost by the folder.
+        put_back: Layers put back to get there, in that order.
+        speed: What they cost; None where there are none.
+    """
+
+    measure: str
+    limit: float
+    before: float
+    kept: float
+    put_back: tuple[str, ...] = ()
+    speed: SpeedCost | None = None
+
+    def __str__(self) -> str:
+        said = f"{self.measure}: {percent(self.kept)} lost to fp32, {percent(self.limit)} allowed"
+        if not self.put_back:
+            return said
+        layers = ", ".join(self.put_back)
+        return f"{said}; {percent(self.before)} before {layers} went back to floating point: {self.speed}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """How the loss is measured.
+
+    Attributes:
+        measure: As in `Drop`.
+        drop: The share lost by an attempt; negative where it gains.
+    """
+
+    measure: str
+    drop: Callable[[Attempt], float]
+
+
+def held_out_judge() -> Judge:
+    """1 less the mean cosine to fp32 on the held-out texts, documents and queries weighing the same."""
+    return Judge(measure="mean cosine on held-out texts", drop=lambda attempt: 1 - attempt.fidelity.score)
+
+
+def dataset_judge(subject: Subject, dataset: Dataset) -> Judge:
+    """The share of fp32's main score on a dataset; fp32 is measured at once.
+
+    Raises:
+        MissingExtraError: What scores such a dataset is not installed.
+    """
+    from intel_quantized_embeddings.evaluation.tasks import measure, relative_drop
+
+    fp32 = measure(dataset, subject.fp32_encoder())
+    return Judge(
+        measure=f"{fp32.metrics[0].name} on {dataset.name}",
+        drop=lambda attempt: relative_drop(fp32, measure(dataset, subject.encoder(attempt.graph))),
+    )
+
+
+def percent(share: float) -> str:
+    """A share as a person reads it: 0.0123 is 1.23 %."""
+    return f"{100 * share:.3g} %"

@@ -1,0 +1,111 @@
+"""Layers put back in floating point, the most sensitive first, until int8 loses no more than allowed."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from intel_quantized_embeddings.errors import QuantizationError
+from intel_quantized_embeddings.quantization.drop import Drop, Judge, SpeedCost, percent
+from intel_quantized_embeddings.quantization.quantizers import Recipe
+from intel_quantized_embeddings.quantization.subject import Attempt, GraphEncoder, Subject
+
+# By arithmetic, a model that is 3.4 times as fast in int8 as in fp32 is 1.9 times as fast with a third of it in fp32;
+# bfloat16 is 2.4 times as fast where the CPU has it (docs/quantization.md), and nearer to fp32.
+MOST_SHARE = 1 / 3
+
+# Layers are ranked with every third text: enough to tell them apart, and a third of the time.
+_RANKED_BY_EVERY = 3
+
+_TURNS = 5
+
+
+def within_limit(
+    subject: Subject, whole: Attempt, judge: Judge, *, limit: float, say: Callable[[str], object]
+) -> tuple[Attempt, Drop]:
+    """Put layers back in floating point one by one until the loss is within a limit.
+
+    Args:
+        subject: The model.
+        whole: With every layer in int8 that is not to be left in floating point anyway.
+        judge: What measures the loss.
+        limit: The largest loss allowed.
+        say: Called with a line at each step.
+
+    Returns:
+        The first attempt within the limit, and what it took.
+
+    Raises:
+        QuantizationError: None is, with a third of the layers in floating point.
+    """
+    before = lost = judge.drop(whole)
+    say(f"  {judge.measure}: {percent(lost)} lost, {percent(limit)} allowed")
+    if lost <= limit:
+        return whole, Drop(measure=judge.measure, limit=limit, before=before, kept=lost)
+    layers = subject.quantizer.linear_layers(subject.embedder)
+    fixed = whole.recipe.floating_point_layers
+    ranked = by_sensitivity(subject, whole.recipe, [layer for layer in layers if layer not in fixed], say=say)
+    put_back: list[str] = []
+    for layer in ranked[: max(1, int(len(layers) * MOST_SHARE) - len(fixed))]:
+        put_back.append(layer)
+        kept = subject.attempt(_with_layers(whole.recipe, put_back, layers))
+        lost = judge.drop(kept)
+        say(f"  {len(put_back)}. {layer} in floating point: {percent(lost)} lost")
+        if lost <= limit:
+            speed = _cost_in_speed(subject, whole, kept)
+            say(f"  throughput on the held-out texts: {speed}")
+            return kept, Drop(
+                measure=judge.measure, limit=limit, before=before, kept=lost, put_back=tuple(put_back), speed=speed
+            )
+    raise QuantizationError(
+        f"int8 of {subject.source.name} loses {percent(before)} ({judge.measure}), over max_drop={limit}, and "
+        f"still {percent(lost)} with {len(put_back)} of its {len(layers)} linear layers in floating point "
+        f"({', '.join(put_back)}). More would be slower than bfloat16: allow a larger drop, calibrate on texts like "
+        f"yours, or load the model with precision='bf16' or 'fp32'."
+    )
+
+
+def by_sensitivity(
+    subject: Subject, recipe: Recipe, layers: Sequence[str], *, say: Callable[[str], object]
+) -> list[str]:
+    """Layers, first those that give back most when they alone are put back in floating point."""
+    say(f"  ranking {len(layers)} layers: quantizing once for each, on every third text")
+    known = subject.quantizer.linear_layers(subject.embedder)
+    score = subject.attempt(recipe, every=_RANKED_BY_EVERY).fidelity.score
+    gains = {}
+    for layer in layers:
+        attempt = subject.attempt(_with_layers(recipe, [layer], known), every=_RANKED_BY_EVERY)
+        gains[layer] = attempt.fidelity.score - score
+    ranked = sorted(layers, key=gains.__getitem__, reverse=True)
+    say(f"  most sensitive: {', '.join(f'{layer} ({gains[layer]:+.5f})' for layer in ranked[:5])}")
+    return ranked
+
+
+def _with_layers(recipe: Recipe, put_back: Sequence[str], known: Sequence[str]) -> Recipe:
+    wanted = {*recipe.floating_point_layers, *put_back}
+    return replace(recipe, floating_point_layers=tuple(layer for layer in known if layer in wanted))
+
+
+def _cost_in_speed(subject: Subject, whole: Attempt, kept: Attempt) -> SpeedCost:
+    """Encode the held-out texts in turns, so that what slows the machine down slows all three down."""
+    encoders = (subject.fp32_encoder(), subject.encoder(whole.graph), subject.encoder(kept.graph))
+    turns = []
+    for turn in range(1 + _TURNS):
+        order = sorted(range(len(encoders)), reverse=turn % 2 == 1)
+        seconds = {place: _seconds(encoders[place], subject) for place in order}
+        if turn:  # the first one warms up
+            turns.append(seconds)
+    fp32_by_int8, fp32_by_kept, int8_by_kept = (
+        round(statistics.median(seconds[one] / seconds[other] for seconds in turns), 3)
+        for one, other in ((0, 1), (0, 2), (1, 2))
+    )
+    return SpeedCost(int8_by_fp32=fp32_by_int8, kept_by_fp32=fp32_by_kept, kept_by_int8=int8_by_kept)
+
+
+def _seconds(encoder: GraphEncoder, subject: Subject) -> float:
+    started = time.perf_counter()
+    encoder.encode_documents(subject.texts.held_out.documents)
+    encoder.encode_queries(subject.texts.held_out.queries)
+    return time.perf_counter() - started

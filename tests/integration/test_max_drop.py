@@ -1,0 +1,103 @@
+"""Quantizing within a limit: what is put back in floating point, what is recorded, and what can't be kept."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import openvino as ov
+import pytest
+
+from intel_quantized_embeddings import Encoder, quantize
+from intel_quantized_embeddings.cli import main
+from intel_quantized_embeddings.errors import OptionError
+from intel_quantized_embeddings.quantization.config import QuantizationConfig
+from intel_quantized_embeddings.quantization.manifest import Manifest
+from support.tiny_models import write_tiny_model
+
+
+@pytest.fixture(scope="module")
+def one_layer(tmp_path_factory):
+    """A model of six linear layers, of which two may be put back."""
+    folder = write_tiny_model(tmp_path_factory.mktemp("models") / "one-layer")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 1}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(one_layer, tmp_path_factory):
+    """What it is with nothing put back."""
+    return quantize(one_layer, tmp_path_factory.mktemp("whole") / "int8", search=False, max_drop=0.5)
+
+
+def test_a_limit_that_holds_changes_nothing(one_layer, whole, tmp_path):
+    plain = quantize(one_layer, tmp_path / "plain", search=False)
+    assert plain.drop is None
+    assert whole.drop.kept == pytest.approx(1 - whole.fidelity.score)
+    assert (whole.drop.put_back, whole.drop.speed, whole.floating_point_layers) == ((), None, ())
+    assert (plain.folder / "encoder.bin").read_bytes() == (whole.folder / "encoder.bin").read_bytes()
+
+
+def test_layers_are_put_back_until_the_limit_holds(one_layer, whole, tmp_path, capsys):
+    limit = 0.97 * whole.drop.kept
+    lines: list[str] = []
+    report = quantize(one_layer, tmp_path / "int8", search=False, max_drop=limit, progress=lines.append)
+    drop = report.drop
+    assert drop.kept == pytest.approx(1 - report.fidelity.score)
+    assert drop.kept <= limit < drop.before == whole.drop.kept
+    assert set(drop.put_back) == set(report.floating_point_layers) != set()
+    assert drop.speed.kept_by_fp32 > 0
+    manifest = Manifest.read(report.folder)
+    assert (manifest.drop, manifest.config.max_drop) == (drop, limit)
+    card = (report.folder / "README.md").read_text("utf-8")
+    assert f"Limited: {drop}." in card
+    assert any(f"1. {drop.put_back[0]} in floating point" in line for line in lines)
+    graph = ov.Core().read_model(str(report.folder / "encoder.xml"))
+    in_float = {
+        node.get_friendly_name().replace("/", ".")
+        for node in graph.get_ops()
+        if node.get_type_name() == "MatMul" and node.input_value(1).get_node().get_type_name() == "Constant"
+    }
+    assert in_float == set(drop.put_back)
+    assert Encoder.load(report.folder).dimension == 32
+
+
+def test_a_limit_that_can_not_be_kept_is_an_error_that_leaves_no_folder(one_layer, tmp_path, capsys):
+    arguments = ["quantize", str(one_layer), str(tmp_path / "int8"), "--no-search", "--max-drop", "0"]
+    assert main(arguments) == 1
+    told = capsys.readouterr().err
+    assert re.search(r"int8 of one-layer loses 0\.\d+ % \(mean cosine on held-out texts\), over max_drop=0\.0", told)
+    assert "still 0." in told
+    assert "2 of its 6 linear layers in floating point (layer.0." in told
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_limit_is_of_a_datasets_score_where_there_is_one(one_layer, tmp_path, capsys):
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed (the eval extra)")
+    data = tmp_path / "intents"
+    data.mkdir()
+    for name in ("train", "test"):
+        rows = [f"the {word} is {mood},{mood}" for word in ("cat", "dog", "river", "city") for mood in ("red", "cold")]
+        (data / f"{name}.csv").write_text("\n".join(["text,label", *rows]) + "\n", "utf-8")
+    arguments = ["quantize", str(one_layer), str(tmp_path / "int8"), "--no-search", "--max-drop", "0.1"]
+    assert main([*arguments, "--dataset", str(data)]) == 0
+    drop = Manifest.read(tmp_path / "int8").drop
+    assert drop.measure == "accuracy on intents"
+    assert drop.kept <= 0.1
+    assert capsys.readouterr().out.splitlines()[-1] == str(drop)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_drop": 1.5}, r"max_drop=1\.5 is not allowed"),
+        ({"dataset": "somewhere"}, "give both or neither"),
+        ({"dataset": ".", "config": QuantizationConfig(max_drop=0.1)}, "a dataset is a folder"),
+    ],
+)
+def test_a_mistake_is_told_before_any_work(one_layer, tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OptionError, match=message):
+        quantize(one_layer, tmp_path / "int8", **options)
+    assert list(tmp_path.iterdir()) == []
