@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     quantize = commands.add_parser(
         "quantize",
         help="make an int8 folder of a model",
-        description="Quantize a model to static int8, measure it against fp32 on texts held out, and write a folder.",
+        description="Quantize a model to int8, measure it against fp32 on texts held out, and write a folder.",
     )
     quantize.add_argument("model", metavar="MODEL", help="a folder or a hub id")
     quantize.add_argument("output", metavar="OUT", help="the folder to write")
@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     quantize.add_argument(
         "--no-search", action="store_true", help="take the usual SmoothQuant strength instead of comparing several"
     )
+    quantize.add_argument("--method", help="static (the default) or dynamic: docs/quantization.md")
     quantize.add_argument(
         "--max-drop",
         type=float,
@@ -178,6 +179,7 @@ def _quantize(options: argparse.Namespace) -> None:
         calibration_queries=options.calibration_queries and read_texts(options.calibration_queries),
         runtime=options.runtime,
         search=not options.no_search,
+        method=options.method,
         max_drop=options.max_drop,
         dataset=options.dataset,
         config=options.config,

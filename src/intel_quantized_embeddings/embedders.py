@@ -11,6 +11,7 @@ from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError
 from intel_quantized_embeddings.load_options import LoadOptions
 from intel_quantized_embeddings.model_files import TOKENIZER_FILE, ModelFolder, file_sha256, find_model
 from intel_quantized_embeddings.model_settings import ModelSettings, read_json, read_settings
+from intel_quantized_embeddings.quantization.config import MethodName
 from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE, Manifest
 from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName, runtime_module
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
@@ -30,6 +31,7 @@ class LoadedEmbedder:
         max_positions: The longest input in tokens.
         pad_token_id: What padding must hold.
         hashes: SHA-256 of the files that the vectors depend on.
+        dynamic: Whether activations are quantized batch by batch.
     """
 
     graph: Any
@@ -38,6 +40,7 @@ class LoadedEmbedder:
     max_positions: int
     pad_token_id: int
     hashes: dict[str, str]
+    dynamic: bool = False
 
 
 def load_embedder(options: LoadOptions) -> LoadedEmbedder:
@@ -121,6 +124,7 @@ def _quantized(folder: Path, options: LoadOptions) -> LoadedEmbedder:
             for name, digest in manifest.files.items()
             if name.startswith("encoder.") or name == TOKENIZER_FILE
         },
+        dynamic=manifest.method.name == MethodName.DYNAMIC.value,
     )
 
 

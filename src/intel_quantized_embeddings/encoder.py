@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
-from intel_quantized_embeddings.embedders import load_embedder
+from intel_quantized_embeddings.embedders import LoadedEmbedder, load_embedder
 from intel_quantized_embeddings.errors import DamagedFilesError, InvalidTextError
 from intel_quantized_embeddings.load_options import LoadOptions
 from intel_quantized_embeddings.model_files import DEFAULT_MODEL, TOKENIZER_FILE
@@ -129,7 +129,10 @@ class Encoder:
             max_positions=loaded.max_positions,
         )
         compiled = runtime_module(RuntimeName(options.runtime)).compile_graph(
-            loaded.graph, precision=Precision(options.precision), num_threads=options.num_threads
+            loaded.graph,
+            precision=Precision(options.precision),
+            num_threads=options.num_threads,
+            dynamic=loaded.dynamic,
         )
         if warm_shapes:
             warm_up(compiled, max_length=settings.max_length)
@@ -140,7 +143,7 @@ class Encoder:
             ),
             settings=settings,
             pad_token_id=loaded.pad_token_id,
-            fingerprint=_fingerprint(loaded.hashes, settings, options),
+            fingerprint=_fingerprint(loaded, settings, options),
         )
         encoder._options = options
         return encoder
@@ -165,7 +168,8 @@ class Encoder:
         """What the vectors depend on, as a short string.
 
         Weights, tokenizer, runtime, precision, pooling, normalization, instructions and maximum
-        length: two encoders with the same fingerprint give the same vectors.
+        length: two encoders with the same fingerprint give the same vectors. Where it says `int8-dynamic`, a
+        text's vector also depends, in its last digits, on the texts beside it.
         """
         return self._fingerprint
 
@@ -243,11 +247,12 @@ class Encoder:
                 yield window.token_ids
 
 
-def _fingerprint(hashes: dict[str, str], settings: ModelSettings, options: LoadOptions) -> str:
+def _fingerprint(loaded: LoadedEmbedder, settings: ModelSettings, options: LoadOptions) -> str:
     """`runtime-precision-pooling-` and 12 hexadecimal digits of a hash over everything that matters."""
-    depends_on = {"files": hashes, "settings": dataclasses.asdict(settings)}
+    depends_on = {"files": loaded.hashes, "settings": dataclasses.asdict(settings)}
     digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
-    return f"{options.runtime}-{options.precision}-{settings.pooling.value}-{digest[:12]}"
+    precision = f"{options.precision}-dynamic" if loaded.dynamic else options.precision
+    return f"{options.runtime}-{precision}-{settings.pooling.value}-{digest[:12]}"
 
 
 def _load_again(options: LoadOptions, fingerprint: str) -> Encoder:

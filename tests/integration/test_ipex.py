@@ -13,6 +13,7 @@ import pytest
 from intel_quantized_embeddings import Encoder, quantize
 from intel_quantized_embeddings.cli import main
 from intel_quantized_embeddings.errors import MissingExtraError, OptionError, QuantizedEmbeddingsError
+from intel_quantized_embeddings.quantization.config import QuantizationConfig
 from intel_quantized_embeddings.quantization.manifest import Manifest
 from intel_quantized_embeddings.runtimes import import_ipex as importing
 from support.tiny_models import write_tiny_model
@@ -94,6 +95,33 @@ def test_a_folder_made_for_bfloat16_says_so_on_a_cpu_without(int8, monkeypatch, 
     monkeypatch.setattr("intel_quantized_embeddings.embedders.has_bfloat16", lambda: False)
     Encoder.load(int8, runtime="ipex")
     assert ["emulates" in message for message in caplog.messages] == [True]
+
+
+@pytest.mark.usefixtures("ipex_installed")
+def test_layers_stay_in_floating_point_as_asked(tiny, tmp_path):
+    import torch
+
+    config = QuantizationConfig(floating_point_layers=("layer.1.output", "layer.0"))
+    report = quantize(tiny, tmp_path / "int8", runtime="ipex", search=False, config=config)
+    assert len(report.floating_point_layers) == 7
+    graph = str(torch.jit.freeze(torch.jit.load(str(tmp_path / "int8" / "encoder.pt")).eval()).inlined_graph)
+    # Of the twelve linear layers five have an input and weights in 8 bits; query, key and value share theirs.
+    assert 3 <= graph.count("aten::quantize_per_tensor(") <= 5
+    assert Encoder.load(tmp_path / "int8", runtime="ipex").encode_documents(["the cat"]).shape == (1, 32)
+
+
+@pytest.mark.usefixtures("ipex_installed")
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (QuantizationConfig(activation_ranges="mean"), "activation_ranges='mean' can't be had with runtime='ipex'"),
+        (QuantizationConfig(method="dynamic"), "method='dynamic' can't be had"),
+    ],
+)
+def test_what_its_quantizer_can_not_do_is_refused(tiny, tmp_path, config, message):
+    with pytest.raises(OptionError, match=message):
+        quantize(tiny, tmp_path / "int8", runtime="ipex", config=config)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.usefixtures("ipex_installed")

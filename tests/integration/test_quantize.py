@@ -140,6 +140,26 @@ def test_settings_that_do_not_fit_are_refused(tiny, tmp_path, options, message):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_dynamic_int8_says_so_wherever_it_matters(tiny, tmp_path):
+    import openvino as ov
+
+    report = quantize(tiny, tmp_path / "out", method="dynamic")
+    assert report.fidelity.score > 0.99
+    manifest = Manifest.read(tmp_path / "out")
+    assert (manifest.method.name, manifest.method.activation_ranges) == ("dynamic", None)
+    assert "a text's vector depends a little on its company" in (tmp_path / "out" / "README.md").read_text()
+    kinds = [node.get_type_name() for node in ov.Core().read_model(str(tmp_path / "out" / "encoder.xml")).get_ops()]
+    assert "FakeQuantize" not in kinds
+    encoder = Encoder.load(tmp_path / "out")
+    assert encoder.fingerprint.startswith("openvino-int8-dynamic-mean-")
+    # What loading asks OpenVINO for follows from the manifest.
+    assert int(encoder._runtime._one_batch._compiled.get_property("DYNAMIC_QUANTIZATION_GROUP_SIZE")) == 32
+    held_out = split(built_in_texts()).held_out
+    fp32 = Encoder.load(tiny, precision="fp32").encode_queries(held_out.queries)
+    cosines = (fp32 * encoder.encode_queries(held_out.queries)).sum(axis=1)
+    assert manifest.fidelity.queries.mean == pytest.approx(float(cosines.mean()), abs=1e-4)
+
+
 def test_a_folder_of_format_version_1_opens(tiny_int8, tmp_path):
     """Of the versions before there were settings: same vectors, usual settings."""
     folder = tmp_path / "old"

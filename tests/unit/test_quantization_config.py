@@ -42,7 +42,7 @@ def test_what_differs_from_the_usual_survives_a_mapping():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("smoothquant: [0.5]", "there is no setting 'smoothquant'; there are smooth_quant, "),
+        ("smoothquant: [0.5]", "there is no setting 'smoothquant'; there are method, smooth_quant, "),
         ("1: 2", "there is no setting 1;"),
         ("smooth_quant: 0.5", r"smooth_quant=0\.5 is not allowed; it is a list of different strengths"),
         ("smooth_quant: []", r"smooth_quant=\[\] is not allowed"),
@@ -55,6 +55,8 @@ def test_what_differs_from_the_usual_survives_a_mapping():
         ("max_drop: 1", "max_drop=1 is not allowed; it is a share below 1"),
         ("max_drop: 0.5 %", "max_drop='0.5 %' is not allowed"),
         ("max_drop: yes", "max_drop=True is not allowed"),
+        ("method: quick", "method='quick' is not allowed; it is 'static' or 'dynamic'"),
+        ("method: dynamic\nsmooth_quant: [0.5]", "smooth_quant is of method 'static'"),
         ("- smooth_quant", "settings such as .* are expected"),
     ],
 )

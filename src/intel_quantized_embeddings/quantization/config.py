@@ -12,6 +12,13 @@ from typing import Any
 from intel_quantized_embeddings.errors import DamagedFilesError, MissingExtraError, ModelFilesError, OptionError
 
 
+class MethodName(str, Enum):
+    """When the ranges of activations are set: once, from calibration texts, or anew for every batch."""
+
+    STATIC = "static"
+    DYNAMIC = "dynamic"
+
+
 class ActivationRanges(str, Enum):
     """How the range of an activation follows from the extremes of each calibration text."""
 
@@ -24,6 +31,7 @@ class QuantizationConfig:
     """How to quantize. The keys of a YAML file (`read_config`) are these names.
 
     Attributes:
+        method: "static", or "dynamic": more faithful, slower, and a text's vector depends on its company.
         smooth_quant: SmoothQuant's strengths to compare, each in [0, 1] or None (`off` in YAML) for none; the most
             faithful is kept. None is the usual comparison.
         activation_ranges: "mean" of the texts' extremes or the "widest" of them (IPEX has only that). None is the
@@ -36,6 +44,7 @@ class QuantizationConfig:
         OptionError: A value is not allowed.
     """
 
+    method: str = MethodName.STATIC.value
     smooth_quant: tuple[float | None, ...] | None = None
     activation_ranges: str | None = None
     floating_point_layers: tuple[str, ...] = ()
@@ -45,6 +54,10 @@ class QuantizationConfig:
         for key, check in _CHECKS.items():
             # Frozen: set what a list or an `off` of YAML stands for.
             object.__setattr__(self, key, check(key, getattr(self, key)))
+        if self.method == MethodName.DYNAMIC.value:
+            for key in ("smooth_quant", "activation_ranges"):
+                if getattr(self, key) is not None:
+                    raise OptionError(f"{key} is of method 'static'; 'dynamic' sets no ranges before. Leave it out.")
 
     @staticmethod
     def from_mapping(content: Mapping[str, Any], *, where: str) -> QuantizationConfig:
@@ -98,6 +111,13 @@ def read_config(file: Path) -> QuantizationConfig:
     return QuantizationConfig.from_mapping(content or {}, where=str(file))
 
 
+def _method(key: str, value: Any) -> str:
+    try:
+        return MethodName(value).value
+    except ValueError as exc:
+        raise _not_allowed(key, value, " or ".join(repr(name.value) for name in MethodName)) from exc
+
+
 def _strengths(key: str, value: Any) -> tuple[float | None, ...] | None:
     if value is None:
         return None
@@ -142,6 +162,7 @@ def _not_allowed(key: str, value: Any, allowed: str) -> OptionError:
 
 # Every key, with what checks its value and gives it the form it is kept in.
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    "method": _method,
     "smooth_quant": _strengths,
     "activation_ranges": _ranges,
     "floating_point_layers": _layers,

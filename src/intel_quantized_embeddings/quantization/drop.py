@@ -89,7 +89,7 @@ def dataset_judge(subject: Subject, dataset: Dataset) -> Judge:
     fp32 = measure(dataset, subject.fp32_encoder())
     return Judge(
         measure=f"{fp32.metrics[0].name} on {dataset.name}",
-        drop=lambda attempt: relative_drop(fp32, measure(dataset, subject.encoder(attempt.graph))),
+        drop=lambda attempt: relative_drop(fp32, measure(dataset, subject.encoder(attempt))),
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from intel_quantized_embeddings.model_files import file_sha256
 from intel_quantized_embeddings.model_settings import ModelSettings
-from intel_quantized_embeddings.quantization.config import QuantizationConfig
+from intel_quantized_embeddings.quantization.config import MethodName, QuantizationConfig
 from intel_quantized_embeddings.quantization.drop import Drop
 from intel_quantized_embeddings.quantization.manifest import (
     MODEL_CARD,
@@ -117,7 +117,6 @@ def write_metadata(source: Path, folder: Path, settings: ModelSettings, *, dimen
 def write_model_card(folder: Path, manifest: Manifest) -> None:
     """Write `README.md`, as the hub shows it."""
     source, fidelity, settings = manifest.source, manifest.fidelity, manifest.settings
-    alpha = manifest.method.smooth_quant_alpha
     rows = "\n".join(
         f"| {kind} | {s.mean:.4f} | {s.percentile_1:.4f} | {s.worst:.4f} | {s.count} |"
         for kind, s in (("documents", fidelity.documents), ("queries", fidelity.queries))
@@ -126,6 +125,7 @@ def write_model_card(folder: Path, manifest: Manifest) -> None:
     in_float = f"\nLayers in floating point: {', '.join(layers)}." if layers else ""
     promise = f"\nLimited: {manifest.drop}.\n" if manifest.drop else ""
     quoted = partial(json.dumps, ensure_ascii=False)
+    revision = f" at revision {source.revision}" if source.revision else ""
     from_hub = "/" in source.id or source.revision is not None
     base = f"base_model: {source.id}\nbase_model_relation: quantized\n" if from_hub else ""
     runtime = "" if manifest.runtime == "openvino" else f", runtime={manifest.runtime!r}"
@@ -137,9 +137,8 @@ tags: [int8, {manifest.runtime}, embeddings, cpu]
 ---
 # {source.id} in int8
 
-Static int8 of {source.id}{f" at revision {source.revision}" if source.revision else ""}, for the
-{manifest.runtime} runtime of intel-quantized-embeddings. SmoothQuant {"off" if alpha is None else alpha}; calibrated on
-{manifest.calibration.documents} documents and {manifest.calibration.queries} queries.{in_float}
+{manifest.method.name.capitalize()} int8 of {source.id}{revision}, for the
+{manifest.runtime} runtime of intel-quantized-embeddings. {_how(manifest)}{in_float}
 
 ```python
 from intel_quantized_embeddings import Encoder
@@ -162,6 +161,17 @@ Pooling and normalization are inside the encoder. `manifest.json` holds the sour
 versions, and the SHA-256 of every file here; loading checks them.
 """,
         "utf-8",
+    )
+
+
+def _how(manifest: Manifest) -> str:
+    """What set the ranges of activations."""
+    if manifest.method.name == MethodName.DYNAMIC.value:
+        return "Activations are quantized batch by batch,\nso a text's vector depends a little on its company."
+    alpha, calibration = manifest.method.smooth_quant_alpha, manifest.calibration
+    return (
+        f"SmoothQuant {'off' if alpha is None else alpha}; calibrated on\n"
+        f"{calibration.documents} documents and {calibration.queries} queries."
     )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from intel_quantized_embeddings.errors import MissingExtraError, OptionError, QuantizationError
 from intel_quantized_embeddings.pooling import Pooling
-from intel_quantized_embeddings.quantization.config import ActivationRanges
+from intel_quantized_embeddings.quantization.config import ActivationRanges, MethodName
 from intel_quantized_embeddings.quantization.quantizers import Recipe
 from intel_quantized_embeddings.runtimes.base import EmbedderGraph, RuntimeName, runtime_module
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from intel_quantized_embeddings.architectures.torch_encoder import TorchEmbedder
 
 LIBRARIES: tuple[str, ...] = ("torch", "intel-extension-for-pytorch", "neural-compressor-pt")
+METHODS: tuple[MethodName, ...] = (MethodName.STATIC,)
 
 # Neural Compressor keeps its working file in a module's variable.
 _ONE_AT_A_TIME = threading.Lock()

@@ -90,7 +90,7 @@ def _with_layers(recipe: Recipe, put_back: Sequence[str], known: Sequence[str]) 
 
 def _cost_in_speed(subject: Subject, whole: Attempt, kept: Attempt) -> SpeedCost:
     """Encode the held-out texts in turns, so that what slows the machine down slows all three down."""
-    encoders = (subject.fp32_encoder(), subject.encoder(whole.graph), subject.encoder(kept.graph))
+    encoders = (subject.fp32_encoder(), subject.encoder(whole), subject.encoder(kept))
     turns = []
     for turn in range(1 + _TURNS):
         order = sorted(range(len(encoders)), reverse=turn % 2 == 1)

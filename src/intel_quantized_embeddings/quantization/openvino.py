@@ -1,4 +1,4 @@
-"""Static int8 of an OpenVINO graph with NNCF."""
+"""int8 of an OpenVINO graph with NNCF: static, or weights only where activations are quantized at run time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from intel_quantized_embeddings.errors import MissingExtraError, QuantizationError
 from intel_quantized_embeddings.pooling import Pooling
-from intel_quantized_embeddings.quantization.config import ActivationRanges
+from intel_quantized_embeddings.quantization.config import ActivationRanges, MethodName
 from intel_quantized_embeddings.quantization.quantizers import Recipe
 from intel_quantized_embeddings.runtimes.base import EmbedderGraph
 from intel_quantized_embeddings.runtimes.openvino_graph import ATTENTION_MASK, INPUT_IDS, POOLING_PREFIX
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LIBRARIES: tuple[str, ...] = ("openvino", "nncf")
+METHODS: tuple[MethodName, ...] = (MethodName.STATIC, MethodName.DYNAMIC)
 
 
 def require_quantizer() -> None:
@@ -57,6 +58,21 @@ def linear_layers(embedder: EmbedderGraph) -> tuple[str, ...]:
 
 def quantize_graph(embedder: EmbedderGraph, token_ids: Sequence[Sequence[int]], recipe: Recipe) -> ov.Model:
     """Quantize an embedder; see `QuantizerModule.quantize_graph`."""
+    nodes = _nodes_of_linear_layers(embedder.graph)
+    in_float = [nodes[name] for name in recipe.floating_point_layers]
+    with quiet_torch(), _quiet_nncf():  # NNCF imports torch where it is installed
+        try:
+            if recipe.method is MethodName.DYNAMIC:
+                return _compressed(embedder.graph, in_float)
+            return _quantized(embedder.graph, token_ids, recipe, in_float)
+        except Exception as exc:
+            # NNCF raises its own types, RuntimeError, and OpenVINO's.
+            raise QuantizationError(f"NNCF could not quantize the model: {type(exc).__name__}: {exc}") from exc
+
+
+def _quantized(
+    graph: ov.Model, token_ids: Sequence[Sequence[int]], recipe: Recipe, in_float: Sequence[str]
+) -> ov.Model:
     import nncf
     from nncf.quantization.advanced_parameters import (
         AdvancedQuantizationParameters,
@@ -65,32 +81,31 @@ def quantize_graph(embedder: EmbedderGraph, token_ids: Sequence[Sequence[int]], 
 
     # Texts of one length after another: OpenVINO prepares each length once.
     inputs = [_inputs(ids) for ids in sorted(token_ids, key=len)]
-    nodes = _nodes_of_linear_layers(embedder.graph)
-    with quiet_torch(), _quiet_nncf():  # NNCF imports torch where it is installed
-        try:
-            return nncf.quantize(
-                embedder.graph.clone(),
-                nncf.Dataset(inputs),
-                model_type=nncf.ModelType.TRANSFORMER,
-                subset_size=len(inputs),
-                ignored_scope=nncf.IgnoredScope(
-                    names=[nodes[name] for name in recipe.floating_point_layers],
-                    patterns=[f"{POOLING_PREFIX}.*"],
-                    validate=False,
-                ),
-                advanced_parameters=AdvancedQuantizationParameters(
-                    activations_range_estimator_params=_range_estimator(recipe.activation_ranges),
-                    # Moves no mean cosine by more than 0.0002 and takes 2 s of 10 (docs/quantization.md).
-                    disable_bias_correction=True,
-                    # -1 turns SmoothQuant off.
-                    smooth_quant_alphas=AdvancedSmoothQuantParameters(
-                        matmul=-1.0 if recipe.alpha is None else recipe.alpha
-                    ),
-                ),
-            )
-        except Exception as exc:
-            # NNCF raises its own types, RuntimeError, and OpenVINO's.
-            raise QuantizationError(f"NNCF could not quantize the model: {type(exc).__name__}: {exc}") from exc
+    return nncf.quantize(
+        graph.clone(),
+        nncf.Dataset(inputs),
+        model_type=nncf.ModelType.TRANSFORMER,
+        subset_size=len(inputs),
+        ignored_scope=nncf.IgnoredScope(names=list(in_float), patterns=[f"{POOLING_PREFIX}.*"], validate=False),
+        advanced_parameters=AdvancedQuantizationParameters(
+            activations_range_estimator_params=_range_estimator(recipe.activation_ranges),
+            # Moves no mean cosine by more than 0.0001 and took 2 s of 10 (docs/quantization.md).
+            disable_bias_correction=True,
+            # -1 turns SmoothQuant off.
+            smooth_quant_alphas=AdvancedSmoothQuantParameters(matmul=-1.0 if recipe.alpha is None else recipe.alpha),
+        ),
+    )
+
+
+def _compressed(graph: ov.Model, in_float: Sequence[str]) -> ov.Model:
+    """Weights in int8, one symmetric range for each output channel; OpenVINO quantizes what they multiply."""
+    import nncf
+
+    return nncf.compress_weights(
+        graph.clone(),
+        mode=nncf.CompressWeightsMode.INT8_SYM,
+        ignored_scope=nncf.IgnoredScope(names=list(in_float), validate=False),
+    )
 
 
 def _nodes_of_linear_layers(graph: ov.Model) -> dict[str, str]:
@@ -107,7 +122,7 @@ def _nodes_of_linear_layers(graph: ov.Model) -> dict[str, str]:
     return nodes
 
 
-def _range_estimator(ranges: ActivationRanges) -> RangeEstimatorParameters:
+def _range_estimator(ranges: ActivationRanges | None) -> RangeEstimatorParameters:
     from nncf.quantization.range_estimator import (
         AggregatorType,
         RangeEstimatorParameters,
@@ -115,8 +130,8 @@ def _range_estimator(ranges: ActivationRanges) -> RangeEstimatorParameters:
         StatisticsType,
     )
 
-    if ranges is ActivationRanges.MEAN:
-        return RangeEstimatorParameters()  # NNCF's default
+    if ranges is not ActivationRanges.WIDEST:
+        return RangeEstimatorParameters()  # NNCF's default, the mean
     return RangeEstimatorParameters(
         min=StatisticsCollectorParameters(statistics_type=StatisticsType.MIN, aggregator_type=AggregatorType.MIN),
         max=StatisticsCollectorParameters(statistics_type=StatisticsType.MAX, aggregator_type=AggregatorType.MAX),

@@ -14,8 +14,9 @@ from intel_quantized_embeddings.errors import OptionError, UnsupportedModelError
 from intel_quantized_embeddings.folders import appearing_whole, refuse_existing
 from intel_quantized_embeddings.model_files import ModelFolder, find_model
 from intel_quantized_embeddings.model_settings import ModelSettings, read_json, read_settings
+from intel_quantized_embeddings.pooling import Pooling
 from intel_quantized_embeddings.quantization.calibration import CalibrationSplit, calibration_set, split
-from intel_quantized_embeddings.quantization.config import ActivationRanges, QuantizationConfig, read_config
+from intel_quantized_embeddings.quantization.config import ActivationRanges, MethodName, QuantizationConfig, read_config
 from intel_quantized_embeddings.quantization.drop import Drop, dataset_judge, held_out_judge
 from intel_quantized_embeddings.quantization.fidelity import Fidelity
 from intel_quantized_embeddings.quantization.folder import write_folder
@@ -24,6 +25,7 @@ from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE, Meth
 from intel_quantized_embeddings.quantization.quantizers import (
     ALPHAS,
     DEFAULT_ALPHA,
+    QuantizerModule,
     Recipe,
     layers_named,
     quantizer_module,
@@ -72,6 +74,7 @@ def quantize(
     calibration_queries: Sequence[str] | None = None,
     runtime: str = "openvino",
     search: bool = True,
+    method: str | None = None,
     max_drop: float | None = None,
     dataset: str | os.PathLike[str] | None = None,
     config: QuantizationConfig | str | os.PathLike[str] | None = None,
@@ -86,7 +89,7 @@ def quantize(
     document_instruction: str | None = None,
     progress: Callable[[str], object] | None = None,
 ) -> QuantizationReport:
-    """Quantize a model to static int8 and write a folder that `Encoder.load` opens.
+    """Quantize a model to int8 and write a folder that `Encoder.load` opens.
 
     Half of the calibration texts set the ranges, the other half measures what came of it: cosine of
     int8 vectors to fp32 ones, documents and queries apart.
@@ -100,6 +103,7 @@ def quantize(
             Compressor).
         search: Compare several SmoothQuant strengths and keep the most faithful, which takes about
             four times as long; False takes the usual one.
+        method: "static" (the default), or "dynamic": docs/quantization.md.
         max_drop: The largest loss allowed against fp32, as a share. Where int8 loses more, the most sensitive layers
             go back to floating point, one by one, until it holds; where a third of them is not enough, that
             is an error. None is no limit.
@@ -133,7 +137,7 @@ def quantize(
     runtime_name = RuntimeName.parse(runtime)
     output = Path(output_dir).expanduser().resolve()
     refuse_existing(output, overwrite=overwrite)
-    config = _config(config, search=search, max_drop=max_drop)
+    config = _config(config, method=method, search=search, max_drop=max_drop)
     if dataset is not None and config.max_drop is None:
         raise OptionError("dataset= (--dataset) is what max_drop= (--max-drop) is measured on; give both or neither.")
     data = None if dataset is None else _read_dataset(Path(dataset).expanduser())
@@ -181,20 +185,17 @@ def quantize_folder(
             f"{source.name} is a TorchScript model, which can't be quantized: quantize the fp32 model it was made from."
         )
     quantizer = quantizer_module(runtime)
-    ranges = quantizer.activation_ranges(
-        config.activation_ranges and ActivationRanges(config.activation_ranges), settings.pooling
-    )
+    recipe, strengths = _recipe(config, quantizer, settings.pooling)
     embedder = runtime_module(runtime).build_graph(source.path, settings, name=source.name)
     if embedder.precision is Precision.INT8:
         raise UnsupportedModelError(f"the export in {source.name} is int8 already; load it as it is.")
-    strengths = ALPHAS if config.smooth_quant is None else config.smooth_quant
-    recipe = Recipe(
-        alpha=strengths[0],
-        activation_ranges=ranges,
-        floating_point_layers=layers_named(config.floating_point_layers, quantizer.linear_layers(embedder)),
-    )
+    layers = layers_named(config.floating_point_layers, quantizer.linear_layers(embedder))
+    recipe = replace(recipe, floating_point_layers=layers)
     settings = settings.override(max_length=max_length, max_positions=embedder.max_positions)
-    say(f"{source.name}: calibrating on {len(texts.calibrated)} texts, {len(texts.held_out)} held out")
+    if recipe.method is MethodName.STATIC:
+        say(f"{source.name}: calibrating on {len(texts.calibrated)} texts, {len(texts.held_out)} held out")
+    else:
+        say(f"{source.name}: quantizing, {len(texts.held_out)} texts held out")
     subject = Subject(source, runtime=runtime, embedder=embedder, settings=settings, texts=texts)
     if dataset is not None:
         say(f"  measuring fp32 on {dataset.name}")
@@ -206,11 +207,11 @@ def quantize_folder(
     say(f"  cosine to fp32: documents {kept.fidelity.documents}")
     say(f"  cosine to fp32: queries {kept.fidelity.queries}")
     method = Method(
-        name="static",
+        name=kept.recipe.method.value,
         smooth_quant_alpha=kept.recipe.alpha,
         alphas_tried=scores,
         attention=quantizer.attention_precision(),
-        activation_ranges=kept.recipe.activation_ranges.value,
+        activation_ranges=kept.recipe.activation_ranges and kept.recipe.activation_ranges.value,
         floating_point_layers=kept.recipe.floating_point_layers,
     )
     with appearing_whole(output, overwrite=overwrite) as folder:
@@ -231,16 +232,22 @@ def quantize_folder(
 
 
 def _config(
-    given: QuantizationConfig | str | os.PathLike[str] | None, *, search: bool, max_drop: float | None
+    given: QuantizationConfig | str | os.PathLike[str] | None,
+    *,
+    method: str | None,
+    search: bool,
+    max_drop: float | None,
 ) -> QuantizationConfig:
     """The settings asked for; an argument goes before what a file says."""
     if given is None:
         config = QuantizationConfig()
     else:
         config = given if isinstance(given, QuantizationConfig) else read_config(Path(given).expanduser())
+    if method is not None:
+        config = replace(config, method=method)
     if max_drop is not None:
         config = replace(config, max_drop=max_drop)
-    if search:
+    if search or config.method == MethodName.DYNAMIC.value:  # which has no strengths to compare
         return config
     if config.smooth_quant is not None:
         raise OptionError(
@@ -248,6 +255,22 @@ def _config(
             f"smooth_quant={list(config.smooth_quant)}; leave one of them out."
         )
     return replace(config, smooth_quant=(DEFAULT_ALPHA,))
+
+
+def _recipe(
+    config: QuantizationConfig, quantizer: QuantizerModule, pooling: Pooling
+) -> tuple[Recipe, tuple[float | None, ...]]:
+    """What follows from the settings before the model is opened, and the strengths to compare."""
+    if MethodName(config.method) not in quantizer.METHODS:
+        raise OptionError(
+            f"method={config.method!r} can't be had with this runtime, whose quantizer does "
+            f"{', '.join(repr(method.value) for method in quantizer.METHODS)}; runtime='openvino' does it."
+        )
+    if config.method == MethodName.DYNAMIC.value:
+        return Recipe(method=MethodName.DYNAMIC), (None,)
+    ranges = config.activation_ranges and ActivationRanges(config.activation_ranges)
+    recipe = Recipe(activation_ranges=quantizer.activation_ranges(ranges or None, pooling))
+    return recipe, ALPHAS if config.smooth_quant is None else config.smooth_quant
 
 
 def _read_dataset(folder: Path) -> Dataset:

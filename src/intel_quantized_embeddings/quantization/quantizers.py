@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.pooling import Pooling
-from intel_quantized_embeddings.quantization.config import ActivationRanges
+from intel_quantized_embeddings.quantization.config import ActivationRanges, MethodName
 from intel_quantized_embeddings.runtimes.base import EmbedderGraph, RuntimeName
 
 # SmoothQuant's strengths (alpha, https://arxiv.org/abs/2211.10438) worth comparing; None is without
@@ -22,13 +22,15 @@ class Recipe:
     """One way of quantizing with everything decided, as a quantizer follows it.
 
     Attributes:
+        method: When the ranges of activations are set.
         alpha: SmoothQuant's strength, None for none.
-        activation_ranges: How ranges follow from the calibration texts.
+        activation_ranges: How ranges follow from the calibration texts; None where they don't.
         floating_point_layers: Names of linear layers that stay in floating point.
     """
 
-    alpha: float | None
-    activation_ranges: ActivationRanges
+    method: MethodName = MethodName.STATIC
+    alpha: float | None = None
+    activation_ranges: ActivationRanges | None = None
     floating_point_layers: tuple[str, ...] = ()
 
 
@@ -37,6 +39,9 @@ class QuantizerModule(Protocol):
 
     LIBRARIES: tuple[str, ...]
     """Distributions whose versions the manifest records."""
+
+    METHODS: tuple[MethodName, ...]
+    """What it can do."""
 
     def require_quantizer(self) -> None:
         """Check that its libraries are there, before any work is done.

@@ -11,6 +11,7 @@ from intel_quantized_embeddings.model_files import TOKENIZER_FILE, ModelFolder
 from intel_quantized_embeddings.model_settings import ModelSettings
 from intel_quantized_embeddings.pipeline import encode_token_ids, tokenize_ahead
 from intel_quantized_embeddings.quantization.calibration import CalibrationSplit, Texts
+from intel_quantized_embeddings.quantization.config import MethodName
 from intel_quantized_embeddings.quantization.fidelity import Fidelity, summarize_cosines
 from intel_quantized_embeddings.quantization.quantizers import QuantizerModule, Recipe, quantizer_module
 from intel_quantized_embeddings.runtimes.base import (
@@ -112,23 +113,26 @@ class Subject:
         graph = self.quantizer.quantize_graph(self.embedder, self._calibrated[::every], recipe)
         held_out = self.texts.held_out
         some = Texts(documents=held_out.documents[::every], queries=held_out.queries[::every])
+        vectors = _vectors(self._int8_encoder(graph, recipe), some)
         documents, queries = (
-            summarize_cosines(fp32[::every], int8)
-            for fp32, int8 in zip(self._fp32, _vectors(self.encoder(graph), some), strict=True)
+            summarize_cosines(fp32[::every], int8) for fp32, int8 in zip(self._fp32, vectors, strict=True)
         )
         return Attempt(graph=graph, recipe=recipe, fidelity=Fidelity(documents=documents, queries=queries))
 
-    def encoder(self, graph: Any) -> GraphEncoder:
-        """Compile a quantized graph."""
-        return self._compiled(graph, Precision.INT8)
+    def encoder(self, attempt: Attempt) -> GraphEncoder:
+        """Compile what an attempt made."""
+        return self._int8_encoder(attempt.graph, attempt.recipe)
 
     def fp32_encoder(self) -> GraphEncoder:
         """Compile the model as it is."""
         return self._compiled(self.embedder.graph, Precision.FP32)
 
-    def _compiled(self, graph: Any, precision: Precision) -> GraphEncoder:
+    def _int8_encoder(self, graph: Any, recipe: Recipe) -> GraphEncoder:
+        return self._compiled(graph, Precision.INT8, dynamic=recipe.method is MethodName.DYNAMIC)
+
+    def _compiled(self, graph: Any, precision: Precision, *, dynamic: bool = False) -> GraphEncoder:
         return GraphEncoder(
-            runtime_module(self.runtime).compile_graph(graph, precision=precision),
+            runtime_module(self.runtime).compile_graph(graph, precision=precision, dynamic=dynamic),
             self._tokenizer,
             self.settings,
             pad_token_id=self.embedder.pad_token_id,

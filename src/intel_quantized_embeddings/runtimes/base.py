@@ -141,13 +141,16 @@ class RuntimeModule(Protocol):
         """Write a quantized embedder under the name `ENCODER_FILE`."""
         ...
 
-    def compile_graph(self, graph: Any, *, precision: Precision, num_threads: int | None = None) -> Runtime:
+    def compile_graph(
+        self, graph: Any, *, precision: Precision, num_threads: int | None = None, dynamic: bool = False
+    ) -> Runtime:
         """Make a graph ready to run on this CPU.
 
         Args:
             graph: The embedder.
             precision: BF16 runs floating-point layers in bfloat16.
             num_threads: Threads for one call; None takes the cores that the process was granted.
+            dynamic: Whether it was quantized to have its activations quantized batch by batch.
 
         Raises:
             OptionError: The CPU has no bfloat16.

@@ -171,8 +171,10 @@ def save_graph(graph: torch.jit.ScriptModule, file: Path) -> None:
     torch.jit.save(graph, str(file))
 
 
-def compile_graph(graph: Any, *, precision: Precision, num_threads: int | None = None) -> IPEXRuntime:
-    """Make a graph ready to run; see `RuntimeModule.compile_graph`.
+def compile_graph(
+    graph: Any, *, precision: Precision, num_threads: int | None = None, dynamic: bool = False
+) -> IPEXRuntime:
+    """Make a graph ready to run; see `RuntimeModule.compile_graph`. `dynamic` is in the graph itself.
 
     Raises:
         OptionError: The CPU has no bfloat16, or the model is TorchScript that others made, which runs

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 ENCODER_FILE = "encoder.xml"
 
+# How many neighbouring activations share one scale where activations are quantized at run time.
+_DYNAMIC_GROUP = 32
+
 
 class OpenVINORuntime:
     """An embedder graph compiled twice: all threads on one batch, and one thread on each of several.
@@ -39,7 +42,12 @@ class OpenVINORuntime:
     """
 
     def __init__(
-        self, graph: ov.Model, *, precision: Precision = Precision.FP32, num_threads: int | None = None
+        self,
+        graph: ov.Model,
+        *,
+        precision: Precision = Precision.FP32,
+        num_threads: int | None = None,
+        dynamic: bool = False,
     ) -> None:
         """Compile a graph with the inputs and output of `openvino_graph`.
 
@@ -49,6 +57,7 @@ class OpenVINORuntime:
                 which OpenVINO would not do by itself on a CPU that has bfloat16.
             num_threads: Threads for one call; None takes OpenVINO's number, one for each physical core of
                 the affinity, or what a tighter CPU quota leaves of them.
+            dynamic: Quantize what int8 weights are multiplied with, batch by batch.
 
         Raises:
             OptionError: The CPU has no bfloat16.
@@ -56,6 +65,7 @@ class OpenVINORuntime:
         if precision is Precision.BF16:
             require_bfloat16()
         self._precision = precision
+        self._dynamic = dynamic
         self._graph: ov.Model | None = graph
         self._one_batch = self._compile({} if num_threads is None else {"INFERENCE_NUM_THREADS": num_threads})
         self._streams = self._one_batch.threads
@@ -93,12 +103,14 @@ class OpenVINORuntime:
         return requests.run(input_ids, attention_mask)
 
     def _compile(self, options: dict[str, int], *, queued: bool = False) -> _Requests:
-        common = {
+        common: dict[str, object] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "bf16" if self._precision is Precision.BF16 else "f32",
             # Pinned, the threads of every process start at the first core: two processes of one thread would share it.
             "ENABLE_CPU_PINNING": False,
         }
+        if self._dynamic:
+            common["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = _DYNAMIC_GROUP
         return _Requests(ov.Core().compile_model(self._graph, "CPU", {**common, **options}), queued=queued)
 
 
@@ -154,9 +166,11 @@ def save_graph(graph: ov.Model, file: Path) -> None:
     ov.save_model(graph, str(file), compress_to_fp16=False)
 
 
-def compile_graph(graph: ov.Model, *, precision: Precision, num_threads: int | None = None) -> OpenVINORuntime:
+def compile_graph(
+    graph: ov.Model, *, precision: Precision, num_threads: int | None = None, dynamic: bool = False
+) -> OpenVINORuntime:
     """Make a graph ready to run; see `RuntimeModule.compile_graph`."""
-    return OpenVINORuntime(graph, precision=precision, num_threads=num_threads)
+    return OpenVINORuntime(graph, precision=precision, num_threads=num_threads, dynamic=dynamic)
 
 
 def build_graph(folder: Path, settings: ModelSettings, *, name: str, allow_torchscript: bool = False) -> EmbedderGraph:
