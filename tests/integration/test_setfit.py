@@ -20,6 +20,7 @@ from intel_quantized_embeddings.errors import (
 )
 from intel_quantized_embeddings.integrations.classification_head import ClassificationHead, convert_head
 from intel_quantized_embeddings.integrations.setfit import QuantizedSetFit, quantize_setfit
+from intel_quantized_embeddings.quantization.manifest import Manifest
 
 linear_model = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is not installed (the eval extra)")
 
@@ -61,6 +62,12 @@ def folder(model, runtime, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def sound(model, tmp_path_factory):
+    """For OpenVINO whatever else is installed, to be copied and damaged."""
+    return quantize_setfit(model, tmp_path_factory.mktemp("setfit") / "sound", search=False).folder
+
+
 def test_the_head_is_kept_exactly(model, fp32):
     served = QuantizedSetFit(encoder=fp32, head=convert_head(model.model_head, dimension=fp32.dimension), labels=None)
     vectors = fp32.encode_documents(TEXTS)
@@ -82,6 +89,7 @@ def test_one_text_gives_one_answer(folder):
     served = QuantizedSetFit.load(folder)
     assert served.predict(TEXTS[0]) == served(TEXTS[0]) == "water"
     assert served.predict_proba(TEXTS[0]).shape == (3,)
+    assert np.array_equal(served.encode(TEXTS[0]), served.encode(TEXTS)[0])
     assert served.predict(TEXTS[0], use_labels=False) == 0
     assert np.array_equal(served.predict(TEXTS[:4], use_labels=False), [0, 1, 2, 0])
     assert served.predict([]) == []
@@ -108,6 +116,38 @@ def test_several_labels_at_once(tiny, fp32, tmp_path):
     assert np.array_equal(served.predict(TEXTS), several.model_head.predict(fp32.encode_documents(TEXTS)))
     own = several.model_head.predict_proba(fp32.encode_documents(TEXTS))
     assert np.abs(served.predict_proba(TEXTS) - own).mean() < 0.05
+
+
+def test_several_outputs_give_both_probabilities_of_each(tiny, fp32, tmp_path):
+    from sklearn.multioutput import MultiOutputClassifier
+
+    targets = np.array([[label != 0, label == 2] for label in LABELS], dtype=int)
+    several = _model(tiny, fp32, targets, head=MultiOutputClassifier(linear_model.LogisticRegression(C=100)))
+    vectors = fp32.encode_documents(TEXTS)
+    head = convert_head(several.model_head, dimension=fp32.dimension)
+    own = np.stack(several.model_head.predict_proba(vectors), axis=1)  # as SetFit puts them together
+    np.testing.assert_allclose(head.predict_proba(vectors), own, atol=1e-6)
+    quantize_setfit(several, tmp_path / "several", search=False)
+    served = QuantizedSetFit.load(tmp_path / "several")
+    assert np.array_equal(served.predict(TEXTS), several.model_head.predict(vectors))
+    assert served.predict_proba(TEXTS[0]).shape == (2, 2)
+
+
+def test_labels_that_are_not_0_or_1_are_refused_among_several(fp32):
+    from sklearn.multioutput import MultiOutputClassifier
+
+    head = MultiOutputClassifier(linear_model.LogisticRegression())
+    head.fit(fp32.encode_documents(TEXTS), [[label % 2, 1 + label % 2] for label in LABELS])
+    with pytest.raises(UnsupportedModelError, match=r"label 1 of the head has the classes \(1, 2\)"):
+        convert_head(head, dimension=fp32.dimension)
+
+
+def test_the_source_is_named_after_the_model_and_lines_of_progress_after_the_result(model, tmp_path):
+    named = SimpleNamespace(**vars(model), model_card_data=SimpleNamespace(model_id=None, st_id="some/base-model"))
+    lines = []
+    quantize_setfit(named, tmp_path / "out", search=False, progress=lines.append)
+    assert Manifest.read(tmp_path / "out" / "body").source.id == "setfit-base-model"
+    assert f"wrote {tmp_path / 'out' / 'body'} in" in lines[-1]
 
 
 def test_no_probability_overflows(fp32):
@@ -182,6 +222,15 @@ def test_a_head_that_computes_something_else_is_not_taken_for_one_that_is_known(
         convert_head(head, dimension=fp32.dimension)
 
 
+def _changed(part=None, **values):
+    def change(file):
+        description = json.loads(file.read_text())
+        (description[part] if part else description).update(values)
+        file.write_text(json.dumps(description))
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("file", "change", "error", "message"),
     [
@@ -190,12 +239,17 @@ def test_a_head_that_computes_something_else_is_not_taken_for_one_that_is_known(
         ("setfit.json", lambda file: file.unlink(), ModelFilesError, r"has no setfit\.json"),
         ("setfit.json", lambda file: file.write_text("{}"), UnsupportedModelError, "format version None"),
         ("setfit.json", lambda file: file.write_text('{"format_version": 1}'), DamagedFilesError, "describe a head"),
+        ("setfit.json", _changed("head", classes=[0, 1, 7]), DamagedFilesError, r"setfit\.json does not name every"),
+        ("setfit.json", _changed("head", classes=3), DamagedFilesError, r"setfit\.json: classes is 3"),
+        ("setfit.json", _changed("head", link="binary"), DamagedFilesError, "3 classes and link 'binary'"),
+        ("setfit.json", _changed(labels="abc"), DamagedFilesError, r"setfit\.json: labels is 'abc'"),
+        ("setfit.json", _changed(body=None), DamagedFilesError, "describe a body"),
+        ("body/manifest.json", lambda file: file.write_text(file.read_text() + " "), DamagedFilesError, "has changed"),
         ("body/encoder.bin", lambda file: file.write_bytes(b""), DamagedFilesError, r"encoder\.bin has changed"),
     ],
 )
-def test_a_damaged_folder_is_an_error_that_names_the_file(model, tmp_path, file, change, error, message):
-    folder = tmp_path / "folder"
-    quantize_setfit(model, folder, search=False)
+def test_a_damaged_folder_is_an_error_that_names_the_file(sound, tmp_path, file, change, error, message):
+    folder = shutil.copytree(sound, tmp_path / "folder")
     change(folder / file)
     with pytest.raises(error, match=message):
         QuantizedSetFit.load(folder)
@@ -231,14 +285,21 @@ def test_serving_needs_neither_torch_nor_scikit_learn(model, tmp_path):
 
 @pytest.mark.reference
 @pytest.mark.filterwarnings("ignore")  # SetFit calls sentence-transformers by older names
-@pytest.mark.parametrize("differentiable", [False, True], ids=["scikit-learn", "torch"])
-def test_beside_the_real_setfit(tiny, tmp_path, differentiable):
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"use_differentiable_head": True, "head_params": {"out_features": 3}},
+        {"use_differentiable_head": True, "head_params": {"out_features": 3, "bias": False, "temperature": 0.5}},
+    ],
+    ids=["scikit-learn", "torch", "torch-without-bias"],
+)
+def test_beside_the_real_setfit(tiny, tmp_path, options):
     """Trained by SetFit itself: the same answers in fp32, and in int8 nearly."""
     setfit = pytest.importorskip("setfit", reason="setfit is in the reference environment only")
     import torch
 
     torch.manual_seed(0)
-    options = {"use_differentiable_head": True, "head_params": {"out_features": 3}} if differentiable else {}
     model = setfit.SetFitModel.from_pretrained(str(tiny), labels=list(ABOUT), **options)
     model.fit(TEXTS, LABELS, num_epochs=3, batch_size=8, body_learning_rate=1e-5, head_learning_rate=1e-1)
     expected = np.asarray(model.predict_proba(TEXTS, as_numpy=True))

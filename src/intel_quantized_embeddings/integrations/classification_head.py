@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # How a head turns logits into probabilities.
-SOFTMAX, SIGMOID, BINARY = "softmax", "sigmoid", "binary"
+SOFTMAX, SIGMOID, BINARY, MULTI_OUTPUT = "softmax", "sigmoid", "binary", "multi-output"
+# Those of any number of labels at once.
+SEVERAL_LABELS = (SIGMOID, MULTI_OUTPUT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +27,8 @@ class ClassificationHead:
         weights: Shape: (n_outputs, dimension), float64.
         bias: Shape: (n_outputs,), float64.
         link: "softmax" for one class of several; "binary" for one of two from a single logit, that of the second;
-            "sigmoid" for any number of labels at once.
+            "sigmoid" for any number of labels at once; "multi-output" for the same, with the probabilities of 0 and
+            of 1 for each, as MultiOutputClassifier gives them.
         classes: What each class is called by the head, strings or integers.
     """
 
@@ -41,7 +44,8 @@ class ClassificationHead:
             vectors: Shape: (n_texts, dimension).
 
         Returns:
-            Shape: (n_texts, n_classes). Rows add up to 1 unless the link is "sigmoid".
+            Shape: (n_texts, n_classes), rows adding up to 1 unless the link is "sigmoid"; (n_texts, n_classes, 2)
+            for "multi-output".
         """
         logits = self._logits(vectors)
         if self.link == SOFTMAX:
@@ -50,15 +54,17 @@ class ClassificationHead:
             return probabilities
         # tanh does not overflow, whatever the logit.
         of_label: NDArray[np.float64] = 0.5 + 0.5 * np.tanh(0.5 * logits)
+        if self.link == MULTI_OUTPUT:
+            return np.stack([1 - of_label, of_label], axis=2)
         return np.hstack([1 - of_label, of_label]) if self.link == BINARY else of_label
 
     def predict(self, vectors: NDArray[np.float32]) -> NDArray[Any]:
-        """The class of each text, or with the link "sigmoid" a 1 for each label that is more likely than not.
+        """The class of each text, or of several labels a 1 for each that is more likely than not.
 
         Returns:
             Shape: (n_texts,), of `classes`; or (n_texts, n_classes) of 0 and 1.
         """
-        if self.link == SIGMOID:
+        if self.link in SEVERAL_LABELS:
             return (self._logits(vectors) > 0).astype(np.int64)
         chosen: NDArray[Any] = np.array(self.classes)[self.predict_proba(vectors).argmax(axis=1)]
         return chosen
@@ -69,7 +75,7 @@ class ClassificationHead:
 
 
 def convert_head(head: Any, *, dimension: int) -> ClassificationHead:
-    """Take the numbers out of a fitted head: LogisticRegression, a OneVsRestClassifier of it, or SetFitHead.
+    """Take the numbers out of a fitted head: LogisticRegression, several of it for several labels, or SetFitHead.
 
     Args:
         head: What a SetFit model has for `model_head`.
@@ -83,8 +89,8 @@ def convert_head(head: Any, *, dimension: int) -> ClassificationHead:
         converted = _CONVERTERS[kind](head)
     except KeyError as exc:
         raise UnsupportedModelError(
-            f"the head is a {kind}; LogisticRegression, OneVsRestClassifier of it (several labels at once) and "
-            f"SetFitHead can be converted."
+            f"the head is a {kind}; LogisticRegression, OneVsRestClassifier and MultiOutputClassifier of it (several "
+            f"labels at once) and SetFitHead can be converted."
         ) from exc
     except AttributeError as exc:
         raise UnsupportedModelError(f"the head, a {kind}, can't be converted: {exc}. Is it fitted?") from exc
@@ -126,7 +132,8 @@ def read_head(file: Path, described: dict[str, Any]) -> ClassificationHead:
         raise DamagedFilesError(f"{file} is not a classification head: {type(exc).__name__}: {exc}") from exc
     outputs = 1 if head.link == BINARY else len(head.classes)
     shapes_fit = head.weights.ndim == 2 and len(head.weights) == outputs and head.bias.shape == (outputs,)
-    if head.link not in (SOFTMAX, SIGMOID, BINARY) or not shapes_fit:
+    shapes_fit = shapes_fit and (head.link != BINARY or len(head.classes) == 2)
+    if head.link not in (SOFTMAX, BINARY, *SEVERAL_LABELS) or not shapes_fit:
         raise DamagedFilesError(
             f"{file} has weights of shape {head.weights.shape} for {len(head.classes)} classes and link {head.link!r}."
         )
@@ -149,19 +156,34 @@ def _one_vs_rest(head: Any) -> ClassificationHead:
             "the head is a OneVsRestClassifier for one class of several; one for several labels at once, or a plain "
             "LogisticRegression can be converted."
         )
+    return _several_labels(head, link=SIGMOID)
+
+
+def _multi_output(head: Any) -> ClassificationHead:
+    return _several_labels(head, link=MULTI_OUTPUT)
+
+
+def _several_labels(head: Any, *, link: str) -> ClassificationHead:
     parts = [_logistic_regression(part) for part in head.estimators_]
+    for label, part in enumerate(parts):
+        if part.classes != (0, 1):
+            raise UnsupportedModelError(
+                f"label {label} of the head has the classes {part.classes!r}; where there can be several labels, each "
+                f"is 0 or 1."
+            )
     return ClassificationHead(
         weights=np.concatenate([part.weights for part in parts]),
         bias=np.concatenate([part.bias for part in parts]),
-        link=SIGMOID,
-        classes=tuple(head.classes_.tolist()),
+        link=link,
+        classes=tuple(range(len(parts))),
     )
 
 
 def _setfit_head(head: Any) -> ClassificationHead:
     # SetFit divides the logits by this sum, and not by the temperature alone.
     temperature = head.temperature + head.eps
-    weights, bias = (parameter.detach().cpu().double().numpy() for parameter in (head.linear.weight, head.linear.bias))
+    weights = head.linear.weight.detach().cpu().double().numpy()
+    bias = np.zeros(len(weights)) if head.linear.bias is None else head.linear.bias.detach().cpu().double().numpy()
     return ClassificationHead(
         weights=weights / temperature,
         bias=bias / temperature,
@@ -173,6 +195,7 @@ def _setfit_head(head: Any) -> ClassificationHead:
 _CONVERTERS = {
     "LogisticRegression": _logistic_regression,
     "LogisticRegressionCV": _logistic_regression,
+    "MultiOutputClassifier": _multi_output,
     "OneVsRestClassifier": _one_vs_rest,
     "SetFitHead": _setfit_head,
 }
@@ -189,6 +212,7 @@ def _check(converted: ClassificationHead, head: Any) -> None:
             own = head.predict_proba(torch.from_numpy(vectors).to(head.device)).cpu().numpy()
     else:
         own = head.predict_proba(vectors)
+        own = np.stack(own, axis=1) if isinstance(own, list) else own
     found = converted.predict_proba(vectors)
     if found.shape != own.shape or not np.allclose(found, own, atol=1e-4):
         raise UnsupportedModelError(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import logging
 import os
+import re
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,17 +17,14 @@ from intel_quantized_embeddings.errors import (
     MissingExtraError,
     ModelFilesError,
     OptionError,
-    UnsupportedModelError,
 )
 from intel_quantized_embeddings.folders import appearing_whole, refuse_existing
 from intel_quantized_embeddings.integrations.classification_head import (
-    SIGMOID,
+    SEVERAL_LABELS,
     ClassificationHead,
     convert_head,
-    read_head,
-    write_head,
 )
-from intel_quantized_embeddings.model_files import file_sha256
+from intel_quantized_embeddings.integrations.setfit_folder import BODY_FOLDER, read_classifier, write_classifier
 from intel_quantized_embeddings.model_settings import read_json
 from intel_quantized_embeddings.quantization.manifest import Manifest
 from intel_quantized_embeddings.quantization.quantize import QuantizationReport, quantize
@@ -35,10 +33,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-FORMAT_VERSION = 1
-DESCRIPTION_FILE = "setfit.json"
-HEAD_FILE = "head.safetensors"
-BODY_FOLDER = "body"
+logger = logging.getLogger(__name__)
+
 _PICKLED_HEAD = "model_head.pkl"
 _SETFIT_CONFIG = "config_setfit.json"
 
@@ -83,12 +79,13 @@ def quantize_setfit(
         >>> QuantizedSetFit.load("my-intents-int8").predict(["where is my card?"])  # doctest: +SKIP
     """
     output = Path(output_dir).expanduser().resolve()
+    say = progress or logger.info
     refuse_existing(output, overwrite=overwrite)
     with tempfile.TemporaryDirectory() as temporary:
         if isinstance(model, (str, os.PathLike)):
             body, head, config = _read_folder(Path(model).expanduser(), allow_pickle=allow_pickle)
         else:
-            body, head, config = _save_body(model, Path(temporary) / output.name)
+            body, head, config = _save_body(model, Path(temporary))
         with appearing_whole(output, overwrite=overwrite) as folder:
             report = quantize(
                 body,
@@ -100,17 +97,10 @@ def quantize_setfit(
                 # SetFit puts nothing before a text but what the body always does.
                 query_instruction=_own_prompt(body),
                 document_instruction=_own_prompt(body),
-                progress=progress,
+                progress=lambda line: say(line.replace(str(folder), str(output))),
             )
-            manifest = Manifest.read(folder / BODY_FOLDER)
-            described = write_head(convert_head(head, dimension=manifest.dimension), folder / HEAD_FILE)
-            description = {
-                "format_version": FORMAT_VERSION,
-                "labels": config["labels"],
-                "head": {**described, "sha256": file_sha256(folder / HEAD_FILE)},
-            }
-            content = json.dumps(description, indent=2, ensure_ascii=False)
-            (folder / DESCRIPTION_FILE).write_text(content + "\n", "utf-8")
+            dimension = Manifest.read(folder / BODY_FOLDER).dimension
+            write_classifier(folder, convert_head(head, dimension=dimension), config["labels"])
     return dataclasses.replace(report, folder=output)
 
 
@@ -150,38 +140,32 @@ class QuantizedSetFit:
             MissingExtraError: The body's runtime is not installed.
         """
         path = Path(folder).expanduser()
-        description = _read_description(path)
-        head_file = path / HEAD_FILE
-        if not head_file.is_file():
-            raise ModelFilesError(f"{head_file} is missing. Run quantize_setfit again.")
-        seen = file_sha256(head_file)
-        if seen != description["head"]["sha256"]:
-            raise DamagedFilesError(
-                f"{head_file} has changed since it was written: SHA-256 {seen}, {DESCRIPTION_FILE} says "
-                f"{description['head']['sha256']}. Copy the folder again or run quantize_setfit again."
-            )
+        head, labels = read_classifier(path)
         body = path / BODY_FOLDER
         encoder = Encoder.load(
             body, runtime=Manifest.read(body).runtime, num_threads=num_threads, warm_shapes=warm_shapes
         )
-        return cls(encoder=encoder, head=read_head(head_file, description["head"]), labels=description["labels"])
+        return cls(encoder=encoder, head=head, labels=labels)
 
     def encode(
-        self, inputs: Sequence[str], batch_size: int | None = None, show_progress_bar: bool = False
+        self, inputs: str | Sequence[str], batch_size: int | None = None, show_progress_bar: bool = False
     ) -> NDArray[np.float32]:
         """The body's vectors.
 
         Args:
-            inputs: Texts.
+            inputs: A text, or several.
             batch_size: Not used: batches are planned by length.
             show_progress_bar: Draw a bar on the terminal.
 
         Returns:
-            Shape: (n_texts, dimension), float32.
+            Shape: (n_texts, dimension), float32; (dimension,) for a single text.
 
         Raises:
             InvalidTextError: An item is not text.
         """
+        if isinstance(inputs, str):
+            vector: NDArray[np.float32] = self.encoder.encode_documents([inputs], show_progress=show_progress_bar)[0]
+            return vector
         return self.encoder.encode_documents(inputs, show_progress=show_progress_bar)
 
     def predict_proba(
@@ -200,7 +184,8 @@ class QuantizedSetFit:
             show_progress_bar: Draw a bar on the terminal.
 
         Returns:
-            Shape: (n_texts, n_classes), float64; (n_classes,) for a single text.
+            Shape: (n_texts, n_classes), float64, or (n_texts, n_labels, 2) of a multi-output head; without the first
+            axis for a single text.
 
         Raises:
             InvalidTextError: An item is not text.
@@ -235,7 +220,7 @@ class QuantizedSetFit:
         """
         texts = [inputs] if isinstance(inputs, str) else inputs
         predicted: Any = self.head.predict(self.encode(texts, show_progress_bar=show_progress_bar))
-        by_number = self.head.link != SIGMOID and all(isinstance(name, int) for name in self.head.classes)
+        by_number = self.head.link not in SEVERAL_LABELS and all(isinstance(name, int) for name in self.head.classes)
         if use_labels and self.labels and by_number:
             predicted = [self.labels[place] for place in predicted]
         return predicted[0] if isinstance(inputs, str) else predicted
@@ -272,15 +257,24 @@ def _read_folder(folder: Path, *, allow_pickle: bool) -> tuple[Path, Any, dict[s
     return folder, head, _config(config.get("labels"), config.get("normalize_embeddings"))
 
 
-def _save_body(model: Any, folder: Path) -> tuple[Path, Any, dict[str, Any]]:
-    """The same of a model in memory, whose body is written to a folder."""
+def _save_body(model: Any, temporary: Path) -> tuple[Path, Any, dict[str, Any]]:
+    """The same of a model in memory, whose body is written to a folder in a temporary one."""
     if not (hasattr(model, "model_body") and hasattr(model, "model_head")):
         raise OptionError(
             f"model is a {type(model).__name__}; a SetFitModel or a folder that its save_pretrained wrote is expected."
         )
+    folder = temporary / _source_name(model)
     model.model_body.save_pretrained(str(folder), create_model_card=False)
     labels, normalize = getattr(model, "labels", None), getattr(model, "normalize_embeddings", False)
     return folder, model.model_head, _config(labels, normalize)
+
+
+def _source_name(model: Any) -> str:
+    """What the body's manifest calls a model in memory: its own name, or that of the model it was trained from."""
+    card = getattr(model, "model_card_data", None)
+    own, trained_from = getattr(card, "model_id", None), getattr(card, "st_id", None)
+    name = Path(own).name if own else f"setfit-{Path(trained_from).name}" if trained_from else "setfit-model"
+    return re.sub(r"[^\w.-]", "-", name)
 
 
 def _config(labels: Any, normalize_embeddings: Any) -> dict[str, Any]:
@@ -295,21 +289,3 @@ def _own_prompt(body: Path) -> str:
     file = body / "config_sentence_transformers.json"
     config = read_json(file) if file.is_file() else {}
     return str((config.get("prompts") or {}).get(config.get("default_prompt_name") or "") or "")
-
-
-def _read_description(folder: Path) -> dict[str, Any]:
-    file = folder / DESCRIPTION_FILE
-    if not file.is_file():
-        raise ModelFilesError(f"{folder} has no {DESCRIPTION_FILE}: it is not a folder that quantize_setfit wrote.")
-    description = read_json(file)
-    if description.get("format_version") != FORMAT_VERSION:
-        raise UnsupportedModelError(
-            f"{file} has format version {description.get('format_version')!r}; this version reads {FORMAT_VERSION}. "
-            f"Run quantize_setfit again, or upgrade intel-quantized-embeddings."
-        )
-    head, labels = description.get("head"), description.get("labels")
-    if not isinstance(head, dict) or not {"link", "classes", "sha256"} <= head.keys():
-        raise DamagedFilesError(f"{file} does not describe a head.")
-    if labels is not None and (not isinstance(labels, list) or len(labels) < len(head["classes"])):
-        raise DamagedFilesError(f"{file} does not name every class.")
-    return description

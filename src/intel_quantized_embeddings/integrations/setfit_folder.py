@@ -1,0 +1,94 @@
+"""The folder of a quantized SetFit model: `setfit.json`, the head's numbers, and the body's own folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, UnsupportedModelError
+from intel_quantized_embeddings.integrations.classification_head import (
+    SEVERAL_LABELS,
+    ClassificationHead,
+    read_head,
+    write_head,
+)
+from intel_quantized_embeddings.model_files import file_sha256
+from intel_quantized_embeddings.model_settings import read_json
+from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE
+
+FORMAT_VERSION = 1
+DESCRIPTION_FILE = "setfit.json"
+HEAD_FILE = "head.safetensors"
+BODY_FOLDER = "body"
+
+
+def write_classifier(folder: Path, head: ClassificationHead, labels: Sequence[str] | None) -> None:
+    """Write a head and what its classes are called beside the body, which is there already."""
+    described = write_head(head, folder / HEAD_FILE)
+    description = {
+        "format_version": FORMAT_VERSION,
+        "labels": labels,
+        "head": {**described, "sha256": file_sha256(folder / HEAD_FILE)},
+        # The manifest holds the hashes of the body's files: a head is never used with the body of another.
+        "body": {"manifest_sha256": file_sha256(folder / BODY_FOLDER / MANIFEST_FILE)},
+    }
+    content = json.dumps(description, indent=2, ensure_ascii=False)
+    (folder / DESCRIPTION_FILE).write_text(content + "\n", "utf-8")
+
+
+def read_classifier(folder: Path) -> tuple[ClassificationHead, list[str] | None]:
+    """Read what `write_classifier` wrote.
+
+    Raises:
+        ModelFilesError: A file is missing.
+        DamagedFilesError: A file is not what was written; the message names it.
+        UnsupportedModelError: It was written by a newer version.
+    """
+    description = _read_description(folder)
+    _check_hash(folder / HEAD_FILE, description["head"]["sha256"])
+    _check_hash(folder / BODY_FOLDER / MANIFEST_FILE, description["body"]["manifest_sha256"])
+    return read_head(folder / HEAD_FILE, description["head"]), description["labels"]
+
+
+def _check_hash(file: Path, expected: str) -> None:
+    if not file.is_file():
+        raise ModelFilesError(f"{file} is missing. Run quantize_setfit again.")
+    seen = file_sha256(file)
+    if seen != expected:
+        raise DamagedFilesError(
+            f"{file} has changed since it was written: SHA-256 {seen}, {DESCRIPTION_FILE} says {expected}. Copy the "
+            f"folder again or run quantize_setfit again."
+        )
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    file = folder / DESCRIPTION_FILE
+    if not file.is_file():
+        raise ModelFilesError(f"{folder} has no {DESCRIPTION_FILE}: it is not a folder that quantize_setfit wrote.")
+    description = read_json(file)
+    if description.get("format_version") != FORMAT_VERSION:
+        raise UnsupportedModelError(
+            f"{file} has format version {description.get('format_version')!r}; this version reads {FORMAT_VERSION}. "
+            f"Run quantize_setfit again, or upgrade intel-quantized-embeddings."
+        )
+    head, body, labels = (description.get(part) for part in ("head", "body", "labels"))
+    if not isinstance(head, dict) or not {"link", "classes", "sha256"} <= head.keys():
+        raise DamagedFilesError(f"{file} does not describe a head.")
+    if not isinstance(body, dict) or "manifest_sha256" not in body:
+        raise DamagedFilesError(f"{file} does not describe a body.")
+    classes = head["classes"]
+    if not isinstance(classes, list) or not all(isinstance(name, (str, int)) for name in classes):
+        raise DamagedFilesError(f"{file}: classes is {classes!r}; a list of names or numbers is expected.")
+    if labels is not None and not (isinstance(labels, list) and all(isinstance(label, str) for label in labels)):
+        raise DamagedFilesError(f"{file}: labels is {labels!r}; a list of names is expected.")
+    numbers = [name for name in classes if isinstance(name, int)]
+    if (
+        labels
+        and head["link"] not in SEVERAL_LABELS
+        and numbers
+        and not 0 <= min(numbers) <= max(numbers) < len(labels)
+    ):
+        raise DamagedFilesError(f"{file} does not name every class.")
+    return description
