@@ -318,3 +318,24 @@ def test_beside_the_real_setfit(tiny, tmp_path, options):
         quantize_setfit(given, tmp_path / f"int8-{number}", search=False, allow_pickle=True)
         int8 = QuantizedSetFit.load(tmp_path / f"int8-{number}")
         assert np.abs(int8.predict_proba(TEXTS) - expected).mean() < 0.05
+
+
+@pytest.mark.reference
+@pytest.mark.filterwarnings("ignore")  # as above
+def test_the_example_compares_all_precisions(tiny, tmp_path, capsys):
+    pytest.importorskip("setfit", reason="setfit is in the reference environment only")
+    import setfit_banking77
+
+    rows = [f"{text},{subject}" for text, subject in zip(TEXTS, list(ABOUT) * 12, strict=True)]
+    for name in ("train.csv", "test.csv"):
+        (tmp_path / name).write_text("\n".join(["text,label", *rows]) + "\n", "utf-8")
+    arguments = ["--data", str(tmp_path), "--model", str(tiny), "--output", str(tmp_path / "out")]
+    assert setfit_banking77.main([*arguments, "--steps", "2", "--turns", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert "36 texts to test on" in shown
+    for system in ("SetFit fp32 (torch)", "ours fp32", "ours int8"):
+        (line,) = (line for line in shown.splitlines() if line.startswith(system))
+        assert all(float(number) > 0 for number in line.removeprefix(system).replace("%", "").split())
+    (tmp_path / "train.csv").unlink()
+    assert setfit_banking77.main(arguments) == 1
+    assert "train.csv" in capsys.readouterr().err
