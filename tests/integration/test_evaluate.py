@@ -12,6 +12,7 @@ from intel_quantized_embeddings import Encoder
 from intel_quantized_embeddings.cli import main
 from intel_quantized_embeddings.evaluation.datasets import read_dataset
 from intel_quantized_embeddings.evaluation.tasks import measure
+from support import tiny_models
 from support.tiny_models import VOCABULARY
 
 WORDS = [word for word in VOCABULARY if word.isalpha() and len(word) > 2]
@@ -86,6 +87,20 @@ def test_several_folders_stand_side_by_side(tiny, tiny_int8_of, datasets, tmp_pa
     shown = capsys.readouterr().out
     assert f"{one.name} openvino int8" in shown
     assert "again openvino int8" in shown
+
+
+def test_folders_of_one_name_and_models_of_different_sizes_are_refused(
+    tiny, tiny_int8, datasets, tmp_path, monkeypatch, capsys
+):
+    """The one would stand in the other's place, and there is nothing to compare."""
+    again = shutil.copytree(tiny_int8, tmp_path / tiny_int8.name)
+    common = ["--against", str(tiny), "--output", str(tmp_path / "out"), "--dataset", str(datasets[1])]
+    assert main(["evaluate", str(tiny_int8), str(again), *common]) == 1
+    assert "give folders of different names" in capsys.readouterr().err
+    monkeypatch.setattr(tiny_models, "HIDDEN", 2 * tiny_models.HIDDEN)
+    common[1] = str(tiny_models.write_tiny_model(tmp_path / "other"))
+    assert main(["evaluate", str(tiny_int8), *common]) == 1
+    assert "only encoders of one model can be compared" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

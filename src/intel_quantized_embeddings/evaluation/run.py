@@ -7,11 +7,12 @@ import datetime
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from intel_quantized_embeddings.encoder import Encoder
-from intel_quantized_embeddings.errors import ModelFilesError
+from intel_quantized_embeddings.errors import ModelFilesError, OptionError
 from intel_quantized_embeddings.evaluation.comparison import compare
 from intel_quantized_embeddings.evaluation.datasets import Dataset, read_dataset
 from intel_quantized_embeddings.evaluation.options import Options
@@ -73,11 +74,18 @@ def evaluate(
     # The one that the others are compared with comes last: an int8 folder says what settings all have.
     label, load = next(encoders)
     encoder = load()
-    settings = encoder.settings
+    settings, dimension = encoder.settings, encoder.dimension
     fingerprints = {label: encoder.fingerprint}
     measured = {label: _measure(datasets, encoder, label, say)}
     for label, load in (*encoders, _reference(options, settings)):
         encoder = load()
+        if label in measured:
+            raise OptionError(f"two of what is compared would be called {label!r}; give folders of different names.")
+        if encoder.dimension != dimension:
+            raise OptionError(
+                f"{label} makes vectors of {encoder.dimension} numbers and {next(iter(measured))} of {dimension}: they "
+                f"are not of one model, and only encoders of one model can be compared."
+            )
         fingerprints[label] = encoder.fingerprint
         measured[label] = _measure(datasets, encoder, label, say)
     reference, expected = label, measured.pop(label)
@@ -117,8 +125,13 @@ def _encoders(options: Options) -> Iterator[tuple[str, Callable[[], Encoder]]]:
             precision = options.precision if manifest is None else manifest.precision
             yield (
                 f"{prefix}{runtime} {precision}",
-                lambda model=model, runtime=runtime, precision=precision: Encoder.load(  # type: ignore[misc]
-                    model, runtime=runtime, precision=precision, max_length=options.max_length, warm_shapes=False
+                partial(
+                    Encoder.load,
+                    model,
+                    runtime=runtime,
+                    precision=precision,
+                    max_length=options.max_length,
+                    warm_shapes=False,
                 ),
             )
 
@@ -145,7 +158,8 @@ def _reference(options: Options, settings: ModelSettings) -> tuple[str, Callable
         except ModelFilesError as exc:
             raise ModelFilesError(f"{exc} Pass the model to compare with: --against FOLDER_OR_ID.") from exc
 
-    return f"{runtime} {precision}", load
+    # A model that is named is called by its name: what is compared may be of the same runtime and precision.
+    return f"{runtime} {precision}" if by_precision else f"{Path(model).name} {precision}", load
 
 
 def _source(model: str) -> tuple[str, str]:
