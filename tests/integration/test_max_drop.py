@@ -11,8 +11,15 @@ import pytest
 from intel_quantized_embeddings import Encoder, quantize
 from intel_quantized_embeddings.cli import main
 from intel_quantized_embeddings.errors import OptionError
-from intel_quantized_embeddings.quantization.config import QuantizationConfig
+from intel_quantized_embeddings.model_files import find_model
+from intel_quantized_embeddings.model_settings import read_settings
+from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
+from intel_quantized_embeddings.quantization.config import MethodName, QuantizationConfig
 from intel_quantized_embeddings.quantization.manifest import Manifest
+from intel_quantized_embeddings.quantization.quantizers import Recipe
+from intel_quantized_embeddings.quantization.subject import Subject
+from intel_quantized_embeddings.runtimes.base import RuntimeName
+from intel_quantized_embeddings.runtimes.openvino import build_graph
 from support.tiny_models import write_tiny_model
 
 
@@ -61,6 +68,27 @@ def test_layers_are_put_back_until_the_limit_holds(one_layer, whole, tmp_path, c
     }
     assert in_float == set(drop.put_back)
     assert Encoder.load(report.folder).dimension == 32
+
+
+@pytest.mark.parametrize("method", [MethodName.STATIC, MethodName.DYNAMIC])
+def test_layers_are_ranked_by_what_quantizing_without_them_gives(one_layer, method):
+    settings = read_settings(one_layer, name="one-layer")
+    subject = Subject(
+        find_model(one_layer),
+        runtime=RuntimeName.OPENVINO,  # on IPEX they are quantized without them
+        embedder=build_graph(one_layer, settings, name="one-layer"),
+        settings=settings,
+        texts=split(built_in_texts()),
+    )
+    whole = subject.attempt(Recipe(method=method, alpha=0.85 if method is MethodName.STATIC else None))
+    gains = []
+    for layer in subject.quantizer.linear_layers(subject.embedder):
+        quick = subject.put_back(whole, layer)
+        anew = subject.attempt(quick.recipe)
+        assert quick.recipe.floating_point_layers == (layer,)
+        assert quick.fidelity.score == pytest.approx(anew.fidelity.score, abs=1.1e-6)  # rounded to as much
+        gains.append(quick.fidelity.score - whole.fidelity.score)
+    assert max(gains) > 5e-6
 
 
 def test_a_limit_that_can_not_be_kept_is_an_error_that_leaves_no_folder(one_layer, tmp_path, capsys):

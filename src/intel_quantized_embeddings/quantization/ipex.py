@@ -80,6 +80,10 @@ def quantize_graph(
     return quantize_module(model, token_ids, recipe)
 
 
+def put_back(embedder: EmbedderGraph, graph: torch.jit.ScriptModule, layer: str) -> None:
+    """None: what is traced and fused can't be changed; see `QuantizerModule.put_back`."""
+
+
 def _modules_of_linear_layers(model: TorchEmbedder) -> dict[str, str]:
     """The module's name of each linear layer by the name that people are shown."""
     from torch import nn

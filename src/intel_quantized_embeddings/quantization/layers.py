@@ -71,13 +71,12 @@ def by_sensitivity(
     subject: Subject, recipe: Recipe, layers: Sequence[str], *, say: Callable[[str], object]
 ) -> list[str]:
     """Layers, first those that give back most when they alone are put back in floating point."""
-    say(f"  ranking {len(layers)} layers: quantizing once for each, on every third text")
-    known = subject.quantizer.linear_layers(subject.embedder)
-    score = subject.attempt(recipe, every=_RANKED_BY_EVERY).fidelity.score
+    say(f"  ranking {len(layers)} layers, each alone in floating point, on every third text")
+    whole = subject.attempt(recipe, every=_RANKED_BY_EVERY)
     gains = {}
     for layer in layers:
-        attempt = subject.attempt(_with_layers(recipe, [layer], known), every=_RANKED_BY_EVERY)
-        gains[layer] = attempt.fidelity.score - score
+        attempt = subject.put_back(whole, layer, every=_RANKED_BY_EVERY)
+        gains[layer] = attempt.fidelity.score - whole.fidelity.score
     ranked = sorted(layers, key=gains.__getitem__, reverse=True)
     say(f"  most sensitive: {', '.join(f'{layer} ({gains[layer]:+.5f})' for layer in ranked[:5])}")
     return ranked

@@ -70,6 +70,26 @@ def quantize_graph(embedder: EmbedderGraph, token_ids: Sequence[Sequence[int]], 
             raise QuantizationError(f"NNCF could not quantize the model: {type(exc).__name__}: {exc}") from exc
 
 
+def put_back(embedder: EmbedderGraph, graph: ov.Model, layer: str) -> ov.Model:
+    """Put one linear layer back as it was; see `QuantizerModule.put_back`.
+
+    The layer reads what it read before there were ranges and SmoothQuant's factors, and its weights are the model's.
+    """
+    import openvino as ov
+
+    name = _nodes_of_linear_layers(embedder.graph)[layer]
+    was = _by_name(embedder.graph)[name]
+    graph = graph.clone()
+    nodes = _by_name(graph)
+    source = was.input_value(0)
+    nodes[name].input(0).replace_source_output(nodes[source.get_node().get_friendly_name()].output(source.get_index()))
+    weights = _weights(was)
+    # Shared, not copied: the embedder outlives the graphs that layers are ranked by.
+    constant = ov.op.Constant(np.asarray(weights.data, dtype=np.float32))
+    nodes[name].input(1).replace_source_output(constant.output(0))
+    return graph
+
+
 def _quantized(
     graph: ov.Model, token_ids: Sequence[Sequence[int]], recipe: Recipe, in_float: Sequence[str]
 ) -> ov.Model:
@@ -112,14 +132,19 @@ def _nodes_of_linear_layers(graph: ov.Model) -> dict[str, str]:
     """Matrix products with weights: the graph's name of each by the name that people are shown."""
     nodes = {}
     for node in graph.get_ordered_ops():
-        if node.get_type_name() != "MatMul":
-            continue
-        weight = node.input_value(1).get_node()
-        if weight.get_type_name() == "Convert":  # as of an export in half precision
-            weight = weight.input_value(0).get_node()
-        if weight.get_type_name() == "Constant":
+        if node.get_type_name() == "MatMul" and _weights(node).get_type_name() == "Constant":
             nodes[node.get_friendly_name().replace("/", ".")] = node.get_friendly_name()
     return nodes
+
+
+def _weights(product: ov.Node) -> ov.Node:
+    """What a matrix product multiplies by: a constant in a linear layer, half precision in some exports."""
+    factor = product.input_value(1).get_node()
+    return factor.input_value(0).get_node() if factor.get_type_name() == "Convert" else factor
+
+
+def _by_name(graph: ov.Model) -> dict[str, ov.Node]:
+    return {node.get_friendly_name(): node for node in graph.get_ops()}
 
 
 def _range_estimator(ranges: ActivationRanges | None) -> RangeEstimatorParameters:

@@ -84,6 +84,15 @@ class QuantizerModule(Protocol):
         """
         ...
 
+    def put_back(self, embedder: EmbedderGraph, graph: Any, layer: str) -> Any | None:
+        """Put one linear layer of an int8 graph back as it was in fp32, without quantizing anew.
+
+        Returns:
+            Another graph, near enough to the one quantized so to rank layers by; None where a graph
+            can't be changed once it is quantized.
+        """
+        ...
+
 
 def layers_named(asked: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
     """Which linear layers are meant, in the order of the graph.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from intel_quantized_embeddings.model_files import TOKENIZER_FILE, ModelFolder
@@ -110,7 +110,26 @@ class Subject:
         Raises:
             QuantizationError: The quantizer failed.
         """
-        graph = self.quantizer.quantize_graph(self.embedder, self._calibrated[::every], recipe)
+        return self._measured(
+            self.quantizer.quantize_graph(self.embedder, self._calibrated[::every], recipe), recipe, every=every
+        )
+
+    def put_back(self, attempt: Attempt, layer: str, *, every: int = 1) -> Attempt:
+        """Put one more linear layer in floating point: quickly where the runtime can, else by quantizing anew.
+
+        Args:
+            attempt: What to start from.
+            layer: Which.
+            every: As in `attempt`.
+
+        Raises:
+            QuantizationError: The quantizer failed.
+        """
+        recipe = replace(attempt.recipe, floating_point_layers=(*attempt.recipe.floating_point_layers, layer))
+        graph = self.quantizer.put_back(self.embedder, attempt.graph, layer)
+        return self.attempt(recipe, every=every) if graph is None else self._measured(graph, recipe, every=every)
+
+    def _measured(self, graph: Any, recipe: Recipe, *, every: int) -> Attempt:
         held_out = self.texts.held_out
         some = Texts(documents=held_out.documents[::every], queries=held_out.queries[::every])
         vectors = _vectors(self._int8_encoder(graph, recipe), some)
