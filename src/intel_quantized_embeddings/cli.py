@@ -57,7 +57,10 @@ def _parser() -> argparse.ArgumentParser:
     quantize.add_argument(
         "--no-search", action="store_true", help="take the usual SmoothQuant strength instead of comparing several"
     )
-    quantize.add_argument("--method", help="static (the default) or dynamic: docs/quantization.md")
+    quantize.add_argument("--method", help="static (the default), dynamic or qat: docs/quantization.md")
+    quantize.add_argument(
+        "--qat-minutes", type=float, metavar="MINUTES", help="how long --method qat may fine-tune the weights (10)"
+    )
     quantize.add_argument(
         "--max-drop",
         type=float,
@@ -180,6 +183,7 @@ def _quantize(options: argparse.Namespace) -> None:
         runtime=options.runtime,
         search=not options.no_search,
         method=options.method,
+        qat_minutes=options.qat_minutes,
         max_drop=options.max_drop,
         dataset=options.dataset,
         config=options.config,

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 Attention = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
+LINEAR_LAYERS = ("query", "key", "value", "attention_output", "intermediate", "output")
+
+
 class TorchEmbedder(nn.Module):
     """A whole embedder of one of the built-in families: float32, ready to be traced."""
 

@@ -38,10 +38,17 @@ class Texts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationSplit:
-    """Texts to set ranges by, and texts to judge the result on."""
+    """Texts to set ranges by, and texts to judge the result on.
+
+    Attributes:
+        calibrated: Set the ranges.
+        held_out: Judge.
+        trainable: All that are not of the half held out, calibrated or not.
+    """
 
     calibrated: Texts
     held_out: Texts
+    trainable: Texts
 
 
 def built_in_texts() -> Texts:
@@ -73,11 +80,14 @@ def split(texts: Texts) -> CalibrationSplit:
     Sorted by length, every other text is held out; where there are more than needed, evenly spaced
     ones are taken. The same texts always give the same split, whatever their order.
     """
-    calibrated_documents, held_out_documents = _halve(texts.documents, most=MOST_DOCUMENTS)
-    calibrated_queries, held_out_queries = _halve(texts.queries, most=MOST_QUERIES)
+    documents, held_out_documents = _halves(texts.documents)
+    queries, held_out_queries = _halves(texts.queries)
     return CalibrationSplit(
-        calibrated=Texts(documents=calibrated_documents, queries=calibrated_queries),
-        held_out=Texts(documents=held_out_documents, queries=held_out_queries),
+        calibrated=Texts(documents=_evenly(documents, MOST_DOCUMENTS), queries=_evenly(queries, MOST_QUERIES)),
+        held_out=Texts(
+            documents=_evenly(held_out_documents, MOST_DOCUMENTS), queries=_evenly(held_out_queries, MOST_QUERIES)
+        ),
+        trainable=Texts(documents=documents, queries=queries),
     )
 
 
@@ -128,9 +138,9 @@ def _checked(texts: Sequence[str], argument: str) -> tuple[str, ...]:
     return unique
 
 
-def _halve(texts: Sequence[str], *, most: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _halves(texts: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     by_length = sorted(texts, key=lambda text: (len(text), text))
-    return _evenly(by_length[0::2], most), _evenly(by_length[1::2], most)
+    return tuple(by_length[0::2]), tuple(by_length[1::2])
 
 
 def _evenly(texts: Sequence[str], most: int) -> tuple[str, ...]:

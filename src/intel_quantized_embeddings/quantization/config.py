@@ -13,10 +13,15 @@ from intel_quantized_embeddings.errors import DamagedFilesError, MissingExtraErr
 
 
 class MethodName(str, Enum):
-    """When the ranges of activations are set: once, from calibration texts, or anew for every batch."""
+    """How int8 comes about.
+
+    The ranges of activations are set once, from calibration texts, or anew for every batch; QAT (quantization-aware
+    training) is static, and fine-tunes the weights before.
+    """
 
     STATIC = "static"
     DYNAMIC = "dynamic"
+    QAT = "qat"
 
 
 class ActivationRanges(str, Enum):
@@ -31,7 +36,8 @@ class QuantizationConfig:
     """How to quantize. The keys of a YAML file (`read_config`) are these names.
 
     Attributes:
-        method: "static", or "dynamic": more faithful, slower, and a text's vector depends on its company.
+        method: "static"; "dynamic": more faithful, slower, and a text's vector depends on its company; or "qat": static
+            after fine-tuning the weights, more faithful and as fast, and takes minutes and torch to make.
         smooth_quant: SmoothQuant's strengths to compare, each in [0, 1] or None (`off` in YAML) for none; the most
             faithful is kept. None is the usual comparison.
         activation_ranges: "mean" of the texts' extremes or the "widest" of them (IPEX has only that). None is the
@@ -39,6 +45,7 @@ class QuantizationConfig:
         floating_point_layers: Linear layers to leave in floating point: `layer.5.output`, or `layer.5` for all of
             its linear layers.
         max_drop: The largest loss allowed against fp32, as a share; None is no limit.
+        qat_minutes: How long fine-tuning may take.
 
     Raises:
         OptionError: A value is not allowed.
@@ -49,6 +56,7 @@ class QuantizationConfig:
     activation_ranges: str | None = None
     floating_point_layers: tuple[str, ...] = ()
     max_drop: float | None = None
+    qat_minutes: float | None = None
 
     def __post_init__(self) -> None:
         for key, check in _CHECKS.items():
@@ -58,6 +66,8 @@ class QuantizationConfig:
             for key in ("smooth_quant", "activation_ranges"):
                 if getattr(self, key) is not None:
                     raise OptionError(f"{key} is of method 'static'; 'dynamic' sets no ranges before. Leave it out.")
+        if self.qat_minutes is not None and self.method != MethodName.QAT.value:
+            raise OptionError(f"qat_minutes is of method 'qat', and this is {self.method!r}. Leave it out.")
 
     @staticmethod
     def from_mapping(content: Mapping[str, Any], *, where: str) -> QuantizationConfig:
@@ -152,6 +162,14 @@ def _drop(key: str, value: Any) -> float | None:
     return None if value is None else float(value)
 
 
+def _minutes(key: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
+        raise _not_allowed(key, value, "a number of minutes above 0, such as 10")
+    return float(value)
+
+
 def _is_share(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
@@ -167,4 +185,5 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "activation_ranges": _ranges,
     "floating_point_layers": _layers,
     "max_drop": _drop,
+    "qat_minutes": _minutes,
 }

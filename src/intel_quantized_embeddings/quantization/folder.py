@@ -25,6 +25,11 @@ from intel_quantized_embeddings.quantization.subject import Attempt, Subject
 from intel_quantized_embeddings.runtimes.base import Precision, runtime_module
 from intel_quantized_embeddings.weight_files import WeightFiles
 
+_KINDS = {
+    MethodName.STATIC: "Static int8",
+    MethodName.DYNAMIC: "Dynamic int8",
+    MethodName.QAT: "Static int8 after quantization-aware training",
+}
 _COPIED = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 
 
@@ -137,7 +142,7 @@ tags: [int8, {manifest.runtime}, embeddings, cpu]
 ---
 # {source.id} in int8
 
-{manifest.method.name.capitalize()} int8 of {source.id}{revision}, for the
+{_KINDS[MethodName(manifest.method.name)]} of {source.id}{revision}, for the
 {manifest.runtime} runtime of intel-quantized-embeddings. {_how(manifest)}{in_float}
 
 ```python
@@ -168,10 +173,16 @@ def _how(manifest: Manifest) -> str:
     """What set the ranges of activations."""
     if manifest.method.name == MethodName.DYNAMIC.value:
         return "Activations are quantized batch by batch,\nso a text's vector depends a little on its company."
-    alpha, calibration = manifest.method.smooth_quant_alpha, manifest.calibration
-    return (
+    alpha, calibration, training = manifest.method.smooth_quant_alpha, manifest.calibration, manifest.method.training
+    how = (
         f"SmoothQuant {'off' if alpha is None else alpha}; calibrated on\n"
         f"{calibration.documents} documents and {calibration.queries} queries."
+    )
+    if training is None:
+        return how
+    return (
+        f"{how} Weights fine-tuned for {training.steps} steps on\n{training.texts} texts, without labels: mean "
+        f"cosine to fp32 {training.score_before:.4f} before, {manifest.fidelity.score:.4f} after."
     )
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from intel_quantized_embeddings.architectures.torch_encoder import TorchEmbedder
 
 LIBRARIES: tuple[str, ...] = ("torch", "intel-extension-for-pytorch", "neural-compressor-pt")
-METHODS: tuple[MethodName, ...] = (MethodName.STATIC,)
+METHODS: tuple[MethodName, ...] = (MethodName.STATIC, MethodName.QAT)
 
 # Neural Compressor keeps its working file in a module's variable.
 _ONE_AT_A_TIME = threading.Lock()

@@ -36,16 +36,32 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """How weights were fine-tuned before they were rounded (quantization-aware training).
+
+    Attributes:
+        texts: How many it could learn from.
+        steps: Batches it learned from.
+        score_before: What the weights had without it once they were rounded: the mean cosine on the texts held out.
+    """
+
+    texts: int
+    steps: int
+    score_before: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
     """How it was quantized.
 
     Attributes:
-        name: "static": ranges set once, from calibration texts.
+        name: One of `MethodName`.
         smooth_quant_alpha: SmoothQuant's strength in [0, 1]; None is without it.
         alphas_tried: The held-out score of each strength that was compared.
         attention: The arithmetic of attention, "fp32" or "bf16"; None where the quantizer decides.
         activation_ranges: "mean" of the texts' extremes or the "widest"; None where it was not recorded.
         floating_point_layers: Linear layers that are not int8.
+        training: What was done to the weights before; None unless it is quantization-aware training.
     """
 
     name: str
@@ -54,6 +70,7 @@ class Method:
     attention: str | None = None
     activation_ranges: str | None = None
     floating_point_layers: tuple[str, ...] = ()
+    training: Training | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,9 +174,12 @@ def _from_json(content: dict[str, Any]) -> Manifest:
         queries=CosineSummary(**content["fidelity"]["queries"]),
     )
     method = Method(**content["method"])
+    training = method.training and Training(**content["method"]["training"])
     parts = {
         "source": Source(**content["source"]),
-        "method": dataclasses.replace(method, floating_point_layers=tuple(method.floating_point_layers)),
+        "method": dataclasses.replace(
+            method, floating_point_layers=tuple(method.floating_point_layers), training=training
+        ),
         "config": QuantizationConfig.from_mapping(content.get("config", {}), where=MANIFEST_FILE),
         "calibration": Calibration(**content["calibration"]),
         "settings": ModelSettings(**settings),

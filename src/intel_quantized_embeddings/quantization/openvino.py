@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LIBRARIES: tuple[str, ...] = ("openvino", "nncf")
-METHODS: tuple[MethodName, ...] = (MethodName.STATIC, MethodName.DYNAMIC)
+METHODS: tuple[MethodName, ...] = (MethodName.STATIC, MethodName.DYNAMIC, MethodName.QAT)
 
 
 def require_quantizer() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import time
@@ -10,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from intel_quantized_embeddings.errors import OptionError, UnsupportedModelError
+from intel_quantized_embeddings.errors import MissingExtraError, OptionError, UnsupportedModelError
 from intel_quantized_embeddings.folders import appearing_whole, refuse_existing
 from intel_quantized_embeddings.model_files import ModelFolder, find_model
 from intel_quantized_embeddings.model_settings import ModelSettings, read_json, read_settings
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from intel_quantized_embeddings.evaluation.datasets import Dataset
 
 logger = logging.getLogger(__name__)
+
+QAT_MINUTES = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +78,7 @@ def quantize(
     runtime: str = "openvino",
     search: bool = True,
     method: str | None = None,
+    qat_minutes: float | None = None,
     max_drop: float | None = None,
     dataset: str | os.PathLike[str] | None = None,
     config: QuantizationConfig | str | os.PathLike[str] | None = None,
@@ -103,7 +107,8 @@ def quantize(
             Compressor).
         search: Compare several SmoothQuant strengths and keep the most faithful, which takes about
             four times as long; False takes the usual one.
-        method: "static" (the default), or "dynamic": docs/quantization.md.
+        method: "static" (the default), "dynamic" or "qat": docs/quantization.md.
+        qat_minutes: How long method "qat" may fine-tune the weights; 10 when None.
         max_drop: The largest loss allowed against fp32, as a share. Where int8 loses more, the most sensitive layers
             go back to floating point, one by one, until it holds; where a third of them is not enough, that
             is an error. None is no limit.
@@ -137,12 +142,14 @@ def quantize(
     runtime_name = RuntimeName.parse(runtime)
     output = Path(output_dir).expanduser().resolve()
     refuse_existing(output, overwrite=overwrite)
-    config = _config(config, method=method, search=search, max_drop=max_drop)
+    config = _config(config, method=method, qat_minutes=qat_minutes, search=search, max_drop=max_drop)
     if dataset is not None and config.max_drop is None:
         raise OptionError("dataset= (--dataset) is what max_drop= (--max-drop) is measured on; give both or neither.")
     data = None if dataset is None else _read_dataset(Path(dataset).expanduser())
     texts = split(calibration_set(calibration_texts, calibration_queries))
     quantizer_module(runtime_name).require_quantizer()
+    if config.method == MethodName.QAT.value and importlib.util.find_spec("torch") is None:
+        raise MissingExtraError(package="torch", extra="ipex", needed_for="Quantization-aware training")
     source = find_model(model, revision=revision, cache_folder=cache_folder, local_files_only=local_files_only)
     refuse_existing(output, overwrite=overwrite, source=source.path)
     if (source.path / MANIFEST_FILE).is_file():
@@ -192,7 +199,7 @@ def quantize_folder(
     layers = layers_named(config.floating_point_layers, quantizer.linear_layers(embedder))
     recipe = replace(recipe, floating_point_layers=layers)
     settings = settings.override(max_length=max_length, max_positions=embedder.max_positions)
-    if recipe.method is MethodName.STATIC:
+    if recipe.method is not MethodName.DYNAMIC:
         say(f"{source.name}: calibrating on {len(texts.calibrated)} texts, {len(texts.held_out)} held out")
     else:
         say(f"{source.name}: quantizing, {len(texts.held_out)} texts held out")
@@ -201,18 +208,24 @@ def quantize_folder(
         say(f"  measuring fp32 on {dataset.name}")
     judge = held_out_judge() if dataset is None else dataset_judge(subject, dataset)
     kept, scores = most_faithful(subject, recipe, strengths=strengths, say=say)
+    training = None
+    if config.method == MethodName.QAT.value:
+        from intel_quantized_embeddings.quantization.qat import trained
+
+        subject, kept, training = trained(subject, kept, minutes=config.qat_minutes or QAT_MINUTES, say=say)
     drop = None
     if config.max_drop is not None:
         kept, drop = within_limit(subject, kept, judge, limit=config.max_drop, say=say)
     say(f"  cosine to fp32: documents {kept.fidelity.documents}")
     say(f"  cosine to fp32: queries {kept.fidelity.queries}")
     method = Method(
-        name=kept.recipe.method.value,
+        name=config.method,
         smooth_quant_alpha=kept.recipe.alpha,
         alphas_tried=scores,
         attention=quantizer.attention_precision(),
         activation_ranges=kept.recipe.activation_ranges and kept.recipe.activation_ranges.value,
         floating_point_layers=kept.recipe.floating_point_layers,
+        training=training,
     )
     with appearing_whole(output, overwrite=overwrite) as folder:
         manifest = write_folder(folder, subject, kept, method=method, config=config, drop=drop, weights=weights)
@@ -235,6 +248,7 @@ def _config(
     given: QuantizationConfig | str | os.PathLike[str] | None,
     *,
     method: str | None,
+    qat_minutes: float | None,
     search: bool,
     max_drop: float | None,
 ) -> QuantizationConfig:
@@ -245,6 +259,8 @@ def _config(
         config = given if isinstance(given, QuantizationConfig) else read_config(Path(given).expanduser())
     if method is not None:
         config = replace(config, method=method)
+    if qat_minutes is not None:
+        config = replace(config, qat_minutes=qat_minutes)
     if max_drop is not None:
         config = replace(config, max_drop=max_drop)
     if search or config.method == MethodName.DYNAMIC.value:  # which has no strengths to compare

@@ -22,7 +22,7 @@ class Recipe:
     """One way of quantizing with everything decided, as a quantizer follows it.
 
     Attributes:
-        method: When the ranges of activations are set.
+        method: When the ranges of activations are set. With QAT they are as with STATIC; the weights differ.
         alpha: SmoothQuant's strength, None for none.
         activation_ranges: How ranges follow from the calibration texts; None where they don't.
         floating_point_layers: Names of linear layers that stay in floating point.

@@ -16,30 +16,77 @@ from intel_quantized_embeddings.architectures.torch_encoder import EncoderLayer,
 _SMALLEST = 1e-5
 
 
+# The smallest and the largest value of each channel of a linear layer's input, each (in,).
+Ranges = dict[nn.Module, tuple[Tensor, Tensor]]
+
+
 def smooth(model: TorchEmbedder, inputs: Sequence[tuple[Tensor, Tensor]], *, alpha: float) -> None:
     """Rescale the inputs of every linear layer; what the model computes in fp32 stays the same.
-
-    Channel j of an input is divided by max|X_j|^alpha / max|W_j|^(1 - alpha), equation 4 of the paper, and column j of
-    the weights multiplied by it.
 
     Args:
         model: Changed in place.
         inputs: Calibration batches, which give max|X_j|.
         alpha: SmoothQuant's strength in [0, 1].
     """
-    largest = _largest_inputs(model, inputs)
+    ranges = input_ranges(model, inputs)
     for layer in model.layers:
         assert isinstance(layer, EncoderLayer)
+        factors = smoothing_factors(layer, ranges, alpha=alpha)
         for first, linears in _sharing_an_input(layer).items():
-            factors = _factors(largest[linears[0]], linears, alpha)
+            shared = factors[linears[0]]
             for linear in linears:
-                linear.weight.data = linear.weight * factors
+                linear.weight.data = linear.weight * shared
             if first == "attention_output":
                 # Attention averages values channel by channel, so its output is scaled where values are made.
-                layer.value.weight.data = layer.value.weight / factors[:, None]
-                layer.value.bias.data = layer.value.bias / factors
+                layer.value.weight.data = layer.value.weight / shared[:, None]
+                layer.value.bias.data = layer.value.bias / shared
             else:
-                layer.scales[first] = nn.Parameter(1 / factors, requires_grad=False)
+                layer.scales[first] = nn.Parameter(1 / shared, requires_grad=False)
+
+
+def smoothing_factors(layer: EncoderLayer, ranges: Ranges, *, alpha: float) -> dict[nn.Module, Tensor]:
+    """What each channel of a linear layer's input is divided by, and its column of the weights multiplied by.
+
+    For channel j max|X_j|^alpha / max|W_j|^(1 - alpha), equation 4 of the paper; layers that read one input share it.
+
+    Args:
+        layer: With fp32 weights.
+        ranges: Of its linear layers' inputs.
+        alpha: SmoothQuant's strength in [0, 1].
+
+    Returns:
+        By linear layer. Shape: (in,).
+    """
+    factors: dict[nn.Module, Tensor] = {}
+    for linears in _sharing_an_input(layer).values():
+        low, high = ranges[linears[0]]
+        largest = torch.maximum(low.abs(), high.abs())
+        weights = torch.stack([linear.weight.abs().amax(dim=0) for linear in linears]).amax(dim=0)
+        shared = largest.clamp(min=_SMALLEST) ** alpha / weights.clamp(min=_SMALLEST) ** (1 - alpha)
+        factors.update(dict.fromkeys(linears, shared.clamp(min=_SMALLEST)))
+    return factors
+
+
+def input_ranges(model: TorchEmbedder, inputs: Sequence[tuple[Tensor, Tensor]]) -> Ranges:
+    """The extremes of every linear layer's input over some batches."""
+    ranges: Ranges = {}
+
+    def see(linear: nn.Module, given: tuple[Tensor, ...]) -> None:
+        seen = given[0].float()
+        low, high = seen.amin(dim=(0, 1)), seen.amax(dim=(0, 1))
+        if linear in ranges:
+            low, high = torch.minimum(low, ranges[linear][0]), torch.maximum(high, ranges[linear][1])
+        ranges[linear] = low, high
+
+    hooks = [module.register_forward_pre_hook(see) for module in model.modules() if isinstance(module, nn.Linear)]
+    try:
+        with torch.no_grad():
+            for one in inputs:
+                model(*one)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return ranges
 
 
 def _sharing_an_input(layer: EncoderLayer) -> dict[str, list[nn.Linear]]:
@@ -50,27 +97,3 @@ def _sharing_an_input(layer: EncoderLayer) -> dict[str, list[nn.Linear]]:
         "intermediate": [layer.intermediate],
         "output": [layer.output],
     }
-
-
-def _factors(largest: Tensor, linears: Sequence[nn.Linear], alpha: float) -> Tensor:
-    weights = torch.stack([linear.weight.abs().amax(dim=0) for linear in linears]).amax(dim=0)
-    factors: Tensor = largest.clamp(min=_SMALLEST) ** alpha / weights.clamp(min=_SMALLEST) ** (1 - alpha)
-    return factors.clamp(min=_SMALLEST)
-
-
-def _largest_inputs(model: TorchEmbedder, inputs: Sequence[tuple[Tensor, Tensor]]) -> dict[nn.Module, Tensor]:
-    """The largest magnitude of each channel of each linear layer's input. Shape: (in,)."""
-    largest: dict[nn.Module, Tensor] = {}
-
-    def see(linear: nn.Module, given: tuple[Tensor, ...]) -> None:
-        seen = given[0].float().abs().amax(dim=(0, 1))
-        largest[linear] = torch.maximum(largest[linear], seen) if linear in largest else seen
-
-    hooks = [module.register_forward_pre_hook(see) for module in model.modules() if isinstance(module, nn.Linear)]
-    try:
-        for one in inputs:
-            model(*one)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return largest

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights
 from intel_quantized_embeddings.model_files import TOKENIZER_FILE, ModelFolder
 from intel_quantized_embeddings.model_settings import ModelSettings
 from intel_quantized_embeddings.pipeline import encode_token_ids, tokenize_ahead
@@ -69,6 +71,7 @@ class Subject:
         source: Where it is from.
         runtime: Which runtime it is quantized for.
         embedder: In fp32.
+        quantizable: What is quantized: the embedder, or one like it whose weights were fine-tuned for that.
         settings: Pooling, instructions and maximum length.
         texts: Those calibrated on, and those held out.
         dimension: Numbers in a vector.
@@ -83,14 +86,12 @@ class Subject:
         settings: ModelSettings,
         texts: CalibrationSplit,
     ) -> None:
-        self.source, self.runtime, self.embedder, self.settings, self.texts = source, runtime, embedder, settings, texts
+        self.source, self.runtime, self.settings, self.texts = source, runtime, settings, texts
+        self.embedder = self.quantizable = embedder
         self._tokenizer = Tokenizer(
             source.path / TOKENIZER_FILE, max_length=settings.max_length, lowercase=settings.lowercase
         )
-        self._calibrated = [
-            *self._tokenizer.encode(texts.calibrated.documents, instruction=settings.document_instruction).token_ids,
-            *self._tokenizer.encode(texts.calibrated.queries, instruction=settings.query_instruction).token_ids,
-        ]
+        self.calibrated = self.token_ids(texts.calibrated)
         self._fp32 = _vectors(self.fp32_encoder(), texts.held_out)
         self.dimension = self._fp32[0].shape[1]
 
@@ -98,6 +99,19 @@ class Subject:
     def quantizer(self) -> QuantizerModule:
         """What quantizes it."""
         return quantizer_module(self.runtime)
+
+    def token_ids(self, texts: Texts) -> list[Sequence[int]]:
+        """Tokenize documents, then queries, each with its instruction and cut to the maximum length."""
+        return [
+            *self._tokenizer.encode(texts.documents, instruction=self.settings.document_instruction).token_ids,
+            *self._tokenizer.encode(texts.queries, instruction=self.settings.query_instruction).token_ids,
+        ]
+
+    def with_weights(self, encoder: EncoderConfig, weights: EncoderWeights) -> Subject:
+        """The same model, quantized from other weights and still compared with its own in fp32."""
+        other = copy.copy(self)
+        other.quantizable = runtime_module(self.runtime).graph_of_weights(encoder, weights, self.settings)
+        return other
 
     def attempt(self, recipe: Recipe, *, every: int = 1) -> Attempt:
         """Quantize it in one way and compare it with fp32.
@@ -111,7 +125,7 @@ class Subject:
             QuantizationError: The quantizer failed.
         """
         return self._measured(
-            self.quantizer.quantize_graph(self.embedder, self._calibrated[::every], recipe), recipe, every=every
+            self.quantizer.quantize_graph(self.quantizable, self.calibrated[::every], recipe), recipe, every=every
         )
 
     def put_back(self, attempt: Attempt, layer: str, *, every: int = 1) -> Attempt:
@@ -126,7 +140,7 @@ class Subject:
             QuantizationError: The quantizer failed.
         """
         recipe = replace(attempt.recipe, floating_point_layers=(*attempt.recipe.floating_point_layers, layer))
-        graph = self.quantizer.put_back(self.embedder, attempt.graph, layer)
+        graph = self.quantizer.put_back(self.quantizable, attempt.graph, layer)
         return self.attempt(recipe, every=every) if graph is None else self._measured(graph, recipe, every=every)
 
     def _measured(self, graph: Any, recipe: Recipe, *, every: int) -> Attempt:

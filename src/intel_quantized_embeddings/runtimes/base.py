@@ -7,6 +7,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.model_settings import ModelSettings
 
@@ -126,6 +127,18 @@ class RuntimeModule(Protocol):
             ModelFilesError: There are no weights.
             DamagedFilesError: A file is not what it should be.
             OptionError: It is TorchScript, and that is not allowed.
+        """
+        ...
+
+    def graph_of_weights(
+        self, encoder: EncoderConfig, weights: EncoderWeights, settings: ModelSettings
+    ) -> EmbedderGraph:
+        """Make an embedder of one of the built-in families from weights in memory.
+
+        Args:
+            encoder: The encoder's sizes.
+            weights: Its weights.
+            settings: Its pooling and normalization go into the graph.
         """
         ...
 

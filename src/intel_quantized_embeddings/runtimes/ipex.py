@@ -20,7 +20,7 @@ from threadpoolctl import ThreadpoolController
 from torch import Tensor, nn
 from torch.nn import functional
 
-from intel_quantized_embeddings.architectures import EncoderConfig, exported_limits, load_weights
+from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights, exported_limits, load_weights
 from intel_quantized_embeddings.architectures.torch_encoder import TorchEmbedder
 from intel_quantized_embeddings.errors import DamagedFilesError, OptionError, UnsupportedModelError
 from intel_quantized_embeddings.model_settings import ModelSettings, read_json
@@ -131,26 +131,33 @@ def build_graph(folder: Path, settings: ModelSettings, *, name: str, allow_torch
     weights = find_weight_files(folder, config)
     if weights.kind is WeightKind.EXPORT:
         raise UnsupportedModelError(f"{name} holds an OpenVINO or ONNX export; load it with runtime='openvino'.")
-    if weights.kind is WeightKind.TORCHSCRIPT:
-        if not allow_torchscript:
-            raise OptionError(
-                f"{name} is a TorchScript model ({weights.files[0].name}). TorchScript is code that would run here: if "
-                f"you trust who made it, load it with allow_torchscript=True."
-            )
-        graph, precision = read_torchscript(weights.files[0], settings)
-        max_positions, pad_token_id = exported_limits(config, settings)
-    else:
+    if weights.kind is not WeightKind.TORCHSCRIPT:
         encoder = EncoderConfig.from_hf(config, where=name)
-        graph = TorchEmbedder(
-            encoder, load_weights(folder, encoder), pooling=settings.pooling, normalize=settings.normalize
+        return graph_of_weights(encoder, load_weights(folder, encoder), settings)
+    if not allow_torchscript:
+        raise OptionError(
+            f"{name} is a TorchScript model ({weights.files[0].name}). TorchScript is code that would run here: if "
+            f"you trust who made it, load it with allow_torchscript=True."
         )
-        precision, max_positions, pad_token_id = Precision.FP32, encoder.max_length, encoder.pad_token_id
+    graph, precision = read_torchscript(weights.files[0], settings)
+    max_positions, pad_token_id = exported_limits(config, settings)
     return EmbedderGraph(
         graph=graph,
         precision=precision,
         settings=settings,
         max_positions=max_positions,
         pad_token_id=pad_token_id,
+    )
+
+
+def graph_of_weights(encoder: EncoderConfig, weights: EncoderWeights, settings: ModelSettings) -> EmbedderGraph:
+    """Make an embedder from weights; see `RuntimeModule.graph_of_weights`."""
+    return EmbedderGraph(
+        graph=TorchEmbedder(encoder, weights, pooling=settings.pooling, normalize=settings.normalize),
+        precision=Precision.FP32,
+        settings=settings,
+        max_positions=encoder.max_length,
+        pad_token_id=encoder.pad_token_id,
     )
 
 

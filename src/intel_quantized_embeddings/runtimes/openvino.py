@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import openvino as ov
 
-from intel_quantized_embeddings.architectures import EncoderConfig, exported_limits, load_weights
+from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights, exported_limits, load_weights
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 from intel_quantized_embeddings.model_settings import ModelSettings, read_json
 from intel_quantized_embeddings.runtimes.base import EmbedderGraph, Precision
@@ -182,19 +182,26 @@ def build_graph(folder: Path, settings: ModelSettings, *, name: str, allow_torch
             f"{name} holds a TorchScript model, as optimum-intel wrote for Intel Extension for PyTorch. Load it with "
             f"runtime='ipex', or load the fp32 model that it was made from, which is then quantized here."
         )
-    if weights.kind is WeightKind.EXPORT:
-        model, precision = read_exported(weights.files[0], settings)
-        max_positions, pad_token_id = exported_limits(config, settings)
-    else:
+    if weights.kind is not WeightKind.EXPORT:
         encoder = EncoderConfig.from_hf(config, where=name)
-        model = build_embedder(
-            encoder, load_weights(folder, encoder), pooling=settings.pooling, normalize=settings.normalize
-        )
-        precision, max_positions, pad_token_id = Precision.FP32, encoder.max_length, encoder.pad_token_id
+        return graph_of_weights(encoder, load_weights(folder, encoder), settings)
+    model, precision = read_exported(weights.files[0], settings)
+    max_positions, pad_token_id = exported_limits(config, settings)
     return EmbedderGraph(
         graph=model,
         precision=precision,
         settings=settings,
         max_positions=max_positions,
         pad_token_id=pad_token_id,
+    )
+
+
+def graph_of_weights(encoder: EncoderConfig, weights: EncoderWeights, settings: ModelSettings) -> EmbedderGraph:
+    """Make an embedder from weights; see `RuntimeModule.graph_of_weights`."""
+    return EmbedderGraph(
+        graph=build_embedder(encoder, weights, pooling=settings.pooling, normalize=settings.normalize),
+        precision=Precision.FP32,
+        settings=settings,
+        max_positions=encoder.max_length,
+        pad_token_id=encoder.pad_token_id,
     )

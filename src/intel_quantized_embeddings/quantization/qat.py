@@ -1,0 +1,274 @@
+"""Quantization-aware training: weights that lose less when they are rounded, learned from unlabelled texts.
+
+The linear layers are rounded in every pass as static int8 rounds them, and the weights fine-tuned to give the
+vectors of the fp32 model again; gradients pass straight through the rounding (Jacob et al.,
+https://arxiv.org/abs/1712.05877). The tuned weights are then quantized like any others, on either runtime.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from intel_quantized_embeddings.architectures import (
+    EncoderConfig,
+    EncoderWeights,
+    LayerWeights,
+    Linear,
+    Norm,
+    load_weights,
+)
+from intel_quantized_embeddings.architectures.torch_encoder import LINEAR_LAYERS, EncoderLayer, TorchEmbedder
+from intel_quantized_embeddings.errors import QuantizationError, UnsupportedModelError
+from intel_quantized_embeddings.model_settings import read_json
+from intel_quantized_embeddings.quantization.calibration import Texts, built_in_texts, split
+from intel_quantized_embeddings.quantization.manifest import Training
+from intel_quantized_embeddings.quantization.smooth_quant import input_ranges, smoothing_factors
+from intel_quantized_embeddings.quantization.subject import Attempt, Subject
+from intel_quantized_embeddings.weight_files import WeightKind, find_weight_files
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Compared on MiniLM (docs/quantization.md): at 2e-5 texts unlike those trained on get worse while the others get
+# better, and at 1e-4 all of them get worse.
+LEARNING_RATE = 7e-6
+MOST_STEPS = 120
+FEWEST_STEPS = 20
+_WARM_UP_STEPS = 10
+
+_TOKENS_A_STEP = 1024
+_TIMED_STEPS = 5
+_SAID_EVERY = 20
+
+
+def trained(
+    subject: Subject, static: Attempt, *, minutes: float, say: Callable[[str], object]
+) -> tuple[Subject, Attempt, Training]:
+    """Fine-tune the weights so that rounding them changes the vectors less, and quantize them.
+
+    It learns from the texts not held out, and from the package's own beside, so that what is unlike the
+    caller's texts is not forgotten.
+
+    Args:
+        subject: The model.
+        static: What came of its weights as they are.
+        minutes: How long it may take. Fewer steps are planned where it would take longer.
+        say: Called with a line now and then.
+
+    Returns:
+        The model with tuned weights, what came of them, and how.
+
+    Raises:
+        UnsupportedModelError: The model is an export, whose weights are not known by name.
+        QuantizationError: The time is not enough, or what came of it is no more faithful than without.
+    """
+    source = subject.source
+    hf_config = read_json(source.path / "config.json")
+    if find_weight_files(source.path, hf_config).kind is not WeightKind.SAFETENSORS:
+        raise UnsupportedModelError(
+            f"{source.name} is an export, and method='qat' fine-tunes weights read from model.safetensors; take "
+            f"method='static' or the model that it was made from."
+        )
+    config = EncoderConfig.from_hf(hf_config, where=source.name)
+    texts = _texts_to_learn_from(subject)
+    say(f"  training on {len(texts)} texts, at most {minutes:g} minutes")
+    weights, steps = _tune(subject, config, texts, alpha=static.recipe.alpha, minutes=minutes, say=say)
+    tuned = subject.with_weights(config, weights)
+    attempt = tuned.attempt(static.recipe)
+    before, after = static.fidelity.score, attempt.fidelity.score
+    say(f"  mean cosine: {after:.4f}, {before:.4f} without training")
+    if after <= before:
+        raise QuantizationError(
+            f"training made int8 of {source.name} no more faithful: mean cosine {after:.4f} on the texts held out, "
+            f"{before:.4f} without. Take method='static', or give more texts like yours to learn from."
+        )
+    return tuned, attempt, Training(texts=len(texts), steps=steps, score_before=before)
+
+
+def _texts_to_learn_from(subject: Subject) -> list[Sequence[int]]:
+    given, own, held_out = subject.texts.trainable, split(built_in_texts()).trainable, subject.texts.held_out
+    return subject.token_ids(
+        Texts(
+            documents=_without(held_out.documents, (*given.documents, *own.documents)),
+            queries=_without(held_out.queries, (*given.queries, *own.queries)),
+        )
+    )
+
+
+def _without(held_out: Sequence[str], texts: Sequence[str]) -> tuple[str, ...]:
+    """Each once, in their order."""
+    return tuple(text for text in dict.fromkeys(texts) if text not in held_out)
+
+
+def _tune(
+    subject: Subject,
+    config: EncoderConfig,
+    texts: Sequence[Sequence[int]],
+    *,
+    alpha: float | None,
+    minutes: float,
+    say: Callable[[str], object],
+) -> tuple[EncoderWeights, int]:
+    """The tuned weights, and how many steps it took."""
+    settings, pad = subject.settings, config.pad_token_id
+    weights = load_weights(subject.source.path, config)
+    teacher = TorchEmbedder(config, weights, pooling=settings.pooling, normalize=settings.normalize)
+    student = TorchEmbedder(config, weights, pooling=settings.pooling, normalize=settings.normalize)
+    _round_layers(student, [_padded([ids], pad) for ids in subject.calibrated], alpha=alpha)
+    with torch.enable_grad():
+        steps = _train(student, teacher, texts, pad=pad, minutes=minutes, say=say)
+    layers = tuple(_layer_weights(layer) for layer in student.layers)
+    return replace(weights, layers=layers), steps
+
+
+def _train(
+    student: TorchEmbedder,
+    teacher: TorchEmbedder,
+    texts: Sequence[Sequence[int]],
+    *,
+    pad: int,
+    minutes: float,
+    say: Callable[[str], object],
+) -> int:
+    """Match the teacher's vectors; returns how many steps it took."""
+    learned = [parameter for layer in student.layers for parameter in layer.parameters()]
+    for parameter in learned:
+        parameter.requires_grad_(True)
+    optimizer = torch.optim.Adam(learned, lr=LEARNING_RATE)
+    batches, order = _batches(texts), random.Random(0)
+    queue: list[list[Sequence[int]]] = []
+    steps, taken, losses = MOST_STEPS, 0, []
+    started = time.perf_counter()
+    while taken < steps and time.perf_counter() - started < 60 * minutes:
+        if not queue:
+            queue = order.sample(batches, len(batches))
+        inputs = _padded(queue.pop(), pad)
+        with torch.no_grad():
+            target = teacher(*inputs)
+        for group in optimizer.param_groups:
+            group["lr"] = LEARNING_RATE * _rate(taken, steps)
+        loss = (1 - functional.cosine_similarity(student(*inputs), target)).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        taken += 1
+        losses.append(loss.item())
+        if taken == _TIMED_STEPS:
+            steps = _steps_in(minutes, (time.perf_counter() - started) / taken)
+        if taken % _SAID_EVERY == 0 or taken == steps:
+            seen = losses[-_SAID_EVERY:]
+            say(f"  step {taken} of {steps}: {sum(seen) / len(seen):.5f} off fp32's vectors")
+    return taken
+
+
+def _batches(texts: Sequence[Sequence[int]]) -> list[list[Sequence[int]]]:
+    """Texts of about one length together; larger batches than the encoder's, so that a step hears several texts."""
+    batches: list[list[Sequence[int]]] = [[]]
+    for ids in sorted(texts, key=len):
+        if batches[-1] and (len(batches[-1]) + 1) * len(ids) > _TOKENS_A_STEP:
+            batches.append([])
+        batches[-1].append(ids)
+    return batches
+
+
+def _steps_in(minutes: float, seconds_a_step: float) -> int:
+    """How many steps to take.
+
+    Raises:
+        QuantizationError: Too few.
+    """
+    steps = min(MOST_STEPS, int(60 * minutes / seconds_a_step))
+    if steps < FEWEST_STEPS:
+        raise QuantizationError(
+            f"qat_minutes={minutes:g} is enough for {steps} steps of {seconds_a_step:.1f} s, and {FEWEST_STEPS} are "
+            f"the fewest that help: allow {math.ceil(FEWEST_STEPS * seconds_a_step / 60)} minutes or more, or take "
+            f"method='static'."
+        )
+    return steps
+
+
+def _rate(step: int, steps: int) -> float:
+    """The share of the learning rate: rising at first, then falling as a cosine does."""
+    return min(1.0, (step + 1) / _WARM_UP_STEPS) * (1 + math.cos(math.pi * step / steps)) / 2
+
+
+def _round_layers(model: TorchEmbedder, inputs: Sequence[tuple[Tensor, Tensor]], *, alpha: float | None) -> None:
+    """Put a rounding one in the place of every linear layer."""
+    ranges = input_ranges(model, inputs)
+    for layer in model.layers:
+        assert isinstance(layer, EncoderLayer)
+        factors = {} if alpha is None else smoothing_factors(layer, ranges, alpha=alpha)
+        for name in LINEAR_LAYERS:
+            linear = getattr(layer, name)
+            setattr(layer, name, _RoundedLinear(linear, ranges[linear], factors.get(linear)))
+
+
+class _RoundedLinear(nn.Module):
+    """A linear layer as static int8 computes it, its weights still in fp32.
+
+    Weights have a symmetric range for each output channel, inputs one for all, which may be asymmetric and is fixed.
+    """
+
+    def __init__(self, linear: nn.Linear, input_range: tuple[Tensor, Tensor], factors: Tensor | None) -> None:
+        super().__init__()
+        self.linear = linear
+        self._factors = torch.ones(linear.in_features) if factors is None else factors
+        low, high = (float(extreme) for extreme in self._extremes(*input_range))
+        self._scale = max(high - low, 1e-8) / 255
+        self._zero_point = round(-low / self._scale)
+
+    def _extremes(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        # A range holds 0, which padding and masks need exactly.
+        return (low / self._factors).min().clamp(max=0), (high / self._factors).max().clamp(min=0)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        rounded = torch.fake_quantize_per_tensor_affine(inputs / self._factors, self._scale, self._zero_point, 0, 255)
+        weight = self.linear.weight * self._factors
+        scales = weight.detach().abs().amax(dim=1).clamp(min=1e-8) / 127
+        zero_points = torch.zeros(len(scales), dtype=torch.int32)
+        weight = torch.fake_quantize_per_channel_affine(weight, scales, zero_points, 0, -127, 127)
+        return functional.linear(rounded, weight, self.linear.bias)
+
+
+def _padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
+    """Ids and mask, each (texts, length of the longest)."""
+    length = max(len(ids) for ids in rows)
+    ids = torch.tensor([[*row, *[pad] * (length - len(row))] for row in rows])
+    mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows])
+    return ids, mask
+
+
+def _layer_weights(layer: nn.Module) -> LayerWeights:
+    def linear(name: str) -> Linear:
+        module = getattr(layer, name).linear
+        return Linear(_array(module.weight), _array(module.bias))
+
+    def norm(name: str) -> Norm:
+        module = getattr(layer, name)
+        return Norm(_array(module.weight), _array(module.bias))
+
+    return LayerWeights(
+        query=linear("query"),
+        key=linear("key"),
+        value=linear("value"),
+        attention_output=linear("attention_output"),
+        attention_norm=norm("attention_norm"),
+        intermediate=linear("intermediate"),
+        output=linear("output"),
+        output_norm=norm("output_norm"),
+    )
+
+
+def _array(parameter: Tensor) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = parameter.detach().numpy()
+    return array
