@@ -20,13 +20,13 @@ os.environ["XDG_CACHE_HOME"] = _CACHES
 os.environ["HF_HOME"] = str(Path(_CACHES) / "huggingface")
 os.environ["ANONYMIZED_TELEMETRY"] = "False"
 
-from intel_quantized_embeddings import Encoder, quantize  # noqa: E402
+from intel_quantized_embeddings import Encoder, quantize, quantize_cross_encoder  # noqa: E402
 from intel_quantized_embeddings.model_files import MINILM, MINILM_WHEEL, find_model  # noqa: E402
 from intel_quantized_embeddings.model_settings import read_settings  # noqa: E402
 from intel_quantized_embeddings.quantization.cache import quantized_on_first_use  # noqa: E402
 from intel_quantized_embeddings.quantization.calibration import built_in_texts  # noqa: E402
 from intel_quantized_embeddings.runtimes.base import RuntimeName  # noqa: E402
-from support.tiny_models import write_tiny_model  # noqa: E402
+from support.tiny_models import write_tiny_cross_encoder, write_tiny_model  # noqa: E402
 from support.torchscript_models import write_optimum_intel_folder  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -142,3 +142,16 @@ def tiny_int8(tiny_int8_of: Callable[[str], Path]) -> Path:
 @pytest.fixture(scope="session")
 def tiny_encoder(tiny_int8: Path) -> Encoder:
     return Encoder.load(tiny_int8)
+
+
+@pytest.fixture(scope="session")
+def tiny_cross_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny fp32 cross-encoder, whose scores go through a sigmoid as nothing else is said."""
+    return write_tiny_cross_encoder(tmp_path_factory.mktemp("tiny") / "tiny-cross-encoder")
+
+
+@pytest.fixture(scope="session")
+def tiny_cross_encoder_int8(tiny_cross_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same in int8."""
+    folder = tmp_path_factory.mktemp("tiny") / "tiny-cross-encoder-int8"
+    return quantize_cross_encoder(tiny_cross_encoder, folder, search=False).folder

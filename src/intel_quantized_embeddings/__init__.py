@@ -9,24 +9,29 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from intel_quantized_embeddings.cross_encoder import CrossEncoder
     from intel_quantized_embeddings.encoder import Encoder
     from intel_quantized_embeddings.hub_upload import push_to_hub
     from intel_quantized_embeddings.integrations.langchain import IntelQuantizedEmbeddings
     from intel_quantized_embeddings.integrations.llama_index import IntelQuantizedEmbedding
+    from intel_quantized_embeddings.quantization.cross_encoder import quantize_cross_encoder
     from intel_quantized_embeddings.quantization.quantize import QuantizationReport, quantize
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "CrossEncoder": "cross_encoder",
     "Encoder": "encoder",
     "IntelQuantizedEmbedding": "integrations.llama_index",
     "IntelQuantizedEmbeddings": "integrations.langchain",
     "QuantizationReport": "quantization.quantize",
     "push_to_hub": "hub_upload",
     "quantize": "quantization.quantize",
+    "quantize_cross_encoder": "quantization.cross_encoder",
 }
 
 __all__ = [
+    "CrossEncoder",
     "Encoder",
     "IntelQuantizedEmbedding",
     "IntelQuantizedEmbeddings",
@@ -34,6 +39,7 @@ __all__ = [
     "__version__",
     "push_to_hub",
     "quantize",
+    "quantize_cross_encoder",
 ]
 
 

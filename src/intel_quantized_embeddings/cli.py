@@ -41,7 +41,8 @@ def _parser() -> argparse.ArgumentParser:
     quantize = commands.add_parser(
         "quantize",
         help="make an int8 folder of a model",
-        description="Quantize a model to int8, measure it against fp32 on texts held out, and write a folder.",
+        description="Quantize a model that makes embeddings, or a cross-encoder, to int8, measure it against fp32 on "
+        "texts held out, and write a folder.",
     )
     quantize.add_argument("model", metavar="MODEL", help="a folder or a hub id")
     quantize.add_argument("output", metavar="OUT", help="the folder to write")
@@ -172,9 +173,20 @@ def _add_shared_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _quantize(options: argparse.Namespace) -> None:
+    from intel_quantized_embeddings.model_files import find_model
+    from intel_quantized_embeddings.model_settings import is_cross_encoder
     from intel_quantized_embeddings.quantization.calibration import read_texts
     from intel_quantized_embeddings.quantization.quantize import quantize
 
+    source = find_model(
+        options.model,
+        revision=options.revision,
+        cache_folder=options.cache_folder,
+        local_files_only=options.local_files_only,
+    )
+    if is_cross_encoder(source.path):
+        _quantize_cross_encoder(options)
+        return
     report = quantize(
         options.model,
         options.output,
@@ -202,6 +214,38 @@ def _quantize(options: argparse.Namespace) -> None:
     print(f"cosine to fp32, queries:   {report.fidelity.queries}")
     if report.drop is not None:
         print(report.drop)
+
+
+def _quantize_cross_encoder(options: argparse.Namespace) -> None:
+    from intel_quantized_embeddings.cross_encoder_graphs import require_openvino
+    from intel_quantized_embeddings.errors import OptionError
+    from intel_quantized_embeddings.quantization.calibration import read_texts
+    from intel_quantized_embeddings.quantization.cross_encoder import quantize_cross_encoder
+
+    require_openvino(options.runtime)
+    for name in ("pooling", "query_instruction", "document_instruction", "max_drop", "dataset"):
+        if getattr(options, name) is not None:
+            raise OptionError(
+                f"--{name.replace('_', '-')} is for models that make embeddings; {options.model} is a cross-encoder, "
+                f"which scores pairs of texts."
+            )
+    report = quantize_cross_encoder(
+        options.model,
+        options.output,
+        calibration_texts=options.calibration and read_texts(options.calibration),
+        calibration_queries=options.calibration_queries and read_texts(options.calibration_queries),
+        search=not options.no_search,
+        method=options.method,
+        config=options.config,
+        overwrite=options.overwrite,
+        revision=options.revision,
+        cache_folder=options.cache_folder,
+        local_files_only=options.local_files_only,
+        max_length=options.max_length,
+        progress=_say_on_terminal if sys.stderr.isatty() else None,
+    )
+    print(f"{report.folder}: {report.bytes_before / 1e6:.1f} MB -> {report.bytes_after / 1e6:.1f} MB")
+    print(f"scores beside fp32: {report.fidelity}")
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from intel_quantized_embeddings.load_options import LoadOptions
 from intel_quantized_embeddings.model_files import TOKENIZER_FILE, ModelFolder, file_sha256, find_model
 from intel_quantized_embeddings.model_settings import ModelSettings, read_json, read_settings
 from intel_quantized_embeddings.quantization.config import MethodName
-from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE, Manifest
+from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE, FolderManifest, Manifest
 from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName, runtime_module
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
 from intel_quantized_embeddings.weight_files import WeightFiles, WeightKind, find_weight_files
@@ -81,8 +83,15 @@ def _quantized_on_first_use(source: ModelFolder, settings: ModelSettings, option
     folder = quantized_on_first_use(
         source, settings, runtime=RuntimeName(options.runtime), cache_folder=options.cache_folder
     )
-    try:
+    with naming_the_cache(folder):
         return _quantized(folder, options)
+
+
+@contextmanager
+def naming_the_cache(folder: Path) -> Iterator[None]:
+    """Say of a folder that was made on first use, and is damaged, what to do."""
+    try:
+        yield
     except (DamagedFilesError, ModelFilesError) as exc:
         raise DamagedFilesError(
             f"{exc} This folder was made on first use: delete {folder} to have it made again."
@@ -92,18 +101,44 @@ def _quantized_on_first_use(source: ModelFolder, settings: ModelSettings, option
 def _quantized(folder: Path, options: LoadOptions) -> LoadedEmbedder:
     """Open a folder that `quantize` wrote, after checking that it is whole and what was asked for."""
     manifest = Manifest.read(folder)
-    asked = {
-        "runtime": (options.runtime, manifest.runtime),
-        "precision": (options.precision, manifest.precision),
-        "pooling": (options.pooling, manifest.settings.pooling.value),
-        "normalize": (options.normalize, manifest.settings.normalize),
-    }
-    for option, (wanted, held) in asked.items():
-        if wanted is not None and wanted != held:
-            raise OptionError(
-                f"{option}={wanted!r} was asked of {folder}, which was quantized with {option}={held!r}. Pass "
-                f"{option}={held!r}, or load or quantize its source, {manifest.source.id}, with {option}={wanted!r}."
-            )
+    refuse_other(folder, manifest, "pooling", options.pooling, manifest.settings.pooling.value)
+    refuse_other(folder, manifest, "normalize", options.normalize, manifest.settings.normalize)
+    graph, hashes = open_quantized(folder, manifest, options)
+    return LoadedEmbedder(
+        graph=graph,
+        folder=folder,
+        settings=manifest.settings,
+        max_positions=manifest.max_positions,
+        pad_token_id=manifest.pad_token_id,
+        hashes=hashes,
+        dynamic=is_dynamic(manifest),
+    )
+
+
+def refuse_other(folder: Path, manifest: FolderManifest, option: str, wanted: object, held: object) -> None:
+    """Check that an option is what a quantized folder was made with.
+
+    Raises:
+        OptionError: It is given and is not.
+    """
+    if wanted is not None and wanted != held:
+        raise OptionError(
+            f"{option}={wanted!r} was asked of {folder}, which was quantized with {option}={held!r}. Pass "
+            f"{option}={held!r}, or load or quantize its source, {manifest.source.id}, with {option}={wanted!r}."
+        )
+
+
+def open_quantized(folder: Path, manifest: FolderManifest, options: LoadOptions) -> tuple[Any, dict[str, str]]:
+    """Read the graph of a quantized folder of any kind, after checking runtime, precision and every hash.
+
+    Returns:
+        The graph, and the hashes of what its results depend on.
+
+    Raises:
+        QuantizedEmbeddingsError: As `Encoder.load` lists them.
+    """
+    refuse_other(folder, manifest, "runtime", options.runtime, manifest.runtime)
+    refuse_other(folder, manifest, "precision", options.precision, manifest.precision)
     manifest.verify(folder)
     if manifest.method.attention == Precision.BF16.value and not has_bfloat16():
         logger.warning(
@@ -113,19 +148,15 @@ def _quantized(folder: Path, options: LoadOptions) -> LoadedEmbedder:
             manifest.source.id,
         )
     runtime = runtime_module(RuntimeName(options.runtime))
-    return LoadedEmbedder(
-        graph=runtime.read_graph(folder / runtime.ENCODER_FILE),
-        folder=folder,
-        settings=manifest.settings,
-        max_positions=manifest.max_positions,
-        pad_token_id=manifest.pad_token_id,
-        hashes={
-            name: digest
-            for name, digest in manifest.files.items()
-            if name.startswith("encoder.") or name == TOKENIZER_FILE
-        },
-        dynamic=manifest.method.name == MethodName.DYNAMIC.value,
-    )
+    hashes = {
+        name: digest for name, digest in manifest.files.items() if name.startswith("encoder.") or name == TOKENIZER_FILE
+    }
+    return runtime.read_graph(folder / runtime.ENCODER_FILE), hashes
+
+
+def is_dynamic(manifest: FolderManifest) -> bool:
+    """Whether activations are quantized batch by batch."""
+    return manifest.method.name == MethodName.DYNAMIC.value
 
 
 def _unquantized(
@@ -140,12 +171,17 @@ def _unquantized(
         return None
     if precision is not Precision.INT8 and embedder.precision is Precision.INT8:
         raise OptionError(f"precision={precision.value!r} was asked of {source.name}, whose weights are int8.")
-    files = [*weights.files, source.path / "config.json", source.path / TOKENIZER_FILE]
     return LoadedEmbedder(
         graph=embedder.graph,
         folder=source.path,
         settings=settings,
         max_positions=embedder.max_positions,
         pad_token_id=embedder.pad_token_id,
-        hashes={file.name: file_sha256(file) for file in files if file.is_file()},
+        hashes=source_hashes(source, weights),
     )
+
+
+def source_hashes(source: ModelFolder, weights: WeightFiles) -> dict[str, str]:
+    """SHA-256 of what the results of a model depend on that is not quantized, by name."""
+    files = [*weights.files, source.path / "config.json", source.path / TOKENIZER_FILE]
+    return {file.name: file_sha256(file) for file in files if file.is_file()}

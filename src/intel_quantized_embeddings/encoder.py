@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import logging
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing, contextmanager
-from operator import length_hint
+from collections.abc import Generator, Iterable
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from intel_quantized_embeddings.embedders import LoadedEmbedder, load_embedder
-from intel_quantized_embeddings.errors import DamagedFilesError, InvalidTextError
+from intel_quantized_embeddings.errors import InvalidTextError
+from intel_quantized_embeddings.fingerprints import fingerprint_digest, refuse_another
 from intel_quantized_embeddings.load_options import LoadOptions
 from intel_quantized_embeddings.model_files import DEFAULT_MODEL, TOKENIZER_FILE
 from intel_quantized_embeddings.model_settings import ModelSettings
 from intel_quantized_embeddings.pipeline import DistinctTexts, encode_token_ids, tokenize_ahead, warm_up
+from intel_quantized_embeddings.progress import progress_bar
 from intel_quantized_embeddings.runtimes.base import Precision, Runtime, RuntimeName, runtime_module
 from intel_quantized_embeddings.tokenization import Tokenizer
 
@@ -121,11 +120,16 @@ class Encoder:
             allow_torchscript=allow_torchscript,
             warm_shapes=warm_shapes,
         )
+        return cls.from_options(options)
+
+    @classmethod
+    def from_options(cls, options: LoadOptions) -> Encoder:
+        """Load with options that were checked; see `load`."""
         loaded = load_embedder(options)
         settings = loaded.settings.override(
             max_length=options.max_length,
-            query_instruction=query_instruction,
-            document_instruction=document_instruction,
+            query_instruction=options.query_instruction,
+            document_instruction=options.document_instruction,
             max_positions=loaded.max_positions,
         )
         compiled = runtime_module(RuntimeName(options.runtime)).compile_graph(
@@ -134,7 +138,7 @@ class Encoder:
             num_threads=options.num_threads,
             dynamic=loaded.dynamic,
         )
-        if warm_shapes:
+        if options.warm_shapes:
             warm_up(compiled, max_length=settings.max_length)
         encoder = cls(
             runtime=compiled,
@@ -216,7 +220,7 @@ class Encoder:
         distinct = DistinctTexts(texts)
         cut = bytearray()
         with (
-            _progress_bar(texts, shown=show_progress) as advance,
+            progress_bar(texts, shown=show_progress, unit="text", title="Encoding") as advance,
             closing(self._token_ids(distinct, instruction, cut)) as windows,
         ):
             vectors = encode_token_ids(
@@ -249,30 +253,12 @@ class Encoder:
 
 def _fingerprint(loaded: LoadedEmbedder, settings: ModelSettings, options: LoadOptions) -> str:
     """`runtime-precision-pooling-` and 12 hexadecimal digits of a hash over everything that matters."""
-    depends_on = {"files": loaded.hashes, "settings": dataclasses.asdict(settings)}
-    digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
+    digest = fingerprint_digest(loaded.hashes, dataclasses.asdict(settings))
     precision = f"{options.precision}-dynamic" if loaded.dynamic else options.precision
-    return f"{options.runtime}-{precision}-{settings.pooling.value}-{digest[:12]}"
+    return f"{options.runtime}-{precision}-{settings.pooling.value}-{digest}"
 
 
 def _load_again(options: LoadOptions, fingerprint: str) -> Encoder:
-    encoder = Encoder.load(**dataclasses.asdict(options))
-    if encoder.fingerprint != fingerprint:
-        raise DamagedFilesError(
-            f"the encoder pickled as {fingerprint} loads as {encoder.fingerprint} here: the files of {options.model}, "
-            f"or the int8 model made from them, are not the same, and so its vectors would not be. Pass revision= to "
-            f"keep to one commit, or the path of one int8 folder."
-        )
+    encoder = Encoder.from_options(options)
+    refuse_another(encoder.fingerprint, pickled=fingerprint, model=options.model)
     return encoder
-
-
-@contextmanager
-def _progress_bar(texts: Iterable[str], *, shown: bool) -> Iterator[Callable[[int], object] | None]:
-    """Yield what to call with the number of texts done, or None where no bar is wanted."""
-    if not shown:
-        yield None
-        return
-    from tqdm import tqdm
-
-    with tqdm(total=length_hint(texts) or None, unit="text", desc="Encoding") as bar:
-        yield bar.update

@@ -41,8 +41,8 @@ class LoadOptions:
         self._set("precision", Precision.parse(self.precision).value)
         if self.pooling is not None:
             self._set("pooling", Pooling.parse(self.pooling).value)
-        self._set("num_threads", _integer("num_threads", self.num_threads, least=1))
-        self._set("max_length", _integer("max_length", self.max_length, least=3))
+        self._set("num_threads", whole_number("num_threads", self.num_threads, least=1))
+        self._set("max_length", whole_number("max_length", self.max_length, least=3))
         for name in ("query_instruction", "document_instruction", "revision"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
@@ -56,7 +56,12 @@ class LoadOptions:
         object.__setattr__(self, name, value)
 
 
-def _integer(name: str, value: object, *, least: int) -> int | None:
+def whole_number(name: str, value: object, *, least: int) -> int | None:
+    """Take a number that may be numpy's, or None.
+
+    Raises:
+        OptionError: It is no whole number, or below `least`.
+    """
     if value is None:
         return None
     try:

@@ -97,6 +97,18 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
+def is_cross_encoder(folder: Path) -> bool:
+    """Whether a folder holds a model that scores pairs of texts.
+
+    Its `config.json` names a sequence classifier, and no module pools.
+    """
+    architectures = read_json(folder / "config.json").get("architectures")
+    classifies = isinstance(architectures, list) and any(
+        str(name).endswith("ForSequenceClassification") for name in architectures
+    )
+    return classifies and not any(kind == "Pooling" for kind, _ in read_modules(folder))
+
+
 def read_settings(
     folder: Path,
     *,
@@ -121,21 +133,21 @@ def read_settings(
     """
     config = read_json(folder / "config.json")
     known = look_up(_names(folder, name, config))
-    modules = _modules(folder)
+    modules = read_modules(folder)
     chosen = Pooling.parse(pooling) if pooling is not None else _pooling(folder, modules, known, name=name)
     prompts, default_prompt = _prompts(folder)
     transformer = next((where for kind, where in modules if kind == "Transformer"), folder)
     return ModelSettings(
         pooling=chosen,
         normalize=_normalize(modules) if normalize is None else normalize,
-        max_length=_max_length(transformer, config, default_max_length),
+        max_length=read_max_length(transformer, config, default_max_length),
         query_instruction=_instruction(
             prompts, _QUERY_PROMPTS, default_prompt, known.query_instruction if known else ""
         ),
         document_instruction=_instruction(
             prompts, _DOCUMENT_PROMPTS, default_prompt, known.document_instruction if known else ""
         ),
-        lowercase=any(c.get("do_lower_case") is True for c in _transformer_configs(transformer)),
+        lowercase=any(c.get("do_lower_case") is True for c in transformer_configs(transformer)),
     )
 
 
@@ -155,10 +167,14 @@ def _parse(path: Path) -> Any:
         raise DamagedFilesError(f"{path} is not readable JSON: {exc}") from exc
 
 
-def _modules(folder: Path) -> list[tuple[str, Path]]:
+def read_modules(folder: Path) -> list[tuple[str, Path]]:
     """The pipeline of `modules.json` as (class name, folder); empty where the file is absent.
 
     Only the class name is kept: version 6 moved the classes to other Python modules.
+
+    Raises:
+        UnsupportedModelError: There is a module that is not built in.
+        DamagedFilesError: The file is not a list of modules.
     """
     path = folder / "modules.json"
     if not path.is_file():
@@ -192,6 +208,11 @@ def _pooling(folder: Path, modules: list[tuple[str, Path]], known: KnownModels |
         raise ModelFilesError(f"{folder / 'modules.json'} has a Pooling module, and {path} is not there.")
     if known is not None:
         return known.pooling
+    if is_cross_encoder(folder):
+        raise UnsupportedModelError(
+            f"{name} is a cross-encoder: it scores pairs of texts and makes no embeddings. Load it with "
+            f"CrossEncoder.load or Reranker.load."
+        )
     raise OptionError(
         f"nothing in {name} says how to pool its token vectors (no 1_Pooling/config.json), and the model is not "
         f"known by name. Pass pooling='cls' or pooling='mean', whichever its model card says; "
@@ -252,13 +273,18 @@ def _instruction(prompts: dict[str, str], names: tuple[str, ...], default: str |
     return known
 
 
-def _transformer_configs(transformer: Path) -> list[dict[str, Any]]:
+def transformer_configs(transformer: Path) -> list[dict[str, Any]]:
     """`sentence_bert_config.json`, which also exists under the names of other architectures."""
     return [read_json(file) for file in sorted(transformer.glob("sentence_*config.json"))]
 
 
-def _max_length(transformer: Path, config: dict[str, Any], default: int | None) -> int:
-    candidates = [c.get("max_seq_length") for c in _transformer_configs(transformer)]
+def read_max_length(transformer: Path, config: dict[str, Any], default: int | None) -> int:
+    """The longest input in tokens that a folder's files name.
+
+    Raises:
+        OptionError: They name none, and neither does the caller.
+    """
+    candidates = [c.get("max_seq_length") for c in transformer_configs(transformer)]
     candidates.append(read_json(transformer / "tokenizer_config.json").get("model_max_length"))
     candidates.append(config.get("max_position_embeddings"))
     for value in candidates:

@@ -13,8 +13,9 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from itertools import chain, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
     Rows = tuple[tuple[int, ...], NDArray[np.float32]]
     PlannedIds = tuple[Batch, list[Sequence[int]]]
+
+_Item = TypeVar("_Item")  # a text, or a pair of them
 
 # The first window is small, so that there is soon something to run. A window also ends at a number of characters:
 # the tokenizers library needs some 20 times its texts' size for a moment.
@@ -70,18 +73,31 @@ def tokenize_ahead(
 
     `texts` is read on the calling thread only: it may be a database cursor.
     """
-    windows = _windows(texts)
+    return _ahead(_windows(texts, characters=len), partial(tokenizer.encode, instruction=instruction))
+
+
+def tokenize_pairs_ahead(
+    pairs: Iterable[tuple[str, str]], tokenizer: Tokenizer, *, second_text: int
+) -> Generator[TokenizedTexts, None, None]:
+    """As `tokenize_ahead`, for pairs of texts; see `Tokenizer.encode_pairs`."""
+    windows = _windows(pairs, characters=lambda pair: len(pair[0]) + len(pair[1]))
+    return _ahead(windows, partial(tokenizer.encode_pairs, second_text=second_text))
+
+
+def _ahead(
+    windows: Iterator[list[_Item]], tokenize: Callable[[list[_Item]], TokenizedTexts]
+) -> Generator[TokenizedTexts, None, None]:
     current, following = next(windows, None), next(windows, None)
     if current is None:
         return
     if following is None:
-        yield tokenizer.encode(current, instruction=instruction)
+        yield tokenize(current)
         return
     with ThreadPoolExecutor(1, thread_name_prefix="tokenize") as background:
-        tokenized = background.submit(tokenizer.encode, current, instruction=instruction)
+        tokenized = background.submit(tokenize, current)
         del current  # a window lives until it is tokenized
         while following is not None:
-            ahead = background.submit(tokenizer.encode, following, instruction=instruction)
+            ahead = background.submit(tokenize, following)
             yield tokenized.result()
             tokenized, following = ahead, next(windows, None)
         yield tokenized.result()
@@ -131,15 +147,15 @@ def warm_up(runtime: Runtime, *, max_length: int) -> None:
         runtime.run(ones, ones)
 
 
-def _windows(texts: Iterable[str]) -> Iterator[list[str]]:
-    window: list[str] = []
-    size, characters = FIRST_WINDOW, 0
-    for text in texts:
-        window.append(text)
-        characters += len(text)
-        if len(window) == size or characters >= WINDOW_CHARACTERS:
+def _windows(items: Iterable[_Item], *, characters: Callable[[_Item], int]) -> Iterator[list[_Item]]:
+    window: list[_Item] = []
+    size, held = FIRST_WINDOW, 0
+    for item in items:
+        window.append(item)
+        held += characters(item)
+        if len(window) == size or held >= WINDOW_CHARACTERS:
             yield window
-            window, characters = [], 0
+            window, held = [], 0
             size = min(2 * size, LARGEST_WINDOW)
     if window:
         yield window

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from intel_quantized_embeddings.errors import DamagedFilesError, InvalidTextError, ModelFilesError
 
@@ -58,10 +59,27 @@ class Tokenizer:
         """
         check_texts(texts)
         encodings = self._tokenizer.encode_batch_fast([instruction + text for text in texts])
+        return TokenizedTexts(token_ids=[encoding.ids for encoding in encodings], truncated=_truncated(encodings))
+
+    def encode_pairs(self, pairs: Sequence[tuple[str, str]], *, second_text: int) -> TokenizedTexts:
+        """Tokenize pairs by the tokenizer's own template; where one is too long, its longer text is cut.
+
+        Args:
+            pairs: Two strings each, with a UTF-8 form.
+            second_text: What the ids of a pair's second text are raised by.
+        """
+        encodings = self._tokenizer.encode_batch_fast(list(pairs))
         return TokenizedTexts(
-            token_ids=[encoding.ids for encoding in encodings],
-            truncated={place for place, encoding in enumerate(encodings) if encoding.overflowing},
+            token_ids=[
+                [token + second_text * text for token, text in zip(encoding.ids, encoding.type_ids, strict=True)]
+                for encoding in encodings
+            ],
+            truncated=_truncated(encodings),
         )
+
+
+def _truncated(encodings: Sequence[Any]) -> set[int]:
+    return {place for place, encoding in enumerate(encodings) if encoding.overflowing}
 
 
 def check_texts(texts: Sequence[object]) -> None:

@@ -122,6 +122,40 @@ def write_tiny_model(
     return folder
 
 
+def write_tiny_cross_encoder(
+    folder: Path,
+    *,
+    family: Family = Family.BERT,
+    activation: str | None = None,
+    labels: int = 1,
+    max_length: int = 64,
+    seed: int = 0,
+) -> Path:
+    """Write a sequence classifier with random weights as transformers saves one; `activation` as torch names it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = tiny_config(family)
+    prefix = {Family.BERT: "bert.", Family.ROBERTA: "roberta.", Family.MPNET: "mpnet."}.get(family, "distilbert.")
+    tensors = {prefix + name: tensor for name, tensor in tiny_weights(config, seed=seed).items()}
+    dense, output = {
+        Family.BERT: ("bert.pooler.dense", "classifier"),
+        Family.DISTILBERT: ("pre_classifier", "classifier"),
+    }.get(family, ("classifier.dense", "classifier.out_proj"))
+    random = np.random.default_rng(seed + 1)
+    for name, rows in ((dense, HIDDEN), (output, labels)):
+        tensors[f"{name}.weight"] = random.normal(0, 0.3, (rows, HIDDEN)).astype(np.float32)
+        tensors[f"{name}.bias"] = random.normal(0, 0.3, rows).astype(np.float32)
+    config["architectures"] = ["TinyForSequenceClassification"]
+    if activation is not None:
+        config["sentence_transformers"] = {"activation_fn": activation}
+    (folder / "config.json").write_text(json.dumps(config))
+    save_file(tensors, str(folder / "model.safetensors"))
+    write_tiny_tokenizer(folder / "tokenizer.json")
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[PAD]", "model_max_length": max_length})
+    )
+    return folder
+
+
 def tiny_config(family: Family) -> dict[str, object]:
     """A Hugging Face `config.json` of the family."""
     if family is Family.DISTILBERT:

@@ -1,6 +1,7 @@
 """What a BERT is, once: its configuration, its weights, and where the families differ."""
 
 from intel_quantized_embeddings.architectures.config import Activation, EncoderConfig, Family, exported_limits
+from intel_quantized_embeddings.architectures.heads import ScoringHead, load_head
 from intel_quantized_embeddings.architectures.weights import (
     EncoderWeights,
     LayerWeights,
@@ -17,6 +18,8 @@ __all__ = [
     "LayerWeights",
     "Linear",
     "Norm",
+    "ScoringHead",
     "exported_limits",
+    "load_head",
     "load_weights",
 ]

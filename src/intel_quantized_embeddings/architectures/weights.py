@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from intel_quantized_embeddings.architectures.config import EncoderConfig
+from intel_quantized_embeddings.architectures.config import EncoderConfig, Family
 from intel_quantized_embeddings.architectures.names import PREFIXES, WEIGHT_NAMES, WeightNames
 from intel_quantized_embeddings.architectures.tensors import TensorReader, safetensors_files
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError
@@ -58,6 +58,8 @@ class EncoderWeights:
         position_embeddings: (max_positions, hidden), with the first token type's embedding
             already added: a text alone is all of type 0, so the sum is a constant.
         relative_attention_bias: (buckets, heads) for MPNet, None elsewhere.
+        second_text: What a token of a pair's second text has added beside, (hidden,): the second token type's
+            embedding less the first's. None where a family does not tell the two apart.
     """
 
     word_embeddings: Array
@@ -65,6 +67,7 @@ class EncoderWeights:
     embedding_norm: Norm
     layers: tuple[LayerWeights, ...]
     relative_attention_bias: Array | None
+    second_text: Array | None = None
 
 
 def load_weights(folder: Path, config: EncoderConfig) -> EncoderWeights:
@@ -97,9 +100,13 @@ class _Loader:
         config, names = self._config, self._names
         hidden = config.hidden_size
         positions = self._tensor(names.position_embeddings, (config.max_positions, hidden))
+        second_text = None
         if names.token_type_embeddings is not None:
             types = self._tensor(names.token_type_embeddings, (None, hidden))
             positions = positions + types[0]
+            # The tokenizers of RoBERTa and its like give no types, whatever the table's size.
+            if config.family is Family.BERT and len(types) > 1:
+                second_text = types[1] - types[0]
         return EncoderWeights(
             word_embeddings=self._tensor(names.word_embeddings, (config.vocab_size, hidden)),
             position_embeddings=positions,
@@ -110,6 +117,7 @@ class _Loader:
                 if names.relative_attention_bias is not None
                 else None
             ),
+            second_text=second_text,
         )
 
     def _layer(self, at: str) -> LayerWeights:

@@ -7,8 +7,11 @@ import hashlib
 import json
 import logging
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+from intel_quantized_embeddings.cross_encoder_settings import CrossEncoderSettings
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.model_files import TOKENIZER_FILE, ModelFolder, file_sha256
 from intel_quantized_embeddings.model_settings import ModelSettings, read_json
@@ -48,6 +51,44 @@ def quantized_on_first_use(
         OptionError: The cache folder can't be written.
         QuantizedEmbeddingsError: As `quantize` raises them.
     """
+
+    def make(folder: Path) -> str:
+        fidelity = quantize_folder(
+            source,
+            folder,
+            runtime=runtime,
+            settings=settings,
+            texts=split(built_in_texts()),
+            config=QuantizationConfig(),
+            overwrite=False,
+            say=logger.info,
+        ).fidelity
+        return f"mean cosine to fp32: documents {fidelity.documents.mean:.4f}, queries {fidelity.queries.mean:.4f}"
+
+    return made_once(source, settings, make, runtime=runtime, cache_folder=cache_folder)
+
+
+def made_once(
+    source: ModelFolder,
+    settings: ModelSettings | CrossEncoderSettings,
+    make: Callable[[Path], str],
+    *,
+    runtime: RuntimeName,
+    cache_folder: str | os.PathLike[str] | None,
+) -> Path:
+    """Find a model's int8 folder in the cache, or have it made.
+
+    Args:
+        source: The fp32 model.
+        settings: What it is made with.
+        make: Writes the folder with the built-in calibration texts, and returns a line on how faithful it is.
+        runtime: Which runtime the int8 model is for.
+        cache_folder: Where to keep it instead of the user's cache folder.
+
+    Raises:
+        OptionError: The cache folder can't be written.
+        QuantizedEmbeddingsError: What `make` raises.
+    """
     from filelock import FileLock, Timeout
 
     folder = _cache_root(cache_folder) / _cache_name(source, settings, runtime)
@@ -67,6 +108,7 @@ def quantized_on_first_use(
             f"the int8 form of {source.name} can't be kept in {folder.parent} ({exc}). Pass cache_folder= with a "
             f"folder that can be written, or quantize the model into a folder and load that."
         ) from exc
+    started = time.perf_counter()
     try:
         if (folder / MANIFEST_FILE).is_file():  # another process was faster
             return folder
@@ -75,25 +117,10 @@ def quantized_on_first_use(
             source.name,
             folder,
         )
-        report = quantize_folder(
-            source,
-            folder,
-            runtime=runtime,
-            settings=settings,
-            texts=split(built_in_texts()),
-            config=QuantizationConfig(),
-            overwrite=False,
-            say=logger.info,
-        )
+        fidelity = make(folder)
     finally:
         lock.release()
-    logger.warning(
-        "quantized %s in %.0f s; mean cosine to fp32: documents %.4f, queries %.4f",
-        source.name,
-        report.seconds,
-        report.fidelity.documents.mean,
-        report.fidelity.queries.mean,
-    )
+    logger.warning("quantized %s in %.0f s; %s", source.name, time.perf_counter() - started, fidelity)
     return folder
 
 
@@ -105,7 +132,7 @@ def _cache_root(cache_folder: str | os.PathLike[str] | None) -> Path:
     return Path(platformdirs.user_cache_dir("intel-quantized-embeddings")) / "int8"
 
 
-def _cache_name(source: ModelFolder, settings: ModelSettings, runtime: RuntimeName) -> str:
+def _cache_name(source: ModelFolder, settings: ModelSettings | CrossEncoderSettings, runtime: RuntimeName) -> str:
     """A readable name that ends in a digest of everything the int8 model is made from."""
     files = [*find_weight_files(source.path, read_json(source.path / "config.json")).files]
     files += [source.path / "config.json", source.path / TOKENIZER_FILE]

@@ -32,9 +32,63 @@ class Fidelity:
     queries: CosineSummary
 
     @property
+    def measure(self) -> str:
+        """What `score` is."""
+        return "mean cosine"
+
+    @property
     def score(self) -> float:
         """What settings are compared by: the mean cosine, documents and queries weighing the same."""
         return (self.documents.mean + self.queries.mean) / 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreFidelity:
+    """How close a cross-encoder's int8 scores are to its fp32 ones, on pairs that were not calibrated on.
+
+    Scores before any activation, which would press most of them together at its ends.
+
+    Attributes:
+        rank_correlation: Spearman's, between the two.
+        mean_difference: Mean absolute difference.
+        largest_difference: The largest one.
+        spread: Standard deviation of the fp32 scores, which the differences are to be seen beside.
+        count: Pairs.
+    """
+
+    rank_correlation: float
+    mean_difference: float
+    largest_difference: float
+    spread: float
+    count: int
+
+    @property
+    def measure(self) -> str:
+        """What `score` is."""
+        return "rank correlation"
+
+    @property
+    def score(self) -> float:
+        """What settings are compared by: the rank correlation."""
+        return self.rank_correlation
+
+    def __str__(self) -> str:
+        return (
+            f"rank correlation {self.rank_correlation:.4f}; difference {self.mean_difference:.4f} on average, "
+            f"{self.largest_difference:.4f} at most, where scores spread by {self.spread:.4f}, over {self.count} pairs"
+        )
+
+
+def summarize_scores(fp32: NDArray[np.float32], int8: NDArray[np.float32]) -> ScoreFidelity:
+    """Compare scores of the same pairs in the same order. Shape of both: (n_pairs,)."""
+    differences = np.abs(int8 - fp32)
+    return ScoreFidelity(
+        rank_correlation=round(_correlation(_ranks(fp32), _ranks(int8)), 6),
+        mean_difference=round(float(differences.mean()), 6),
+        largest_difference=round(float(differences.max()), 6),
+        spread=round(float(fp32.std()), 6),
+        count=len(fp32),
+    )
 
 
 def summarize_cosines(fp32: NDArray[np.float32], int8: NDArray[np.float32]) -> CosineSummary:
@@ -52,3 +106,17 @@ def summarize_cosines(fp32: NDArray[np.float32], int8: NDArray[np.float32]) -> C
         worst=round(float(cosines.min()), 6),
         count=len(cosines),
     )
+
+
+def _ranks(scores: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The rank of every score; equal scores share the mean of theirs."""
+    _, group, sizes = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks: NDArray[np.float64] = (np.cumsum(sizes) - (sizes - 1) / 2)[group]
+    return ranks
+
+
+def _correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """Pearson's; 0 where one of the two never changes."""
+    one, other = one - one.mean(), other - other.mean()
+    scale = float(np.sqrt((one @ one) * (other @ other)))
+    return float(one @ other) / scale if scale else 0.0

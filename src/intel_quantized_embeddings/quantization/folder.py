@@ -8,21 +8,25 @@ from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from intel_quantized_embeddings.model_files import file_sha256
+from intel_quantized_embeddings.model_files import ModelFolder, file_sha256
 from intel_quantized_embeddings.model_settings import ModelSettings
+from intel_quantized_embeddings.quantization.calibration import Texts
 from intel_quantized_embeddings.quantization.config import MethodName, QuantizationConfig
 from intel_quantized_embeddings.quantization.drop import Drop
 from intel_quantized_embeddings.quantization.manifest import (
     MODEL_CARD,
     Calibration,
+    FolderManifest,
     Manifest,
     Method,
     Source,
     hash_files,
 )
+from intel_quantized_embeddings.quantization.quantizers import quantizer_module
 from intel_quantized_embeddings.quantization.subject import Attempt, Subject
-from intel_quantized_embeddings.runtimes.base import Precision, runtime_module
+from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName, runtime_module
 from intel_quantized_embeddings.weight_files import WeightFiles
 
 _KINDS = {
@@ -58,27 +62,16 @@ def write_folder(
     runtime = runtime_module(subject.runtime)
     runtime.save_graph(kept.graph, folder / runtime.ENCODER_FILE)
     write_metadata(source.path, folder, subject.settings, dimension=subject.dimension)
-    libraries = ("intel-quantized-embeddings", *subject.quantizer.LIBRARIES, "tokenizers")
     manifest = Manifest(
-        source=Source(
-            id=source.name,
-            revision=source.revision,
-            weights_sha256={file.name: file_sha256(file) for file in weights.files},
-        ),
-        runtime=subject.runtime.value,
-        precision=Precision.INT8.value,
+        **origin(source, weights, texts=calibrated, runtime=subject.runtime),
         method=method,
         config=config,
-        calibration=Calibration(
-            digest=calibrated.digest, documents=len(calibrated.documents), queries=len(calibrated.queries)
-        ),
         settings=subject.settings,
         dimension=subject.dimension,
         max_positions=embedder.max_positions,
         pad_token_id=embedder.pad_token_id,
         fidelity=kept.fidelity,
         drop=drop,
-        library_versions={name: version(name) for name in libraries},
         files={},
     )
     write_model_card(folder, manifest)
@@ -87,29 +80,50 @@ def write_folder(
     return manifest
 
 
-def write_metadata(source: Path, folder: Path, settings: ModelSettings, *, dimension: int) -> None:
-    """Write the tokenizer, the configuration and sentence-transformers' files."""
+def origin(source: ModelFolder, weights: WeightFiles, *, texts: Texts, runtime: RuntimeName) -> dict[str, Any]:
+    """What a manifest of any kind says of what a folder was made from and with, by the names of its fields."""
+    libraries = ("intel-quantized-embeddings", *quantizer_module(runtime).LIBRARIES, "tokenizers")
+    return {
+        "source": Source(
+            id=source.name,
+            revision=source.revision,
+            weights_sha256={file.name: file_sha256(file) for file in weights.files},
+        ),
+        "runtime": runtime.value,
+        "precision": Precision.INT8.value,
+        "calibration": Calibration(digest=texts.digest, documents=len(texts.documents), queries=len(texts.queries)),
+        "library_versions": {name: version(name) for name in libraries},
+    }
+
+
+def copy_own_files(source: Path, folder: Path) -> None:
+    """Copy the tokenizer and the configuration."""
     for name in _COPIED:
         if (source / name).is_file():
             shutil.copyfile(source / name, folder / name)
+
+
+def write_metadata(source: Path, folder: Path, settings: ModelSettings, *, dimension: int) -> None:
+    """Write the tokenizer, the configuration and sentence-transformers' files."""
+    copy_own_files(source, folder)
     modules = ["", "1_Pooling", *(["2_Normalize"] if settings.normalize else [])]
     kinds = ("Transformer", "Pooling", "Normalize")
-    _write_json(
+    write_json(
         folder / "modules.json",
         [
             {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
             for i, (path, kind) in enumerate(zip(modules, kinds, strict=False))
         ],
     )
-    _write_json(
+    write_json(
         folder / "1_Pooling" / "config.json",
         {"embedding_dimension": dimension, "pooling_mode": settings.pooling.value},
     )
-    _write_json(
+    write_json(
         folder / "sentence_bert_config.json",
         {"max_seq_length": settings.max_length, "do_lower_case": settings.lowercase},
     )
-    _write_json(
+    write_json(
         folder / "config_sentence_transformers.json",
         {
             "prompts": {"query": settings.query_instruction, "document": settings.document_instruction},
@@ -121,30 +135,16 @@ def write_metadata(source: Path, folder: Path, settings: ModelSettings, *, dimen
 
 def write_model_card(folder: Path, manifest: Manifest) -> None:
     """Write `README.md`, as the hub shows it."""
-    source, fidelity, settings = manifest.source, manifest.fidelity, manifest.settings
+    fidelity, settings = manifest.fidelity, manifest.settings
     rows = "\n".join(
         f"| {kind} | {s.mean:.4f} | {s.percentile_1:.4f} | {s.worst:.4f} | {s.count} |"
         for kind, s in (("documents", fidelity.documents), ("queries", fidelity.queries))
     )
-    layers = manifest.method.floating_point_layers
-    in_float = f"\nLayers in floating point: {', '.join(layers)}." if layers else ""
     promise = f"\nLimited: {manifest.drop}.\n" if manifest.drop else ""
     quoted = partial(json.dumps, ensure_ascii=False)
-    revision = f" at revision {source.revision}" if source.revision else ""
-    from_hub = "/" in source.id or source.revision is not None
-    base = f"base_model: {source.id}\nbase_model_relation: quantized\n" if from_hub else ""
     runtime = "" if manifest.runtime == "openvino" else f", runtime={manifest.runtime!r}"
     (folder / MODEL_CARD).write_text(
-        f"""---
-{base}library_name: intel-quantized-embeddings
-pipeline_tag: sentence-similarity
-tags: [int8, {manifest.runtime}, embeddings, cpu]
----
-# {source.id} in int8
-
-{_KINDS[MethodName(manifest.method.name)]} of {source.id}{revision}, for the
-{manifest.runtime} runtime of intel-quantized-embeddings. {_how(manifest)}{in_float}
-
+        f"""{card_head(manifest, pipeline_tag="sentence-similarity", tag="embeddings")}
 ```python
 from intel_quantized_embeddings import Encoder
 
@@ -169,7 +169,27 @@ versions, and the SHA-256 of every file here; loading checks them.
     )
 
 
-def _how(manifest: Manifest) -> str:
+def card_head(manifest: FolderManifest, *, pipeline_tag: str, tag: str) -> str:
+    """What a model card of any kind begins with: the hub's table, a title, and how the model was made."""
+    source = manifest.source
+    layers = manifest.method.floating_point_layers
+    in_float = f"\nLayers in floating point: {', '.join(layers)}." if layers else ""
+    revision = f" at revision {source.revision}" if source.revision else ""
+    from_hub = "/" in source.id or source.revision is not None
+    base = f"base_model: {source.id}\nbase_model_relation: quantized\n" if from_hub else ""
+    return f"""---
+{base}library_name: intel-quantized-embeddings
+pipeline_tag: {pipeline_tag}
+tags: [int8, {manifest.runtime}, {tag}, cpu]
+---
+# {source.id} in int8
+
+{_KINDS[MethodName(manifest.method.name)]} of {source.id}{revision}, for the
+{manifest.runtime} runtime of intel-quantized-embeddings. {_how(manifest)}{in_float}
+"""
+
+
+def _how(manifest: FolderManifest) -> str:
     """What set the ranges of activations."""
     if manifest.method.name == MethodName.DYNAMIC.value:
         return "Activations are quantized batch by batch,\nso a text's vector depends a little on its company."
@@ -182,10 +202,11 @@ def _how(manifest: Manifest) -> str:
         return how
     return (
         f"{how} Weights fine-tuned for {training.steps} steps on\n{training.texts} texts, without labels: mean "
-        f"cosine to fp32 {training.score_before:.4f} before, {manifest.fidelity.score:.4f} after."
+        f"cosine to fp32 {training.score_before:.4f} before, {training.score_after:.4f} after."
     )
 
 
-def _write_json(path: Path, content: object) -> None:
+def write_json(path: Path, content: object) -> None:
+    """Write a file of a model folder."""
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, UnsupportedModelError
 from intel_quantized_embeddings.model_files import file_sha256
@@ -24,6 +25,12 @@ MODEL_CARD = "README.md"
 FORMAT_VERSION = 2
 # Version 1 said nothing of `config`, ranges and layers, which were always the usual ones.
 _READABLE = (1, FORMAT_VERSION)
+
+# What a folder may hold; a manifest that names no kind is an embedder's.
+EMBEDDER = "embedder"
+CROSS_ENCODER = "cross-encoder"
+
+_Kind = TypeVar("_Kind", bound="FolderManifest")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +50,13 @@ class Training:
         texts: How many it could learn from.
         steps: Batches it learned from.
         score_before: What the weights had without it once they were rounded: the mean cosine on the texts held out.
+        score_after: What they have with it, every linear layer in int8 that can be.
     """
 
     texts: int
     steps: int
     score_before: float
+    score_after: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,27 +92,22 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
-    """Everything known of a quantized folder.
+class FolderManifest:
+    """What is known of every quantized folder, whatever it holds.
 
     Attributes:
         config: The settings it was asked for with; `method` is what came of them.
-        drop: What it loses against fp32; None where no limit was set.
     """
 
-    format_version: int = FORMAT_VERSION
+    format_version: int
     source: Source
     runtime: str
     precision: str
     method: Method
     config: QuantizationConfig = field(default_factory=QuantizationConfig)
     calibration: Calibration
-    settings: ModelSettings
-    dimension: int
     max_positions: int
     pad_token_id: int
-    fidelity: Fidelity
-    drop: Drop | None = None
     library_versions: dict[str, str]
     files: dict[str, str]
 
@@ -112,30 +116,6 @@ class Manifest:
         parts = {**dataclasses.asdict(self), "config": self.config.to_mapping()}
         content = json.dumps(parts, indent=2, ensure_ascii=False)
         (folder / MANIFEST_FILE).write_text(content + "\n", "utf-8")
-
-    @staticmethod
-    def read(folder: Path) -> Manifest:
-        """Read a folder's manifest.
-
-        Raises:
-            ModelFilesError: There is none.
-            UnsupportedModelError: It is of a newer format than this version reads.
-            DamagedFilesError: It is not a manifest.
-        """
-        path = folder / MANIFEST_FILE
-        if not path.is_file():
-            raise ModelFilesError(f"{folder} has no {MANIFEST_FILE}: it is not a folder that `quantize` wrote.")
-        content = read_json(path)
-        version = content.get("format_version")
-        if version not in _READABLE:
-            raise UnsupportedModelError(
-                f"{path} has format version {version!r}; this version reads {' and '.join(map(str, _READABLE))}. "
-                f"Quantize the model again, or upgrade intel-quantized-embeddings."
-            )
-        try:
-            return _from_json(content)
-        except (TypeError, KeyError, ValueError) as exc:
-            raise DamagedFilesError(f"{path} is not a manifest: {type(exc).__name__}: {exc}") from exc
 
     def verify(self, folder: Path) -> None:
         """Check every file's hash. A model card may be edited, which is logged.
@@ -160,6 +140,68 @@ class Manifest:
                 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest(FolderManifest):
+    """Everything known of a quantized embedding model's folder.
+
+    Attributes:
+        drop: What it loses against fp32; None where no limit was set.
+    """
+
+    format_version: int = FORMAT_VERSION
+    settings: ModelSettings
+    dimension: int
+    fidelity: Fidelity
+    drop: Drop | None = None
+
+    @staticmethod
+    def read(folder: Path) -> Manifest:
+        """Read a folder's manifest.
+
+        Raises:
+            ModelFilesError: There is none.
+            UnsupportedModelError: It is of a newer format than this version reads, or of a cross-encoder.
+            DamagedFilesError: It is not a manifest.
+        """
+        return read_as(folder, _from_json, kind=EMBEDDER, readable=_READABLE)
+
+
+def read_as(folder: Path, build: Callable[[dict[str, Any]], _Kind], *, kind: str, readable: tuple[int, ...]) -> _Kind:
+    """Read a folder's manifest, once it is seen to be of a kind and a version.
+
+    Args:
+        folder: The quantized folder.
+        build: Makes the manifest of what the file says, without its kind.
+        kind: Which kind of model is expected.
+        readable: Format versions of that kind.
+
+    Raises:
+        ModelFilesError: There is no manifest.
+        UnsupportedModelError: It is of another kind of model, or of a newer format than this version reads.
+        DamagedFilesError: It is not a manifest.
+    """
+    path = folder / MANIFEST_FILE
+    if not path.is_file():
+        raise ModelFilesError(f"{folder} has no {MANIFEST_FILE}: it is not a folder that `quantize` wrote.")
+    content = read_json(path)
+    held = content.pop("kind", EMBEDDER)
+    if held != kind:
+        loader = "CrossEncoder.load" if held == CROSS_ENCODER else "Encoder.load"
+        raise UnsupportedModelError(
+            f"{folder} holds a quantized {held}, not {kind}: load it with {loader}, or either with Reranker.load."
+        )
+    version = content.get("format_version")
+    if version not in readable:
+        raise UnsupportedModelError(
+            f"{path} has format version {version!r}; this version reads {' and '.join(map(str, readable))}. "
+            f"Quantize the model again, or upgrade intel-quantized-embeddings."
+        )
+    try:
+        return build(content)
+    except (TypeError, KeyError, ValueError) as exc:
+        raise DamagedFilesError(f"{path} is not a manifest: {type(exc).__name__}: {exc}") from exc
+
+
 def hash_files(folder: Path) -> dict[str, str]:
     """SHA-256 of every file in a folder but the manifest itself, by relative path."""
     files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != MANIFEST_FILE)
@@ -173,20 +215,22 @@ def _from_json(content: dict[str, Any]) -> Manifest:
         documents=CosineSummary(**content["fidelity"]["documents"]),
         queries=CosineSummary(**content["fidelity"]["queries"]),
     )
+    parts = {"settings": ModelSettings(**settings), "fidelity": fidelity, "drop": _drop(content.get("drop"))}
+    return Manifest(**{**content, **shared_parts(content), **parts})
+
+
+def shared_parts(content: dict[str, Any]) -> dict[str, Any]:
+    """What a manifest of any kind says of source, method, settings and calibration, as their types."""
     method = Method(**content["method"])
     training = method.training and Training(**content["method"]["training"])
-    parts = {
+    return {
         "source": Source(**content["source"]),
         "method": dataclasses.replace(
             method, floating_point_layers=tuple(method.floating_point_layers), training=training
         ),
         "config": QuantizationConfig.from_mapping(content.get("config", {}), where=MANIFEST_FILE),
         "calibration": Calibration(**content["calibration"]),
-        "settings": ModelSettings(**settings),
-        "fidelity": fidelity,
-        "drop": _drop(content.get("drop")),
     }
-    return Manifest(**{**content, **parts})
 
 
 def _drop(content: dict[str, Any] | None) -> Drop | None:

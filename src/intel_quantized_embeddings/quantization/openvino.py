@@ -124,7 +124,7 @@ def _compressed(graph: ov.Model, in_float: Sequence[str]) -> ov.Model:
     return nncf.compress_weights(
         graph.clone(),
         mode=nncf.CompressWeightsMode.INT8_SYM,
-        ignored_scope=nncf.IgnoredScope(names=list(in_float), validate=False),
+        ignored_scope=nncf.IgnoredScope(names=list(in_float), patterns=[f"{POOLING_PREFIX}.*"], validate=False),
     )
 
 
@@ -132,7 +132,9 @@ def _nodes_of_linear_layers(graph: ov.Model) -> dict[str, str]:
     """Matrix products with weights: the graph's name of each by the name that people are shown."""
     nodes = {}
     for node in graph.get_ordered_ops():
-        if node.get_type_name() == "MatMul" and _weights(node).get_type_name() == "Constant":
+        # Behind the last layer is only a cross-encoder's head, one row a pair, which is never quantized.
+        behind = node.get_friendly_name().startswith(POOLING_PREFIX)
+        if node.get_type_name() == "MatMul" and not behind and _weights(node).get_type_name() == "Constant":
             nodes[node.get_friendly_name().replace("/", ".")] = node.get_friendly_name()
     return nodes
 

@@ -92,7 +92,7 @@ def trained(
             f"training made int8 of {source.name} no more faithful: mean cosine {after:.4f} on the texts held out, "
             f"{before:.4f} without. Take method='static', or give more texts like yours to learn from."
         )
-    return tuned, attempt, Training(texts=len(texts), steps=steps, score_before=before)
+    return tuned, attempt, Training(texts=len(texts), steps=steps, score_before=before, score_after=after)
 
 
 def _texts_to_learn_from(subject: Subject) -> list[Sequence[int]]:

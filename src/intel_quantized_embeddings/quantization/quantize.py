@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from intel_quantized_embeddings.errors import MissingExtraError, OptionError, UnsupportedModelError
 from intel_quantized_embeddings.folders import appearing_whole, refuse_existing
 from intel_quantized_embeddings.model_files import ModelFolder, find_model
-from intel_quantized_embeddings.model_settings import ModelSettings, read_json, read_settings
+from intel_quantized_embeddings.model_settings import ModelSettings, is_cross_encoder, read_json, read_settings
 from intel_quantized_embeddings.pooling import Pooling
 from intel_quantized_embeddings.quantization.calibration import CalibrationSplit, calibration_set, split
 from intel_quantized_embeddings.quantization.config import ActivationRanges, MethodName, QuantizationConfig, read_config
@@ -142,7 +142,7 @@ def quantize(
     runtime_name = RuntimeName.parse(runtime)
     output = Path(output_dir).expanduser().resolve()
     refuse_existing(output, overwrite=overwrite)
-    config = _config(config, method=method, qat_minutes=qat_minutes, search=search, max_drop=max_drop)
+    config = settle_config(config, method=method, qat_minutes=qat_minutes, search=search, max_drop=max_drop)
     if dataset is not None and config.max_drop is None:
         raise OptionError("dataset= (--dataset) is what max_drop= (--max-drop) is measured on; give both or neither.")
     data = None if dataset is None else _read_dataset(Path(dataset).expanduser())
@@ -154,6 +154,11 @@ def quantize(
     refuse_existing(output, overwrite=overwrite, source=source.path)
     if (source.path / MANIFEST_FILE).is_file():
         raise UnsupportedModelError(f"{source.name} is int8 already; load it as it is.")
+    if pooling is None and is_cross_encoder(source.path):
+        raise UnsupportedModelError(
+            f"{source.name} is a cross-encoder, which scores pairs of texts: quantize it with "
+            f"quantize_cross_encoder or `iqe quantize`."
+        )
     settings = read_settings(
         source.path, name=source.name, pooling=pooling, normalize=normalize, default_max_length=max_length
     )
@@ -192,7 +197,7 @@ def quantize_folder(
             f"{source.name} is a TorchScript model, which can't be quantized: quantize the fp32 model it was made from."
         )
     quantizer = quantizer_module(runtime)
-    recipe, strengths = _recipe(config, quantizer, settings.pooling)
+    recipe, strengths = settle_recipe(config, quantizer, settings.pooling)
     embedder = runtime_module(runtime).build_graph(source.path, settings, name=source.name)
     if embedder.precision is Precision.INT8:
         raise UnsupportedModelError(f"the export in {source.name} is int8 already; load it as it is.")
@@ -218,15 +223,7 @@ def quantize_folder(
         kept, drop = within_limit(subject, kept, judge, limit=config.max_drop, say=say)
     say(f"  cosine to fp32: documents {kept.fidelity.documents}")
     say(f"  cosine to fp32: queries {kept.fidelity.queries}")
-    method = Method(
-        name=config.method,
-        smooth_quant_alpha=kept.recipe.alpha,
-        alphas_tried=scores,
-        attention=quantizer.attention_precision(),
-        activation_ranges=kept.recipe.activation_ranges and kept.recipe.activation_ranges.value,
-        floating_point_layers=kept.recipe.floating_point_layers,
-        training=training,
-    )
+    method = replace(method_of(kept.recipe, alphas_tried=scores, quantizer=quantizer), training=training)
     with appearing_whole(output, overwrite=overwrite) as folder:
         manifest = write_folder(folder, subject, kept, method=method, config=config, drop=drop, weights=weights)
     encoder_files = [output / name for name in manifest.files if name.startswith("encoder.")]
@@ -244,13 +241,25 @@ def quantize_folder(
     return report
 
 
-def _config(
+def method_of(recipe: Recipe, *, alphas_tried: dict[str, float], quantizer: QuantizerModule) -> Method:
+    """What a manifest says of the recipe that was kept."""
+    return Method(
+        name=recipe.method.value,
+        smooth_quant_alpha=recipe.alpha,
+        alphas_tried=alphas_tried,
+        attention=quantizer.attention_precision(),
+        activation_ranges=recipe.activation_ranges and recipe.activation_ranges.value,
+        floating_point_layers=recipe.floating_point_layers,
+    )
+
+
+def settle_config(
     given: QuantizationConfig | str | os.PathLike[str] | None,
     *,
     method: str | None,
-    qat_minutes: float | None,
     search: bool,
     max_drop: float | None,
+    qat_minutes: float | None = None,
 ) -> QuantizationConfig:
     """The settings asked for; an argument goes before what a file says."""
     if given is None:
@@ -273,7 +282,7 @@ def _config(
     return replace(config, smooth_quant=(DEFAULT_ALPHA,))
 
 
-def _recipe(
+def settle_recipe(
     config: QuantizationConfig, quantizer: QuantizerModule, pooling: Pooling
 ) -> tuple[Recipe, tuple[float | None, ...]]:
     """What follows from the settings before the model is opened, and the strengths to compare."""
@@ -285,7 +294,7 @@ def _recipe(
     if config.method == MethodName.DYNAMIC.value:
         return Recipe(method=MethodName.DYNAMIC), (None,)
     ranges = config.activation_ranges and ActivationRanges(config.activation_ranges)
-    recipe = Recipe(activation_ranges=quantizer.activation_ranges(ranges or None, pooling))
+    recipe = Recipe(method=MethodName(config.method), activation_ranges=quantizer.activation_ranges(ranges or None, pooling))
     return recipe, ALPHAS if config.smooth_quant is None else config.smooth_quant
 
 

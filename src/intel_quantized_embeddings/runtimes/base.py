@@ -106,6 +106,19 @@ class EmbedderGraph:
     pad_token_id: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrossEncoderGraph:
+    """A cross-encoder made from a model folder: token ids of pairs in, one score a pair out, before any activation.
+
+    Attributes:
+        embedder: The graph. To a runtime or a quantizer it is an embedder of dimension 1 with CLS pooling.
+        second_text: What the ids of a pair's second text are raised by; 0 where the model does not tell it apart.
+    """
+
+    embedder: EmbedderGraph
+    second_text: int
+
+
 class RuntimeModule(Protocol):
     """What `runtimes/openvino.py` and `runtimes/ipex.py` both offer."""
 

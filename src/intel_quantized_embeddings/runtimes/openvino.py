@@ -10,10 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import openvino as ov
 
-from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights, exported_limits, load_weights
+from intel_quantized_embeddings.architectures import (
+    EncoderConfig,
+    EncoderWeights,
+    exported_limits,
+    load_head,
+    load_weights,
+)
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 from intel_quantized_embeddings.model_settings import ModelSettings, read_json
-from intel_quantized_embeddings.runtimes.base import EmbedderGraph, Precision
+from intel_quantized_embeddings.pooling import Pooling
+from intel_quantized_embeddings.runtimes.base import CrossEncoderGraph, EmbedderGraph, Precision
 from intel_quantized_embeddings.runtimes.bfloat16 import require_bfloat16
 from intel_quantized_embeddings.runtimes.cores import within_quota
 from intel_quantized_embeddings.runtimes.openvino_exported import read_exported
@@ -22,6 +29,7 @@ from intel_quantized_embeddings.runtimes.openvino_graph import (
     INPUT_IDS,
     SENTENCE_EMBEDDING,
     build_embedder,
+    build_scorer,
 )
 from intel_quantized_embeddings.weight_files import WeightKind, find_weight_files
 
@@ -205,3 +213,37 @@ def graph_of_weights(encoder: EncoderConfig, weights: EncoderWeights, settings: 
         max_positions=encoder.max_length,
         pad_token_id=encoder.pad_token_id,
     )
+
+
+def build_cross_encoder(folder: Path, *, max_length: int, name: str) -> CrossEncoderGraph:
+    """Make a cross-encoder from safetensors.
+
+    Args:
+        folder: The model's files.
+        max_length: The longest pair in tokens, for the embedder's settings.
+        name: What to call the model in an error.
+
+    Raises:
+        UnsupportedModelError: It is of another architecture or an export, or has no head that gives one score.
+        ModelFilesError: There are no weights.
+        DamagedFilesError: A file is not what it should be.
+    """
+    config = read_json(folder / "config.json")
+    encoder = EncoderConfig.from_hf(config, where=name)
+    if find_weight_files(folder, config).kind is not WeightKind.SAFETENSORS:
+        raise UnsupportedModelError(f"{name} holds an export; cross-encoders are built from model.safetensors only.")
+    weights = load_weights(folder, encoder)
+    embedder = EmbedderGraph(
+        graph=build_scorer(encoder, weights, load_head(folder, encoder, name=name)),
+        precision=Precision.FP32,
+        settings=ModelSettings(
+            pooling=Pooling.CLS,
+            normalize=False,
+            max_length=max_length,
+            query_instruction="",
+            document_instruction="",
+        ),
+        max_positions=encoder.max_length,
+        pad_token_id=encoder.pad_token_id,
+    )
+    return CrossEncoderGraph(embedder=embedder, second_text=0 if weights.second_text is None else encoder.vocab_size)

@@ -4,6 +4,10 @@ The graph has two inputs, `input_ids` and `attention_mask`, each (batch, length)
 output, `sentence_embedding`, (batch, hidden) float32. Pooling and normalization are inside, so only
 (batch, hidden) numbers leave the runtime, and with CLS pooling the last layer computes nothing but
 the first token's row.
+
+A cross-encoder's graph has the same inputs and the same output, which holds one score a pair, (batch, 1). The ids
+of a pair's second text are raised by the size of the vocabulary where the model tells the two texts apart: one
+sequence of numbers then holds all there is to know of a pair, as it does of a text.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from intel_quantized_embeddings.architectures import (
     LayerWeights,
     Linear,
     Norm,
+    ScoringHead,
 )
 from intel_quantized_embeddings.architectures.relative_bias import relative_bias_by_offset
 from intel_quantized_embeddings.pooling import Pooling
@@ -54,16 +59,28 @@ def build_embedder(config: EncoderConfig, weights: EncoderWeights, *, pooling: P
     Returns:
         A model with dynamic batch and length.
     """
-    input_ids = model_input(INPUT_IDS)
-    attention_mask = model_input(ATTENTION_MASK)
-    hidden = _embeddings(config, weights, input_ids)
-    mask = _attention_bias(config, weights, input_ids, attention_mask)
-    for index, layer in enumerate(weights.layers):
-        is_last = index == config.num_layers - 1
-        first_only = is_last and pooling is Pooling.CLS
-        hidden = _layer(config, layer, hidden, mask, first_only=first_only, name=f"layer.{index}/")
+    hidden, input_ids, attention_mask = _encoder(config, weights, first_only=pooling is Pooling.CLS)
     pooled = _pool(hidden, attention_mask, pooling=pooling, normalize=normalize)
     return _model(pooled, input_ids, attention_mask)
+
+
+def build_scorer(config: EncoderConfig, weights: EncoderWeights, head: ScoringHead) -> ov.Model:
+    """Build the whole graph of a cross-encoder of one of the built-in families.
+
+    Args:
+        config: The encoder's sizes.
+        weights: Its weights, float32.
+        head: What scores the first token's vector, and stays in floating point.
+
+    Returns:
+        A model with dynamic batch and length, whose output is the score before any activation.
+    """
+    hidden, input_ids, attention_mask = _encoder(config, weights, first_only=True, of_pairs=True)
+    dense = _linear(hidden, head.dense, "dense")
+    score = _linear(ops.tanh(dense) if head.with_tanh else ops.relu(dense), head.output, "output")
+    score = ops.squeeze(score, _axes(1))
+    _mark_as_pooling(score, stop_at={hidden.get_name()})
+    return _model(score, input_ids, attention_mask)
 
 
 def add_pooling(hidden: Node, input_ids: Node, attention_mask: Node, *, pooling: Pooling, normalize: bool) -> ov.Model:
@@ -85,10 +102,30 @@ def _model(pooled: Node, input_ids: Node, attention_mask: Node) -> ov.Model:
     return ov.Model([result], [input_ids, attention_mask], "embedder")
 
 
+def _encoder(
+    config: EncoderConfig, weights: EncoderWeights, *, first_only: bool, of_pairs: bool = False
+) -> tuple[Node, Node, Node]:
+    """The last hidden state, (batch, length, hidden) or with `first_only` (batch, 1, hidden), and both inputs."""
+    input_ids, attention_mask = model_input(INPUT_IDS), model_input(ATTENTION_MASK)
+    hidden = _embeddings(config, weights, input_ids, of_pairs=of_pairs)
+    mask = _attention_bias(config, weights, input_ids, attention_mask)
+    for index, layer in enumerate(weights.layers):
+        is_last = index == config.num_layers - 1
+        hidden = _layer(config, layer, hidden, mask, first_only=is_last and first_only, name=f"layer.{index}/")
+    return hidden, input_ids, attention_mask
+
+
 # --- before the layers -------------------------------------------------------------------------
 
 
-def _embeddings(config: EncoderConfig, weights: EncoderWeights, input_ids: Node) -> Node:
+def _embeddings(config: EncoderConfig, weights: EncoderWeights, input_ids: Node, *, of_pairs: bool = False) -> Node:
+    second_text = None
+    if of_pairs and weights.second_text is not None:
+        is_second = ops.greater_equal(input_ids, _integer(config.vocab_size))
+        second_text = ops.multiply(
+            ops.unsqueeze(ops.convert(is_second, destination_type="f32"), _axes(2)), _constant(weights.second_text)
+        )
+        input_ids = ops.floor_mod(input_ids, _integer(config.vocab_size))
     words = ops.gather(_constant(weights.word_embeddings), input_ids, _axis(0))
     words.set_friendly_name("embeddings/word")
     if config.positions_after_padding:
@@ -102,7 +139,10 @@ def _embeddings(config: EncoderConfig, weights: EncoderWeights, input_ids: Node)
         position_ids = ops.unsqueeze(ops.range(_integer(0), length, _integer(1), "i64"), _axis(0))
     positions = ops.gather(_constant(weights.position_embeddings), position_ids, _axis(0))
     positions.set_friendly_name("embeddings/position")
-    return _norm(ops.add(words, positions), weights.embedding_norm, config.layer_norm_eps)
+    together = ops.add(words, positions)
+    if second_text is not None:
+        together = ops.add(together, second_text)
+    return _norm(together, weights.embedding_norm, config.layer_norm_eps)
 
 
 def _attention_bias(config: EncoderConfig, weights: EncoderWeights, input_ids: Node, attention_mask: Node) -> Node:

@@ -1,0 +1,238 @@
+"""`CrossEncoder`: pairs of texts in, scores out."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from intel_quantized_embeddings.cross_encoder_graphs import LoadedCrossEncoder, load_cross_encoder
+from intel_quantized_embeddings.cross_encoder_settings import CrossEncoderSettings
+from intel_quantized_embeddings.errors import InvalidTextError
+from intel_quantized_embeddings.fingerprints import fingerprint_digest, refuse_another
+from intel_quantized_embeddings.load_options import LoadOptions
+from intel_quantized_embeddings.model_files import TOKENIZER_FILE
+from intel_quantized_embeddings.pipeline import encode_token_ids, tokenize_pairs_ahead, warm_up
+from intel_quantized_embeddings.progress import progress_bar
+from intel_quantized_embeddings.runtimes.base import Precision, Runtime, RuntimeName, runtime_module
+from intel_quantized_embeddings.tokenization import Tokenizer, utf8
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
+
+
+class CrossEncoder:
+    """A loaded model that reads a query and a document together. Safe to use from several threads at once.
+
+    Example:
+        >>> model = CrossEncoder.load("cross-encoder/ms-marco-MiniLM-L6-v2")  # doctest: +SKIP
+        >>> model.score([("what is int8?", "An integer of 8 bits.")])  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        *,
+        runtime: Runtime,
+        tokenizer: Tokenizer,
+        settings: CrossEncoderSettings,
+        second_text: int,
+        pad_token_id: int,
+        fingerprint: str,
+    ) -> None:
+        """Put loaded parts together; `CrossEncoder.load` is what most callers want."""
+        self._runtime = runtime
+        self._tokenizer = tokenizer
+        self._settings = settings
+        self._second_text = second_text
+        self._pad_token_id = pad_token_id
+        self._fingerprint = fingerprint
+        self._options: LoadOptions | None = None
+
+    @classmethod
+    def load(
+        cls,
+        model: str | os.PathLike[str],
+        *,
+        runtime: str = "openvino",
+        precision: str = "int8",
+        revision: str | None = None,
+        cache_folder: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+        num_threads: int | None = None,
+        max_length: int | None = None,
+        warm_shapes: bool = True,
+    ) -> CrossEncoder:
+        """Load a model whose `config.json` names a sequence classifier with one label.
+
+        BERT, RoBERTa, XLM-RoBERTa, CamemBERT, DistilBERT and MPNet, from safetensors or from a folder that
+        `quantize_cross_encoder` wrote.
+
+        Args:
+            model: A folder (fp32 or quantized) or a hub id. An fp32 model asked for in int8 is
+                quantized on first use and kept in the cache.
+            runtime: "openvino"; cross-encoders run on no other.
+            precision: "int8", "bf16" or "fp32".
+            revision: As in `Encoder.load`, like all that follow.
+            cache_folder: Where the hub's files and int8 models are kept.
+            local_files_only: Never ask the hub.
+            num_threads: Threads for one call.
+            max_length: Longest pair in tokens; of a longer one, the longer text is cut. None for what the
+                model's folder says.
+            warm_shapes: Run every length that one pair can be padded to once while loading.
+
+        Raises:
+            OptionError: An argument is not allowed or contradicts the folder.
+            ModelFilesError: The model or a file of it is not there.
+            DamagedFilesError: A file is not what it should be.
+            UnsupportedModelError: The model can't be run here, or does not give one score.
+            MissingExtraError: The model must be quantized first and what quantizes it is not installed.
+            QuantizationError: Quantizing it failed.
+        """
+        options = LoadOptions(
+            model=model,
+            runtime=runtime,
+            precision=precision,
+            revision=revision,
+            cache_folder=cache_folder,
+            local_files_only=local_files_only,
+            num_threads=num_threads,
+            max_length=max_length,
+            warm_shapes=warm_shapes,
+        )
+        return cls.from_options(options)
+
+    @classmethod
+    def from_options(cls, options: LoadOptions) -> CrossEncoder:
+        """Load with options that were checked; see `load`.
+
+        Raises:
+            OptionError: Beside what `load` lists, an option that is for embedding models is given.
+        """
+        loaded = load_cross_encoder(options)
+        settings = loaded.settings
+        compiled = runtime_module(RuntimeName(options.runtime)).compile_graph(
+            loaded.graph,
+            precision=Precision(options.precision),
+            num_threads=options.num_threads,
+            dynamic=loaded.dynamic,
+        )
+        if options.warm_shapes:
+            warm_up(compiled, max_length=settings.max_length)
+        cross_encoder = cls(
+            runtime=compiled,
+            tokenizer=Tokenizer(
+                loaded.folder / TOKENIZER_FILE, max_length=settings.max_length, lowercase=settings.lowercase
+            ),
+            settings=settings,
+            second_text=loaded.second_text,
+            pad_token_id=loaded.pad_token_id,
+            fingerprint=_fingerprint(loaded, options),
+        )
+        cross_encoder._options = options
+        return cross_encoder
+
+    @property
+    def max_length(self) -> int:
+        """Longest pair in tokens, special tokens included; longer ones are cut."""
+        return self._settings.max_length
+
+    @property
+    def settings(self) -> CrossEncoderSettings:
+        """Maximum length and activation in force."""
+        return self._settings
+
+    @property
+    def fingerprint(self) -> str:
+        """What the scores depend on, as a short string; see `Encoder.fingerprint`."""
+        return self._fingerprint
+
+    def score(self, pairs: Iterable[tuple[str, str]], show_progress: bool = False) -> NDArray[np.float32]:
+        """Score how well each document answers its query.
+
+        Args:
+            pairs: A query and a document each, any number of them, from any iterable. Neither is altered; of a pair
+                that is too long, the longer text is cut.
+            show_progress: Draw a bar on the terminal.
+
+        Returns:
+            Scores in input order, the higher the better, through the model's own activation: from 0 to 1 for
+            sigmoid, any number for models that name none. Shape: (n_pairs,), float32.
+
+        Raises:
+            InvalidTextError: An item is not a pair of texts; the message names its position.
+        """
+        if isinstance(pairs, str) or not isinstance(pairs, Iterable):
+            raise InvalidTextError(
+                f"pairs is {pairs!r}; a list of (query, document) is expected, as in score([(query, document)])."
+            )
+        cut = bytearray()
+        with (
+            progress_bar(pairs, shown=show_progress, unit="pair", title="Scoring") as advance,
+            closing(self._token_ids(pairs, cut)) as windows,
+        ):
+            scores = encode_token_ids(
+                self._runtime,
+                windows,
+                pad_token_id=self._pad_token_id,
+                max_length=self.max_length,
+                on_progress=advance,
+            )[:, 0]
+        if any(cut):
+            logger.warning(
+                "%d of %d pairs are longer than %d tokens; what is beyond was cut", sum(cut), len(cut), self.max_length
+            )
+        return self._settings.activation.apply(scores)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle how it was loaded; unpickling loads it again and checks that it is the same."""
+        if self._options is None:
+            raise TypeError("only a cross-encoder made by CrossEncoder.load can be pickled.")
+        return _load_again, (self._options, self._fingerprint)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> CrossEncoder:
+        """Nothing in it changes, so a copy is itself."""
+        return self
+
+    def __repr__(self) -> str:
+        return f"CrossEncoder({self._fingerprint}, max_length={self.max_length})"
+
+    def _token_ids(self, pairs: Iterable[tuple[str, str]], cut: bytearray) -> Generator[list[list[int]], None, None]:
+        """Token ids window by window; `cut` gets a byte for every pair, 1 for those that were cut."""
+        tokenized = tokenize_pairs_ahead(_checked(pairs), self._tokenizer, second_text=self._second_text)
+        with closing(tokenized) as windows:
+            for window in windows:
+                cut.extend(place in window.truncated for place in range(len(window.token_ids)))
+                yield window.token_ids
+
+
+def _checked(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Pass on what is a pair of texts.
+
+    Raises:
+        InvalidTextError: Something is not; the message names its position.
+    """
+    for position, pair in enumerate(pairs):
+        if isinstance(pair, str) or not isinstance(pair, (list, tuple)) or len(pair) != 2:
+            raise InvalidTextError(f"pair {position} is {pair!r}; a (query, document) of two texts is expected.")
+        for text in pair:
+            utf8(text, position=position)
+        yield pair[0], pair[1]
+
+
+def _fingerprint(loaded: LoadedCrossEncoder, options: LoadOptions) -> str:
+    """`runtime-precision-cross-encoder-` and 12 hexadecimal digits of a hash over everything that matters."""
+    digest = fingerprint_digest(loaded.hashes, dataclasses.asdict(loaded.settings))
+    precision = f"{options.precision}-dynamic" if loaded.dynamic else options.precision
+    return f"{options.runtime}-{precision}-cross-encoder-{digest}"
+
+
+def _load_again(options: LoadOptions, fingerprint: str) -> CrossEncoder:
+    cross_encoder = CrossEncoder.from_options(options)
+    refuse_another(cross_encoder.fingerprint, pickled=fingerprint, model=options.model)
+    return cross_encoder

@@ -1,0 +1,49 @@
+"""The manifest of a quantized cross-encoder's folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from intel_quantized_embeddings.cross_encoder_settings import Activation, CrossEncoderSettings
+from intel_quantized_embeddings.quantization.fidelity import ScoreFidelity
+from intel_quantized_embeddings.quantization.manifest import CROSS_ENCODER, FolderManifest, read_as, shared_parts
+
+_FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrossEncoderManifest(FolderManifest):
+    """Everything known of a quantized cross-encoder's folder.
+
+    Attributes:
+        second_text: What the ids of a pair's second text are raised by before they enter the graph.
+        fidelity: Its scores beside those in fp32.
+    """
+
+    kind: str = CROSS_ENCODER
+    format_version: int = _FORMAT_VERSION
+    settings: CrossEncoderSettings
+    second_text: int
+    fidelity: ScoreFidelity
+
+    @staticmethod
+    def read(folder: Path) -> CrossEncoderManifest:
+        """Read a folder's manifest.
+
+        Raises:
+            ModelFilesError: There is none.
+            UnsupportedModelError: It is of a newer format than this version reads, or of an embedding model.
+            DamagedFilesError: It is not a manifest.
+        """
+        return read_as(folder, _from_json, kind=CROSS_ENCODER, readable=(_FORMAT_VERSION,))
+
+
+def _from_json(content: dict[str, Any]) -> CrossEncoderManifest:
+    settings = content["settings"]
+    parts = {
+        "settings": CrossEncoderSettings(**{**settings, "activation": Activation(settings["activation"])}),
+        "fidelity": ScoreFidelity(**content["fidelity"]),
+    }
+    return CrossEncoderManifest(**{**content, **shared_parts(content), **parts})
