@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from intel_quantized_embeddings.integrations.llama_index import IntelQuantizedEmbedding
     from intel_quantized_embeddings.quantization.cross_encoder import quantize_cross_encoder
     from intel_quantized_embeddings.quantization.quantize import QuantizationReport, quantize
+    from intel_quantized_embeddings.reranking import Reranker
 
 __version__ = "0.1.0"
 
@@ -25,6 +26,7 @@ _HOMES = {
     "IntelQuantizedEmbedding": "integrations.llama_index",
     "IntelQuantizedEmbeddings": "integrations.langchain",
     "QuantizationReport": "quantization.quantize",
+    "Reranker": "reranking",
     "push_to_hub": "hub_upload",
     "quantize": "quantization.quantize",
     "quantize_cross_encoder": "quantization.cross_encoder",
@@ -36,6 +38,7 @@ __all__ = [
     "IntelQuantizedEmbedding",
     "IntelQuantizedEmbeddings",
     "QuantizationReport",
+    "Reranker",
     "__version__",
     "push_to_hub",
     "quantize",

@@ -1,0 +1,171 @@
+"""`Reranker`: a query and the documents that a first search found in, their better order out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from intel_quantized_embeddings.cross_encoder import CrossEncoder
+from intel_quantized_embeddings.encoder import Encoder
+from intel_quantized_embeddings.errors import InvalidTextError
+from intel_quantized_embeddings.load_options import LoadOptions, whole_number
+from intel_quantized_embeddings.model_files import find_model
+from intel_quantized_embeddings.model_settings import is_cross_encoder
+from intel_quantized_embeddings.tokenization import check_texts
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankedDocument:
+    """One of the documents that were ranked.
+
+    Attributes:
+        index: Its place among the documents given.
+        score: The higher the better; a cosine from a bi-encoder, whatever the model gives from a cross-encoder.
+    """
+
+    index: int
+    score: float
+
+
+class Reranker:
+    """Ranks documents by what a model thinks of each beside the query. Safe to use from several threads at once.
+
+    A bi-encoder (`Encoder`) embeds query and documents apart and takes their cosine: fast. A cross-encoder
+    (`CrossEncoder`) reads each document together with the query: slower, and as a rule better.
+
+    Example:
+        >>> reranker = Reranker.load("BAAI/bge-reranker-base")  # doctest: +SKIP
+        >>> reranker.rank("Where does it end?", ["In the sea.", "On Mars."], top_n=1)  # doctest: +SKIP
+        [RankedDocument(index=0, score=...)]
+    """
+
+    def __init__(self, model: Encoder | CrossEncoder) -> None:
+        """Rank with a loaded model; `Reranker.load` loads either."""
+        self._model = model
+
+    @classmethod
+    def load(
+        cls,
+        model: str | os.PathLike[str],
+        *,
+        runtime: str = "openvino",
+        precision: str = "int8",
+        revision: str | None = None,
+        cache_folder: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+        num_threads: int | None = None,
+        pooling: str | None = None,
+        normalize: bool | None = None,
+        max_length: int | None = None,
+        query_instruction: str | None = None,
+        document_instruction: str | None = None,
+        allow_torchscript: bool = False,
+        warm_shapes: bool = True,
+    ) -> Reranker:
+        """Load a bi-encoder or a cross-encoder, whichever the model is.
+
+        It is a cross-encoder where its `config.json` names a sequence classifier (`architectures`) and it has no
+        pooling, else a bi-encoder.
+
+        Args:
+            model: A folder (fp32 or quantized) or a hub id.
+            runtime: As in `Encoder.load`, like all that follow.
+            precision: "int8", "bf16" or "fp32".
+            revision: Branch, tag or commit on the hub.
+            cache_folder: Where the hub's files and int8 models are kept.
+            local_files_only: Never ask the hub.
+            num_threads: Threads for one call.
+            pooling: For bi-encoders, as are all that a cross-encoder refuses: normalize, both instructions.
+            normalize: Changes nothing here: the cosine is taken either way.
+            max_length: Longest text, or pair of texts, in tokens.
+            query_instruction: Put before every query.
+            document_instruction: Put before every document.
+            allow_torchscript: Open a TorchScript model that others made.
+            warm_shapes: Run every length that one input can be padded to once while loading.
+
+        Raises:
+            QuantizedEmbeddingsError: As `Encoder.load` and `CrossEncoder.load` list them.
+        """
+        options = LoadOptions(
+            model=model,
+            runtime=runtime,
+            precision=precision,
+            revision=revision,
+            cache_folder=cache_folder,
+            local_files_only=local_files_only,
+            num_threads=num_threads,
+            pooling=pooling,
+            normalize=normalize,
+            max_length=max_length,
+            query_instruction=query_instruction,
+            document_instruction=document_instruction,
+            allow_torchscript=allow_torchscript,
+            warm_shapes=warm_shapes,
+        )
+        source = find_model(model, revision=revision, cache_folder=cache_folder, local_files_only=local_files_only)
+        return cls((CrossEncoder if is_cross_encoder(source.path) else Encoder).from_options(options))
+
+    @property
+    def model(self) -> Encoder | CrossEncoder:
+        """What it ranks with."""
+        return self._model
+
+    def score(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
+        """Score every document.
+
+        Args:
+            query: What is looked for.
+            documents: Texts.
+
+        Returns:
+            In the order of the documents, the higher the better. Shape: (n_documents,), float32.
+
+        Raises:
+            InvalidTextError: Something is not text; for a document the message names its position.
+        """
+        if not isinstance(query, str):
+            raise InvalidTextError(f"query is {query!r} of type {type(query).__name__}; it must be a str.")
+        if isinstance(documents, str):
+            raise InvalidTextError(f"documents is {documents!r}; a list of strings is expected.")
+        listed = list(documents)
+        check_texts(listed)
+        if isinstance(self._model, CrossEncoder):
+            return self._model.score((query, document) for document in listed)
+        vector = self._model.encode_queries([query])[0]
+        return _cosines(vector, self._model.encode_documents(listed))
+
+    def rank(self, query: str, documents: Sequence[str], *, top_n: int | None = None) -> list[RankedDocument]:
+        """Put documents in order, the best first; equal ones stay as they were.
+
+        Args:
+            query: What is looked for.
+            documents: Texts.
+            top_n: How many to return; None returns all.
+
+        Raises:
+            InvalidTextError: Something is not text.
+            OptionError: `top_n` is not a whole number of 1 or more.
+        """
+        most = whole_number("top_n", top_n, least=1)
+        scores = self.score(query, documents)
+        order = np.argsort(-scores, kind="stable")[:most]
+        return [RankedDocument(index=int(place), score=float(scores[place])) for place in order]
+
+    def __repr__(self) -> str:
+        return f"Reranker({self._model!r})"
+
+
+def _cosines(vector: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of one vector with each of several. Shape: (n_vectors,)."""
+    lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(vector)
+    # One product a document, whatever its company: a matrix product rounds otherwise for other numbers of rows.
+    products = np.array([row @ vector for row in vectors], dtype=np.float32)
+    cosines: NDArray[np.float32] = products / np.maximum(lengths, np.float32(1e-12))
+    return cosines
