@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from intel_quantized_embeddings.encoder import Encoder
     from intel_quantized_embeddings.hub_upload import push_to_hub
     from intel_quantized_embeddings.integrations.langchain import IntelQuantizedEmbeddings
+    from intel_quantized_embeddings.integrations.langchain_reranker import IntelQuantizedReranker
     from intel_quantized_embeddings.integrations.llama_index import IntelQuantizedEmbedding
+    from intel_quantized_embeddings.integrations.llama_index_rerank import IntelQuantizedRerank
     from intel_quantized_embeddings.quantization.cross_encoder import quantize_cross_encoder
     from intel_quantized_embeddings.quantization.quantize import QuantizationReport, quantize
     from intel_quantized_embeddings.reranking import Reranker
@@ -25,6 +27,8 @@ _HOMES = {
     "Encoder": "encoder",
     "IntelQuantizedEmbedding": "integrations.llama_index",
     "IntelQuantizedEmbeddings": "integrations.langchain",
+    "IntelQuantizedRerank": "integrations.llama_index_rerank",
+    "IntelQuantizedReranker": "integrations.langchain_reranker",
     "QuantizationReport": "quantization.quantize",
     "Reranker": "reranking",
     "push_to_hub": "hub_upload",
@@ -37,6 +41,8 @@ __all__ = [
     "Encoder",
     "IntelQuantizedEmbedding",
     "IntelQuantizedEmbeddings",
+    "IntelQuantizedRerank",
+    "IntelQuantizedReranker",
     "QuantizationReport",
     "Reranker",
     "__version__",

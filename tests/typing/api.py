@@ -6,18 +6,25 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.embeddings import Embeddings
 from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from numpy.typing import NDArray
 
 import intel_quantized_embeddings
 from intel_quantized_embeddings import (
+    CrossEncoder,
     Encoder,
     IntelQuantizedEmbedding,
     IntelQuantizedEmbeddings,
+    IntelQuantizedRerank,
+    IntelQuantizedReranker,
     QuantizationReport,
+    Reranker,
     push_to_hub,
     quantize,
+    quantize_cross_encoder,
 )
 from intel_quantized_embeddings.errors import MissingExtraError, QuantizedEmbeddingsError
 
@@ -82,11 +89,28 @@ async def use_llama_index() -> None:
     embedding.warm_up()
 
 
+async def rerank() -> None:
+    report = quantize_cross_encoder("BAAI/bge-reranker-base", "bge-reranker-int8", calibration_texts=["one", "two"])
+    assert_type(report.fidelity.rank_correlation, float)
+    cross_encoder = CrossEncoder.load(report.folder, precision="int8", max_length=256)
+    assert_type(cross_encoder.score([("query", "document")]), NDArray[np.float32])
+    reranker = Reranker.load(Path("folder"), query_instruction="query: ")
+    reranker = Reranker(cross_encoder)
+    assert_type(reranker.score("query", ["one", "two"]), NDArray[np.float32])
+    assert_type(reranker.rank("query", ["one", "two"], top_n=1)[0].index, int)
+    compressor: BaseDocumentCompressor = IntelQuantizedReranker(model=Path("folder"), top_n=5)
+    await compressor.acompress_documents([Document(page_content="one")], "query")
+    postprocessor: BaseNodePostprocessor = IntelQuantizedRerank(model="folder", top_n=None, num_threads=2)
+    await postprocessor.apostprocess_nodes([], query_str="query")
+
+
 def misspell() -> None:
     # An unused ignore is an error, so these fail if mypy stops seeing the misspelling.
     Encoder.load(precison="int8")  # type: ignore[call-arg]  # must be refused
     IntelQuantizedEmbeddings(precison="int8")  # type: ignore[call-arg]  # must be refused
     IntelQuantizedEmbedding(precison="int8")  # type: ignore[call-arg]  # must be refused
+    IntelQuantizedReranker(model="m", top_k=3)  # type: ignore[call-arg]  # must be refused
+    Reranker.load("m", top_n=3)  # type: ignore[call-arg]  # must be refused
 
 
 def handle_errors() -> str:

@@ -13,10 +13,15 @@ import typing
 import pytest
 
 import intel_quantized_embeddings
-from intel_quantized_embeddings import Encoder
+from intel_quantized_embeddings import Encoder, Reranker
 
 # Import name of what each public name needs beyond the base dependencies.
-NEEDS = {"IntelQuantizedEmbedding": "llama_index", "IntelQuantizedEmbeddings": "langchain_core"}
+NEEDS = {
+    "IntelQuantizedEmbedding": "llama_index",
+    "IntelQuantizedEmbeddings": "langchain_core",
+    "IntelQuantizedRerank": "llama_index",
+    "IntelQuantizedReranker": "langchain_core",
+}
 
 HEAVY = [
     "huggingface_hub",
@@ -86,6 +91,8 @@ class TestMissingExtras:
         [
             ("IntelQuantizedEmbeddings", "langchain_core", "langchain"),
             ("IntelQuantizedEmbedding", "llama_index.core", "llama-index"),
+            ("IntelQuantizedReranker", "langchain_core", "langchain"),
+            ("IntelQuantizedRerank", "llama_index.core", "llama-index"),
         ],
     )
     def test_an_adapter_says_what_to_install(self, name, package, extra):
@@ -183,6 +190,17 @@ class TestAdapterOptions:
         parameters = dict(inspect.signature(Encoder.load).parameters)
         del parameters["model"]
         assert {name: field.default for name, field in options.model_fields.items()} == {
+            name: parameter.default for name, parameter in parameters.items()
+        }
+
+    def test_rerankers_options_are_those_of_reranker_load_and_how_many_to_keep(self, options):
+        from intel_quantized_embeddings.integrations.options import RerankerOptions
+
+        parameters = dict(inspect.signature(Reranker.load).parameters)
+        del parameters["model"]
+        fields = dict(RerankerOptions.model_fields)
+        assert fields.pop("top_n").default == 3
+        assert {name: field.default for name, field in fields.items()} == {
             name: parameter.default for name, parameter in parameters.items()
         }
 

@@ -1,23 +1,27 @@
-"""The options of `Encoder.load` as fields of a Pydantic model, and its encoder loaded on first use."""
+"""The options of `Encoder.load` as fields of a Pydantic model, and what they name loaded on first use."""
 
 from __future__ import annotations
 
 import os
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, field_validator, model_validator
 from typing_extensions import Self
 
 from intel_quantized_embeddings.encoder import Encoder
-from intel_quantized_embeddings.load_options import LoadOptions
+from intel_quantized_embeddings.load_options import LoadOptions, whole_number
+from intel_quantized_embeddings.reranking import Reranker
 
 # One for the process, not one an object, so that objects stay picklable; loading is rare.
 _LOADING = threading.Lock()
 
+_Model = TypeVar("_Model")
 
-class EncoderOptions(BaseModel):
-    """What both adapters share. Constructing does no I/O; the first text, or `warm_up`, loads.
+
+class ModelOptions(BaseModel):
+    """What all adapters share. Constructing does no I/O; the first text, or `warm_up`, loads.
 
     An option changed later is checked like one given at first, and the next text loads anew.
     """
@@ -38,8 +42,8 @@ class EncoderOptions(BaseModel):
     allow_torchscript: bool = False
     warm_shapes: bool = True
 
-    # The encoder and what it was loaded with: a changed option must not be answered by an older one.
-    _loaded: tuple[Encoder, dict[str, Any]] | None = PrivateAttr(default=None)
+    # What was loaded and with which options: a changed one must not be answered by an older model.
+    _loaded: tuple[Any, dict[str, Any]] | None = PrivateAttr(default=None)
 
     @field_validator("cache_folder")
     @classmethod
@@ -53,6 +57,34 @@ class EncoderOptions(BaseModel):
         LoadOptions(**self._load_options())
         return self
 
+    def _load_once(self, load: Callable[..., _Model]) -> _Model:
+        """What `load` makes of the options, made when first asked for."""
+        wanted = self._load_options()
+        loaded = self._loaded
+        if loaded is None or loaded[1] != wanted:
+            with _LOADING:
+                loaded = self._loaded
+                if loaded is None or loaded[1] != wanted:
+                    loaded = self._loaded = load(**wanted), wanted
+        model: _Model = loaded[0]
+        return model
+
+    def _load_options(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ModelOptions.model_fields} | {"model": self._model_id()}
+
+    def _model_id(self) -> str | os.PathLike[str]:
+        """The model; each adapter keeps it under the name its framework uses."""
+        raise NotImplementedError
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Leave the loaded model out of pickles: it is loaded again where it is needed."""
+        state = super().__getstate__()
+        return {**state, "__pydantic_private__": {**(state["__pydantic_private__"] or {}), "_loaded": None}}
+
+
+class EncoderOptions(ModelOptions):
+    """What the adapters that embed share."""
+
     @property
     def encoder(self) -> Encoder:
         """The encoder, loaded when first asked for.
@@ -60,27 +92,33 @@ class EncoderOptions(BaseModel):
         Raises:
             QuantizedEmbeddingsError: As `Encoder.load` lists them.
         """
-        wanted = self._load_options()
-        loaded = self._loaded
-        if loaded is None or loaded[1] != wanted:
-            with _LOADING:
-                loaded = self._loaded
-                if loaded is None or loaded[1] != wanted:
-                    loaded = self._loaded = Encoder.load(**wanted), wanted
-        return loaded[0]
+        return self._load_once(Encoder.load)
 
     def warm_up(self) -> None:
         """Load now (downloading and quantizing if need be) instead of with the first text."""
         self.encoder.encode_queries(["warm up"])
 
-    def _load_options(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in EncoderOptions.model_fields} | {"model": self._model_id()}
 
-    def _model_id(self) -> str | os.PathLike[str]:
-        """The model; each adapter keeps it under the name its framework uses."""
-        raise NotImplementedError
+class RerankerOptions(ModelOptions):
+    """What the adapters that rank share."""
 
-    def __getstate__(self) -> dict[Any, Any]:
-        """Leave the loaded encoder out of pickles: it is loaded again where it is needed."""
-        state = super().__getstate__()
-        return {**state, "__pydantic_private__": {**(state["__pydantic_private__"] or {}), "_loaded": None}}
+    # None keeps all. Three is what LangChain's own rerankers keep.
+    top_n: int | None = 3
+
+    @field_validator("top_n", mode="before")
+    @classmethod
+    def _whole(cls, value: object) -> int | None:
+        return whole_number("top_n", value, least=1)
+
+    @property
+    def reranker(self) -> Reranker:
+        """The reranker, loaded when first asked for.
+
+        Raises:
+            QuantizedEmbeddingsError: As `Reranker.load` lists them.
+        """
+        return self._load_once(Reranker.load)
+
+    def warm_up(self) -> None:
+        """Load now (downloading and quantizing if need be) instead of with the first query."""
+        self.reranker.score("warm up", ["warm up"])

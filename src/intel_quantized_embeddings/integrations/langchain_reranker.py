@@ -1,0 +1,67 @@
+"""LangChain: `IntelQuantizedReranker`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from intel_quantized_embeddings.errors import MissingExtraError
+
+try:
+    from langchain_core.documents import BaseDocumentCompressor, Document
+except ImportError as exc:
+    raise MissingExtraError(package="langchain_core", extra="langchain", needed_for="IntelQuantizedReranker") from exc
+
+from pydantic import AliasChoices, Field
+
+from intel_quantized_embeddings.integrations.options import RerankerOptions
+
+if TYPE_CHECKING:
+    from langchain_core.callbacks import Callbacks
+
+
+class IntelQuantizedReranker(RerankerOptions, BaseDocumentCompressor):
+    """int8 reranking on CPUs as a LangChain document compressor, for `ContextualCompressionRetriever` or a chain.
+
+    Takes a model, `top_n` and the options of `Reranker.load`; unknown arguments are refused. The model is taken as a
+    cross-encoder where its `config.json` names a sequence classifier (`architectures`), else as a bi-encoder. Nothing
+    is loaded before the first query.
+
+    Example:
+        >>> reranker = IntelQuantizedReranker(model="BAAI/bge-reranker-base", top_n=5)  # doctest: +SKIP
+        >>> best = reranker.compress_documents(documents, "what is int8?")  # doctest: +SKIP
+    """
+
+    model: str | os.PathLike[str] = Field(validation_alias=AliasChoices("model", "model_name"))
+
+    def compress_documents(
+        self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
+    ) -> Sequence[Document]:
+        """Put documents in order, the best first.
+
+        Args:
+            documents: What a retriever found; they are left as they are.
+            query: What was asked.
+            callbacks: Not used.
+
+        Returns:
+            Copies of the best `top_n`, each with its score as `relevance_score` in the metadata.
+        """
+        texts = [document.page_content for document in documents]
+        return [
+            documents[one.index].model_copy(
+                update={"metadata": {**documents[one.index].metadata, "relevance_score": one.score}}
+            )
+            for one in self.reranker.rank(query, texts, top_n=self.top_n)
+        ]
+
+    async def acompress_documents(
+        self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
+    ) -> Sequence[Document]:
+        """As `compress_documents`, on another thread: the event loop goes on meanwhile."""
+        return await asyncio.to_thread(self.compress_documents, documents, query, callbacks)
+
+    def _model_id(self) -> str | os.PathLike[str]:
+        return self.model
