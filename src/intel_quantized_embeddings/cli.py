@@ -113,7 +113,8 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         help="measure what int8 costs on your data",
         description="Score a model's vectors in int8 beside fp32 on datasets: retrieval and reranking (a BEIR folder: "
         "corpus.jsonl, queries.jsonl, qrels/test.tsv), classification (train.csv and test.csv: text,label), similarity "
-        "(test.csv: sentence1,sentence2,score). Prints a table, writes evaluation.json and evaluation.png.",
+        "(test.csv: sentence1,sentence2,score); of a cross-encoder, reranking alone. Prints a table, writes "
+        "evaluation.json and evaluation.png.",
     )
     evaluate.add_argument(
         "models", metavar="MODEL", nargs="+", help="an int8 folder, or an fp32 folder or hub id, made int8 on first use"

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from intel_quantized_embeddings.errors import HubUploadError, OptionError
 from intel_quantized_embeddings.model_files import hub_name, one_line
-from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE, Manifest
+from intel_quantized_embeddings.quantization.cross_encoder_manifest import read_manifest
+from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE
 
 _REPO_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -30,7 +31,7 @@ def push_to_hub(
     whatever else is in the folder stays here. The model card, `README.md`, may have been edited.
 
     Args:
-        folder: An int8 folder.
+        folder: An int8 folder, also of a cross-encoder.
         repo_id: Where it goes, "owner/name". Made if it is not there.
         revision: The branch to commit to instead of main. Made if it is not there.
         private: Make a new repository private; one that exists stays as it is.
@@ -54,7 +55,7 @@ def push_to_hub(
     if not isinstance(repo_id, str) or not _REPO_ID.fullmatch(repo_id):
         raise OptionError(f"repo_id={repo_id!r} is not allowed; it is 'owner/name', like 'me/bge-small-int8'.")
     path = Path(folder).expanduser()
-    manifest = Manifest.read(path)
+    manifest = read_manifest(path)
     manifest.verify(path)
     message = commit_message or f"Upload {manifest.source.id} in {manifest.precision} for {manifest.runtime}"
     return _commit(

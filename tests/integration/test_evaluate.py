@@ -6,12 +6,13 @@ import json
 import re
 import shutil
 
+import numpy as np
 import pytest
 
-from intel_quantized_embeddings import Encoder
+from intel_quantized_embeddings import CrossEncoder, Encoder
 from intel_quantized_embeddings.cli import main
 from intel_quantized_embeddings.evaluation.datasets import read_dataset
-from intel_quantized_embeddings.evaluation.tasks import measure
+from intel_quantized_embeddings.evaluation.tasks import measure, measure_reranking
 from support import tiny_models
 from support.tiny_models import VOCABULARY
 
@@ -101,6 +102,41 @@ def test_folders_of_one_name_and_models_of_different_sizes_are_refused(
     common[1] = str(tiny_models.write_tiny_model(tmp_path / "other"))
     assert main(["evaluate", str(tiny_int8), *common]) == 1
     assert "only encoders of one model can be compared" in capsys.readouterr().err
+
+
+def test_a_cross_encoder_reranks_in_int8_beside_fp32(tiny_cross_encoder, datasets, tmp_path, capsys):
+    output = tmp_path / "out"
+    assert main(["evaluate", str(tiny_cross_encoder), "--output", str(output), "--dataset", str(datasets[0])]) == 0
+    shown = capsys.readouterr().out
+    assert "tiny-cross-encoder, cross-encoder, 64 tokens at most" in shown
+    assert re.search(r"reranked MAP +openvino fp32 +0\.\d{4}\n +openvino int8 +0\.\d{4} +\(?[+-]\d+\.\d\d %", shown)
+    assert "cosine" not in shown
+    data, fp32 = read_dataset(datasets[0]), CrossEncoder.load(tiny_cross_encoder, precision="fp32")
+    found = json.loads((output / "evaluation.json").read_text("utf-8"))["datasets"][0]["reference"]
+    assert found == {metric.name: pytest.approx(metric.score) for metric in measure_reranking(data, fp32).metrics}
+    assert list(found) == ["reranked MAP", "reranked MRR"]
+
+
+def test_candidates_are_ordered_by_the_scores_alone(datasets):
+    """With scores that know the answers, every query's answer among the candidates comes first."""
+
+    class Knowing:
+        def score(self, pairs):
+            return np.array([float(document.startswith(query)) for query, document in pairs], np.float32)
+
+    data = read_dataset(datasets[0])
+    measured = measure_reranking(data, Knowing())
+    assert measured.main > 0.95  # a few queries begin two documents
+    first = {query: data.documents[listed[0]] for query, listed in measured.ranking.items()}
+    assert all(text.startswith(data.queries[query]) for query, text in first.items())
+
+
+def test_a_cross_encoder_ranks_and_does_nothing_else(tiny, tiny_cross_encoder, datasets, tmp_path, capsys):
+    common = ["--output", str(tmp_path / "out"), "--dataset"]
+    assert main(["evaluate", str(tiny_cross_encoder), *common, str(datasets[1])]) == 1
+    assert "only retrieval can be measured" in capsys.readouterr().err
+    assert main(["evaluate", str(tiny_cross_encoder), str(tiny), *common, str(datasets[0])]) == 1
+    assert "give one kind at a time" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ class EvaluationResults:
         model: The model's name.
         reference: The label of the encoder that the others are compared with.
         fingerprints: What every encoder's vectors depend on, by label; see `Encoder.fingerprint`.
-        settings: Pooling, instructions, maximum length: the same for all.
+        settings: Pooling, instructions, maximum length, or a cross-encoder's activation: the same for all.
         machine: What it ran on.
         libraries: Versions.
         datasets: In the order given.

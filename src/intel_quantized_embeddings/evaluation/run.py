@@ -9,8 +9,10 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
+from intel_quantized_embeddings.cross_encoder import CrossEncoder
+from intel_quantized_embeddings.cross_encoder_settings import CrossEncoderSettings
 from intel_quantized_embeddings.encoder import Encoder
 from intel_quantized_embeddings.errors import ModelFilesError, OptionError
 from intel_quantized_embeddings.evaluation.comparison import compare
@@ -18,17 +20,20 @@ from intel_quantized_embeddings.evaluation.datasets import Dataset, read_dataset
 from intel_quantized_embeddings.evaluation.options import Options
 from intel_quantized_embeddings.evaluation.plots import draw
 from intel_quantized_embeddings.evaluation.results import EvaluationResults, OnDataset
-from intel_quantized_embeddings.evaluation.tasks import Measurement, measure
+from intel_quantized_embeddings.evaluation.tasks import Measurement, measure, measure_reranking
 from intel_quantized_embeddings.machine import describe_machine, library_versions, shown_command
 from intel_quantized_embeddings.model_files import find_model
-from intel_quantized_embeddings.model_settings import ModelSettings
+from intel_quantized_embeddings.model_settings import ModelSettings, is_cross_encoder
 from intel_quantized_embeddings.plotting import require_matplotlib
-from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE, Manifest
+from intel_quantized_embeddings.quantization.cross_encoder_manifest import read_manifest
+from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE, FolderManifest
 from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+_Model: TypeAlias = "Encoder | CrossEncoder"
 
 logger = logging.getLogger(__name__)
 
@@ -74,17 +79,17 @@ def evaluate(
     # The one that the others are compared with comes last: an int8 folder says what settings all have.
     label, load = next(encoders)
     encoder = load()
-    settings, dimension = encoder.settings, encoder.dimension
+    settings, dimension = encoder.settings, _dimension(encoder)
     fingerprints = {label: encoder.fingerprint}
     measured = {label: _measure(datasets, encoder, label, say)}
     for label, load in (*encoders, _reference(options, settings)):
         encoder = load()
         if label in measured:
             raise OptionError(f"two of what is compared would be called {label!r}; give folders of different names.")
-        if encoder.dimension != dimension:
+        if _dimension(encoder) != dimension:
             raise OptionError(
-                f"{label} makes vectors of {encoder.dimension} numbers and {next(iter(measured))} of {dimension}: they "
-                f"are not of one model, and only encoders of one model can be compared."
+                f"{label} makes vectors of {_dimension(encoder)} numbers and {next(iter(measured))} of {dimension}: "
+                f"they are not of one model, and only encoders of one model can be compared."
             )
         fingerprints[label] = encoder.fingerprint
         measured[label] = _measure(datasets, encoder, label, say)
@@ -115,8 +120,12 @@ def evaluate(
     return results
 
 
-def _encoders(options: Options) -> Iterator[tuple[str, Callable[[], Encoder]]]:
+def _encoders(options: Options) -> Iterator[tuple[str, Callable[[], _Model]]]:
     """A label and what loads it for each encoder that is to be compared."""
+    kinds = {is_cross_encoder(find_model(model).path) for model in options.models}
+    if len(kinds) > 1:
+        raise OptionError("cross-encoders and models that make embeddings can't be compared; give one kind at a time.")
+    kind = CrossEncoder if kinds.pop() else Encoder
     several = len(options.models) > 1
     for model in options.models:
         manifest = _manifest(model)
@@ -126,7 +135,7 @@ def _encoders(options: Options) -> Iterator[tuple[str, Callable[[], Encoder]]]:
             yield (
                 f"{prefix}{runtime} {precision}",
                 partial(
-                    Encoder.load,
+                    kind.load,
                     model,
                     runtime=runtime,
                     precision=precision,
@@ -136,14 +145,18 @@ def _encoders(options: Options) -> Iterator[tuple[str, Callable[[], Encoder]]]:
             )
 
 
-def _reference(options: Options, settings: ModelSettings) -> tuple[str, Callable[[], Encoder]]:
+def _reference(options: Options, settings: ModelSettings | CrossEncoderSettings) -> tuple[str, Callable[[], _Model]]:
     """What the others are compared with, at the settings of the first of them."""
     by_precision = options.against in list(Precision)
     runtime = options.runtimes[0] if by_precision else RuntimeName.OPENVINO.value
     model, precision = (_source(options.models[0])[1], options.against) if by_precision else (options.against, "fp32")
 
-    def load() -> Encoder:
+    def load() -> _Model:
         try:
+            if isinstance(settings, CrossEncoderSettings):
+                return CrossEncoder.load(
+                    model, runtime=runtime, precision=precision, max_length=settings.max_length, warm_shapes=False
+                )
             return Encoder.load(
                 model,
                 runtime=runtime,
@@ -168,19 +181,37 @@ def _source(model: str) -> tuple[str, str]:
     return (find_model(model).name, model) if manifest is None else (manifest.source.id, manifest.source.id)
 
 
-def _manifest(model: str) -> Manifest | None:
+def _manifest(model: str) -> FolderManifest | None:
     folder = Path(model).expanduser()
-    return Manifest.read(folder) if (folder / MANIFEST_FILE).is_file() else None
+    return read_manifest(folder) if (folder / MANIFEST_FILE).is_file() else None
 
 
 def _measure(
-    datasets: Sequence[Dataset], encoder: Encoder, label: str, say: Callable[[str], object]
+    datasets: Sequence[Dataset], encoder: _Model, label: str, say: Callable[[str], object]
 ) -> list[Measurement]:
     measured = []
     for dataset in datasets:
         say(f"{label} on {dataset}")
-        measured.append(measure(dataset, _WithBar(encoder)))
+        if isinstance(encoder, CrossEncoder):
+            measured.append(measure_reranking(dataset, _ScoringWithBar(encoder)))
+        else:
+            measured.append(measure(dataset, _WithBar(encoder)))
     return measured
+
+
+def _dimension(encoder: _Model) -> int:
+    """Numbers that it makes of a text, or of a pair of texts."""
+    return 1 if isinstance(encoder, CrossEncoder) else encoder.dimension
+
+
+class _ScoringWithBar:
+    """A cross-encoder that draws a bar where there is a terminal to draw it on."""
+
+    def __init__(self, cross_encoder: CrossEncoder) -> None:
+        self._cross_encoder = cross_encoder
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+        return self._cross_encoder.score(pairs, show_progress=sys.stderr.isatty())
 
 
 class _WithBar:

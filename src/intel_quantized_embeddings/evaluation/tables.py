@@ -11,13 +11,15 @@ from intel_quantized_embeddings.evaluation.results import EvaluationResults, OnD
 def table(results: EvaluationResults) -> str:
     """Everything a run found, as text."""
     settings = results.settings
+    has_vectors = "pooling" in settings
+    kind = f"{settings['pooling'].value} pooling" if has_vectors else "cross-encoder"
     parts = [
-        [f"{results.model}, {settings['pooling'].value} pooling, {settings['max_length']} tokens at most"],
+        [f"{results.model}, {kind}, {settings['max_length']} tokens at most"],
         *(_dataset(results, one) for one in results.datasets),
         [
             f"change: to {results.reference}, with the 95 % interval of a paired bootstrap",
             "(in brackets): not told from chance, the interval holds 0",
-            f"cosine: to {results.reference}, of the same texts",
+            *([f"cosine: to {results.reference}, of the same texts"] if has_vectors else []),
         ],
     ]
     return "\n\n".join("\n".join(lines) for lines in parts) + "\n"

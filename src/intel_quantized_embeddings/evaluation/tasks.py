@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from intel_quantized_embeddings.errors import MissingExtraError
+from intel_quantized_embeddings.errors import MissingExtraError, OptionError
 from intel_quantized_embeddings.evaluation.datasets import (
     ClassificationDataset,
     Dataset,
@@ -31,6 +31,14 @@ class Encodes(Protocol):
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors of texts to search with. Shape: (n_texts, dimension)."""
+        ...
+
+
+class ScoresPairs(Protocol):
+    """What is measured of cross-encoders: a `CrossEncoder`, or anything with this."""
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+        """A score for each query and document, the higher the better. Shape: (n_pairs,)."""
         ...
 
 
@@ -87,6 +95,26 @@ def measure(dataset: Dataset, encoder: Encodes) -> Measurement:
     return _similarity(dataset, encoder)
 
 
+def measure_reranking(dataset: Dataset, model: ScoresPairs) -> Measurement:
+    """Order BM25's first candidates by a cross-encoder's scores, and score the order.
+
+    Raises:
+        OptionError: The dataset is not of retrieval.
+        MissingExtraError: A library of the `eval` extra is not installed.
+    """
+    if not isinstance(dataset, RetrievalDataset):
+        raise OptionError(f"{dataset}: a cross-encoder ranks documents, so only retrieval can be measured with it.")
+    candidates = bm25_candidates(dataset.documents, dataset.queries)
+    ids = [(query, document) for query, listed in candidates.items() for document in sorted(listed)]
+    scores = model.score([(dataset.queries[query], dataset.documents[document]) for query, document in ids])
+    scored: dict[str, list[tuple[float, str]]] = {query: [] for query in candidates}
+    for (query, document), one in zip(ids, scores.tolist(), strict=True):
+        scored[query].append((-one, document))
+    reranked = {query: [document for _, document in sorted(listed)] for query, listed in scored.items()}
+    relevant = {query: dataset.relevant[query] for query in dataset.queries}
+    return Measurement(metrics=_of_reranking(reranked, relevant), vectors={}, ranking=reranked)
+
+
 def relative_drop(fp32: Measurement, int8: Measurement) -> float:
     """The share of fp32's main score that int8 loses; negative where it gains."""
     return 1 - int8.main / fp32.main
@@ -115,16 +143,22 @@ def _retrieval(dataset: RetrievalDataset, encoder: Encodes) -> Measurement:
     relevant = {query: dataset.relevant[query] for query in dataset.queries}
     found = score(ranking, relevant, ("ndcg_cut_10", "map", "recall_100"))
     first_ten = score({query: listed[:10] for query, listed in ranking.items()}, relevant, ("recip_rank",))
-    again = score(reranked, relevant, ("map", "recip_rank"))
     metrics = (
         Metric(name="nDCG@10", values=found["ndcg_cut_10"]),
         Metric(name="MAP", values=found["map"]),
         Metric(name="MRR@10", values=first_ten["recip_rank"]),
         Metric(name="recall@100", values=found["recall_100"]),
-        Metric(name="reranked MAP", values=again["map"]),
-        Metric(name="reranked MRR", values=again["recip_rank"]),
+        *_of_reranking(reranked, relevant),
     )
     return Measurement(metrics=metrics, vectors=vectors, ranking=ranking)
+
+
+def _of_reranking(reranked: Ranking, relevant: Mapping[str, Mapping[str, int]]) -> tuple[Metric, ...]:
+    found = score(reranked, relevant, ("map", "recip_rank"))
+    return (
+        Metric(name="reranked MAP", values=found["map"]),
+        Metric(name="reranked MRR", values=found["recip_rank"]),
+    )
 
 
 def _classification(dataset: ClassificationDataset, encoder: Encodes) -> Measurement:

@@ -7,8 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from intel_quantized_embeddings.cross_encoder_settings import Activation, CrossEncoderSettings
+from intel_quantized_embeddings.model_settings import read_json
 from intel_quantized_embeddings.quantization.fidelity import ScoreFidelity
-from intel_quantized_embeddings.quantization.manifest import CROSS_ENCODER, FolderManifest, read_as, shared_parts
+from intel_quantized_embeddings.quantization.manifest import (
+    CROSS_ENCODER,
+    MANIFEST_FILE,
+    FolderManifest,
+    Manifest,
+    read_as,
+    shared_parts,
+)
 
 _FORMAT_VERSION = 1
 
@@ -38,6 +46,16 @@ class CrossEncoderManifest(FolderManifest):
             DamagedFilesError: It is not a manifest.
         """
         return read_as(folder, _from_json, kind=CROSS_ENCODER, readable=(_FORMAT_VERSION,))
+
+
+def read_manifest(folder: Path) -> FolderManifest:
+    """Read the manifest of a folder of either kind.
+
+    Raises:
+        QuantizedEmbeddingsError: As `Manifest.read` lists them.
+    """
+    is_one = read_json(folder / MANIFEST_FILE).get("kind") == CROSS_ENCODER
+    return CrossEncoderManifest.read(folder) if is_one else Manifest.read(folder)
 
 
 def _from_json(content: dict[str, Any]) -> CrossEncoderManifest:
