@@ -57,6 +57,10 @@ def test_the_encoder_snippet_finds_the_document(run):
     assert printed[1].startswith("openvino-int8-mean-")
 
 
+def test_the_reranking_snippet_finds_the_document(run):
+    assert run("Reranker.load") == "1\n"
+
+
 def test_the_quantize_snippet_writes_the_folder(run, tmp_path):
     assert run("report = quantize").startswith("mean 0.99")
     assert (tmp_path / "minilm-int8" / "manifest.json").is_file()
