@@ -161,8 +161,8 @@ class CrossEncoder:
             show_progress: Draw a bar on the terminal.
 
         Returns:
-            Scores in input order, the higher the better, through the model's own activation: from 0 to 1 for
-            sigmoid, any number for models that name none. Shape: (n_pairs,), float32.
+            Scores in input order, the higher the better, through the activation that the model's folder names: from
+            0 to 1 for a sigmoid, which it is where none is named, any number for Identity. Shape: (n_pairs,), float32.
 
         Raises:
             InvalidTextError: An item is not a pair of texts; the message names its position.

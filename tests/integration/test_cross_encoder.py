@@ -19,6 +19,7 @@ from intel_quantized_embeddings.errors import (
     OptionError,
     UnsupportedModelError,
 )
+from intel_quantized_embeddings.quantization.config import QuantizationConfig
 from intel_quantized_embeddings.quantization.cross_encoder_manifest import CrossEncoderManifest
 from intel_quantized_embeddings.runtimes.base import Precision
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
@@ -175,6 +176,10 @@ class TestFolders:
         assert report.floating_point_layers == tuple(
             f"layer.1.{name}" for name in ("query", "key", "value", "attention_output", "intermediate", "output")
         )
+
+    def test_a_limit_to_the_loss_is_refused(self, tiny_cross_encoder, tmp_path):
+        with pytest.raises(OptionError, match=r"max_drop=0\.01 is for models that make embeddings"):
+            quantize_cross_encoder(tiny_cross_encoder, tmp_path / "out", config=QuantizationConfig(max_drop=0.01))
 
     def test_each_kind_of_folder_names_the_loader_of_the_other(
         self, tiny, tiny_int8, tiny_cross_encoder, tiny_cross_encoder_int8, tmp_path

@@ -39,6 +39,28 @@ def test_padding_of_the_file_is_overridden(file, tokenizer):
     assert tokenizer.encode(["the cat", "a dog sat"]).token_ids == [_ids("the", "cat"), _ids("a", "dog", "sat")]
 
 
+def test_the_ids_of_a_pairs_second_text_are_raised(tokenizer):
+    """Its separator too, as the template gives it the second type."""
+    first, second = _ids("the", "cat"), [*_ids("a", "dog")[1:-1], SEP]
+    for raised in (0, 1000):
+        found = tokenizer.encode_pairs([("the cat", "a dog")], second_text=raised)
+        assert found.token_ids == [first + [token + raised for token in second]]
+        assert found.truncated == set()
+
+
+def test_the_longer_text_of_a_pair_is_cut(file):
+    found = Tokenizer(file, max_length=8).encode_pairs(
+        [("cat dog", "red " * 30), ("red " * 30, "cat dog"), ("cat", "dog")], second_text=0
+    )
+    cat, dog, red = (VOCABULARY.index(word) for word in ("cat", "dog", "red"))
+    assert found.token_ids == [
+        [CLS, cat, dog, SEP, red, red, red, SEP],
+        [CLS, red, red, red, SEP, cat, dog, SEP],
+        [CLS, cat, SEP, dog, SEP],
+    ]
+    assert found.truncated == {0, 1}
+
+
 def test_truncation_of_the_file_is_overridden(file):
     """tokenizer.json cuts at 16; `max_length` decides instead, whether longer or shorter."""
     assert json.loads(file.read_text())["truncation"]["max_length"] == 16

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from intel_quantized_embeddings.cross_encoder_settings import CrossEncoderSettings, read_cross_encoder_settings
-from intel_quantized_embeddings.errors import UnsupportedModelError
+from intel_quantized_embeddings.errors import OptionError, UnsupportedModelError
 from intel_quantized_embeddings.folders import appearing_whole, refuse_existing
 from intel_quantized_embeddings.model_files import ModelFolder, find_model
 from intel_quantized_embeddings.model_settings import read_json
@@ -109,6 +109,8 @@ def quantize_cross_encoder(
     output = Path(output_dir).expanduser().resolve()
     refuse_existing(output, overwrite=overwrite)
     config = settle_config(config, method=method, search=search, max_drop=None)
+    if config.max_drop is not None:
+        raise OptionError(f"max_drop={config.max_drop} is for models that make embeddings; leave it out here.")
     texts = split(calibration_set(calibration_texts, calibration_queries))
     quantizer_module(_RUNTIME).require_quantizer()
     source = find_model(model, revision=revision, cache_folder=cache_folder, local_files_only=local_files_only)
@@ -162,8 +164,6 @@ def _quantize_folder(
     from intel_quantized_embeddings.runtimes.openvino import build_cross_encoder
 
     started = time.perf_counter()
-    if config.max_drop is not None:
-        raise UnsupportedModelError("max_drop is for models that make embeddings; leave it out for a cross-encoder.")
     weights = find_weight_files(source.path, read_json(source.path / "config.json"))
     quantizer = quantizer_module(_RUNTIME)
     recipe, strengths = settle_recipe(config, quantizer, Pooling.CLS)
