@@ -206,13 +206,13 @@ def _pooling(folder: Path, modules: list[tuple[str, Path]], known: KnownModels |
         return _read_pooling(path)
     if any(kind == "Pooling" for kind, _ in modules):
         raise ModelFilesError(f"{folder / 'modules.json'} has a Pooling module, and {path} is not there.")
-    if known is not None:
-        return known.pooling
     if is_cross_encoder(folder):
         raise UnsupportedModelError(
             f"{name} is a cross-encoder: it scores pairs of texts and makes no embeddings. Load it with "
             f"CrossEncoder.load or Reranker.load."
         )
+    if known is not None:
+        return known.pooling
     raise OptionError(
         f"nothing in {name} says how to pool its token vectors (no 1_Pooling/config.json), and the model is not "
         f"known by name. Pass pooling='cls' or pooling='mean', whichever its model card says; "

@@ -188,6 +188,9 @@ class TestFolders:
             Encoder.load(tiny_cross_encoder_int8)
         with pytest.raises(UnsupportedModelError, match=r"CrossEncoder\.load"):
             Encoder.load(tiny_cross_encoder, precision="fp32")
+        named_like_another = shutil.copytree(tiny_cross_encoder, tmp_path / "bge-small-en-reranker")
+        with pytest.raises(UnsupportedModelError, match=r"CrossEncoder\.load"):
+            Encoder.load(named_like_another, precision="fp32")
         with pytest.raises(UnsupportedModelError, match=r"Encoder\.load"):
             CrossEncoder.load(tiny_int8)
         with pytest.raises(UnsupportedModelError, match=r"modules.*Pooling"):
