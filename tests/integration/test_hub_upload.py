@@ -70,6 +70,13 @@ def test_what_arrives_is_what_the_manifest_lists_and_nothing_else(hub, machine, 
     assert not hub.repositories[REPO].private
 
 
+def test_a_cross_encoders_folder_goes_too(hub, machine, tiny_cross_encoder_int8):
+    done = push(machine, tiny_cross_encoder_int8)
+    assert "commit" in done, done
+    assert hub.messages == ["Upload tiny-cross-encoder in int8 for openvino"]
+    assert {"encoder.xml", "manifest.json", "tokenizer.json"} < set(hub.files(REPO))
+
+
 def test_a_folder_goes_to_a_private_repository_and_to_another_branch(hub, machine, folder, tiny_int8):
     done = push(machine, folder, private=True, revision="v2", commit_message="As measured")
     assert "commit" in done, done

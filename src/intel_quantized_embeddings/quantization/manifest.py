@@ -114,6 +114,7 @@ class FolderManifest:
     def write(self, folder: Path) -> None:
         """Write `manifest.json` into a folder."""
         parts = {**dataclasses.asdict(self), "config": self.config.to_mapping()}
+        parts["files"] = parts.pop("files")  # the longest part comes last
         content = json.dumps(parts, indent=2, ensure_ascii=False)
         (folder / MANIFEST_FILE).write_text(content + "\n", "utf-8")
 
