@@ -176,7 +176,6 @@ def _add_shared_options(parser: argparse.ArgumentParser) -> None:
 def _quantize(options: argparse.Namespace) -> None:
     from intel_quantized_embeddings.model_files import find_model
     from intel_quantized_embeddings.model_settings import is_cross_encoder
-    from intel_quantized_embeddings.quantization.calibration import read_texts
     from intel_quantized_embeddings.quantization.quantize import quantize
 
     source = find_model(
@@ -191,24 +190,14 @@ def _quantize(options: argparse.Namespace) -> None:
     report = quantize(
         options.model,
         options.output,
-        calibration_texts=options.calibration and read_texts(options.calibration),
-        calibration_queries=options.calibration_queries and read_texts(options.calibration_queries),
+        **_how_to_quantize(options),
         runtime=options.runtime,
-        search=not options.no_search,
-        method=options.method,
         qat_minutes=options.qat_minutes,
         max_drop=options.max_drop,
         dataset=options.dataset,
-        config=options.config,
-        overwrite=options.overwrite,
-        revision=options.revision,
-        cache_folder=options.cache_folder,
-        local_files_only=options.local_files_only,
         pooling=options.pooling,
-        max_length=options.max_length,
         query_instruction=options.query_instruction,
         document_instruction=options.document_instruction,
-        progress=_say_on_terminal if sys.stderr.isatty() else None,
     )
     print(f"{report.folder}: {report.bytes_before / 1e6:.1f} MB -> {report.bytes_after / 1e6:.1f} MB")
     print(f"cosine to fp32, documents: {report.fidelity.documents}")
@@ -220,7 +209,6 @@ def _quantize(options: argparse.Namespace) -> None:
 def _quantize_cross_encoder(options: argparse.Namespace) -> None:
     from intel_quantized_embeddings.cross_encoder_graphs import require_openvino
     from intel_quantized_embeddings.errors import OptionError
-    from intel_quantized_embeddings.quantization.calibration import read_texts
     from intel_quantized_embeddings.quantization.cross_encoder import quantize_cross_encoder
 
     require_openvino(options.runtime)
@@ -230,23 +218,28 @@ def _quantize_cross_encoder(options: argparse.Namespace) -> None:
                 f"--{name.replace('_', '-')} is for models that make embeddings; {options.model} is a cross-encoder, "
                 f"which scores pairs of texts."
             )
-    report = quantize_cross_encoder(
-        options.model,
-        options.output,
-        calibration_texts=options.calibration and read_texts(options.calibration),
-        calibration_queries=options.calibration_queries and read_texts(options.calibration_queries),
-        search=not options.no_search,
-        method=options.method,
-        config=options.config,
-        overwrite=options.overwrite,
-        revision=options.revision,
-        cache_folder=options.cache_folder,
-        local_files_only=options.local_files_only,
-        max_length=options.max_length,
-        progress=_say_on_terminal if sys.stderr.isatty() else None,
-    )
+    report = quantize_cross_encoder(options.model, options.output, **_how_to_quantize(options))
     print(f"{report.folder}: {report.bytes_before / 1e6:.1f} MB -> {report.bytes_after / 1e6:.1f} MB")
     print(f"scores beside fp32: {report.fidelity}")
+
+
+def _how_to_quantize(options: argparse.Namespace) -> dict[str, Any]:
+    """What is asked of models of either kind."""
+    from intel_quantized_embeddings.quantization.calibration import read_texts
+
+    return {
+        "calibration_texts": options.calibration and read_texts(options.calibration),
+        "calibration_queries": options.calibration_queries and read_texts(options.calibration_queries),
+        "search": not options.no_search,
+        "method": options.method,
+        "config": options.config,
+        "overwrite": options.overwrite,
+        "revision": options.revision,
+        "cache_folder": options.cache_folder,
+        "local_files_only": options.local_files_only,
+        "max_length": options.max_length,
+        "progress": _say_on_terminal if sys.stderr.isatty() else None,
+    }
 
 
 def _export(options: argparse.Namespace) -> None:
