@@ -86,7 +86,8 @@ def read_cross_encoder_settings(
     modules = read_modules(folder)
     if any(kind != "Transformer" for kind, _ in modules):
         raise UnsupportedModelError(
-            f"{name} has the modules {', '.join(kind for kind, _ in modules)}; a cross-encoder is a Transformer alone."
+            f"{name} has the modules {', '.join(kind for kind, _ in modules)}; a cross-encoder is a Transformer alone. "
+            f"Load a model that makes embeddings with Encoder.load or Reranker.load."
         )
     prompts, default_prompt = own.get("prompts") or {}, own.get("default_prompt_name")
     if isinstance(prompts, dict) and prompts.get(default_prompt):

@@ -189,7 +189,7 @@ def read_as(folder: Path, build: Callable[[dict[str, Any]], _Kind], *, kind: str
     if held != kind:
         loader = "CrossEncoder.load" if held == CROSS_ENCODER else "Encoder.load"
         raise UnsupportedModelError(
-            f"{folder} holds a quantized {held}, not {kind}: load it with {loader}, or either with Reranker.load."
+            f"{folder} holds a quantized {held} and no {kind}: load it with {loader}, or either with Reranker.load."
         )
     version = content.get("format_version")
     if version not in readable:
