@@ -4,12 +4,32 @@ from __future__ import annotations
 
 import operator
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, TypedDict
 
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.model_files import DEFAULT_MODEL
 from intel_quantized_embeddings.pooling import Pooling
 from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
+
+
+class LoadKeywords(TypedDict, total=False):
+    """The options of `Encoder.load` as keyword arguments, for type checkers: `**options: Unpack[LoadKeywords]`."""
+
+    runtime: str
+    precision: str
+    revision: str | None
+    cache_folder: str | os.PathLike[str] | None
+    local_files_only: bool
+    num_threads: int | None
+    pooling: str | None
+    normalize: bool | None
+    max_length: int | None
+    query_instruction: str | None
+    document_instruction: str | None
+    allow_torchscript: bool
+    warm_shapes: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +54,24 @@ class LoadOptions:
     document_instruction: str | None = None
     allow_torchscript: bool = False
     warm_shapes: bool = True
+
+    @classmethod
+    def from_keywords(cls, model: str | os.PathLike[str], keywords: Mapping[str, Any]) -> LoadOptions:
+        """Take what a class of an integration was given beside its own arguments.
+
+        Args:
+            model: A folder or a hub id.
+            keywords: The other options by name.
+
+        Raises:
+            OptionError: A name is unknown, or a value is not allowed.
+        """
+        if not isinstance(model, (str, os.PathLike)):
+            raise OptionError(f"model={model!r} is neither a folder nor a hub id like {DEFAULT_MODEL!r}.")
+        unknown = ", ".join(name for name in keywords if name not in LoadKeywords.__annotations__)
+        if unknown:
+            raise OptionError(f"{unknown}: no such option. There are model, {', '.join(LoadKeywords.__annotations__)}.")
+        return cls(model=os.fspath(model), **keywords)
 
     def __post_init__(self) -> None:
         """Check every value; enums and numpy's integers become plain ones."""

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from chromadb.api import ClientAPI
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.embeddings import Embeddings
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -27,6 +28,7 @@ from intel_quantized_embeddings import (
     quantize_cross_encoder,
 )
 from intel_quantized_embeddings.errors import MissingExtraError, QuantizedEmbeddingsError
+from intel_quantized_embeddings.integrations.chroma import IntelQuantizedEmbeddingFunction
 
 if sys.version_info >= (3, 11):
     from typing import assert_type
@@ -104,6 +106,13 @@ async def rerank() -> None:
     await postprocessor.apostprocess_nodes([], query_str="query")
 
 
+def use_chroma(client: ClientAPI) -> None:
+    function = IntelQuantizedEmbeddingFunction(Path("folder"), precision="int8", num_threads=2, fingerprint="f")
+    client.create_collection("docs", embedding_function=function)  # type: ignore[arg-type]  # Chroma's own are too
+    assert_type(function.encoder, Encoder)
+    function.warm_up()
+
+
 def misspell() -> None:
     # An unused ignore is an error, so these fail if mypy stops seeing the misspelling.
     Encoder.load(precison="int8")  # type: ignore[call-arg]  # must be refused
@@ -111,6 +120,7 @@ def misspell() -> None:
     IntelQuantizedEmbedding(precison="int8")  # type: ignore[call-arg]  # must be refused
     IntelQuantizedReranker(model="m", top_k=3)  # type: ignore[call-arg]  # must be refused
     Reranker.load("m", top_n=3)  # type: ignore[call-arg]  # must be refused
+    IntelQuantizedEmbeddingFunction(precison="int8")  # type: ignore[call-arg]  # must be refused
 
 
 def handle_errors() -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -35,6 +37,17 @@ from intel_quantized_embeddings.load_options import LoadOptions
 def test_a_value_that_is_not_allowed_is_refused_before_the_model_is_looked_up(option, value):
     with pytest.raises(OptionError, match=f"{option}={value!r}"):
         Encoder.load("./there-is-no-such-folder", **{option: value})
+
+
+def test_keywords_of_another_class_are_options_or_refused_by_name():
+    taken = LoadOptions.from_keywords(Path("models/mine"), {"precision": "fp32"})
+    assert taken == LoadOptions(model="models/mine", precision="fp32")
+    with pytest.raises(OptionError, match=r"precison, batch: no such option\. There are model, runtime, precision"):
+        LoadOptions.from_keywords("me/model", {"precison": "fp32", "batch": 3})
+    with pytest.raises(OptionError, match="precision='int9'"):
+        LoadOptions.from_keywords("me/model", {"precision": "int9"})
+    with pytest.raises(OptionError, match="model=None"):
+        LoadOptions.from_keywords(None, {})
 
 
 def test_numpys_integers_are_integers():

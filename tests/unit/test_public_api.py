@@ -116,17 +116,35 @@ class TestMissingExtras:
         assert name in message
         assert (told_package, told_extra, is_import_error) == (package, extra, True)
 
-    def test_the_mteb_adapter_says_what_to_install(self):
+    @pytest.mark.parametrize(("module", "package"), [("mteb", "mteb"), ("chroma", "chromadb")])
+    def test_an_integration_says_what_to_install(self, module, package):
         message = run(
-            "import sys\n"
-            "sys.modules['mteb'] = None\n"
+            "import importlib, sys\n"
+            "module, package = sys.argv[1:]\n"
+            "sys.modules[package] = None\n"
             "from intel_quantized_embeddings.errors import MissingExtraError\n"
             "try:\n"
-            "    import intel_quantized_embeddings.integrations.mteb\n"
+            "    importlib.import_module(f'intel_quantized_embeddings.integrations.{module}')\n"
+            "except MissingExtraError as error:\n"
+            "    print(error)",
+            module,
+            package,
+        )
+        assert f"pip install 'intel-quantized-embeddings[{module}]'" in message
+
+    def test_a_chroma_that_embeds_queries_as_documents_is_refused(self):
+        if not is_installed("chromadb"):
+            pytest.skip("chromadb is not installed")
+        message = run(
+            "import chromadb.api.types\n"
+            "del chromadb.api.types.EmbeddingFunction.embed_query  # as before 1.1\n"
+            "from intel_quantized_embeddings.errors import MissingExtraError\n"
+            "try:\n"
+            "    import intel_quantized_embeddings.integrations.chroma\n"
             "except MissingExtraError as error:\n"
             "    print(error)"
         )
-        assert "pip install 'intel-quantized-embeddings[mteb]'" in message
+        assert "needs 'chromadb>=1.1'" in message
 
     def test_quantizing_says_what_to_install_and_leaves_nothing(self, tiny, tmp_path):
         message = run(
@@ -146,7 +164,7 @@ class TestMissingExtras:
 
     def test_names_extras_that_exist(self):
         declared = importlib.metadata.metadata("intel-quantized-embeddings").get_all("Provides-Extra")
-        assert {"langchain", "llama-index", "mteb", "quantize"} <= set(declared)
+        assert {"chroma", "langchain", "llama-index", "mteb", "quantize"} <= set(declared)
 
 
 class TestImportCost:
@@ -209,6 +227,13 @@ class TestAdapterOptions:
         assert {name: field.annotation for name, field in options.model_fields.items()} == {
             name: expected[name] for name in options.model_fields
         }
+
+    def test_keywords_for_type_checkers_are_those_of_encoder_load(self):
+        from intel_quantized_embeddings.load_options import LoadKeywords
+
+        expected = typing.get_type_hints(Encoder.load)
+        parameters = [name for name in inspect.signature(Encoder.load).parameters if name != "model"]
+        assert typing.get_type_hints(LoadKeywords) == {name: expected[name] for name in parameters}
 
     def test_the_default_model_is_the_encoders(self):
         default = inspect.signature(Encoder.load).parameters["model"].default

@@ -1,0 +1,195 @@
+"""Chroma: `IntelQuantizedEmbeddingFunction`, which a collection remembers.
+
+Importing this module registers it: a process that opens such a collection imports it first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from intel_quantized_embeddings.encoder import Encoder
+from intel_quantized_embeddings.errors import DamagedFilesError, MissingExtraError, OptionError
+from intel_quantized_embeddings.integrations.shared_encoders import shared_encoder
+from intel_quantized_embeddings.load_options import LoadOptions
+from intel_quantized_embeddings.model_files import DEFAULT_MODEL
+
+try:
+    from chromadb.api.types import Documents, EmbeddingFunction, Embeddings, Space
+    from chromadb.utils.embedding_functions import register_embedding_function
+
+    _ = EmbeddingFunction.embed_query  # before 1.1 Chroma embedded queries as documents
+except (ImportError, AttributeError) as exc:
+    raise MissingExtraError(
+        package="chromadb>=1.1", extra="chroma", needed_for="IntelQuantizedEmbeddingFunction"
+    ) from exc
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from intel_quantized_embeddings.load_options import LoadKeywords
+
+# What vectors depend on, kept with a collection. Left out: what differs from machine to machine, and
+# `allow_torchscript`, which whoever opens a collection decides, not the database.
+_KEPT = (
+    "model",
+    "runtime",
+    "precision",
+    "revision",
+    "pooling",
+    "normalize",
+    "max_length",
+    "query_instruction",
+    "document_instruction",
+)
+_FINGERPRINT = "fingerprint"
+# Chroma builds a function from a collection's configuration for every call, and drops it.
+_MOST_BUILT = 16
+
+
+@register_embedding_function
+class IntelQuantizedEmbeddingFunction(EmbeddingFunction[Documents]):
+    """int8 embeddings on CPUs as a Chroma embedding function.
+
+    A collection created with it is opened without naming it again, in a process that imported this module. Nothing
+    is loaded before the first text. Once loaded (`warm_up` does it now), it writes `Encoder.fingerprint` into the
+    collections it is given to from then on: another int8 form of the model is then refused there, not mixed in.
+
+    Args:
+        model: A folder or a hub id. Of a folder, the collection keeps the absolute path.
+        fingerprint: What `Encoder.fingerprint` must be; None takes whatever loads.
+        options: Those of `Encoder.load`. A collection keeps the ones that vectors depend on; to open it with
+            `cache_folder`, `num_threads`, `local_files_only`, `warm_shapes` or `allow_torchscript`, or with the
+            model in another place, pass the function to `get_collection` too.
+
+    Raises:
+        OptionError: A value is not allowed.
+
+    Example:
+        >>> function = IntelQuantizedEmbeddingFunction("BAAI/bge-small-en-v1.5")  # doctest: +SKIP
+        >>> collection = client.create_collection("docs", embedding_function=function)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = DEFAULT_MODEL,
+        *,
+        fingerprint: str | None = None,
+        **options: Unpack[LoadKeywords],
+    ) -> None:
+        if fingerprint is not None and not isinstance(fingerprint, str):
+            raise OptionError(f"fingerprint={fingerprint!r} is not allowed; it is a str or None.")
+        self.options = dataclasses.replace(LoadOptions.from_keywords(model, options), model=_place(model))
+        self._expected = fingerprint
+        self._encoder: Encoder | None = None
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder, loaded when first asked for.
+
+        Raises:
+            DamagedFilesError: It is not the one that filled the collection.
+            QuantizedEmbeddingsError: As `Encoder.load` lists them.
+        """
+        if self._encoder is None:
+            encoder = shared_encoder(self.options)
+            if self._expected not in (None, encoder.fingerprint):
+                raise DamagedFilesError(
+                    f"the collection was filled by the encoder {self._expected} and {self.options.model} loads as "
+                    f"{encoder.fingerprint} here: their vectors don't compare. Pass get_collection the function with "
+                    f"the int8 folder that was used then, or embed the documents again."
+                )
+            self._encoder = encoder
+        return self._encoder
+
+    def warm_up(self) -> None:
+        """Load now (downloading and quantizing if need be) instead of with the first text."""
+        self.encoder.encode_queries(["warm up"])
+
+    def __call__(self, input: Documents) -> Embeddings:
+        """Embed texts to be searched, one vector each, in order."""
+        return list(self.encoder.encode_documents(input))
+
+    def embed_query(self, input: Documents) -> Embeddings:
+        """Embed texts to search with."""
+        return list(self.encoder.encode_queries(input))
+
+    @staticmethod
+    def name() -> str:
+        """What collections know it by."""
+        return "intel_quantized"
+
+    def default_space(self) -> Space:
+        """How vectors are compared where a collection does not say."""
+        return "cosine"
+
+    def supported_spaces(self) -> list[Space]:
+        """How vectors can be compared."""
+        return ["cosine", "l2", "ip"]
+
+    def get_config(self) -> dict[str, Any]:
+        """What a collection keeps of it, as JSON."""
+        config = {name: getattr(self.options, name) for name in _KEPT}
+        return config | {_FINGERPRINT: self._encoder.fingerprint if self._encoder else self._expected}
+
+    @staticmethod
+    def build_from_config(config: dict[str, Any]) -> IntelQuantizedEmbeddingFunction:
+        """Build what `get_config` described. The same configuration gives the same object while it is in use.
+
+        Raises:
+            OptionError: It is not such a configuration.
+        """
+        IntelQuantizedEmbeddingFunction.validate_config(config)
+        return _built(json.dumps(config, sort_keys=True))
+
+    @staticmethod
+    def validate_config(config: dict[str, Any]) -> None:
+        """Check a configuration.
+
+        Raises:
+            OptionError: It has a key or a value that this version does not know.
+        """
+        unknown = sorted(set(config) - {*_KEPT, _FINGERPRINT})
+        if unknown:
+            raise OptionError(
+                f"the configuration has {', '.join(unknown)}, which this version does not know. Known are "
+                f"{', '.join(_KEPT)} and {_FINGERPRINT}; a newer intel-quantized-embeddings may know more."
+            )
+        IntelQuantizedEmbeddingFunction(**config)
+
+    def validate_config_update(self, old_config: dict[str, Any], new_config: dict[str, Any]) -> None:
+        """Refuse to change what a collection's vectors depend on; a folder with the same fingerprint may move.
+
+        Raises:
+            OptionError: The new configuration may give other vectors.
+        """
+        changed = [name for name in (*_KEPT, _FINGERPRINT) if old_config.get(name) != new_config.get(name)]
+        fingerprint = old_config.get(_FINGERPRINT)
+        if not changed or (fingerprint is None and changed == [_FINGERPRINT]):
+            return
+        if fingerprint is None or fingerprint != new_config.get(_FINGERPRINT):
+            seen = (f"{name} from {old_config.get(name)!r} to {new_config.get(name)!r}" for name in changed)
+            raise OptionError(
+                f"changing {', '.join(seen)} would leave the collection with vectors of two encoders. Create another "
+                f"collection and embed the documents again. Chroma may have written the change before it asked: put "
+                f"the former function back with modify(configuration={{'embedding_function': ...}}). (A folder that "
+                f"moved is accepted where both have a fingerprint, and the same; warm_up gives the function one.)"
+            )
+
+    def __repr__(self) -> str:
+        return f"IntelQuantizedEmbeddingFunction({self.options!r})"
+
+
+@functools.lru_cache(maxsize=_MOST_BUILT)
+def _built(config: str) -> IntelQuantizedEmbeddingFunction:
+    return IntelQuantizedEmbeddingFunction(**json.loads(config))
+
+
+def _place(model: str | os.PathLike[str]) -> str:
+    """A folder by its absolute path, so that it is found from another working folder; an id as it is."""
+    folder = Path(model).expanduser()
+    return str(folder.absolute()) if isinstance(model, os.PathLike) or folder.is_dir() else model

@@ -1,0 +1,43 @@
+"""Objects of one process share an encoder when they ask for the same."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import pytest
+
+from intel_quantized_embeddings.errors import ModelFilesError
+from intel_quantized_embeddings.integrations.shared_encoders import shared_encoder
+from intel_quantized_embeddings.load_options import LoadOptions
+from support.tiny_models import write_tiny_model
+
+
+def fp32(model, **options) -> LoadOptions:
+    return LoadOptions(model=model, precision="fp32", **options)
+
+
+def test_the_same_options_give_the_same_encoder_and_others_another(tiny):
+    encoder = shared_encoder(fp32(tiny))
+    assert shared_encoder(fp32(tiny)) is encoder
+    assert shared_encoder(fp32(tiny, query_instruction="")) is not encoder
+
+
+def test_an_encoder_that_nobody_holds_is_let_go(tiny):
+    dropped = weakref.ref(shared_encoder(fp32(tiny, max_length=16)))
+    gc.collect()
+    assert dropped() is None
+
+
+def test_a_folder_written_anew_is_loaded_anew(tmp_path):
+    folder = write_tiny_model(tmp_path / "model")
+    before = shared_encoder(fp32(folder))
+    write_tiny_model(folder, seed=1)
+    assert shared_encoder(fp32(folder)).fingerprint != before.fingerprint
+
+
+def test_what_could_not_be_loaded_is_tried_again(tmp_path):
+    with pytest.raises(ModelFilesError):
+        shared_encoder(fp32(tmp_path / "model"))
+    write_tiny_model(tmp_path / "model")
+    assert shared_encoder(fp32(tmp_path / "model")).dimension == 32
