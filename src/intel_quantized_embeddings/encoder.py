@@ -199,6 +199,13 @@ class Encoder:
         """Encode texts to search with; as `encode_documents`, with the query instruction."""
         return self._encode(texts, self._settings.query_instruction, show_progress=show_progress)
 
+    def encode(self, texts: Iterable[str], *, instruction: str, show_progress: bool = False) -> NDArray[np.float32]:
+        """Encode texts after an instruction of one's own, "" for none; as `encode_documents` otherwise.
+
+        For texts that are neither searched nor searched with, as in clustering.
+        """
+        return self._encode(texts, instruction, show_progress=show_progress)
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle how it was loaded; unpickling loads it again and checks that it is the same."""
         if self._options is None:

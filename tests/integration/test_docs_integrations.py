@@ -32,5 +32,9 @@ def test_a_chroma_collection_is_filled_and_opened_again(run):
     run("registers the function's name")
 
 
+def test_a_sentence_transformer_is_asked(run):
+    run("encode_document")
+
+
 def test_every_snippet_is_run_by_a_test_here():
-    assert len(SNIPPETS) == 2
+    assert len(SNIPPETS) == 3

@@ -56,6 +56,7 @@ def encode() -> None:
     assert_type(encoder, Encoder)
     assert_type(encoder.encode_documents(["one", "two"], show_progress=True), NDArray[np.float32])
     assert_type(encoder.encode_queries(text for text in ("one", "two")), NDArray[np.float32])
+    assert_type(encoder.encode(["one"], instruction="cluster: "), NDArray[np.float32])
     assert_type(encoder.dimension, int)
     assert_type(encoder.max_length, int)
     assert_type(encoder.fingerprint, str)
