@@ -22,7 +22,7 @@ demo: .venv/.demo ## quantize all-MiniLM-L6-v2, embed Python's docstrings, answe
 # The second environment leaves out what takes minutes, runs on OpenVINO alone, and has run in the first.
 test: .venv/.test .venv-ipex/.test .venv-reference/.test ## run the tests, in three environments (the slow ones aside)
 	$(BIN)/python -m pytest -m "not reference and not slow"
-	$(IPEX)/python -m pytest -m "not slow" -k "not test_examples and not test_benchmark and not (openvino and (test_real_models or test_memory or contract)) and (ipex or not (test_setfit or test_evaluat or test_max_drop))"
+	$(IPEX)/python -m pytest -m "not slow" -k "not test_examples and not test_benchmark and not test_chroma_processes and not test_docs_integrations and not (openvino and (test_real_models or test_memory or contract)) and (ipex or not (test_setfit or test_evaluat or test_max_drop))"
 	$(REFERENCE)/python -m pytest -m "reference and not slow" tests
 
 # Real texts where ../shared lies beside the checkout; those of every machine elsewhere.

@@ -1,4 +1,4 @@
-"""The steps that both RAG examples take, whatever framework is in between.
+"""The steps that the RAG examples take, whatever framework is in between.
 
 An int8 model, made once; a corpus; a Chroma collection that knows which encoder filled it; answers
 on the terminal.
@@ -41,14 +41,15 @@ class ExampleError(QuantizedEmbeddingsError):
     """A mistake that the examples notice themselves."""
 
 
-def parser(description: str) -> argparse.ArgumentParser:
-    """The options that both examples have."""
+def parser(description: str, *, keeps_vectors: bool = True) -> argparse.ArgumentParser:
+    """The options that the examples have."""
     options = argparse.ArgumentParser(description=description)
     options.add_argument("--docs", metavar="DIR", type=Path, help="a folder of .md, .txt, .rst and .py files to search")
     options.add_argument("--question", metavar="TEXT", action="append", help="ask this instead (may be repeated)")
     options.add_argument("--model", default=MODEL, help="a hub id or a folder, fp32 or already int8 (%(default)s)")
     options.add_argument("--data", metavar="DIR", type=Path, default=Path(".demo"), help="what is kept (%(default)s)")
-    options.add_argument("--fresh", action="store_true", help="empty the collection and embed everything again")
+    if keeps_vectors:
+        options.add_argument("--fresh", action="store_true", help="empty the collection and embed everything again")
     return options
 
 
@@ -168,8 +169,7 @@ def fill(
     started = time.perf_counter()
     for start in range(0, len(missing), at_once):
         add(missing[start : start + at_once])
-    seconds = time.perf_counter() - started
-    say(f"embedded and stored {len(missing):,} in {seconds:.1f} s: {len(missing) / seconds:,.0f} documents a second")
+    say_speed(len(missing), time.perf_counter() - started)
 
 
 def heading(text: str) -> None:
@@ -180,6 +180,11 @@ def heading(text: str) -> None:
 def say(line: str) -> None:
     """Print a line of a part."""
     print(f"  {line}", flush=True)
+
+
+def say_speed(n_documents: int, seconds: float) -> None:
+    """Print how many documents were embedded and how fast."""
+    say(f"embedded and stored {n_documents:,} in {seconds:.1f} s: {n_documents / seconds:,.0f} documents a second")
 
 
 def show_passage(rank: int, score: float, source: str, text: str) -> None:

@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
-# Before anything imports huggingface_hub, which reads them once.
+# Before anything imports huggingface_hub or Haystack, which read them once.
 _CACHES = tempfile.mkdtemp(prefix="iqe-tests-")
 os.environ["XDG_CACHE_HOME"] = _CACHES
 os.environ["HF_HOME"] = str(Path(_CACHES) / "huggingface")
 os.environ["ANONYMIZED_TELEMETRY"] = "False"
+os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
 
 from intel_quantized_embeddings import Encoder, quantize, quantize_cross_encoder  # noqa: E402
 from intel_quantized_embeddings.model_files import MINILM, MINILM_WHEEL, find_model  # noqa: E402

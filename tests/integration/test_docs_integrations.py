@@ -36,5 +36,10 @@ def test_a_sentence_transformer_is_asked(run):
     run("encode_document")
 
 
+def test_a_haystack_pipeline_finds_and_reranks(run):
+    pytest.importorskip("haystack", reason="the haystack extra is not installed")
+    run("IntelQuantizedRanker")
+
+
 def test_every_snippet_is_run_by_a_test_here():
-    assert len(SNIPPETS) == 3
+    assert len(SNIPPETS) == 4

@@ -162,6 +162,29 @@ class TestRagExamples:
         assert "file" in error_line(example, "--model", minilm_int8, "--data", tmp_path / "file")
 
 
+class TestHaystackExample:
+    @pytest.fixture(autouse=True)
+    def _haystack(self):
+        pytest.importorskip("haystack", reason="the haystack extra is not installed")
+
+    def test_finds_and_reranks(self, docs, minilm, minilm_int8, tmp_path):
+        """What the int8 model finds, the same model in fp32 sorts: the same source on top, with another score."""
+        arguments = ["--data", tmp_path / "data", "--docs", docs, "--question", QUESTION, "--model", minilm_int8]
+        output = run("haystack_rag.py", *arguments, "--reranker", minilm).stdout
+        assert "embedded and stored 4 in" in output
+        assert first_answer(output).startswith("  1. animals/bees.md (found at 1)  (0.")
+        assert len([line for line in output.splitlines() if "(found at " in line]) == 3
+        as_int8 = run("haystack_rag.py", *arguments, "--precision", "int8").stdout
+        assert first_answer(as_int8).split("  (")[0] == first_answer(output).split("  (")[0]
+        assert first_answer(as_int8) != first_answer(output)
+
+    def test_likely_mistakes_are_one_line(self, docs, minilm_int8, tmp_path):
+        """An int8 folder has no fp32 to rerank with; a reranker that is not there is told before embedding."""
+        arguments = ["--data", tmp_path / "data", "--docs", docs, "--model", minilm_int8]
+        assert "fp32" in error_line("haystack_rag.py", *arguments)
+        assert "no folder" in error_line("haystack_rag.py", *arguments, "--reranker", tmp_path / "nowhere")
+
+
 def test_first_run_quantizes(minilm, docs, tmp_path):
     """From nothing but the model: the first run makes its int8 form and says what became of it, the second finds it."""
     arguments = ["--data", tmp_path / "data", "--docs", docs, "--question", QUESTION, "--question", "When is rent due?"]

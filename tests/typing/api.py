@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from chromadb.api import ClientAPI
+from haystack import Pipeline
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.embeddings import Embeddings
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -29,6 +30,7 @@ from intel_quantized_embeddings import (
 )
 from intel_quantized_embeddings.errors import MissingExtraError, QuantizedEmbeddingsError
 from intel_quantized_embeddings.integrations.chroma import IntelQuantizedEmbeddingFunction
+from intel_quantized_embeddings.integrations.haystack import IntelQuantizedDocumentEmbedder, IntelQuantizedRanker
 
 if sys.version_info >= (3, 11):
     from typing import assert_type
@@ -114,6 +116,13 @@ def use_chroma(client: ClientAPI) -> None:
     function.warm_up()
 
 
+def use_haystack(pipeline: Pipeline) -> None:
+    embedder = IntelQuantizedDocumentEmbedder(Path("folder"), meta_fields_to_embed=["title"], num_threads=2)
+    pipeline.add_component("embedder", embedder)
+    pipeline.add_component("ranker", IntelQuantizedRanker(precision="fp32", top_k=3, score_threshold=0.5))
+    assert_type(embedder.encoder, Encoder)
+
+
 def misspell() -> None:
     # An unused ignore is an error, so these fail if mypy stops seeing the misspelling.
     Encoder.load(precison="int8")  # type: ignore[call-arg]  # must be refused
@@ -121,6 +130,7 @@ def misspell() -> None:
     IntelQuantizedEmbedding(precison="int8")  # type: ignore[call-arg]  # must be refused
     IntelQuantizedReranker(model="m", top_k=3)  # type: ignore[call-arg]  # must be refused
     Reranker.load("m", top_n=3)  # type: ignore[call-arg]  # must be refused
+    IntelQuantizedRanker(precison="int8")  # type: ignore[call-arg]  # must be refused
     IntelQuantizedEmbeddingFunction(precison="int8")  # type: ignore[call-arg]  # must be refused
 
 

@@ -116,21 +116,21 @@ class TestMissingExtras:
         assert name in message
         assert (told_package, told_extra, is_import_error) == (package, extra, True)
 
-    @pytest.mark.parametrize(("module", "package"), [("mteb", "mteb"), ("chroma", "chromadb")])
-    def test_an_integration_says_what_to_install(self, module, package):
+    @pytest.mark.parametrize(("extra", "package"), [("mteb", "mteb"), ("chroma", "chromadb"), ("haystack", "haystack")])
+    def test_an_integration_says_what_to_install(self, extra, package):
         message = run(
             "import importlib, sys\n"
-            "module, package = sys.argv[1:]\n"
+            "extra, package = sys.argv[1:]\n"
             "sys.modules[package] = None\n"
             "from intel_quantized_embeddings.errors import MissingExtraError\n"
             "try:\n"
-            "    importlib.import_module(f'intel_quantized_embeddings.integrations.{module}')\n"
+            "    importlib.import_module(f'intel_quantized_embeddings.integrations.{extra}')\n"
             "except MissingExtraError as error:\n"
             "    print(error)",
-            module,
+            extra,
             package,
         )
-        assert f"pip install 'intel-quantized-embeddings[{module}]'" in message
+        assert f"pip install 'intel-quantized-embeddings[{extra}]'" in message
 
     def test_a_chroma_that_embeds_queries_as_documents_is_refused(self):
         if not is_installed("chromadb"):
@@ -164,7 +164,7 @@ class TestMissingExtras:
 
     def test_names_extras_that_exist(self):
         declared = importlib.metadata.metadata("intel-quantized-embeddings").get_all("Provides-Extra")
-        assert {"chroma", "langchain", "llama-index", "mteb", "quantize"} <= set(declared)
+        assert {"chroma", "haystack", "langchain", "llama-index", "mteb", "quantize"} <= set(declared)
 
 
 class TestImportCost:

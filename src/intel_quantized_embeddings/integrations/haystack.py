@@ -1,0 +1,286 @@
+"""Haystack 3: `IntelQuantizedTextEmbedder`, `IntelQuantizedDocumentEmbedder` and `IntelQuantizedRanker`."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import reprlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from intel_quantized_embeddings.encoder import Encoder
+from intel_quantized_embeddings.errors import InvalidTextError, MissingExtraError, OptionError
+from intel_quantized_embeddings.integrations.shared_encoders import shared_encoder
+from intel_quantized_embeddings.load_options import LoadOptions
+from intel_quantized_embeddings.model_files import DEFAULT_MODEL
+
+try:
+    from haystack import Document, component, default_from_dict, default_to_dict
+except ImportError as exc:
+    raise MissingExtraError(package="haystack", extra="haystack", needed_for="IntelQuantizedTextEmbedder") from exc
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+    from intel_quantized_embeddings.load_options import LoadKeywords
+
+
+class _EncodingComponent:
+    """The options of `Encoder.load`, checked at once, and the encoder they name.
+
+    Components of one process with the same options share it. (The decorator makes each class anew, so
+    subclasses call this by its name instead of `super()`.)
+    """
+
+    def __init__(self, model: str | os.PathLike[str], **options: Unpack[LoadKeywords]) -> None:
+        self.options = LoadOptions.from_keywords(model, options)
+        self._encoder: Encoder | None = None
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder, loaded when first asked for.
+
+        Raises:
+            QuantizedEmbeddingsError: As `Encoder.load` lists them.
+        """
+        if self._encoder is None:
+            self._encoder = shared_encoder(self.options)
+        return self._encoder
+
+    def warm_up(self) -> None:
+        """Load now (downloading and quantizing if need be). A pipeline calls it in every run: only the first does."""
+        if self._encoder is None:
+            self.encoder.encode_queries(["warm up"])
+
+    async def warm_up_async(self) -> None:
+        """As `warm_up`, on another thread: the event loop goes on meanwhile."""
+        await asyncio.to_thread(self.warm_up)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Describe the component, as a pipeline's YAML holds it."""
+        options = vars(self.options).items()
+        return default_to_dict(self, **{name: os.fspath(v) if isinstance(v, os.PathLike) else v for name, v in options})
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Build a component from what `to_dict` described."""
+        return default_from_dict(cls, data)
+
+
+class _DocumentComponent(_EncodingComponent):
+    """The same with what to embed of a document: some fields of its metadata, then its content."""
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        meta_fields_to_embed: Sequence[str] | None,
+        embedding_separator: str,
+        progress_bar: bool,
+        **options: Unpack[LoadKeywords],
+    ) -> None:
+        if isinstance(meta_fields_to_embed, str):
+            raise OptionError(f"meta_fields_to_embed={meta_fields_to_embed!r} is not allowed; it is a list of names.")
+        _EncodingComponent.__init__(self, model, **options)
+        self.meta_fields_to_embed = list(meta_fields_to_embed or [])
+        self.embedding_separator = embedding_separator
+        self.progress_bar = progress_bar
+
+    def to_dict(self) -> dict[str, Any]:
+        described = _EncodingComponent.to_dict(self)
+        own = ("meta_fields_to_embed", "embedding_separator", "progress_bar")
+        described["init_parameters"] |= {name: getattr(self, name) for name in own}
+        return described
+
+    def _encode(self, documents: list[Document]) -> Any:
+        """A vector for each document. Shape: (n_documents, dimension), float32."""
+        if not isinstance(documents, list) or not all(isinstance(document, Document) for document in documents):
+            raise InvalidTextError(
+                f"documents is {reprlib.repr(documents)}; a list of haystack.Document is expected. "
+                f"IntelQuantizedTextEmbedder takes a text."
+            )
+        texts = [self._text(document) for document in documents]
+        return self.encoder.encode_documents(texts, show_progress=self.progress_bar)
+
+    def _text(self, document: Document) -> str:
+        fields = (document.meta.get(name) for name in self.meta_fields_to_embed)
+        present = [str(field) for field in fields if field is not None]
+        return self.embedding_separator.join([*present, document.content or ""])
+
+
+@component
+class IntelQuantizedTextEmbedder(_EncodingComponent):
+    """Embed a text to search with, on CPUs in int8.
+
+    Args:
+        model: A folder or a hub id.
+        options: Those of `Encoder.load`. The model's query instruction is put before the text.
+
+    Raises:
+        OptionError: A value is not allowed.
+
+    Example:
+        >>> IntelQuantizedTextEmbedder("BAAI/bge-small-en-v1.5").run("what is int8?")["embedding"]  # doctest: +SKIP
+    """
+
+    def __init__(self, model: str | os.PathLike[str] = DEFAULT_MODEL, **options: Unpack[LoadKeywords]) -> None:
+        _EncodingComponent.__init__(self, model, **options)
+
+    @component.output_types(embedding=list[float])
+    def run(self, text: str) -> dict[str, Any]:
+        """Embed a text.
+
+        Args:
+            text: What is searched for.
+
+        Returns:
+            The vector under "embedding".
+
+        Raises:
+            InvalidTextError: It is not text.
+        """
+        return {"embedding": self.encoder.encode_queries([text])[0].tolist()}
+
+    @component.output_types(embedding=list[float])
+    async def run_async(self, text: str) -> dict[str, Any]:
+        """As `run`, on another thread."""
+        return await asyncio.to_thread(self.run, text)
+
+
+@component
+class IntelQuantizedDocumentEmbedder(_DocumentComponent):
+    """Embed documents to be searched, on CPUs in int8.
+
+    Args:
+        model: A folder or a hub id.
+        meta_fields_to_embed: Fields of a document's metadata to put before its content, where it has them.
+        embedding_separator: What stands between them.
+        progress_bar: Draw a bar on the terminal.
+        options: Those of `Encoder.load`. The model's document instruction is put before the whole.
+
+    Raises:
+        OptionError: A value is not allowed.
+
+    Example:
+        >>> embedder = IntelQuantizedDocumentEmbedder(meta_fields_to_embed=["title"])  # doctest: +SKIP
+        >>> embedder.run([Document(content="The Danube flows.", meta={"title": "Rivers"})])  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = DEFAULT_MODEL,
+        *,
+        meta_fields_to_embed: Sequence[str] | None = None,
+        embedding_separator: str = "\n",
+        progress_bar: bool = False,
+        **options: Unpack[LoadKeywords],
+    ) -> None:
+        _DocumentComponent.__init__(self, model, meta_fields_to_embed, embedding_separator, progress_bar, **options)
+
+    @component.output_types(documents=list[Document])
+    def run(self, documents: list[Document]) -> dict[str, Any]:
+        """Embed documents, in one call however many: the encoder makes its own batches.
+
+        Args:
+            documents: They are not changed.
+
+        Returns:
+            Copies with their vectors, in order, under "documents".
+
+        Raises:
+            InvalidTextError: It is not a list of documents.
+        """
+        vectors = self._encode(documents).tolist()
+        pairs = zip(documents, vectors, strict=True)
+        return {"documents": [dataclasses.replace(document, embedding=vector) for document, vector in pairs]}
+
+    @component.output_types(documents=list[Document])
+    async def run_async(self, documents: list[Document]) -> dict[str, Any]:
+        """As `run`, on another thread."""
+        return await asyncio.to_thread(self.run, documents)
+
+
+@component
+class IntelQuantizedRanker(_DocumentComponent):
+    """Sort documents by their similarity to a query, both embedded by another model than the one that found them.
+
+    Args:
+        model: A folder or a hub id.
+        top_k: How many documents to keep.
+        score_threshold: Leave out documents with a lower score; None keeps them.
+        meta_fields_to_embed: Fields of a document's metadata to put before its content, where it has them.
+        embedding_separator: What stands between them.
+        progress_bar: Draw a bar on the terminal.
+        options: Those of `Encoder.load`. The model's instructions are put before the query and before each document.
+
+    Raises:
+        OptionError: A value is not allowed.
+
+    Example:
+        >>> ranker = IntelQuantizedRanker("BAAI/bge-base-en-v1.5", top_k=3)  # doctest: +SKIP
+        >>> ranker.run(query="Where does the river end?", documents=found)["documents"]  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = DEFAULT_MODEL,
+        *,
+        top_k: int = 10,
+        score_threshold: float | None = None,
+        meta_fields_to_embed: Sequence[str] | None = None,
+        embedding_separator: str = "\n",
+        progress_bar: bool = False,
+        **options: Unpack[LoadKeywords],
+    ) -> None:
+        _DocumentComponent.__init__(self, model, meta_fields_to_embed, embedding_separator, progress_bar, **options)
+        self.top_k = _positive(top_k)
+        self.score_threshold = score_threshold
+
+    def to_dict(self) -> dict[str, Any]:
+        described = _DocumentComponent.to_dict(self)
+        described["init_parameters"] |= {"top_k": self.top_k, "score_threshold": self.score_threshold}
+        return described
+
+    @component.output_types(documents=list[Document])
+    def run(
+        self, query: str, documents: list[Document], top_k: int | None = None, score_threshold: float | None = None
+    ) -> dict[str, Any]:
+        """Sort documents.
+
+        Args:
+            query: What is searched for.
+            documents: They are not changed. Of several with one id, the best counts.
+            top_k: Instead of the ranker's own.
+            score_threshold: Instead of the ranker's own.
+
+        Returns:
+            Copies with their scores, best first, under "documents". The score is the cosine where the model
+            normalizes its vectors, else their product; equal ones stay in the order they came in.
+
+        Raises:
+            OptionError: `top_k` is not positive.
+            InvalidTextError: `query` is not text, or `documents` not a list of documents.
+        """
+        most = self.top_k if top_k is None else _positive(top_k)
+        least = self.score_threshold if score_threshold is None else score_threshold
+        vectors = self._encode(documents)
+        scores = (vectors @ self.encoder.encode_queries([query])[0]).tolist()
+        kept: dict[str, Document] = {}
+        for place in sorted(range(len(documents)), key=lambda place: -scores[place]):
+            if least is None or scores[place] >= least:
+                document = documents[place]
+                kept.setdefault(document.id, dataclasses.replace(document, score=scores[place]))
+        return {"documents": list(kept.values())[:most]}
+
+    @component.output_types(documents=list[Document])
+    async def run_async(
+        self, query: str, documents: list[Document], top_k: int | None = None, score_threshold: float | None = None
+    ) -> dict[str, Any]:
+        """As `run`, on another thread."""
+        return await asyncio.to_thread(self.run, query, documents, top_k, score_threshold)
+
+
+def _positive(top_k: int) -> int:
+    if isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1:
+        raise OptionError(f"top_k={top_k!r} is not allowed; it is 1 or more.")
+    return top_k
