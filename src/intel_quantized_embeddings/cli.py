@@ -212,7 +212,7 @@ def _quantize_cross_encoder(options: argparse.Namespace) -> None:
     from intel_quantized_embeddings.quantization.cross_encoder import quantize_cross_encoder
 
     require_openvino(options.runtime)
-    for name in ("pooling", "query_instruction", "document_instruction", "max_drop", "dataset"):
+    for name in ("pooling", "query_instruction", "document_instruction", "qat_minutes", "max_drop", "dataset"):
         if getattr(options, name) is not None:
             raise OptionError(
                 f"--{name.replace('_', '-')} is for models that make embeddings; {options.model} is a cross-encoder, "

@@ -180,6 +180,8 @@ class TestFolders:
     def test_a_limit_to_the_loss_is_refused(self, tiny_cross_encoder, tmp_path):
         with pytest.raises(OptionError, match=r"max_drop=0\.01 is for models that make embeddings"):
             quantize_cross_encoder(tiny_cross_encoder, tmp_path / "out", config=QuantizationConfig(max_drop=0.01))
+        with pytest.raises(OptionError, match=r"method='qat' is for models that make embeddings"):
+            quantize_cross_encoder(tiny_cross_encoder, tmp_path / "out", method="qat")
 
     def test_each_kind_of_folder_names_the_loader_of_the_other(
         self, tiny, tiny_int8, tiny_cross_encoder, tiny_cross_encoder_int8, tmp_path

@@ -4,7 +4,7 @@ Prints, as a table in Markdown, for each way: mean / 1st percentile / worst cosi
 nDCG@10, and throughput by that of the defaults (median over turns, in which all of them encode the texts held
 out from calibration). All 300 queries; of the documents those that answer one, and --others that answer none.
 MODEL is a folder or a hub id; ../shared must lie beside the checkout and the `quantize` and `eval` extras be
-installed. The tables of docs/quantization.md that name this command come from it.
+installed, for qat torch too. The tables of docs/quantization.md that name this command come from it.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from intel_quantized_embeddings.quantization.config import ActivationRanges, Met
 from intel_quantized_embeddings.quantization.fidelity import summarize_cosines
 from intel_quantized_embeddings.quantization.layers import by_sensitivity
 from intel_quantized_embeddings.quantization.openvino import activation_ranges
+from intel_quantized_embeddings.quantization.quantize import QAT_MINUTES
 from intel_quantized_embeddings.quantization.quantizers import ALPHAS, Recipe
 from intel_quantized_embeddings.quantization.search import most_faithful
 from intel_quantized_embeddings.quantization.subject import Subject
@@ -36,7 +37,7 @@ from intel_quantized_embeddings.runtimes.base import RuntimeName
 from intel_quantized_embeddings.runtimes.openvino import build_graph
 
 SCIFACT = Path(__file__).resolve().parents[3] / "shared" / "data" / "scifact"
-WAYS = ("smoothquant", "ranges", "symmetric", "bias", "layers", "dynamic")
+WAYS = ("smoothquant", "ranges", "symmetric", "bias", "layers", "dynamic", "qat")
 
 
 def main() -> None:
@@ -64,6 +65,10 @@ def main() -> None:
         say(name)
         with mock.patch("nncf.quantize", changed) if changed else nullcontext():
             attempts[name] = subject.attempt(recipe)
+    if "qat" in options.only:
+        from intel_quantized_embeddings.quantization.qat import trained  # imports torch
+
+        _, attempts["qat"], _ = trained(subject, default, minutes=QAT_MINUTES, say=say)
     encoders = {"fp32": subject.fp32_encoder(), **{name: subject.encoder(a) for name, a in attempts.items()}}
     data = reduced(read_dataset(SCIFACT), options.others)
     scored = {}

@@ -22,7 +22,7 @@ from intel_quantized_embeddings.quantization.calibration import (
     calibration_set,
     split,
 )
-from intel_quantized_embeddings.quantization.config import QuantizationConfig
+from intel_quantized_embeddings.quantization.config import MethodName, QuantizationConfig
 from intel_quantized_embeddings.quantization.cross_encoder_folder import write_cross_encoder_folder
 from intel_quantized_embeddings.quantization.cross_encoder_subject import CrossEncoderSubject
 from intel_quantized_embeddings.quantization.fidelity import ScoreFidelity
@@ -111,6 +111,8 @@ def quantize_cross_encoder(
     config = settle_config(config, method=method, search=search, max_drop=None)
     if config.max_drop is not None:
         raise OptionError(f"max_drop={config.max_drop} is for models that make embeddings; leave it out here.")
+    if config.method == MethodName.QAT.value:
+        raise OptionError(f"method={config.method!r} is for models that make embeddings; take 'static' or 'dynamic'.")
     texts = split(calibration_set(calibration_texts, calibration_queries))
     quantizer_module(_RUNTIME).require_quantizer()
     source = find_model(model, revision=revision, cache_folder=cache_folder, local_files_only=local_files_only)

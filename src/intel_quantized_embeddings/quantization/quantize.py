@@ -294,7 +294,8 @@ def settle_recipe(
     if config.method == MethodName.DYNAMIC.value:
         return Recipe(method=MethodName.DYNAMIC), (None,)
     ranges = config.activation_ranges and ActivationRanges(config.activation_ranges)
-    recipe = Recipe(method=MethodName(config.method), activation_ranges=quantizer.activation_ranges(ranges or None, pooling))
+    ranges = quantizer.activation_ranges(ranges or None, pooling)
+    recipe = Recipe(method=MethodName(config.method), activation_ranges=ranges)
     return recipe, ALPHAS if config.smooth_quant is None else config.smooth_quant
 
 
