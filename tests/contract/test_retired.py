@@ -118,3 +118,34 @@ def test_intels_folders_open_as_before_once_their_code_is_trusted(like_optimum_i
         )
     assert opened.encoder.settings.pooling.value == "mean"
     assert sum(number**2 for number in opened.embed_query(QUESTION)) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "today"),
+    [
+        ("max_seq_len", 128, "it is max_length="),
+        ("pooling_strategy", "cls", "it is pooling="),
+        ("model_name_or_path", "a/b", "it is model="),
+        ("embed_instruction", "text: ", "it is document_instruction="),
+        ("encode_kwargs", {"normalize_embeddings": True}, "it is normalize=, pooling=, show_progress="),
+        ("padding", True, "leave it out"),
+    ],
+)
+def test_an_old_argument_on_the_new_class_is_refused_by_its_new_name(name, value, today):
+    """It could not mean there what it meant: the old classes' defaults are not those of the new one."""
+    pytest.importorskip("langchain_core", reason="the langchain extra is not installed")
+    from intel_quantized_embeddings import IntelQuantizedEmbeddings
+
+    with pytest.raises(ValueError, match=f"{name}= is an argument of a class that is retired.*{today}"):
+        IntelQuantizedEmbeddings(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "today"), [("folder_name", "it is model_name="), ("text_instruction", "it is document_instruction=")]
+)
+def test_an_old_argument_on_llama_indexs_new_class_too(name, today):
+    pytest.importorskip("llama_index.core", reason="the llama-index extra is not installed")
+    from intel_quantized_embeddings import IntelQuantizedEmbedding
+
+    with pytest.raises(ValueError, match=f"{name}= is an argument of a class that is retired.*{today}"):
+        IntelQuantizedEmbedding(**{name: "x"})

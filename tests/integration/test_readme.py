@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
-SNIPPETS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+from support.documents import ROOT, blocks
+
+README = (ROOT / "README.md").read_text("utf-8")
+SNIPPETS = [block.text for block in blocks(ROOT / "README.md", "python")]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, field_validator, model_validator
 from typing_extensions import Self
 
 from intel_quantized_embeddings.encoder import Encoder
+from intel_quantized_embeddings.integrations.retired_classes import raise_renamed
 from intel_quantized_embeddings.load_options import LoadOptions, whole_number
 from intel_quantized_embeddings.reranking import Reranker
 
@@ -44,6 +45,15 @@ class ModelOptions(BaseModel):
 
     # What was loaded and with which options: a changed one must not be answered by an older model.
     _loaded: tuple[Any, dict[str, Any]] | None = PrivateAttr(default=None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _todays_names(cls, given: Any) -> Any:
+        """Refuse what only a retired class took by saying what it is called here."""
+        unknown = given.keys() - cls.model_fields.keys() - {"model_name"} if isinstance(given, Mapping) else set()
+        for name in sorted(unknown):
+            raise_renamed(name, successors={base.__name__ for base in cls.__mro__})
+        return given
 
     @field_validator("cache_folder")
     @classmethod

@@ -6,9 +6,10 @@ llama-index-embeddings-openvino 0.8.0.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.integrations.retired import Argument, RetiredClass
 
 # langchain-community's sentence; BGE's model cards say "this sentence".
@@ -180,3 +181,23 @@ RETIRED_CLASSES = (
     INTEL_EMBEDDING,
     OPENVINO_EMBEDDING,
 )
+
+
+def raise_renamed(name: str, *, successors: Collection[str]) -> None:
+    """Say what an argument of the classes that `successors` replace is called today; pass over any other name.
+
+    Raises:
+        OptionError: It is one.
+    """
+    became = {
+        argument.option or ""
+        for retired in RETIRED_CLASSES
+        for known, argument in retired.arguments.items()
+        if retired.successor in successors and known.partition(".")[0] == name
+    }
+    if became:
+        today = ", ".join(f"{option}=" for option in sorted(became - {""}))
+        raise OptionError(
+            f"{name}= is an argument of a class that is retired. Here {f'it is {today}' if today else 'leave it out'}; "
+            f"docs/migrating.md has the old classes under their old names."
+        )

@@ -1,0 +1,74 @@
+"""Every page of the documentation: found from the README, its links lead somewhere, its code is run or says why not.
+
+A page's Python is run by `test_docs_<page>.py` (the README's by `test_readme.py`), where what it needs is at hand.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from intel_quantized_embeddings.cli import _parser
+from intel_quantized_embeddings.quantization.config import read_config
+from support.documents import ROOT, blocks, pages
+
+every_page = pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+
+
+def anchors(page: Path) -> set[str]:
+    """What GitHub makes of the headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_readme_links_every_page():
+    linked = re.findall(r"\]\((docs/[\w-]+\.md)", (ROOT / "README.md").read_text("utf-8"))
+    assert {f"docs/{page.name}" for page in pages()[1:]} <= set(linked)
+
+
+@every_page
+def test_links_lead_somewhere(page):
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
+        if "://" in link:
+            continue
+        target, _, anchor = link.partition("#")
+        file = page.parent / target if target else page
+        assert file.exists(), link
+        assert not anchor or anchor in anchors(file), link
+
+
+@every_page
+def test_python_is_run_by_a_test_or_says_why_not(page):
+    to_run = [block for block in blocks(page, "python") if not block.not_run]
+    tests = (
+        ROOT / "tests" / "integration" / ("test_readme.py" if page.stem == "README" else f"test_docs_{page.stem}.py")
+    )
+    assert not to_run or tests.is_file(), f"{tests.name} should run the Python of {page.name}"
+
+
+@every_page
+def test_iqe_commands_are_ones_that_the_command_takes(page, capsys):
+    """In blocks and in running text: `iqe quantize MODEL OUT --method dynamic`."""
+    text = page.read_text("utf-8")
+    lines = [line for block in blocks(page, "sh") for line in block.text.splitlines() if line.startswith("iqe ")]
+    lines += [command for command in re.findall(r"`(iqe [^`]+)`", text) if "..." not in command]
+    for line in lines:
+        arguments = [word for word in shlex.split(line, comments=True)[1:] if word]
+        try:
+            _parser().parse_args(arguments)
+        except SystemExit:
+            told = capsys.readouterr().err
+            # A command may be named by its first words alone: `iqe export`, `iqe quantize --config`.
+            assert "the following arguments are required" in told or "expected" in told, f"{line}: {told}"
+
+
+@every_page
+def test_settings_are_ones_that_quantize_takes(page, tmp_path):
+    for block in blocks(page, "yaml"):
+        file = tmp_path / "settings.yaml"
+        file.write_text(block.text, "utf-8")
+        pytest.importorskip("yaml", reason="PyYAML comes with the `quantize` extra")
+        assert read_config(file).to_mapping()
