@@ -89,6 +89,20 @@ def _parser() -> argparse.ArgumentParser:
     _add_shared_options(export)
     export.set_defaults(run=_export)
 
+    info = commands.add_parser(
+        "info",
+        help="tell what a folder is",
+        description="Show an int8 folder's manifest and check its hashes, or what another model's folder would be used "
+        "with. Ends with status 1 where the folder can't be loaded as it is.",
+    )
+    info.add_argument("model", metavar="FOLDER", help="a folder, or a hub id whose files are on this machine")
+    info.add_argument("--json", action="store_true", help="for scripts")
+    info.set_defaults(run=_info)
+
+    models = commands.add_parser("models", help="list the architectures that run and the models known by name")
+    models.add_argument("--json", action="store_true", help="for scripts")
+    models.set_defaults(run=_models)
+
     push = commands.add_parser(
         "push",
         help="upload an int8 folder to the hub",
@@ -254,6 +268,21 @@ def _export(options: argparse.Namespace) -> None:
         local_files_only=options.local_files_only,
     )
     print(folder)
+
+
+def _info(options: argparse.Namespace) -> None:
+    from intel_quantized_embeddings.inspection import inspect_folder
+
+    found = inspect_folder(options.model)
+    print(found.json if options.json else found.text)
+    if found.problem is not None:
+        raise found.problem
+
+
+def _models(options: argparse.Namespace) -> None:
+    from intel_quantized_embeddings.catalogue import catalogue_json, catalogue_text
+
+    print(catalogue_json() if options.json else catalogue_text())
 
 
 def _evaluate(options: argparse.Namespace) -> None:

@@ -38,6 +38,9 @@ _FAMILIES = {
     "mpnet": Family.MPNET,
 }
 
+# As `config.json` calls them.
+BUILT_IN = tuple(sorted(_FAMILIES))
+
 _ACTIVATIONS = {
     "gelu": Activation.GELU,
     "gelu_new": Activation.GELU_TANH,
@@ -187,7 +190,7 @@ def _family(config: Mapping[str, Any], *, where: str) -> Family:
     if family is None:
         raise UnsupportedModelError(
             f"{where} is of architecture {model_type!r}, which is not built in "
-            f"(built in: {', '.join(sorted(_FAMILIES))}). Convert it to OpenVINO once with "
+            f"(built in: {', '.join(BUILT_IN)}). Convert it to OpenVINO once with "
             f"pip install 'intel-quantized-embeddings[export]' and `iqe export MODEL FOLDER`, "
             f"then load the folder."
         )

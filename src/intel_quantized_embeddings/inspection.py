@@ -1,0 +1,161 @@
+"""`iqe info`: what a folder is, without loading it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from intel_quantized_embeddings.architectures.config import EncoderConfig, exported_limits, is_built_in
+from intel_quantized_embeddings.errors import QuantizedEmbeddingsError
+from intel_quantized_embeddings.model_files import ModelFolder, find_model
+from intel_quantized_embeddings.model_settings import ModelSettings, read_json, read_settings
+from intel_quantized_embeddings.quantization.config import MethodName
+from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE, Manifest
+from intel_quantized_embeddings.terminal import labelled, megabytes
+from intel_quantized_embeddings.weight_files import WeightFiles, WeightKind, find_weight_files
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What was found.
+
+    Attributes:
+        facts: For scripts; can be written as JSON.
+        text: For a person.
+        problem: Why the folder can't be loaded as it is; None if nothing speaks against it.
+    """
+
+    facts: dict[str, Any]
+    text: str
+    problem: QuantizedEmbeddingsError | None
+
+    @property
+    def json(self) -> str:
+        """The facts, for scripts."""
+        return json.dumps(self.facts, indent=2, ensure_ascii=False)
+
+
+def inspect_folder(model: str | os.PathLike[str]) -> Inspection:
+    """Look at a folder, quantized or not, or at a hub id's files where they are on this machine; nothing is downloaded.
+
+    Raises:
+        ModelFilesError: There is no such folder, or it is not a model's.
+        DamagedFilesError: The manifest or `config.json` can't be read.
+        UnsupportedModelError: The manifest is of a newer version.
+    """
+    found = find_model(model, local_files_only=True)
+    return _quantized(found) if (found.path / MANIFEST_FILE).is_file() else _unquantized(found)
+
+
+def _quantized(found: ModelFolder) -> Inspection:
+    manifest, problem = Manifest.read(found.path), None
+    try:
+        manifest.verify(found.path)
+    except QuantizedEmbeddingsError as exc:
+        problem = exc
+    size = sum(file.stat().st_size for file in found.path.rglob("*") if file.is_file())
+    source, method, calibration = manifest.source, manifest.method, manifest.calibration
+    how = [f"{method.name} int8"]
+    if method.name != MethodName.DYNAMIC.value:
+        alpha = "off" if method.smooth_quant_alpha is None else f"{method.smooth_quant_alpha:g}"
+        how[0] += f", SmoothQuant {alpha}"
+        how.append(f"calibrated on {calibration.documents} documents and {calibration.queries} queries")
+    if method.attention:
+        how.append(f"attention in {method.attention}")
+    if method.floating_point_layers:
+        how.append(f"in floating point: {', '.join(method.floating_point_layers)}")
+    text = labelled(
+        {
+            "folder": [str(found.path)],
+            "size": [megabytes(size)],
+            "made from": [source.id, *([f"revision {source.revision}"] if source.revision else [])],
+            "for": [f"runtime={manifest.runtime!r}, precision={manifest.precision!r}"],
+            "method": how,
+            "cosine to fp32": [
+                f"documents: {manifest.fidelity.documents}",
+                f"queries: {manifest.fidelity.queries}",
+            ],
+            "limit": [str(manifest.drop)] if manifest.drop else [],
+            **_settings_lines(manifest.settings),
+            "dimension": [str(manifest.dimension)],
+            "written with": [", ".join(f"{name} {version}" for name, version in manifest.library_versions.items())],
+            "hashes": ["every file is as it was written" if problem is None else "NOT as written"],
+        }
+    )
+    facts = {
+        "folder": str(found.path),
+        "kind": "quantized",
+        "bytes": size,
+        "hashes_verify": problem is None,
+        "problem": problem and str(problem),
+        "manifest": json.loads((found.path / MANIFEST_FILE).read_text("utf-8")),
+    }
+    return Inspection(facts=facts, text="\n".join(text), problem=problem)
+
+
+def _unquantized(found: ModelFolder) -> Inspection:
+    config = read_json(found.path / "config.json")
+    weights, settings, dimension, problem = WeightFiles((), WeightKind.SAFETENSORS), None, None, None
+    try:
+        if is_built_in(config):
+            dimension = EncoderConfig.from_hf(config, where=found.name).hidden_size
+        weights = find_weight_files(found.path, config)
+        settings = read_settings(found.path, name=found.name)
+        settings = settings.override(max_positions=exported_limits(config, settings)[0])
+    except QuantizedEmbeddingsError as exc:
+        problem = exc
+    size = sum(file.stat().st_size for file in weights.files)
+    names = ", ".join(file.relative_to(found.path).as_posix() for file in weights.files)
+    architecture = str(config.get("model_type"))
+    text = labelled(
+        {
+            "folder": [str(found.path)],
+            "name": [found.name, *([f"revision {found.revision}"] if found.revision else [])],
+            "architecture": [architecture if is_built_in(config) else f"{architecture}, not built in"],
+            "weights": [f"{names}, {megabytes(size)}" if names else "none that can be read here"],
+            **(_settings_lines(settings) if settings else {}),
+            "dimension": [str(dimension)] if dimension else [],
+            "int8": [_int8(weights)] if not problem else [],
+        }
+    )
+    facts = {
+        "folder": str(found.path),
+        "kind": "model",
+        "name": found.name,
+        "revision": found.revision,
+        "architecture": config.get("model_type"),
+        "dimension": dimension,
+        "weights": {
+            "kind": weights.kind.value if weights.files else None,
+            "files": [file.relative_to(found.path).as_posix() for file in weights.files],
+            "bytes": size,
+        },
+        "settings": settings and dataclasses.asdict(settings),
+        "problem": problem and str(problem),
+    }
+    return Inspection(facts=facts, text="\n".join(text), problem=problem)
+
+
+def _settings_lines(settings: ModelSettings) -> dict[str, list[str]]:
+    """What quantized and other models have in common."""
+    return {
+        "pooling": [f"{settings.pooling.value}, {'normalized' if settings.normalize else 'not normalized'}"],
+        "queries": [_beginning(settings.query_instruction)],
+        "documents": [_beginning(settings.document_instruction)],
+        "longest text": [f"{settings.max_length} tokens{', lowercased first' if settings.lowercase else ''}"],
+    }
+
+
+def _int8(weights: WeightFiles) -> str:
+    if weights.kind is WeightKind.TORCHSCRIPT:
+        return "TorchScript of others: opens with runtime='ipex', allow_torchscript=True"
+    if weights.kind is WeightKind.EXPORT:
+        return "as exported, if it is an int8 export; quantized on first use otherwise, or with `iqe quantize`"
+    return "quantized on first use, or with `iqe quantize`"
+
+
+def _beginning(instruction: str) -> str:
+    return f'begin with "{instruction}"' if instruction else "as they are"

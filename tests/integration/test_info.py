@@ -1,0 +1,186 @@
+"""`iqe info` and `iqe models`: what a folder is and which models are known, for people and for scripts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from intel_quantized_embeddings import Encoder, quantize
+from intel_quantized_embeddings.architectures.config import BUILT_IN
+from intel_quantized_embeddings.cli import main
+from intel_quantized_embeddings.known_models import KNOWN_MODELS, look_up
+from support.tiny_models import write_tiny_model
+
+
+@pytest.fixture
+def iqe(capsys, monkeypatch):
+    """Run the command at a width; returns its status, and what it said on stdout and stderr."""
+
+    def run(*arguments, columns=80):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        status = main([str(argument) for argument in arguments])
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def facts_in(text: str) -> dict[str, str]:
+    """Label -> everything said beside it."""
+    facts = {}
+    for line in text.splitlines():
+        if not line.startswith(" "):
+            label, _, rest = line.partition("   ")
+            facts[label] = rest.strip()
+        else:
+            facts[label] += f" {line.strip()}"
+    return facts
+
+
+class TestAQuantizedFolder:
+    def test_shows_the_manifest_and_checks_the_hashes(self, iqe, tiny, tiny_int8):
+        status, shown, problem = iqe("info", tiny_int8)
+        assert (status, problem) == (0, "")
+        facts = facts_in(shown)
+        manifest = json.loads((tiny_int8 / "manifest.json").read_text("utf-8"))
+        assert facts["folder"] == str(tiny_int8)
+        assert facts["made from"] == tiny.name
+        assert facts["for"] == "runtime='openvino', precision='int8'"
+        alpha = manifest["method"]["smooth_quant_alpha"]
+        assert facts["method"].startswith(f"static int8, SmoothQuant {alpha:g} calibrated on ")
+        assert f"mean {manifest['fidelity']['documents']['mean']:.4f}" in facts["cosine to fp32"]
+        assert facts["pooling"] == "mean, normalized"
+        assert facts["queries"] == 'begin with "query: "'
+        assert facts["documents"] == 'begin with "document: "'
+        assert facts["longest text"] == "64 tokens"
+        assert facts["dimension"] == "32"
+        assert facts["written with"] == ", ".join(f"{n} {v}" for n, v in manifest["library_versions"].items())
+        assert facts["hashes"] == "every file is as it was written"
+        assert "limit" not in facts
+
+    def test_says_what_a_limit_put_back_and_its_revision(self, iqe, tiny_int8, tmp_path):
+        folder = shutil.copytree(tiny_int8, tmp_path / "limited")
+        manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+        manifest["drop"] = {
+            "measure": "nDCG@10 on mine",
+            "limit": 0.01,
+            "before": 0.02,
+            "kept": 0.005,
+            "put_back": ["layer.0.output"],
+            "speed": {"int8_by_fp32": 3.0, "kept_by_fp32": 2.5, "kept_by_int8": 0.83},
+        }
+        manifest["method"]["floating_point_layers"] = ["layer.0.output"]
+        manifest["source"]["revision"] = "abc123"
+        (folder / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+        facts = facts_in(iqe("info", folder)[1])
+        assert facts["limit"].startswith("nDCG@10 on mine: 0.5 % lost to fp32, 1 % allowed")
+        assert facts["method"].endswith("in floating point: layer.0.output")
+        assert facts["made from"].endswith("revision abc123")
+
+    def test_a_dynamic_one_has_no_calibration(self, iqe, tiny, tmp_path):
+        pytest.importorskip("nncf", reason="the quantize extra is not installed")
+        folder = quantize(tiny, tmp_path / "dynamic", method="dynamic").folder
+        assert facts_in(iqe("info", folder)[1])["method"] == "dynamic int8"
+
+    def test_a_changed_file_is_told_after_everything_else_and_is_status_1(self, iqe, tiny_int8, tmp_path):
+        folder = shutil.copytree(tiny_int8, tmp_path / "changed")
+        with (folder / "tokenizer.json").open("a") as opened:
+            opened.write(" ")
+        status, shown, problem = iqe("info", folder)
+        assert status == 1
+        assert facts_in(shown)["hashes"] == "NOT as written"
+        assert "tokenizer.json has changed since it was written" in problem
+        status, shown, _ = iqe("info", folder, "--json")
+        assert status == 1
+        assert json.loads(shown)["hashes_verify"] is False
+        assert "tokenizer.json" in json.loads(shown)["problem"]
+
+    def test_scripts_get_the_manifest_as_it_is(self, iqe, tiny_int8):
+        facts = json.loads(iqe("info", tiny_int8, "--json")[1])
+        assert facts["manifest"] == json.loads((tiny_int8 / "manifest.json").read_text("utf-8"))
+        assert (facts["kind"], facts["hashes_verify"], facts["problem"]) == ("quantized", True, None)
+        assert facts["bytes"] == sum(file.stat().st_size for file in tiny_int8.rglob("*") if file.is_file())
+
+
+class TestAnotherFolder:
+    def test_shows_what_the_encoder_will_use(self, iqe, tiny):
+        encoder = Encoder.load(tiny, precision="fp32")
+        facts = json.loads(iqe("info", tiny, "--json")[1])
+        assert facts["kind"] == "model"
+        assert facts["dimension"] == encoder.dimension
+        assert facts["settings"]["max_length"] == encoder.max_length
+        assert facts["settings"]["pooling"] == encoder.settings.pooling.value
+        assert facts["settings"]["query_instruction"] == encoder.settings.query_instruction
+        assert facts["weights"]["files"] == ["model.safetensors"]
+        shown = facts_in(iqe("info", tiny)[1])
+        assert shown["architecture"] == "bert"
+        assert shown["pooling"] == "mean, normalized"
+        assert shown["int8"].startswith("quantized on first use")
+
+    def test_a_text_longer_than_the_model_has_positions_for_is_not_promised(self, iqe, tmp_path):
+        folder = write_tiny_model(tmp_path / "long", max_length=5000)
+        assert json.loads(iqe("info", folder, "--json")[1])["settings"]["max_length"] == 130
+        assert Encoder.load(folder, precision="fp32").max_length == 130
+
+    def test_what_it_does_not_say_is_told_with_status_1(self, iqe, tmp_path):
+        folder = write_tiny_model(tmp_path / "silent", pooling=None)
+        status, shown, problem = iqe("info", folder)
+        assert status == 1
+        assert facts_in(shown)["dimension"] == "32"
+        assert "pooling" not in facts_in(shown)
+        assert "Pass pooling='cls' or pooling='mean'" in problem
+
+    def test_a_known_name_fills_the_gap(self, iqe, tmp_path):
+        folder = write_tiny_model(tmp_path / "e5-small-v2", pooling=None)
+        status, shown, _ = iqe("info", folder)
+        assert status == 0
+        assert facts_in(shown)["queries"] == 'begin with "query: "'
+
+    def test_weights_that_cannot_be_read_are_said(self, iqe, tmp_path):
+        folder = write_tiny_model(tmp_path / "pickled")
+        (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+        assert facts_in(iqe("info", folder)[1])["weights"] == "none that can be read here"
+
+    def test_an_absent_one_is_one_line_and_no_hub_is_asked(self, iqe):
+        for name in ("./absent", "someone/absent"):
+            status, shown, problem = iqe("info", name)
+            assert (status, shown) == (1, "")
+            assert problem.count("\n") == 1
+
+
+class TestModels:
+    def test_are_listed_with_what_is_known_of_them(self, iqe):
+        facts = json.loads(iqe("models", "--json")[1])
+        assert facts["architectures"] == list(BUILT_IN)
+        by_id = {model["id"]: model for model in facts["models"]}
+        assert by_id["intfloat/e5-small-v2"] == {
+            "id": "intfloat/e5-small-v2",
+            "dimension": 384,
+            "pooling": "mean",
+            "query_instruction": "query: ",
+            "document_instruction": "passage: ",
+            "licence": "mit",
+        }
+        _, shown, _ = iqe("models")
+        assert all(model in shown for model in by_id)
+        assert all(architecture in shown for architecture in BUILT_IN)
+
+    @pytest.mark.parametrize("columns", [80, 120])
+    def test_fit_the_terminal(self, iqe, columns):
+        assert max(map(len, iqe("models", columns=columns)[1].splitlines())) <= columns
+
+    @pytest.mark.parametrize("known", KNOWN_MODELS, ids=lambda known: known.pattern)
+    def test_each_is_found_by_its_own_family(self, known):
+        assert known.dimensions
+        for model in known.dimensions:
+            assert look_up([model]) is known
+
+
+@pytest.mark.reference
+def test_dimensions_and_licences_are_those_that_mteb_keeps():
+    mteb = pytest.importorskip("mteb", reason="mteb is not installed: the `mteb` extra brings it")
+    for known in KNOWN_MODELS:
+        for model, dimension in known.dimensions.items():
+            meta = mteb.get_model_meta(model)
+            assert (meta.embed_dim, meta.license) == (dimension, known.licence), model
