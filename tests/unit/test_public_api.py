@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import typing
+from pathlib import Path
 
 import pytest
 
@@ -165,6 +166,18 @@ class TestMissingExtras:
     def test_names_extras_that_exist(self):
         declared = importlib.metadata.metadata("intel-quantized-embeddings").get_all("Provides-Extra")
         assert {"chroma", "haystack", "langchain", "llama-index", "mteb", "quantize"} <= set(declared)
+
+
+class TestListings:
+    def test_llamahub_is_told_where_the_class_is(self):
+        tomllib = pytest.importorskip("tomllib", reason="tomllib comes with Python 3.11")
+        pytest.importorskip("llama_index.core", reason="the llama-index extra is not installed")
+        pyproject = Path(__file__).resolve().parents[2] / "pyproject.toml"
+        told = tomllib.loads(pyproject.read_text("utf-8"))["tool"]["llamahub"]
+        for name in told["class_authors"]:
+            listed = getattr(importlib.import_module(told["import_path"]), name)
+            assert listed is getattr(intel_quantized_embeddings, name)
+            assert listed.class_name() == name
 
 
 class TestImportCost:
