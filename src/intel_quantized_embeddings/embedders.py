@@ -170,7 +170,9 @@ def _unquantized(
     if precision is Precision.INT8 and embedder.precision is not Precision.INT8:
         return None
     if precision is not Precision.INT8 and embedder.precision is Precision.INT8:
-        raise OptionError(f"precision={precision.value!r} was asked of {source.name}, whose weights are int8.")
+        raise OptionError(
+            f"precision={precision.value!r} was asked of {source.name}, whose weights are int8. Pass precision='int8'."
+        )
     return LoadedEmbedder(
         graph=embedder.graph,
         folder=source.path,

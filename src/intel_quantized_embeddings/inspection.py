@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from intel_quantized_embeddings.architectures.config import EncoderConfig, exported_limits, is_built_in
-from intel_quantized_embeddings.errors import QuantizedEmbeddingsError
-from intel_quantized_embeddings.model_files import ModelFolder, find_model
+from intel_quantized_embeddings.errors import ModelFilesError, QuantizedEmbeddingsError
+from intel_quantized_embeddings.model_files import TOKENIZER_FILE, ModelFolder, find_model
 from intel_quantized_embeddings.model_settings import ModelSettings, read_json, read_settings
 from intel_quantized_embeddings.quantization.config import MethodName
 from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE, Manifest
 from intel_quantized_embeddings.terminal import labelled, megabytes
+from intel_quantized_embeddings.tokenization import Tokenizer
 from intel_quantized_embeddings.weight_files import WeightFiles, WeightKind, find_weight_files
 
 
@@ -100,11 +101,14 @@ def _unquantized(found: ModelFolder) -> Inspection:
     config = read_json(found.path / "config.json")
     weights, settings, dimension, problem = WeightFiles((), WeightKind.SAFETENSORS), None, None, None
     try:
-        if is_built_in(config):
-            dimension = EncoderConfig.from_hf(config, where=found.name).hidden_size
         weights = find_weight_files(found.path, config)
+        if is_built_in(config) or weights.kind is WeightKind.SAFETENSORS:  # an export may be of any architecture
+            dimension = EncoderConfig.from_hf(config, where=found.name).hidden_size
         settings = read_settings(found.path, name=found.name)
         settings = settings.override(max_positions=exported_limits(config, settings)[0])
+        Tokenizer(found.path / TOKENIZER_FILE, max_length=settings.max_length)
+        if not weights.files:
+            raise ModelFilesError(f"{found.path} has no weights that can be read: no safetensors and no export.")
     except QuantizedEmbeddingsError as exc:
         problem = exc
     size = sum(file.stat().st_size for file in weights.files)
@@ -115,7 +119,7 @@ def _unquantized(found: ModelFolder) -> Inspection:
             "folder": [str(found.path)],
             "name": [found.name, *([f"revision {found.revision}"] if found.revision else [])],
             "architecture": [architecture if is_built_in(config) else f"{architecture}, not built in"],
-            "weights": [f"{names}, {megabytes(size)}" if names else "none that can be read here"],
+            "weights": [f"{names}, {megabytes(size)}" if names else "none that can be read"],
             **(_settings_lines(settings) if settings else {}),
             "dimension": [str(dimension)] if dimension else [],
             "int8": [_int8(weights)] if not problem else [],

@@ -10,6 +10,7 @@ import pytest
 from intel_quantized_embeddings import Encoder, quantize
 from intel_quantized_embeddings.architectures.config import BUILT_IN
 from intel_quantized_embeddings.cli import main
+from intel_quantized_embeddings.errors import QuantizedEmbeddingsError
 from intel_quantized_embeddings.known_models import KNOWN_MODELS, look_up
 from support.tiny_models import write_tiny_model
 
@@ -137,10 +138,30 @@ class TestAnotherFolder:
         assert status == 0
         assert facts_in(shown)["queries"] == 'begin with "query: "'
 
-    def test_weights_that_cannot_be_read_are_said(self, iqe, tmp_path):
-        folder = write_tiny_model(tmp_path / "pickled")
-        (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-        assert facts_in(iqe("info", folder)[1])["weights"] == "none that can be read here"
+    @pytest.mark.parametrize("spoil", ["pickled", "no tokenizer", "another architecture", "a Dense module"])
+    def test_what_cannot_be_loaded_is_status_1_with_the_reason(self, iqe, tmp_path, spoil):
+        folder = write_tiny_model(tmp_path / "spoilt")
+        if spoil == "pickled":
+            (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+            reason = "no weights that can be read"
+        elif spoil == "no tokenizer":
+            (folder / "tokenizer.json").unlink()
+            reason = "tokenizer.json is not there"
+        elif spoil == "another architecture":
+            config = json.loads((folder / "config.json").read_text("utf-8"))
+            (folder / "config.json").write_text(json.dumps({**config, "model_type": "modernbert"}), "utf-8")
+            reason = "'modernbert', which is not built in"
+        else:
+            modules = json.loads((folder / "modules.json").read_text("utf-8"))
+            modules.append({"idx": 3, "name": "3", "path": "3_Dense", "type": "sentence_transformers.models.Dense"})
+            (folder / "modules.json").write_text(json.dumps(modules), "utf-8")
+            reason = "a Dense module"
+        status, shown, problem = iqe("info", folder)
+        assert status == 1
+        assert reason in problem
+        assert "int8" not in facts_in(shown)
+        with pytest.raises(QuantizedEmbeddingsError):
+            Encoder.load(folder, precision="fp32")
 
     def test_an_absent_one_is_one_line_and_no_hub_is_asked(self, iqe):
         for name in ("./absent", "someone/absent"):

@@ -31,6 +31,8 @@ from intel_quantized_embeddings import (
 from intel_quantized_embeddings.errors import MissingExtraError, QuantizedEmbeddingsError
 from intel_quantized_embeddings.integrations.chroma import IntelQuantizedEmbeddingFunction
 from intel_quantized_embeddings.integrations.haystack import IntelQuantizedDocumentEmbedder, IntelQuantizedRanker
+from intel_quantized_embeddings.integrations.retired_langchain import QuantizedBiEncoderEmbeddings
+from intel_quantized_embeddings.integrations.retired_llama_index import IntelEmbedding
 
 if sys.version_info >= (3, 11):
     from typing import assert_type
@@ -121,6 +123,13 @@ def use_haystack(pipeline: Pipeline) -> None:
     pipeline.add_component("embedder", embedder)
     pipeline.add_component("ranker", IntelQuantizedRanker(precision="fp32", top_k=3, score_threshold=0.5))
     assert_type(embedder.encoder, Encoder)
+
+
+def keep_the_old_names() -> None:
+    embeddings: IntelQuantizedEmbeddings = QuantizedBiEncoderEmbeddings("folder", max_seq_len=256, runtime="openvino")
+    assert_type(embeddings.embed_query("one"), list[float])
+    embedding: IntelQuantizedEmbedding = IntelEmbedding("folder", pooling="cls", text_instruction="passage:")
+    assert_type(embedding.get_query_embedding("one"), list[float])
 
 
 def misspell() -> None:
