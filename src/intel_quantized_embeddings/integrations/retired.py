@@ -156,9 +156,10 @@ def _take_apart(retired: RetiredClass, given: Mapping[str, Any]) -> dict[str, An
             raise OptionError(f"{retired.name}: {name}={value!r} is not allowed; it is a dictionary.")
         for key, inner in value.items():
             if key not in keys:
+                honoured = [known for known in keys if retired.arguments[f"{name}.{known}"].allowed != ()]
                 raise OptionError(
                     f"{retired.name}: {name}[{key!r}] can't be honoured; the keys that can are "
-                    f"{', '.join(map(repr, keys))}. Leave it out if the vectors don't depend on it."
+                    f"{', '.join(map(repr, honoured))}. Leave it out if the vectors don't depend on it."
                 )
             if inner is not None:
                 apart[f"{name}.{key}"] = inner
