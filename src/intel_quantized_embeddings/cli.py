@@ -6,8 +6,8 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
+from intel_quantized_embeddings import cli_jobs
 from intel_quantized_embeddings.errors import QuantizedEmbeddingsError
 
 
@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     quantize.add_argument("--query-instruction", metavar="TEXT", help="put before every query")
     quantize.add_argument("--document-instruction", metavar="TEXT", help="put before every document")
     _add_shared_options(quantize)
-    quantize.set_defaults(run=_quantize)
+    quantize.set_defaults(run=cli_jobs.run_quantize)
 
     export = commands.add_parser(
         "export",
@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("model", metavar="MODEL", help="a folder or a hub id")
     export.add_argument("output", metavar="OUT", help="the folder to write")
     _add_shared_options(export)
-    export.set_defaults(run=_export)
+    export.set_defaults(run=cli_jobs.run_export)
 
     info = commands.add_parser(
         "info",
@@ -97,11 +97,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     info.add_argument("model", metavar="FOLDER", help="a folder, or a hub id whose files are on this machine")
     info.add_argument("--json", action="store_true", help="for scripts")
-    info.set_defaults(run=_info)
+    info.set_defaults(run=cli_jobs.run_info)
 
     models = commands.add_parser("models", help="list the architectures that run and the models known by name")
     models.add_argument("--json", action="store_true", help="for scripts")
-    models.set_defaults(run=_models)
+    models.set_defaults(run=cli_jobs.run_models)
 
     push = commands.add_parser(
         "push",
@@ -114,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     push.add_argument("--revision", metavar="BRANCH", help="another branch than main; made if it is not there")
     push.add_argument("--private", action="store_true", help="make a new repository private")
     push.add_argument("--message", metavar="TEXT", help="the commit's message")
-    push.set_defaults(run=_push)
+    push.set_defaults(run=cli_jobs.run_push)
 
     _add_evaluate(commands)
     _add_benchmark(commands)
@@ -147,7 +147,7 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     evaluate.add_argument("--precision", help="of what is compared: int8 (the default) or bf16")
     evaluate.add_argument("--max-length", type=int, metavar="TOKENS", help="instead of what the model's folder says")
     evaluate.add_argument("--output", metavar="DIR", type=Path, help="where the files go (iqe-evaluation)")
-    evaluate.set_defaults(run=_evaluate)
+    evaluate.set_defaults(run=cli_jobs.run_evaluate)
 
 
 def _add_benchmark(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -177,7 +177,7 @@ def _add_benchmark(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     benchmark.add_argument("--query-rounds", type=int, metavar="N", help="fresh processes of each system for them (3)")
     benchmark.add_argument("--lengths", type=int, metavar="TOKENS", nargs="+", help="of the latency part (16 to 512)")
     benchmark.add_argument("--batch-sizes", type=int, metavar="N", nargs="+", help="of the throughput part (1 to 256)")
-    benchmark.set_defaults(run=_benchmark)
+    benchmark.set_defaults(run=cli_jobs.run_benchmark)
 
 
 def _add_shared_options(parser: argparse.ArgumentParser) -> None:
@@ -185,149 +185,6 @@ def _add_shared_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--revision", help="branch, tag or commit on the hub")
     parser.add_argument("--cache-folder", metavar="DIR", help="where the hub's files are kept")
     parser.add_argument("--local-files-only", action="store_true", help="never ask the hub")
-
-
-def _quantize(options: argparse.Namespace) -> None:
-    from intel_quantized_embeddings.model_files import find_model
-    from intel_quantized_embeddings.model_settings import is_cross_encoder
-    from intel_quantized_embeddings.quantization.quantize import quantize
-
-    source = find_model(
-        options.model,
-        revision=options.revision,
-        cache_folder=options.cache_folder,
-        local_files_only=options.local_files_only,
-    )
-    if is_cross_encoder(source.path):
-        _quantize_cross_encoder(options)
-        return
-    report = quantize(
-        options.model,
-        options.output,
-        **_how_to_quantize(options),
-        runtime=options.runtime,
-        qat_minutes=options.qat_minutes,
-        max_drop=options.max_drop,
-        dataset=options.dataset,
-        pooling=options.pooling,
-        query_instruction=options.query_instruction,
-        document_instruction=options.document_instruction,
-    )
-    print(f"{report.folder}: {report.bytes_before / 1e6:.1f} MB -> {report.bytes_after / 1e6:.1f} MB")
-    print(f"cosine to fp32, documents: {report.fidelity.documents}")
-    print(f"cosine to fp32, queries:   {report.fidelity.queries}")
-    if report.drop is not None:
-        print(report.drop)
-
-
-def _quantize_cross_encoder(options: argparse.Namespace) -> None:
-    from intel_quantized_embeddings.cross_encoder_graphs import require_openvino
-    from intel_quantized_embeddings.errors import OptionError
-    from intel_quantized_embeddings.quantization.cross_encoder import quantize_cross_encoder
-
-    require_openvino(options.runtime)
-    for name in ("pooling", "query_instruction", "document_instruction", "qat_minutes", "max_drop", "dataset"):
-        if getattr(options, name) is not None:
-            raise OptionError(
-                f"--{name.replace('_', '-')} is for models that make embeddings; {options.model} is a cross-encoder, "
-                f"which scores pairs of texts."
-            )
-    report = quantize_cross_encoder(options.model, options.output, **_how_to_quantize(options))
-    print(f"{report.folder}: {report.bytes_before / 1e6:.1f} MB -> {report.bytes_after / 1e6:.1f} MB")
-    print(f"scores beside fp32: {report.fidelity}")
-
-
-def _how_to_quantize(options: argparse.Namespace) -> dict[str, Any]:
-    """What is asked of models of either kind."""
-    from intel_quantized_embeddings.quantization.calibration import read_texts
-
-    return {
-        "calibration_texts": options.calibration and read_texts(options.calibration),
-        "calibration_queries": options.calibration_queries and read_texts(options.calibration_queries),
-        "search": not options.no_search,
-        "method": options.method,
-        "config": options.config,
-        "overwrite": options.overwrite,
-        "revision": options.revision,
-        "cache_folder": options.cache_folder,
-        "local_files_only": options.local_files_only,
-        "max_length": options.max_length,
-        "progress": _say_on_terminal if sys.stderr.isatty() else None,
-    }
-
-
-def _export(options: argparse.Namespace) -> None:
-    from intel_quantized_embeddings.export import export
-
-    folder = export(
-        options.model,
-        options.output,
-        overwrite=options.overwrite,
-        revision=options.revision,
-        cache_folder=options.cache_folder,
-        local_files_only=options.local_files_only,
-    )
-    print(folder)
-
-
-def _info(options: argparse.Namespace) -> None:
-    from intel_quantized_embeddings.inspection import inspect_folder
-
-    found = inspect_folder(options.model)
-    print(found.json if options.json else found.text)
-    if found.problem is not None:
-        raise found.problem
-
-
-def _models(options: argparse.Namespace) -> None:
-    from intel_quantized_embeddings.catalogue import catalogue_json, catalogue_text
-
-    print(catalogue_json() if options.json else catalogue_text())
-
-
-def _evaluate(options: argparse.Namespace) -> None:
-    from intel_quantized_embeddings.evaluation.options import Options
-    from intel_quantized_embeddings.evaluation.run import evaluate
-    from intel_quantized_embeddings.evaluation.tables import table
-
-    results = evaluate(Options(**_given(options)), command=["iqe", *options.arguments], progress=_say_on_terminal)
-    print(table(results), end="")
-
-
-def _push(options: argparse.Namespace) -> None:
-    from intel_quantized_embeddings.hub_upload import push_to_hub
-
-    commit = push_to_hub(
-        options.folder,
-        options.repo_id,
-        revision=options.revision,
-        private=options.private,
-        commit_message=options.message,
-    )
-    print(commit)
-
-
-def _benchmark(options: argparse.Namespace) -> None:
-    from intel_quantized_embeddings.benchmarks.options import Options
-    from intel_quantized_embeddings.benchmarks.progress import Progress
-    from intel_quantized_embeddings.benchmarks.run import benchmark
-    from intel_quantized_embeddings.benchmarks.tables import table
-
-    results = benchmark(Options(**_given(options)), command=["iqe", *options.arguments], progress=Progress())
-    print(table(results), end="")
-
-
-def _given(options: argparse.Namespace) -> dict[str, Any]:
-    """The options that were given; the others are left to their defaults."""
-    return {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in vars(options).items()
-        if name not in ("run", "arguments") and value is not None
-    }
-
-
-def _say_on_terminal(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

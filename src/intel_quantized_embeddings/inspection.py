@@ -13,7 +13,8 @@ from intel_quantized_embeddings.errors import ModelFilesError, QuantizedEmbeddin
 from intel_quantized_embeddings.model_files import TOKENIZER_FILE, ModelFolder, find_model
 from intel_quantized_embeddings.model_settings import ModelSettings, read_json, read_settings
 from intel_quantized_embeddings.quantization.config import MethodName
-from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE, Manifest
+from intel_quantized_embeddings.quantization.cross_encoder_manifest import CrossEncoderManifest, read_manifest
+from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE, FolderManifest, Manifest
 from intel_quantized_embeddings.terminal import labelled, megabytes
 from intel_quantized_embeddings.tokenization import Tokenizer
 from intel_quantized_embeddings.weight_files import WeightFiles, WeightKind, find_weight_files
@@ -52,7 +53,7 @@ def inspect_folder(model: str | os.PathLike[str]) -> Inspection:
 
 
 def _quantized(found: ModelFolder) -> Inspection:
-    manifest, problem = Manifest.read(found.path), None
+    manifest, problem = read_manifest(found.path), None
     try:
         manifest.verify(found.path)
     except QuantizedEmbeddingsError as exc:
@@ -64,6 +65,8 @@ def _quantized(found: ModelFolder) -> Inspection:
         alpha = "off" if method.smooth_quant_alpha is None else f"{method.smooth_quant_alpha:g}"
         how[0] += f", SmoothQuant {alpha}"
         how.append(f"calibrated on {calibration.documents} documents and {calibration.queries} queries")
+    if method.training:
+        how.append(f"weights fine-tuned on {method.training.texts} texts, {method.training.steps} steps")
     if method.attention:
         how.append(f"attention in {method.attention}")
     if method.floating_point_layers:
@@ -75,13 +78,7 @@ def _quantized(found: ModelFolder) -> Inspection:
             "made from": [source.id, *([f"revision {source.revision}"] if source.revision else [])],
             "for": [f"runtime={manifest.runtime!r}, precision={manifest.precision!r}"],
             "method": how,
-            "cosine to fp32": [
-                f"documents: {manifest.fidelity.documents}",
-                f"queries: {manifest.fidelity.queries}",
-            ],
-            "limit": [str(manifest.drop)] if manifest.drop else [],
-            **_settings_lines(manifest.settings),
-            "dimension": [str(manifest.dimension)],
+            **_measured_lines(manifest),
             "written with": [", ".join(f"{name} {version}" for name, version in manifest.library_versions.items())],
             "hashes": ["every file is as it was written" if problem is None else "NOT as written"],
         }
@@ -95,6 +92,24 @@ def _quantized(found: ModelFolder) -> Inspection:
         "manifest": json.loads((found.path / MANIFEST_FILE).read_text("utf-8")),
     }
     return Inspection(facts=facts, text="\n".join(text), problem=problem)
+
+
+def _measured_lines(manifest: FolderManifest) -> dict[str, list[str]]:
+    """How near it is to fp32, and what it was quantized to give."""
+    if isinstance(manifest, CrossEncoderManifest):
+        settings = manifest.settings
+        return {
+            "gives": [f"scores of pairs, through {settings.activation.value.lower()}"],
+            "scores beside fp32": [str(manifest.fidelity)],
+            "longest pair": [f"{settings.max_length} tokens"],
+        }
+    assert isinstance(manifest, Manifest)  # there are two kinds
+    return {
+        "cosine to fp32": [f"documents: {manifest.fidelity.documents}", f"queries: {manifest.fidelity.queries}"],
+        "limit": [str(manifest.drop)] if manifest.drop else [],
+        **_settings_lines(manifest.settings),
+        "dimension": [str(manifest.dimension)],
+    }
 
 
 def _unquantized(found: ModelFolder) -> Inspection:

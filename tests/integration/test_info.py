@@ -103,6 +103,15 @@ class TestAQuantizedFolder:
         assert (facts["kind"], facts["hashes_verify"], facts["problem"]) == ("quantized", True, None)
         assert facts["bytes"] == sum(file.stat().st_size for file in tiny_int8.rglob("*") if file.is_file())
 
+    def test_of_a_cross_encoder_says_how_near_its_scores_are(self, iqe, tiny_cross_encoder_int8):
+        status, shown, problem = iqe("info", tiny_cross_encoder_int8)
+        assert (status, problem) == (0, "")
+        facts = facts_in(shown)
+        assert facts["gives"] == "scores of pairs, through sigmoid"
+        assert facts["scores beside fp32"].startswith("rank correlation 0.9")
+        assert facts["hashes"] == "every file is as it was written"
+        assert "pooling" not in facts
+
 
 class TestAnotherFolder:
     def test_shows_what_the_encoder_will_use(self, iqe, tiny):

@@ -81,4 +81,4 @@ def test_the_snippet_for_intels_folders_opens_one_made_by_their_recipe(like_opti
 
 
 def test_every_snippet_is_run_by_a_test_here():
-    assert len(SNIPPETS) == 6
+    assert len(SNIPPETS) == 7

@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,8 +32,10 @@ from intel_quantized_embeddings.architectures.torch_encoder import LINEAR_LAYERS
 from intel_quantized_embeddings.errors import QuantizationError, UnsupportedModelError
 from intel_quantized_embeddings.model_settings import read_json
 from intel_quantized_embeddings.quantization.calibration import Texts, built_in_texts, split
+from intel_quantized_embeddings.quantization.config import ActivationRanges
 from intel_quantized_embeddings.quantization.manifest import Training
-from intel_quantized_embeddings.quantization.smooth_quant import input_ranges, smoothing_factors
+from intel_quantized_embeddings.quantization.quantizers import Recipe
+from intel_quantized_embeddings.quantization.smooth_quant import largest_inputs, smoothing_factors
 from intel_quantized_embeddings.quantization.subject import Attempt, Subject
 from intel_quantized_embeddings.weight_files import WeightKind, find_weight_files
 
@@ -82,7 +85,7 @@ def trained(
     config = EncoderConfig.from_hf(hf_config, where=source.name)
     texts = _texts_to_learn_from(subject)
     say(f"  training on {len(texts)} texts, at most {minutes:g} minutes")
-    weights, steps = _tune(subject, config, texts, alpha=static.recipe.alpha, minutes=minutes, say=say)
+    weights, steps = _tune(subject, config, texts, static.recipe, minutes=minutes, say=say)
     tuned = subject.with_weights(config, weights)
     attempt = tuned.attempt(static.recipe)
     before, after = static.fidelity.score, attempt.fidelity.score
@@ -114,8 +117,8 @@ def _tune(
     subject: Subject,
     config: EncoderConfig,
     texts: Sequence[Sequence[int]],
+    recipe: Recipe,
     *,
-    alpha: float | None,
     minutes: float,
     say: Callable[[str], object],
 ) -> tuple[EncoderWeights, int]:
@@ -124,7 +127,7 @@ def _tune(
     weights = load_weights(subject.source.path, config)
     teacher = TorchEmbedder(config, weights, pooling=settings.pooling, normalize=settings.normalize)
     student = TorchEmbedder(config, weights, pooling=settings.pooling, normalize=settings.normalize)
-    _round_layers(student, [_padded([ids], pad) for ids in subject.calibrated], alpha=alpha)
+    _round_layers(student, [_padded([ids], pad) for ids in subject.calibrated], recipe)
     with torch.enable_grad():
         steps = _train(student, teacher, texts, pad=pad, minutes=minutes, say=say)
     layers = tuple(_layer_weights(layer) for layer in student.layers)
@@ -202,37 +205,53 @@ def _rate(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / _WARM_UP_STEPS) * (1 + math.cos(math.pi * step / steps)) / 2
 
 
-def _round_layers(model: TorchEmbedder, inputs: Sequence[tuple[Tensor, Tensor]], *, alpha: float | None) -> None:
-    """Put a rounding one in the place of every linear layer."""
-    ranges = input_ranges(model, inputs)
-    for layer in model.layers:
+def _round_layers(model: TorchEmbedder, inputs: Sequence[tuple[Tensor, Tensor]], recipe: Recipe) -> None:
+    """Put a rounding one in the place of every linear layer that the recipe makes int8."""
+    largest = {} if recipe.alpha is None else largest_inputs(model, inputs)
+    rounded = []
+    for number, layer in enumerate(model.layers):
         assert isinstance(layer, EncoderLayer)
-        factors = {} if alpha is None else smoothing_factors(layer, ranges, alpha=alpha)
+        factors = {} if recipe.alpha is None else smoothing_factors(layer, largest, alpha=recipe.alpha)
         for name in LINEAR_LAYERS:
-            linear = getattr(layer, name)
-            setattr(layer, name, _RoundedLinear(linear, ranges[linear], factors.get(linear)))
+            if f"layer.{number}.{name}" not in recipe.floating_point_layers:
+                linear = getattr(layer, name)
+                rounded.append(_RoundedLinear(linear, factors.get(linear)))
+                setattr(layer, name, rounded[-1])
+    with torch.no_grad():
+        for one in inputs:
+            model(*one)
+    for module in rounded:
+        module.fix_range(recipe.activation_ranges)
 
 
 class _RoundedLinear(nn.Module):
     """A linear layer as static int8 computes it, its weights still in fp32.
 
-    Weights have a symmetric range for each output channel, inputs one for all, which may be asymmetric and is fixed.
+    Weights have a symmetric range for each output channel, inputs one for all, which may be asymmetric. Until that is
+    fixed, from the inputs seen, nothing is rounded.
     """
 
-    def __init__(self, linear: nn.Linear, input_range: tuple[Tensor, Tensor], factors: Tensor | None) -> None:
+    def __init__(self, linear: nn.Linear, factors: Tensor | None) -> None:
         super().__init__()
         self.linear = linear
         self._factors = torch.ones(linear.in_features) if factors is None else factors
-        low, high = (float(extreme) for extreme in self._extremes(*input_range))
-        self._scale = max(high - low, 1e-8) / 255
-        self._zero_point = round(-low / self._scale)
+        self._extremes: list[tuple[float, float]] = []
+        self._range: tuple[float, int] | None = None
 
-    def _extremes(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-        # A range holds 0, which padding and masks need exactly.
-        return (low / self._factors).min().clamp(max=0), (high / self._factors).max().clamp(min=0)
+    def fix_range(self, ranges: ActivationRanges | None) -> None:
+        """Round from now on, in a range as the quantizer sets it from the inputs seen."""
+        lows, highs = zip(*self._extremes, strict=True)
+        low, high = (fmean(lows), fmean(highs)) if ranges is ActivationRanges.MEAN else (min(lows), max(highs))
+        low, high = min(low, 0.0), max(high, 0.0)
+        scale = max(high - low, 1e-8) / 255
+        self._range = scale, round(-low / scale)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        rounded = torch.fake_quantize_per_tensor_affine(inputs / self._factors, self._scale, self._zero_point, 0, 255)
+        smoothed = inputs / self._factors
+        if self._range is None:
+            self._extremes.append((float(smoothed.min()), float(smoothed.max())))
+            return functional.linear(inputs, self.linear.weight, self.linear.bias)
+        rounded = torch.fake_quantize_per_tensor_affine(smoothed, *self._range, 0, 255)
         weight = self.linear.weight * self._factors
         scales = weight.detach().abs().amax(dim=1).clamp(min=1e-8) / 127
         zero_points = torch.zeros(len(scales), dtype=torch.int32)
@@ -250,7 +269,8 @@ def _padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
 
 def _layer_weights(layer: nn.Module) -> LayerWeights:
     def linear(name: str) -> Linear:
-        module = getattr(layer, name).linear
+        module = getattr(layer, name)
+        module = module.linear if isinstance(module, _RoundedLinear) else module
         return Linear(_array(module.weight), _array(module.bias))
 
     def norm(name: str) -> Norm:

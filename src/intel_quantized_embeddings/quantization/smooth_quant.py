@@ -6,7 +6,7 @@ an encoder here does not have.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +14,6 @@ from torch import Tensor, nn
 from intel_quantized_embeddings.architectures.torch_encoder import EncoderLayer, TorchEmbedder
 
 _SMALLEST = 1e-5
-
-
-# The smallest and the largest value of each channel of a linear layer's input, each (in,).
-Ranges = dict[nn.Module, tuple[Tensor, Tensor]]
 
 
 def smooth(model: TorchEmbedder, inputs: Sequence[tuple[Tensor, Tensor]], *, alpha: float) -> None:
@@ -28,10 +24,10 @@ def smooth(model: TorchEmbedder, inputs: Sequence[tuple[Tensor, Tensor]], *, alp
         inputs: Calibration batches, which give max|X_j|.
         alpha: SmoothQuant's strength in [0, 1].
     """
-    ranges = input_ranges(model, inputs)
+    largest = largest_inputs(model, inputs)
     for layer in model.layers:
         assert isinstance(layer, EncoderLayer)
-        factors = smoothing_factors(layer, ranges, alpha=alpha)
+        factors = smoothing_factors(layer, largest, alpha=alpha)
         for first, linears in _sharing_an_input(layer).items():
             shared = factors[linears[0]]
             for linear in linears:
@@ -44,14 +40,16 @@ def smooth(model: TorchEmbedder, inputs: Sequence[tuple[Tensor, Tensor]], *, alp
                 layer.scales[first] = nn.Parameter(1 / shared, requires_grad=False)
 
 
-def smoothing_factors(layer: EncoderLayer, ranges: Ranges, *, alpha: float) -> dict[nn.Module, Tensor]:
+def smoothing_factors(
+    layer: EncoderLayer, largest: Mapping[nn.Module, Tensor], *, alpha: float
+) -> dict[nn.Module, Tensor]:
     """What each channel of a linear layer's input is divided by, and its column of the weights multiplied by.
 
     For channel j max|X_j|^alpha / max|W_j|^(1 - alpha), equation 4 of the paper; layers that read one input share it.
 
     Args:
         layer: With fp32 weights.
-        ranges: Of its linear layers' inputs.
+        largest: What `largest_inputs` says of its linear layers.
         alpha: SmoothQuant's strength in [0, 1].
 
     Returns:
@@ -59,24 +57,19 @@ def smoothing_factors(layer: EncoderLayer, ranges: Ranges, *, alpha: float) -> d
     """
     factors: dict[nn.Module, Tensor] = {}
     for linears in _sharing_an_input(layer).values():
-        low, high = ranges[linears[0]]
-        largest = torch.maximum(low.abs(), high.abs())
         weights = torch.stack([linear.weight.abs().amax(dim=0) for linear in linears]).amax(dim=0)
-        shared = largest.clamp(min=_SMALLEST) ** alpha / weights.clamp(min=_SMALLEST) ** (1 - alpha)
+        shared = largest[linears[0]].clamp(min=_SMALLEST) ** alpha / weights.clamp(min=_SMALLEST) ** (1 - alpha)
         factors.update(dict.fromkeys(linears, shared.clamp(min=_SMALLEST)))
     return factors
 
 
-def input_ranges(model: TorchEmbedder, inputs: Sequence[tuple[Tensor, Tensor]]) -> Ranges:
-    """The extremes of every linear layer's input over some batches."""
-    ranges: Ranges = {}
+def largest_inputs(model: TorchEmbedder, inputs: Sequence[tuple[Tensor, Tensor]]) -> dict[nn.Module, Tensor]:
+    """The largest magnitude of each channel of each linear layer's input over some batches. Shape: (in,)."""
+    largest: dict[nn.Module, Tensor] = {}
 
     def see(linear: nn.Module, given: tuple[Tensor, ...]) -> None:
-        seen = given[0].float()
-        low, high = seen.amin(dim=(0, 1)), seen.amax(dim=(0, 1))
-        if linear in ranges:
-            low, high = torch.minimum(low, ranges[linear][0]), torch.maximum(high, ranges[linear][1])
-        ranges[linear] = low, high
+        seen = given[0].float().abs().amax(dim=(0, 1))
+        largest[linear] = torch.maximum(largest[linear], seen) if linear in largest else seen
 
     hooks = [module.register_forward_pre_hook(see) for module in model.modules() if isinstance(module, nn.Linear)]
     try:
@@ -86,7 +79,7 @@ def input_ranges(model: TorchEmbedder, inputs: Sequence[tuple[Tensor, Tensor]]) 
     finally:
         for hook in hooks:
             hook.remove()
-    return ranges
+    return largest
 
 
 def _sharing_an_input(layer: EncoderLayer) -> dict[str, list[nn.Linear]]:

@@ -1,0 +1,157 @@
+"""What each `iqe` command does with its options; each job imports what it needs."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from typing import Any
+
+
+def run_quantize(options: Namespace) -> None:
+    """`iqe quantize`, for models of either kind."""
+    from intel_quantized_embeddings.model_files import find_model
+    from intel_quantized_embeddings.model_settings import is_cross_encoder
+    from intel_quantized_embeddings.quantization.quantize import quantize
+
+    source = find_model(
+        options.model,
+        revision=options.revision,
+        cache_folder=options.cache_folder,
+        local_files_only=options.local_files_only,
+    )
+    if is_cross_encoder(source.path):
+        _quantize_cross_encoder(options)
+        return
+    report = quantize(
+        options.model,
+        options.output,
+        **_how_to_quantize(options),
+        runtime=options.runtime,
+        qat_minutes=options.qat_minutes,
+        max_drop=options.max_drop,
+        dataset=options.dataset,
+        pooling=options.pooling,
+        query_instruction=options.query_instruction,
+        document_instruction=options.document_instruction,
+    )
+    print(f"{report.folder}: {report.bytes_before / 1e6:.1f} MB -> {report.bytes_after / 1e6:.1f} MB")
+    print(f"cosine to fp32, documents: {report.fidelity.documents}")
+    print(f"cosine to fp32, queries:   {report.fidelity.queries}")
+    if report.drop is not None:
+        print(report.drop)
+
+
+def _quantize_cross_encoder(options: Namespace) -> None:
+    from intel_quantized_embeddings.cross_encoder_graphs import require_openvino
+    from intel_quantized_embeddings.errors import OptionError
+    from intel_quantized_embeddings.quantization.cross_encoder import quantize_cross_encoder
+
+    require_openvino(options.runtime)
+    for name in ("pooling", "query_instruction", "document_instruction", "qat_minutes", "max_drop", "dataset"):
+        if getattr(options, name) is not None:
+            raise OptionError(
+                f"--{name.replace('_', '-')} is for models that make embeddings; {options.model} is a cross-encoder, "
+                f"which scores pairs of texts."
+            )
+    report = quantize_cross_encoder(options.model, options.output, **_how_to_quantize(options))
+    print(f"{report.folder}: {report.bytes_before / 1e6:.1f} MB -> {report.bytes_after / 1e6:.1f} MB")
+    print(f"scores beside fp32: {report.fidelity}")
+
+
+def _how_to_quantize(options: Namespace) -> dict[str, Any]:
+    """What is asked of models of either kind."""
+    from intel_quantized_embeddings.quantization.calibration import read_texts
+
+    return {
+        "calibration_texts": options.calibration and read_texts(options.calibration),
+        "calibration_queries": options.calibration_queries and read_texts(options.calibration_queries),
+        "search": not options.no_search,
+        "method": options.method,
+        "config": options.config,
+        "overwrite": options.overwrite,
+        "revision": options.revision,
+        "cache_folder": options.cache_folder,
+        "local_files_only": options.local_files_only,
+        "max_length": options.max_length,
+        "progress": _say_on_terminal if sys.stderr.isatty() else None,
+    }
+
+
+def run_export(options: Namespace) -> None:
+    """`iqe export`."""
+    from intel_quantized_embeddings.export import export
+
+    folder = export(
+        options.model,
+        options.output,
+        overwrite=options.overwrite,
+        revision=options.revision,
+        cache_folder=options.cache_folder,
+        local_files_only=options.local_files_only,
+    )
+    print(folder)
+
+
+def run_info(options: Namespace) -> None:
+    """`iqe info`; what keeps the folder from loading is raised after it was shown."""
+    from intel_quantized_embeddings.inspection import inspect_folder
+
+    found = inspect_folder(options.model)
+    print(found.json if options.json else found.text)
+    if found.problem is not None:
+        raise found.problem
+
+
+def run_models(options: Namespace) -> None:
+    """`iqe models`."""
+    from intel_quantized_embeddings.catalogue import catalogue_json, catalogue_text
+
+    print(catalogue_json() if options.json else catalogue_text())
+
+
+def run_evaluate(options: Namespace) -> None:
+    """`iqe evaluate`."""
+    from intel_quantized_embeddings.evaluation.options import Options
+    from intel_quantized_embeddings.evaluation.run import evaluate
+    from intel_quantized_embeddings.evaluation.tables import table
+
+    results = evaluate(Options(**_given(options)), command=["iqe", *options.arguments], progress=_say_on_terminal)
+    print(table(results), end="")
+
+
+def run_push(options: Namespace) -> None:
+    """`iqe push`."""
+    from intel_quantized_embeddings.hub_upload import push_to_hub
+
+    commit = push_to_hub(
+        options.folder,
+        options.repo_id,
+        revision=options.revision,
+        private=options.private,
+        commit_message=options.message,
+    )
+    print(commit)
+
+
+def run_benchmark(options: Namespace) -> None:
+    """`iqe benchmark`."""
+    from intel_quantized_embeddings.benchmarks.options import Options
+    from intel_quantized_embeddings.benchmarks.progress import Progress
+    from intel_quantized_embeddings.benchmarks.run import benchmark
+    from intel_quantized_embeddings.benchmarks.tables import table
+
+    results = benchmark(Options(**_given(options)), command=["iqe", *options.arguments], progress=Progress())
+    print(table(results), end="")
+
+
+def _given(options: Namespace) -> dict[str, Any]:
+    """The options that were given; the others are left to their defaults."""
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in vars(options).items()
+        if name not in ("run", "arguments") and value is not None
+    }
+
+
+def _say_on_terminal(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
