@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -214,3 +216,9 @@ def test_dimensions_and_licences_are_those_that_mteb_keeps():
         for model, dimension in known.dimensions.items():
             meta = mteb.get_model_meta(model)
             assert (meta.embed_dim, meta.license) == (dimension, known.licence), model
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    command = f"{sys.executable} -m intel_quantized_embeddings.cli models --json | head -n 1"
+    ended = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "{\n", "")
