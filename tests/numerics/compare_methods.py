@@ -28,13 +28,11 @@ from intel_quantized_embeddings.quantization.calibration import built_in_texts, 
 from intel_quantized_embeddings.quantization.config import ActivationRanges, MethodName
 from intel_quantized_embeddings.quantization.fidelity import summarize_cosines
 from intel_quantized_embeddings.quantization.layers import by_sensitivity
-from intel_quantized_embeddings.quantization.openvino import activation_ranges
 from intel_quantized_embeddings.quantization.quantize import QAT_MINUTES
 from intel_quantized_embeddings.quantization.quantizers import ALPHAS, Recipe
 from intel_quantized_embeddings.quantization.search import most_faithful
 from intel_quantized_embeddings.quantization.subject import Subject
-from intel_quantized_embeddings.runtimes.base import RuntimeName
-from intel_quantized_embeddings.runtimes.openvino import build_graph
+from intel_quantized_embeddings.runtimes.base import RuntimeName, runtime_module
 
 SCIFACT = Path(__file__).resolve().parents[3] / "shared" / "data" / "scifact"
 WAYS = ("smoothquant", "ranges", "symmetric", "bias", "layers", "dynamic", "qat")
@@ -43,6 +41,7 @@ WAYS = ("smoothquant", "ranges", "symmetric", "bias", "layers", "dynamic", "qat"
 def main() -> None:
     parser = argparse.ArgumentParser(description="Compare ways of quantizing on scifact.")
     parser.add_argument("model")
+    parser.add_argument("--runtime", default="openvino", help="or ipex, with --only qat and --only layers")
     parser.add_argument("--only", nargs="*", choices=WAYS, default=WAYS, help="beside the defaults")
     parser.add_argument("--others", type=int, default=500, help="documents that answer no query")
     parser.add_argument("--layers", type=int, nargs="+", default=[1, 4], help="how many are put back")
@@ -51,14 +50,15 @@ def main() -> None:
 
     source = find_model(options.model)
     settings = read_settings(source.path, name=source.name)
+    runtime = RuntimeName.parse(options.runtime)
     subject = Subject(
         source,
-        runtime=RuntimeName.OPENVINO,
-        embedder=build_graph(source.path, settings, name=source.name),
+        runtime=runtime,
+        embedder=runtime_module(runtime).build_graph(source.path, settings, name=source.name),
         settings=settings,
         texts=split(built_in_texts()),
     )
-    usual = Recipe(activation_ranges=activation_ranges(None, settings.pooling))
+    usual = Recipe(activation_ranges=subject.quantizer.activation_ranges(None, settings.pooling))
     default, _ = most_faithful(subject, usual, strengths=ALPHAS, say=say)
     attempts = {f"defaults: {described(default.recipe)}": default}
     for name, recipe, changed in ways(subject, default.recipe, options):

@@ -152,7 +152,7 @@ def _train(
     queue: list[list[Sequence[int]]] = []
     steps, taken, losses = MOST_STEPS, 0, []
     started = time.perf_counter()
-    while taken < steps and time.perf_counter() - started < 60 * minutes:
+    while taken < steps and (taken < _TIMED_STEPS or time.perf_counter() - started < 60 * minutes):
         if not queue:
             queue = order.sample(batches, len(batches))
         inputs = _padded(queue.pop(), pad)
