@@ -109,8 +109,7 @@ class Reranker:
             allow_torchscript=allow_torchscript,
             warm_shapes=warm_shapes,
         )
-        source = find_model(model, revision=revision, cache_folder=cache_folder, local_files_only=local_files_only)
-        return cls((CrossEncoder if is_cross_encoder(source.path) else Encoder).from_options(options))
+        return cls(kind_of_model(options).from_options(options))
 
     @property
     def model(self) -> Encoder | CrossEncoder:
@@ -160,6 +159,21 @@ class Reranker:
 
     def __repr__(self) -> str:
         return f"Reranker({self._model!r})"
+
+
+def kind_of_model(options: LoadOptions) -> type[Encoder | CrossEncoder]:
+    """Which of the two a model is; see `Reranker.load`.
+
+    Raises:
+        ModelFilesError: The model is not there.
+    """
+    source = find_model(
+        options.model,
+        revision=options.revision,
+        cache_folder=options.cache_folder,
+        local_files_only=options.local_files_only,
+    )
+    return CrossEncoder if is_cross_encoder(source.path) else Encoder
 
 
 def _cosines(vector: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -16,6 +16,7 @@ from haystack.components.writers import DocumentWriter
 from haystack.core.errors import DeserializationError
 from haystack.document_stores.in_memory import InMemoryDocumentStore
 
+from intel_quantized_embeddings import CrossEncoder, Reranker
 from intel_quantized_embeddings.errors import InvalidTextError, ModelFilesError, OptionError
 from intel_quantized_embeddings.integrations.haystack import (
     IntelQuantizedDocumentEmbedder,
@@ -51,8 +52,10 @@ def ranker(tiny_int8, runtime) -> IntelQuantizedRanker:
 
 
 def spied(component, tiny_encoder, **calling):
-    component._encoder = SpyEncoder(tiny_encoder, **calling)
-    return component
+    """The component on an encoder that notes its calls, and that encoder."""
+    spy = SpyEncoder(tiny_encoder, **calling)
+    component._model = Reranker(spy) if isinstance(component, IntelQuantizedRanker) else spy
+    return component, spy
 
 
 def expected_scores(encoder) -> np.ndarray:
@@ -77,7 +80,7 @@ class TestEmbedders:
         assert [(d.id, d.content, d.meta) for d in embedded] == [(d.id, d.content, d.meta) for d in documents]
 
     def test_metadata_is_put_before_the_content(self, tiny_int8, tiny_encoder):
-        embedder = spied(
+        embedder, spy = spied(
             IntelQuantizedDocumentEmbedder(
                 tiny_int8, meta_fields_to_embed=["title", "year"], embedding_separator=" | "
             ),
@@ -90,7 +93,7 @@ class TestEmbedders:
                 Document(meta={"title": "only"}),
             ]
         )
-        assert embedder.encoder.calls == [("documents", ["Cats | 1999 | text", "text", "only | "])]
+        assert spy.calls == [("documents", ["Cats | 1999 | text", "text", "only | "])]
 
     def test_no_documents_are_none(self, document_embedder):
         assert document_embedder.run([]) == {"documents": []}
@@ -127,9 +130,15 @@ class TestRanker:
         assert [document.meta["n"] for document in ranked] == [0, 1, 2]
 
     def test_embeds_metadata_too(self, tiny_int8, tiny_encoder):
-        ranker = spied(IntelQuantizedRanker(tiny_int8, meta_fields_to_embed=["title"]), tiny_encoder)
+        ranker, spy = spied(IntelQuantizedRanker(tiny_int8, meta_fields_to_embed=["title"]), tiny_encoder)
         ranker.run(QUESTION, [Document(content="text", meta={"title": "Cats"})])
-        assert sorted(ranker.encoder.calls) == [("documents", ["Cats\ntext"]), ("queries", [QUESTION])]
+        assert sorted(spy.calls) == [("documents", ["Cats\ntext"]), ("queries", [QUESTION])]
+
+    def test_takes_a_cross_encoder(self, tiny_cross_encoder_int8, documents):
+        ranked = IntelQuantizedRanker(tiny_cross_encoder_int8).run(QUESTION, documents)["documents"]
+        scores = CrossEncoder.load(tiny_cross_encoder_int8).score([(QUESTION, text) for text in TEXTS])
+        assert [document.meta["n"] for document in ranked] == np.argsort(-scores).tolist()
+        assert [document.score for document in ranked] == sorted(scores.tolist(), reverse=True)
 
     @pytest.mark.parametrize("top_k", [0, -1, 1.5, True])
     def test_a_wrong_number_is_refused(self, ranker, documents, top_k):
@@ -148,14 +157,14 @@ class TestComponents:
 
     def test_warming_up_again_encodes_nothing(self, made, tiny_encoder):
         """A pipeline warms its components up in every run: no query may wait for that."""
-        component = spied(made(), tiny_encoder)
+        component, spy = spied(made(), tiny_encoder)
         component.warm_up()
-        assert component.encoder.calls == []
+        assert spy.calls == []
 
     async def test_warming_up_can_be_awaited(self, made, tiny_int8, runtime):
         component = made(tiny_int8, runtime=runtime)
         await component.warm_up_async()
-        assert component._encoder is not None
+        assert component._model is not None
 
     def test_a_wrong_option_is_refused_at_once(self, made):
         with pytest.raises(OptionError, match="precision='int9'"):
@@ -178,6 +187,8 @@ class TestComponents:
             own = {}
         elif made is IntelQuantizedDocumentEmbedder:
             del own["top_k"], own["score_threshold"]
+        else:
+            del own["progress_bar"]
         described = made("me/model", **options, **own).to_dict()
         parameters = described["init_parameters"]
         assert {name: parameters[name] for name in (*options, *own)} == {
@@ -188,12 +199,16 @@ class TestComponents:
         assert made.from_dict(described).to_dict() == described
 
     def test_components_of_the_same_options_share_the_encoder(self, made, tiny_int8, runtime, text_embedder):
-        assert made(tiny_int8, runtime=runtime).encoder is text_embedder.encoder
+        component = made(tiny_int8, runtime=runtime)
+        ranks = made is IntelQuantizedRanker
+        assert (component.reranker.model if ranks else component.encoder) is text_embedder.encoder
 
     async def test_the_event_loop_goes_on_meanwhile(self, made, tiny_encoder, documents):
         """Encoding waits until the event loop has run something else; on the loop's own thread that never comes."""
         going_on = threading.Event()
-        component = spied(made(), tiny_encoder, before_encoding=lambda: going_on.wait(timeout=10) or pytest.fail("no"))
+        component, _ = spied(
+            made(), tiny_encoder, before_encoding=lambda: going_on.wait(timeout=10) or pytest.fail("no")
+        )
         asyncio.get_running_loop().call_later(0.01, going_on.set)
         given = {"text": QUESTION, "documents": documents, "query": QUESTION}
         taken = [name for name in given if name in component.__haystack_input__._sockets_dict]

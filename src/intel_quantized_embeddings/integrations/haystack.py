@@ -7,13 +7,14 @@ import dataclasses
 import os
 import reprlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from intel_quantized_embeddings.encoder import Encoder
 from intel_quantized_embeddings.errors import InvalidTextError, MissingExtraError, OptionError
-from intel_quantized_embeddings.integrations.shared_encoders import shared_encoder
+from intel_quantized_embeddings.integrations.shared_encoders import shared_encoder, shared_reranker
 from intel_quantized_embeddings.load_options import LoadOptions
 from intel_quantized_embeddings.model_files import DEFAULT_MODEL
+from intel_quantized_embeddings.reranking import Reranker
 
 try:
     from haystack import Document, component, default_from_dict, default_to_dict
@@ -26,32 +27,24 @@ if TYPE_CHECKING:
     from intel_quantized_embeddings.load_options import LoadKeywords
 
 
-class _EncodingComponent:
-    """The options of `Encoder.load`, checked at once, and the encoder they name.
+class _ModelComponent:
+    """The options of `Encoder.load`, checked at once, and what they name, loaded when first asked for.
 
     Components of one process with the same options share it. (The decorator makes each class anew, so
     subclasses call this by its name instead of `super()`.)
     """
 
+    # Arguments of a component beside the options, kept under their names.
+    _own: tuple[str, ...] = ()
+
     def __init__(self, model: str | os.PathLike[str], **options: Unpack[LoadKeywords]) -> None:
         self.options = LoadOptions.from_keywords(model, options)
-        self._encoder: Encoder | None = None
-
-    @property
-    def encoder(self) -> Encoder:
-        """The encoder, loaded when first asked for.
-
-        Raises:
-            QuantizedEmbeddingsError: As `Encoder.load` lists them.
-        """
-        if self._encoder is None:
-            self._encoder = shared_encoder(self.options)
-        return self._encoder
+        self._model: Any = None
 
     def warm_up(self) -> None:
         """Load now (downloading and quantizing if need be). A pipeline calls it in every run: only the first does."""
-        if self._encoder is None:
-            self.encoder.encode_queries(["warm up"])
+        if self._model is None:
+            self._use_once()
 
     async def warm_up_async(self) -> None:
         """As `warm_up`, on another thread: the event loop goes on meanwhile."""
@@ -59,57 +52,36 @@ class _EncodingComponent:
 
     def to_dict(self) -> dict[str, Any]:
         """Describe the component, as a pipeline's YAML holds it."""
-        options = vars(self.options).items()
-        return default_to_dict(self, **{name: os.fspath(v) if isinstance(v, os.PathLike) else v for name, v in options})
+        options = {name: os.fspath(v) if isinstance(v, os.PathLike) else v for name, v in vars(self.options).items()}
+        return default_to_dict(self, **options, **{name: getattr(self, name) for name in self._own})
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Build a component from what `to_dict` described."""
         return default_from_dict(cls, data)
 
+    def _use_once(self) -> None:
+        raise NotImplementedError
 
-class _DocumentComponent(_EncodingComponent):
-    """The same with what to embed of a document: some fields of its metadata, then its content."""
 
-    def __init__(
-        self,
-        model: str | os.PathLike[str],
-        meta_fields_to_embed: Sequence[str] | None,
-        embedding_separator: str,
-        progress_bar: bool,
-        **options: Unpack[LoadKeywords],
-    ) -> None:
-        if isinstance(meta_fields_to_embed, str):
-            raise OptionError(f"meta_fields_to_embed={meta_fields_to_embed!r} is not allowed; it is a list of names.")
-        _EncodingComponent.__init__(self, model, **options)
-        self.meta_fields_to_embed = list(meta_fields_to_embed or [])
-        self.embedding_separator = embedding_separator
-        self.progress_bar = progress_bar
+class _EmbeddingComponent(_ModelComponent):
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder, loaded when first asked for.
 
-    def to_dict(self) -> dict[str, Any]:
-        described = _EncodingComponent.to_dict(self)
-        own = ("meta_fields_to_embed", "embedding_separator", "progress_bar")
-        described["init_parameters"] |= {name: getattr(self, name) for name in own}
-        return described
+        Raises:
+            QuantizedEmbeddingsError: As `Encoder.load` lists them.
+        """
+        if self._model is None:
+            self._model = shared_encoder(self.options)
+        return cast("Encoder", self._model)
 
-    def _encode(self, documents: list[Document]) -> Any:
-        """A vector for each document. Shape: (n_documents, dimension), float32."""
-        if not isinstance(documents, list) or not all(isinstance(document, Document) for document in documents):
-            raise InvalidTextError(
-                f"documents is {reprlib.repr(documents)}; a list of haystack.Document is expected. "
-                f"IntelQuantizedTextEmbedder takes a text."
-            )
-        texts = [self._text(document) for document in documents]
-        return self.encoder.encode_documents(texts, show_progress=self.progress_bar)
-
-    def _text(self, document: Document) -> str:
-        fields = (document.meta.get(name) for name in self.meta_fields_to_embed)
-        present = [str(field) for field in fields if field is not None]
-        return self.embedding_separator.join([*present, document.content or ""])
+    def _use_once(self) -> None:
+        self.encoder.encode_queries(["warm up"])
 
 
 @component
-class IntelQuantizedTextEmbedder(_EncodingComponent):
+class IntelQuantizedTextEmbedder(_EmbeddingComponent):
     """Embed a text to search with, on CPUs in int8.
 
     Args:
@@ -124,7 +96,7 @@ class IntelQuantizedTextEmbedder(_EncodingComponent):
     """
 
     def __init__(self, model: str | os.PathLike[str] = DEFAULT_MODEL, **options: Unpack[LoadKeywords]) -> None:
-        _EncodingComponent.__init__(self, model, **options)
+        _ModelComponent.__init__(self, model, **options)
 
     @component.output_types(embedding=list[float])
     def run(self, text: str) -> dict[str, Any]:
@@ -148,7 +120,7 @@ class IntelQuantizedTextEmbedder(_EncodingComponent):
 
 
 @component
-class IntelQuantizedDocumentEmbedder(_DocumentComponent):
+class IntelQuantizedDocumentEmbedder(_EmbeddingComponent):
     """Embed documents to be searched, on CPUs in int8.
 
     Args:
@@ -166,6 +138,8 @@ class IntelQuantizedDocumentEmbedder(_DocumentComponent):
         >>> embedder.run([Document(content="The Danube flows.", meta={"title": "Rivers"})])  # doctest: +SKIP
     """
 
+    _own = ("meta_fields_to_embed", "embedding_separator", "progress_bar")
+
     def __init__(
         self,
         model: str | os.PathLike[str] = DEFAULT_MODEL,
@@ -175,7 +149,10 @@ class IntelQuantizedDocumentEmbedder(_DocumentComponent):
         progress_bar: bool = False,
         **options: Unpack[LoadKeywords],
     ) -> None:
-        _DocumentComponent.__init__(self, model, meta_fields_to_embed, embedding_separator, progress_bar, **options)
+        _ModelComponent.__init__(self, model, **options)
+        self.meta_fields_to_embed = _names(meta_fields_to_embed)
+        self.embedding_separator = embedding_separator
+        self.progress_bar = progress_bar
 
     @component.output_types(documents=list[Document])
     def run(self, documents: list[Document]) -> dict[str, Any]:
@@ -190,8 +167,10 @@ class IntelQuantizedDocumentEmbedder(_DocumentComponent):
         Raises:
             InvalidTextError: It is not a list of documents.
         """
-        vectors = self._encode(documents).tolist()
-        pairs = zip(documents, vectors, strict=True)
+        vectors = self.encoder.encode_documents(
+            _texts(documents, self.meta_fields_to_embed, self.embedding_separator), show_progress=self.progress_bar
+        )
+        pairs = zip(documents, vectors.tolist(), strict=True)
         return {"documents": [dataclasses.replace(document, embedding=vector) for document, vector in pairs]}
 
     @component.output_types(documents=list[Document])
@@ -201,25 +180,26 @@ class IntelQuantizedDocumentEmbedder(_DocumentComponent):
 
 
 @component
-class IntelQuantizedRanker(_DocumentComponent):
-    """Sort documents by their similarity to a query, both embedded by another model than the one that found them.
+class IntelQuantizedRanker(_ModelComponent):
+    """Sort documents by what another model than the one that found them thinks of each beside the query.
 
     Args:
-        model: A folder or a hub id.
+        model: A folder or a hub id, of a bi-encoder or a cross-encoder: see `Reranker.load`.
         top_k: How many documents to keep.
         score_threshold: Leave out documents with a lower score; None keeps them.
         meta_fields_to_embed: Fields of a document's metadata to put before its content, where it has them.
         embedding_separator: What stands between them.
-        progress_bar: Draw a bar on the terminal.
-        options: Those of `Encoder.load`. The model's instructions are put before the query and before each document.
+        options: Those of `Reranker.load`. A bi-encoder's instructions are put before the query and each document.
 
     Raises:
         OptionError: A value is not allowed.
 
     Example:
-        >>> ranker = IntelQuantizedRanker("BAAI/bge-base-en-v1.5", top_k=3)  # doctest: +SKIP
+        >>> ranker = IntelQuantizedRanker("BAAI/bge-reranker-base", top_k=3)  # doctest: +SKIP
         >>> ranker.run(query="Where does the river end?", documents=found)["documents"]  # doctest: +SKIP
     """
+
+    _own = ("top_k", "score_threshold", "meta_fields_to_embed", "embedding_separator")
 
     def __init__(
         self,
@@ -229,17 +209,27 @@ class IntelQuantizedRanker(_DocumentComponent):
         score_threshold: float | None = None,
         meta_fields_to_embed: Sequence[str] | None = None,
         embedding_separator: str = "\n",
-        progress_bar: bool = False,
         **options: Unpack[LoadKeywords],
     ) -> None:
-        _DocumentComponent.__init__(self, model, meta_fields_to_embed, embedding_separator, progress_bar, **options)
+        _ModelComponent.__init__(self, model, **options)
+        self.meta_fields_to_embed = _names(meta_fields_to_embed)
+        self.embedding_separator = embedding_separator
         self.top_k = _positive(top_k)
         self.score_threshold = score_threshold
 
-    def to_dict(self) -> dict[str, Any]:
-        described = _DocumentComponent.to_dict(self)
-        described["init_parameters"] |= {"top_k": self.top_k, "score_threshold": self.score_threshold}
-        return described
+    @property
+    def reranker(self) -> Reranker:
+        """The reranker, loaded when first asked for.
+
+        Raises:
+            QuantizedEmbeddingsError: As `Reranker.load` lists them.
+        """
+        if self._model is None:
+            self._model = shared_reranker(self.options)
+        return cast("Reranker", self._model)
+
+    def _use_once(self) -> None:
+        self.reranker.score("warm up", ["warm up"])
 
     @component.output_types(documents=list[Document])
     def run(
@@ -254,8 +244,8 @@ class IntelQuantizedRanker(_DocumentComponent):
             score_threshold: Instead of the ranker's own.
 
         Returns:
-            Copies with their scores, best first, under "documents". The score is the cosine where the model
-            normalizes its vectors, else their product; equal ones stay in the order they came in.
+            Copies with their scores, best first, under "documents": cosines from a bi-encoder, what the model
+            gives from a cross-encoder. Equal ones stay in the order they came in.
 
         Raises:
             OptionError: `top_k` is not positive.
@@ -263,13 +253,12 @@ class IntelQuantizedRanker(_DocumentComponent):
         """
         most = self.top_k if top_k is None else _positive(top_k)
         least = self.score_threshold if score_threshold is None else score_threshold
-        vectors = self._encode(documents)
-        scores = (vectors @ self.encoder.encode_queries([query])[0]).tolist()
+        texts = _texts(documents, self.meta_fields_to_embed, self.embedding_separator)
         kept: dict[str, Document] = {}
-        for place in sorted(range(len(documents)), key=lambda place: -scores[place]):
-            if least is None or scores[place] >= least:
-                document = documents[place]
-                kept.setdefault(document.id, dataclasses.replace(document, score=scores[place]))
+        for ranked in self.reranker.rank(query, texts):
+            if least is None or ranked.score >= least:
+                document = documents[ranked.index]
+                kept.setdefault(document.id, dataclasses.replace(document, score=ranked.score))
         return {"documents": list(kept.values())[:most]}
 
     @component.output_types(documents=list[Document])
@@ -278,6 +267,26 @@ class IntelQuantizedRanker(_DocumentComponent):
     ) -> dict[str, Any]:
         """As `run`, on another thread."""
         return await asyncio.to_thread(self.run, query, documents, top_k, score_threshold)
+
+
+def _texts(documents: list[Document], fields: Sequence[str], separator: str) -> list[str]:
+    """What to embed of each document: some fields of its metadata, where it has them, then its content."""
+    if not isinstance(documents, list) or not all(isinstance(document, Document) for document in documents):
+        raise InvalidTextError(
+            f"documents is {reprlib.repr(documents)}; a list of haystack.Document is expected. "
+            f"IntelQuantizedTextEmbedder takes a text."
+        )
+    texts = []
+    for document in documents:
+        values = (document.meta.get(name) for name in fields)
+        texts.append(separator.join([*(str(value) for value in values if value is not None), document.content or ""]))
+    return texts
+
+
+def _names(fields: Sequence[str] | None) -> list[str]:
+    if isinstance(fields, str):
+        raise OptionError(f"meta_fields_to_embed={fields!r} is not allowed; it is a list of names.")
+    return list(fields or [])
 
 
 def _positive(top_k: int) -> int:

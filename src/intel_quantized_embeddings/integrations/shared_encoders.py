@@ -1,17 +1,20 @@
-"""One encoder in a process for all objects that ask for the same."""
+"""One model in a process for all objects that ask for the same."""
 
 from __future__ import annotations
 
 import os
 import threading
 from pathlib import Path
+from typing import Any, cast
 from weakref import WeakValueDictionary
 
+from intel_quantized_embeddings.cross_encoder import CrossEncoder
 from intel_quantized_embeddings.encoder import Encoder
 from intel_quantized_embeddings.load_options import LoadOptions
+from intel_quantized_embeddings.reranking import Reranker, kind_of_model
 
 _LOADING = threading.Lock()
-_LOADED: WeakValueDictionary[tuple[LoadOptions, object], Encoder] = WeakValueDictionary()
+_LOADED: WeakValueDictionary[tuple[LoadOptions, object], Any] = WeakValueDictionary()
 
 
 def shared_encoder(options: LoadOptions) -> Encoder:
@@ -25,12 +28,28 @@ def shared_encoder(options: LoadOptions) -> Encoder:
     Raises:
         QuantizedEmbeddingsError: As `Encoder.load` lists them.
     """
+    return cast("Encoder", _shared(options, Encoder))
+
+
+def shared_reranker(options: LoadOptions) -> Reranker:
+    """A reranker on a model loaded or taken so; a bi-encoder is the same one that embeds.
+
+    Args:
+        options: What to load.
+
+    Raises:
+        QuantizedEmbeddingsError: As `Reranker.load` lists them.
+    """
+    return Reranker(_shared(options, kind_of_model(options)))
+
+
+def _shared(options: LoadOptions, kind: type[Encoder | CrossEncoder]) -> Encoder | CrossEncoder:
     key = options, _state(options.model)
     with _LOADING:
-        encoder = _LOADED.get(key)
-        if encoder is None:
-            encoder = _LOADED[key] = Encoder.load(**vars(options))
-    return encoder
+        model: Encoder | CrossEncoder | None = _LOADED.get(key)
+        if model is None:
+            model = _LOADED[key] = kind.from_options(options)
+    return model
 
 
 def _state(model: str | os.PathLike[str]) -> object:
