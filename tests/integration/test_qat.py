@@ -7,46 +7,35 @@ import sys
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
 
 from intel_quantized_embeddings import Encoder, quantize
 from intel_quantized_embeddings.errors import MissingExtraError, OptionError, QuantizationError
 from intel_quantized_embeddings.quantization.config import QuantizationConfig
 from intel_quantized_embeddings.quantization.manifest import Manifest
-from support.tiny_models import write_tiny_model
 
 TEXTS = ["How do I reset it?", "The museum opens at nine.", "Ein Satz auf Deutsch."]
 
 
-@pytest.fixture(scope="module")
-def rough(tmp_path_factory):
-    """A model that rounding hurts: a few weights of every linear layer are much larger than the others."""
-    folder = write_tiny_model(tmp_path_factory.mktemp("models") / "rough")
-    weights = {name: array.copy() for name, array in load_file(folder / "model.safetensors").items()}
-    for name, array in weights.items():
-        if array.ndim == 2 and "embeddings" not in name:
-            array[:, ::7] *= 6
-    save_file(weights, folder / "model.safetensors")
-    return folder
-
-
 @pytest.mark.parametrize("runtime", ["openvino", "ipex"])
-def test_training_beats_static_and_says_by_how_much(rough, runtime, tmp_path):
+def test_training_beats_static_and_says_by_how_much(minilm, runtime, tmp_path, monkeypatch):
+    """On a real model: the weights of a random one have nothing to gain."""
     pytest.importorskip("torch", reason="torch is not installed (the ipex extra)")
     if runtime == "ipex":
         pytest.importorskip("intel_extension_for_pytorch", reason="the ipex extra is not installed")
-    static = quantize(rough, tmp_path / "static", runtime=runtime, search=False)
+    from intel_quantized_embeddings.quantization import qat
+
+    monkeypatch.setattr(qat, "MOST_STEPS", 40)  # a third of the time, and most of what there is to gain
     lines: list[str] = []
     report = quantize(
-        rough, tmp_path / "qat", runtime=runtime, search=False, method="qat", qat_minutes=4, progress=lines.append
+        minilm, tmp_path / "qat", runtime=runtime, search=False, method="qat", qat_minutes=8, progress=lines.append
     )
-    assert report.fidelity.score > static.fidelity.score + 1e-5
     manifest = Manifest.read(report.folder)
+    training = manifest.method.training
+    assert training.score_after == report.fidelity.score > training.score_before + 2e-4
+    assert 20 <= training.steps <= 40
+    assert training.texts == 154
     assert manifest.method.name == "qat"
-    assert manifest.config == QuantizationConfig(method="qat", qat_minutes=4, smooth_quant=(0.75,))
-    assert manifest.method.training.score_before == static.fidelity.score
-    assert manifest.method.training.steps >= 20
-    assert manifest.method.training.texts == 154
+    assert manifest.config == QuantizationConfig(method="qat", qat_minutes=8, smooth_quant=(0.75,))
     assert any("without training" in line for line in lines)
     assert "after quantization-aware training" in (report.folder / "README.md").read_text("utf-8")
 
@@ -55,24 +44,24 @@ def test_training_beats_static_and_says_by_how_much(rough, runtime, tmp_path):
     together = encoder.encode_documents(TEXTS)
     for text, vector in zip(TEXTS, together, strict=True):
         assert np.array_equal(encoder.encode_documents([text])[0], vector)
-    fp32 = Encoder.load(rough, precision="fp32", runtime=runtime).encode_documents(TEXTS)
+    fp32 = Encoder.load(minilm, precision="fp32", runtime=runtime).encode_documents(TEXTS)
     assert np.einsum("nd,nd->n", fp32, together).min() > 0.99
 
 
-def test_too_little_time_is_an_error_that_leaves_no_folder(rough, tmp_path):
+def test_too_little_time_is_an_error_that_leaves_no_folder(tiny, tmp_path):
     pytest.importorskip("torch", reason="torch is not installed (the ipex extra)")
     with pytest.raises(QuantizationError, match=r"qat_minutes=1e-07 is enough for 0 steps of .* 20 are the fewest"):
-        quantize(rough, tmp_path / "qat", search=False, method="qat", qat_minutes=1e-7)
+        quantize(tiny, tmp_path / "qat", search=False, method="qat", qat_minutes=1e-7)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_no_better_than_static_is_not_written(rough, tmp_path, monkeypatch):
+def test_what_is_no_better_than_static_is_not_written(tiny, tmp_path, monkeypatch):
     pytest.importorskip("torch", reason="torch is not installed (the ipex extra)")
     from intel_quantized_embeddings.quantization import qat
 
     monkeypatch.setattr(qat, "LEARNING_RATE", 0.1)
     with pytest.raises(QuantizationError, match=r"no more faithful: mean cosine 0\.\d+ .* 0\.9\d+ without"):
-        quantize(rough, tmp_path / "qat", search=False, method="qat")
+        quantize(tiny, tmp_path / "qat", search=False, method="qat")
     assert list(tmp_path.iterdir()) == []
 
 
