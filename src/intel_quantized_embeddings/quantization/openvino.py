@@ -83,10 +83,8 @@ def put_back(embedder: EmbedderGraph, graph: ov.Model, layer: str) -> ov.Model:
     nodes = _by_name(graph)
     source = was.input_value(0)
     nodes[name].input(0).replace_source_output(nodes[source.get_node().get_friendly_name()].output(source.get_index()))
-    weights = _weights(was)
-    # Shared, not copied: the embedder outlives the graphs that layers are ranked by.
-    constant = ov.op.Constant(np.asarray(weights.data, dtype=np.float32))
-    nodes[name].input(1).replace_source_output(constant.output(0))
+    weights = ov.op.Constant(np.asarray(_weights(was).data, dtype=np.float32))
+    nodes[name].input(1).replace_source_output(weights.output(0))
     return graph
 
 
