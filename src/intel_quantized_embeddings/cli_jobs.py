@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from pathlib import Path
 from typing import Any
 
 
 def run_quantize(options: Namespace) -> None:
     """`iqe quantize`, for models of either kind."""
+    from intel_quantized_embeddings.folders import refuse_existing
     from intel_quantized_embeddings.model_files import find_model
     from intel_quantized_embeddings.model_settings import is_cross_encoder
-    from intel_quantized_embeddings.quantization.quantize import quantize
+    from intel_quantized_embeddings.quantization.quantize import quantize, settle_config
+    from intel_quantized_embeddings.runtimes.base import RuntimeName
 
+    # The model is downloaded to see of which kind it is: mistakes are told before.
+    RuntimeName.parse(options.runtime)
+    settle_config(
+        options.config,
+        method=options.method,
+        qat_minutes=options.qat_minutes,
+        search=not options.no_search,
+        max_drop=options.max_drop,
+    )
+    refuse_existing(Path(options.output).expanduser().resolve(), overwrite=options.overwrite)
     source = find_model(
         options.model,
         revision=options.revision,

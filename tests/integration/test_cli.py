@@ -57,3 +57,17 @@ def test_help_names_the_commands(capsys):
     shown = capsys.readouterr().out
     assert "quantize" in shown
     assert "export" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--method", "qatt"], "method='qatt' is not allowed; it is 'static' or 'dynamic' or 'qat'"),
+        (["--qat-minutes", "5"], "qat_minutes is of method 'qat', and this is 'static'"),
+        (["--max-drop", "2"], "max_drop=2.0 is not allowed"),
+        (["--runtime", "onnx"], "runtime='onnx'"),
+    ],
+)
+def test_quantize_tells_a_mistake_before_it_looks_for_the_model(tmp_path, capsys, arguments, message):
+    assert main(["quantize", "no-such-organization/model", str(tmp_path / "out"), *arguments]) == 1
+    assert message in capsys.readouterr().err
