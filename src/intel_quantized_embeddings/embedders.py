@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, OptionError
+from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, OptionError, UnsupportedModelError
 from intel_quantized_embeddings.load_options import LoadOptions
 from intel_quantized_embeddings.model_files import TOKENIZER_FILE, ModelFolder, file_sha256, find_model
 from intel_quantized_embeddings.model_settings import ModelSettings, read_json, read_settings
@@ -151,7 +151,15 @@ def open_quantized(folder: Path, manifest: FolderManifest, options: LoadOptions)
     hashes = {
         name: digest for name, digest in manifest.files.items() if name.startswith("encoder.") or name == TOKENIZER_FILE
     }
-    return runtime.read_graph(folder / runtime.ENCODER_FILE), hashes
+    try:
+        return runtime.read_graph(folder / runtime.ENCODER_FILE), hashes
+    except DamagedFilesError as exc:
+        versions = ", ".join(f"{name} {version}" for name, version in manifest.library_versions.items())
+        raise UnsupportedModelError(
+            f"{exc} The file is whole: its hash is the manifest's. It was made with {versions}. If these are not newer "
+            f"than what is installed here, a library that was loaded earlier may be in the way, as USearch is in "
+            f"OpenVINO's: import openvino before it."
+        ) from exc
 
 
 def is_dynamic(manifest: FolderManifest) -> bool:

@@ -306,6 +306,16 @@ def test_a_changed_file_is_named_when_loading(tiny_int8, tmp_path, name):
         Encoder.load(folder)
 
 
+def test_a_whole_graph_that_can_not_be_read_is_not_called_damaged(tiny_int8, tmp_path):
+    """As where another library in the process breaks OpenVINO's reader: making the folder again would not help."""
+    folder = shutil.copytree(tiny_int8, tmp_path / "int8")
+    (folder / "encoder.xml").write_text("<net/>")
+    manifest = Manifest.read(folder)
+    replace(manifest, files={**manifest.files, "encoder.xml": file_sha256(folder / "encoder.xml")}).write(folder)
+    with pytest.raises(UnsupportedModelError, match=r"(?s)encoder\.xml.*whole.*openvino 20.*import openvino"):
+        Encoder.load(folder)
+
+
 def test_a_missing_file_is_named_when_loading(tiny_int8, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(tiny_int8, folder)
