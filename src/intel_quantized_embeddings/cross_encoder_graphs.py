@@ -18,7 +18,7 @@ from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
 from intel_quantized_embeddings.weight_files import find_weight_files
 
 # What is said of an embedding model's vectors and means nothing to a score.
-_OF_EMBEDDINGS = ("pooling", "normalize", "query_instruction", "document_instruction")
+_OF_EMBEDDINGS = ("pooling", "normalize", "query_instruction", "document_instruction", "truncate_dim")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from intel_quantized_embeddings.model_settings import ModelSettings
 from intel_quantized_embeddings.pipeline import DistinctTexts, encode_token_ids, tokenize_ahead, warm_up
 from intel_quantized_embeddings.progress import progress_bar
 from intel_quantized_embeddings.runtimes.base import Precision, Runtime, RuntimeName, runtime_module
+from intel_quantized_embeddings.runtimes.truncated import TruncatedRuntime
 from intel_quantized_embeddings.tokenization import Tokenizer
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Encoder:
         pooling: str | None = None,
         normalize: bool | None = None,
         max_length: int | None = None,
+        truncate_dim: int | None = None,
         query_instruction: str | None = None,
         document_instruction: str | None = None,
         allow_torchscript: bool = False,
@@ -88,6 +90,8 @@ class Encoder:
             pooling: "cls", "mean" or "last".
             normalize: Whether vectors have length 1.
             max_length: Longest input in tokens; longer texts are cut.
+            truncate_dim: Keep that many first numbers of each vector, and make it of length 1 again if the
+                model normalizes: for models trained so (Matryoshka). None keeps all.
             query_instruction: Put before every query.
             document_instruction: Put before every document.
             allow_torchscript: Open a TorchScript model that others made, as optimum-intel wrote them
@@ -115,6 +119,7 @@ class Encoder:
             pooling=pooling,
             normalize=normalize,
             max_length=max_length,
+            truncate_dim=truncate_dim,
             query_instruction=query_instruction,
             document_instruction=document_instruction,
             allow_torchscript=allow_torchscript,
@@ -132,12 +137,15 @@ class Encoder:
             document_instruction=options.document_instruction,
             max_positions=loaded.max_positions,
         )
-        compiled = runtime_module(RuntimeName(options.runtime)).compile_graph(
+        compiled: Runtime = runtime_module(RuntimeName(options.runtime)).compile_graph(
             loaded.graph,
             precision=Precision(options.precision),
             num_threads=options.num_threads,
             dynamic=loaded.dynamic,
         )
+        dimension = options.truncate_dim
+        if dimension is not None and dimension != compiled.dimension:
+            compiled = TruncatedRuntime(compiled, dimension=dimension, normalize=settings.normalize)
         if options.warm_shapes:
             warm_up(compiled, max_length=settings.max_length)
         encoder = cls(
@@ -147,7 +155,7 @@ class Encoder:
             ),
             settings=settings,
             pad_token_id=loaded.pad_token_id,
-            fingerprint=_fingerprint(loaded, settings, options),
+            fingerprint=_fingerprint(loaded, compiled, settings, options),
         )
         encoder._options = options
         return encoder
@@ -171,8 +179,8 @@ class Encoder:
     def fingerprint(self) -> str:
         """What the vectors depend on, as a short string.
 
-        Weights, tokenizer, runtime, precision, pooling, normalization, instructions and maximum
-        length: two encoders with the same fingerprint give the same vectors. Where it says `int8-dynamic`, a
+        Weights, tokenizer, runtime, precision, pooling, normalization, instructions, maximum length
+        and numbers kept: two encoders with the same fingerprint give the same vectors. Where it says `int8-dynamic`, a
         text's vector also depends, in its last digits, on the texts beside it.
         """
         return self._fingerprint
@@ -258,9 +266,10 @@ class Encoder:
                 yield window.token_ids
 
 
-def _fingerprint(loaded: LoadedEmbedder, settings: ModelSettings, options: LoadOptions) -> str:
+def _fingerprint(loaded: LoadedEmbedder, runtime: Runtime, settings: ModelSettings, options: LoadOptions) -> str:
     """`runtime-precision-pooling-` and 12 hexadecimal digits of a hash over everything that matters."""
-    digest = fingerprint_digest(loaded.hashes, dataclasses.asdict(settings))
+    cut = {"truncate_dim": runtime.dimension} if isinstance(runtime, TruncatedRuntime) else {}
+    digest = fingerprint_digest(loaded.hashes, dataclasses.asdict(settings) | cut)
     precision = f"{options.precision}-dynamic" if loaded.dynamic else options.precision
     return f"{options.runtime}-{precision}-{settings.pooling.value}-{digest}"
 

@@ -26,6 +26,7 @@ class LoadKeywords(TypedDict, total=False):
     pooling: str | None
     normalize: bool | None
     max_length: int | None
+    truncate_dim: int | None
     query_instruction: str | None
     document_instruction: str | None
     allow_torchscript: bool
@@ -50,6 +51,7 @@ class LoadOptions:
     pooling: str | None = None
     normalize: bool | None = None
     max_length: int | None = None
+    truncate_dim: int | None = None
     query_instruction: str | None = None
     document_instruction: str | None = None
     allow_torchscript: bool = False
@@ -81,6 +83,7 @@ class LoadOptions:
             self._set("pooling", Pooling.parse(self.pooling).value)
         self._set("num_threads", whole_number("num_threads", self.num_threads, least=1))
         self._set("max_length", whole_number("max_length", self.max_length, least=3))
+        self._set("truncate_dim", whole_number("truncate_dim", self.truncate_dim, least=1))
         for name in ("query_instruction", "document_instruction", "revision"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):

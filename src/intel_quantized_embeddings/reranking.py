@@ -16,6 +16,7 @@ from intel_quantized_embeddings.load_options import LoadOptions, whole_number
 from intel_quantized_embeddings.model_files import find_model
 from intel_quantized_embeddings.model_settings import is_cross_encoder
 from intel_quantized_embeddings.tokenization import check_texts
+from intel_quantized_embeddings.vectors import cosines
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,6 +65,7 @@ class Reranker:
         pooling: str | None = None,
         normalize: bool | None = None,
         max_length: int | None = None,
+        truncate_dim: int | None = None,
         query_instruction: str | None = None,
         document_instruction: str | None = None,
         allow_torchscript: bool = False,
@@ -82,9 +84,10 @@ class Reranker:
             cache_folder: Where the hub's files and int8 models are kept.
             local_files_only: Never ask the hub.
             num_threads: Threads for one call.
-            pooling: For bi-encoders, as are all that a cross-encoder refuses: normalize, both instructions.
+            pooling: For bi-encoders, as is all that a cross-encoder refuses: normalize, truncate_dim, instructions.
             normalize: Changes nothing here: the cosine is taken either way.
             max_length: Longest text, or pair of texts, in tokens.
+            truncate_dim: How many numbers of a vector to compare.
             query_instruction: Put before every query.
             document_instruction: Put before every document.
             allow_torchscript: Open a TorchScript model that others made.
@@ -104,6 +107,7 @@ class Reranker:
             pooling=pooling,
             normalize=normalize,
             max_length=max_length,
+            truncate_dim=truncate_dim,
             query_instruction=query_instruction,
             document_instruction=document_instruction,
             allow_torchscript=allow_torchscript,
@@ -138,7 +142,7 @@ class Reranker:
         if isinstance(self._model, CrossEncoder):
             return self._model.score((query, document) for document in listed)
         vector = self._model.encode_queries([query])[0]
-        return _cosines(vector, self._model.encode_documents(listed))
+        return cosines(vector, self._model.encode_documents(listed))
 
     def rank(self, query: str, documents: Sequence[str], *, top_n: int | None = None) -> list[RankedDocument]:
         """Put documents in order, the best first; equal ones stay as they were.
@@ -174,12 +178,3 @@ def kind_of_model(options: LoadOptions) -> type[Encoder | CrossEncoder]:
         local_files_only=options.local_files_only,
     )
     return CrossEncoder if is_cross_encoder(source.path) else Encoder
-
-
-def _cosines(vector: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Of one vector with each of several. Shape: (n_vectors,)."""
-    lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(vector)
-    # One product a document, whatever its company: a matrix product rounds otherwise for other numbers of rows.
-    products = np.array([row @ vector for row in vectors], dtype=np.float32)
-    cosines: NDArray[np.float32] = products / np.maximum(lengths, np.float32(1e-12))
-    return cosines

@@ -95,6 +95,7 @@ class TestConfiguration:
             "pooling": "cls",
             "normalize": False,
             "max_length": 32,
+            "truncate_dim": 16,
             "query_instruction": "find ",
             "document_instruction": "",
         }

@@ -23,6 +23,7 @@ from intel_quantized_embeddings.integrations.haystack import (
     IntelQuantizedRanker,
     IntelQuantizedTextEmbedder,
 )
+from intel_quantized_embeddings.vectors import to_int8
 from support.spy_encoder import SpyEncoder
 
 COMPONENTS = [IntelQuantizedTextEmbedder, IntelQuantizedDocumentEmbedder, IntelQuantizedRanker]
@@ -73,6 +74,19 @@ class TestEmbedders:
         np.testing.assert_allclose(
             [document.embedding for document in embedded], tiny_encoder.encode_documents(TEXTS), atol=1e-6
         )
+
+    def test_vectors_come_smaller_where_asked_for(self, tiny_int8, runtime, documents, tiny_encoder):
+        options = {"model": tiny_int8, "runtime": runtime, "vector_type": "int8"}
+        text_embedder = IntelQuantizedTextEmbedder(**options)
+        document_embedder = IntelQuantizedDocumentEmbedder(**options)
+        embedded = document_embedder.run(documents)["documents"]
+        assert [document.embedding for document in embedded] == to_int8(tiny_encoder.encode_documents(TEXTS)).tolist()
+        query = to_int8(tiny_encoder.encode_queries([QUESTION]))[0].tolist()
+        assert text_embedder.run(QUESTION)["embedding"] == query
+        for embedder in (text_embedder, document_embedder):
+            assert type(embedder).from_dict(embedder.to_dict()).vector_type == "int8"
+            with pytest.raises(OptionError, match="vector_type='int4'"):
+                type(embedder)(vector_type="int4")
 
     def test_documents_are_copied_with_all_they_have(self, document_embedder, documents):
         embedded = document_embedder.run(documents)["documents"]

@@ -20,6 +20,7 @@ from langchain_core.vectorstores import InMemoryVectorStore
 
 from intel_quantized_embeddings import Encoder, IntelQuantizedEmbeddings
 from intel_quantized_embeddings.errors import InvalidTextError, ModelFilesError
+from intel_quantized_embeddings.vectors import to_binary, to_int8
 from support.spy_encoder import SpyEncoder
 
 TEXTS = ["the cat sat on the mat", "a cold river", "music and light in the old city", "why is the moon blue?"]
@@ -98,6 +99,7 @@ class TestConstructing:
             ("precision", "int9", "'int8', 'bf16', 'fp32'"),
             ("pooling", "max", "'cls'"),
             ("runtime", "onnx", "'openvino'"),
+            ("vector_type", "int4", "'float32', 'int8', 'binary'"),
         ],
     )
     def test_refuses_a_misspelt_option_naming_what_is_allowed(self, option, value, allowed):
@@ -152,6 +154,16 @@ class TestVectors:
         assert {type(number) for vector in [*documents, query] for number in vector} == {float}
         assert documents == tiny_encoder.encode_documents(TEXTS).tolist()
         assert query == tiny_encoder.encode_queries([QUESTION])[0].tolist()
+
+    @pytest.mark.parametrize("kind", ["int8", "binary"])
+    async def test_come_smaller_where_asked_for(self, tiny_int8, runtime, tiny_encoder, kind):
+        embeddings = IntelQuantizedEmbeddings(model=tiny_int8, runtime=runtime, vector_type=kind)
+        make = {"int8": to_int8, "binary": to_binary}[kind]
+        documents = make(tiny_encoder.encode_documents(TEXTS)).tolist()
+        assert embeddings.embed_documents(TEXTS) == documents == await embeddings.aembed_documents(TEXTS)
+        query = make(tiny_encoder.encode_queries([QUESTION]))[0].tolist()
+        assert embeddings.embed_query(QUESTION) == query == await embeddings.aembed_query(QUESTION)
+        assert {type(number) for number in query} == {int}
 
     def test_have_the_instruction_of_their_kind(self, embeddings, bare_encoder):
         text = "the cat sat"

@@ -24,6 +24,7 @@ from llama_index.core.storage.kvstore import SimpleKVStore
 
 from intel_quantized_embeddings import Encoder, IntelQuantizedEmbedding
 from intel_quantized_embeddings.errors import InvalidTextError, ModelFilesError
+from intel_quantized_embeddings.vectors import to_binary, to_int8
 from support.spy_encoder import SpyEncoder
 
 TEXTS = ["the cat sat on the mat", "a cold river", "music and light in the old city", "why is the moon blue?"]
@@ -176,6 +177,15 @@ class TestVectors:
     def test_are_lists_of_python_floats(self, embedding):
         vectors = [*embedding.get_text_embedding_batch(TEXTS), embedding.get_query_embedding(QUESTION)]
         assert {type(number) for vector in vectors for number in vector} == {float}
+
+    @pytest.mark.parametrize("kind", ["int8", "binary"])
+    async def test_come_smaller_where_asked_for(self, tiny_int8, runtime, tiny_encoder, kind):
+        embedding = IntelQuantizedEmbedding(model_name=str(tiny_int8), runtime=runtime, vector_type=kind)
+        make = {"int8": to_int8, "binary": to_binary}[kind]
+        documents = make(tiny_encoder.encode_documents(TEXTS)).tolist()
+        assert embedding.get_text_embedding_batch(TEXTS) == documents
+        assert await embedding.aget_text_embedding_batch(TEXTS) == documents
+        assert embedding.get_query_embedding(QUESTION) == make(tiny_encoder.encode_queries([QUESTION]))[0].tolist()
 
     def test_texts_reach_the_encoder_unaltered(self, make_spied):
         spied, texts = make_spied(), ["two\nlines", "  spaces around ", "\ttab\r\n", ""]

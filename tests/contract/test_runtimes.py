@@ -260,6 +260,41 @@ def test_the_fingerprint_tells_what_vectors_depend_on(encoder):
     assert len({encoder.fingerprint, other(max_length=20), other(query_instruction="q")}) == 3
 
 
+class TestTruncated:
+    def test_vectors_are_the_first_numbers_made_of_length_one(self, encoder):
+        cut = Encoder.load(**{**asdict(encoder._options), "truncate_dim": 12})
+        assert (cut.dimension, cut.encode_documents([]).shape) == (12, (0, 12))
+        texts = TEXTS * 12  # enough for batches side by side
+        for method in ("encode_documents", "encode_queries"):
+            whole, vectors = (getattr(encoder_, method)(texts) for encoder_ in (encoder, cut))
+            expected = whole[:, :12] / np.linalg.norm(whole[:, :12], axis=1, keepdims=True)
+            assert (vectors.shape, vectors.dtype) == ((len(texts), 12), np.float32)
+            np.testing.assert_allclose(vectors, expected, atol=1e-6)
+        if "int8" in cut.fingerprint:
+            alone = [cut.encode_queries([text])[0] for text in TEXTS]
+            assert np.array_equal(vectors[: len(TEXTS)], alone)
+
+    def test_vectors_have_a_fingerprint_of_their_own_and_whole_ones_the_models(self, encoder):
+        def other(dimension):
+            return Encoder.load(**{**asdict(encoder._options), "truncate_dim": dimension})
+
+        assert len({encoder.fingerprint, other(12).fingerprint, other(13).fingerprint}) == 3
+        whole = other(encoder.dimension)
+        assert whole.fingerprint == encoder.fingerprint
+        assert np.array_equal(whole.encode_documents(TEXTS), encoder.encode_documents(TEXTS))
+
+    def test_vectors_keep_their_length_where_the_model_does_not_normalize(self, tiny, runtime):
+        raw, cut = (
+            Encoder.load(tiny, runtime=runtime, precision="fp32", normalize=False, truncate_dim=dimension)
+            for dimension in (None, 12)
+        )
+        np.testing.assert_allclose(cut.encode_documents(TEXTS), raw.encode_documents(TEXTS)[:, :12], atol=1e-5)
+
+    def test_vectors_can_not_be_longer_than_the_models(self, encoder):
+        with pytest.raises(OptionError, match=rf"truncate_dim=1000 .*have {encoder.dimension} numbers"):
+            Encoder.load(**{**asdict(encoder._options), "truncate_dim": 1000})
+
+
 def test_the_number_of_threads_does_not_change_int8_vectors(encoder):
     if "int8" not in encoder.fingerprint:
         pytest.skip("promised for int8; floating point may differ in the last bits")

@@ -82,6 +82,19 @@ class TestVectors:
         assert not np.allclose(np.linalg.norm(raw, axis=1), 1, atol=1e-2)
         assert same(model.similarity_pairwise(raw, unit), np.ones(3, dtype=np.float32))
 
+    def test_are_cut_and_made_of_length_one_again_only_where_asked(self, model):
+        whole = model.encode(TEXTS)
+        assert same(model.encode(TEXTS, truncate_dim=12), whole[:, :12])
+        unit = model.encode_query(TEXTS, truncate_dim=12, normalize_embeddings=True)
+        np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1, atol=1e-6)
+        assert same(model.encode(TEXTS[0], truncate_dim=1000), whole[0])
+
+    def test_of_bits_have_eight_to_a_byte(self, model):
+        whole, bits, signed = (model.encode(TEXTS, precision=kind) for kind in ("float32", "ubinary", "binary"))
+        assert (bits.dtype, signed.dtype, bits.shape) == (np.uint8, np.int8, (3, 4))
+        assert np.array_equal(np.unpackbits(bits, axis=1), whole > 0)
+        assert np.array_equal(signed.astype(int), bits.astype(int) - 128)
+
     def test_of_what_is_not_text_are_refused(self, model):
         with pytest.raises(InvalidTextError, match="text 1 is 5"):
             model.encode(["one", 5])
@@ -91,9 +104,10 @@ class TestVectors:
         [
             ("output_value", "token_embeddings"),
             ("output_value", None),
-            ("precision", "binary"),
+            ("precision", "int8"),
+            ("precision", "float16"),
             ("device", "cuda"),
-            ("truncate_dim", 16),
+            ("truncate_dim", 0),
             ("normalise_embeddings", True),
         ],
     )

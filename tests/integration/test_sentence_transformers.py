@@ -34,6 +34,10 @@ class TestBesideTheRealOne:
             {"prompt": "find "},
             {"convert_to_tensor": True},
             {"normalize_embeddings": True},
+            {"truncate_dim": 64},
+            {"truncate_dim": 64, "normalize_embeddings": True},
+            {"precision": "binary"},
+            {"precision": "ubinary", "truncate_dim": 100},
         ],
         ids=str,
     )

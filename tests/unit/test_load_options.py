@@ -25,6 +25,8 @@ from intel_quantized_embeddings.load_options import LoadOptions
         ("max_length", True),
         ("max_length", 16.5),
         ("max_length", "64"),
+        ("truncate_dim", 0),
+        ("truncate_dim", "64"),
         ("query_instruction", 5),
         ("document_instruction", b"x"),
         ("revision", 1),

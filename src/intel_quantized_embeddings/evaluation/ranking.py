@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from intel_quantized_embeddings.errors import MissingExtraError
+from intel_quantized_embeddings.vectors import unit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,9 +33,7 @@ class Embedded:
         """Sort by id, which makes places and ids the same order."""
         listed = list(ids)
         order = sorted(range(len(listed)), key=listed.__getitem__)
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        unit: NDArray[np.float32] = (vectors / np.maximum(lengths, 1e-12))[order]
-        return cls(tuple(listed[place] for place in order), unit)
+        return cls(tuple(listed[place] for place in order), unit(vectors)[order])
 
 
 def rank(

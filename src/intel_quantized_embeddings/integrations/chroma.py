@@ -43,6 +43,7 @@ _KEPT = (
     "pooling",
     "normalize",
     "max_length",
+    "truncate_dim",
     "query_instruction",
     "document_instruction",
 )

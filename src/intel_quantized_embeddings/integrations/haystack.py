@@ -15,6 +15,7 @@ from intel_quantized_embeddings.integrations.shared_encoders import shared_encod
 from intel_quantized_embeddings.load_options import LoadOptions
 from intel_quantized_embeddings.model_files import DEFAULT_MODEL
 from intel_quantized_embeddings.reranking import Reranker
+from intel_quantized_embeddings.vectors import VectorType
 
 try:
     from haystack import Document, component, default_from_dict, default_to_dict
@@ -65,6 +66,12 @@ class _ModelComponent:
 
 
 class _EmbeddingComponent(_ModelComponent):
+    _own: tuple[str, ...] = ("vector_type",)
+
+    def __init__(self, model: str | os.PathLike[str], vector_type: str, **options: Unpack[LoadKeywords]) -> None:
+        _ModelComponent.__init__(self, model, **options)
+        self.vector_type = VectorType.parse(vector_type).value  # a component's state is plain
+
     @property
     def encoder(self) -> Encoder:
         """The encoder, loaded when first asked for.
@@ -86,6 +93,7 @@ class IntelQuantizedTextEmbedder(_EmbeddingComponent):
 
     Args:
         model: A folder or a hub id.
+        vector_type: "float32", or "int8" or "binary" for stores that take these; see `VectorType`.
         options: Those of `Encoder.load`. The model's query instruction is put before the text.
 
     Raises:
@@ -95,8 +103,14 @@ class IntelQuantizedTextEmbedder(_EmbeddingComponent):
         >>> IntelQuantizedTextEmbedder("BAAI/bge-small-en-v1.5").run("what is int8?")["embedding"]  # doctest: +SKIP
     """
 
-    def __init__(self, model: str | os.PathLike[str] = DEFAULT_MODEL, **options: Unpack[LoadKeywords]) -> None:
-        _ModelComponent.__init__(self, model, **options)
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = DEFAULT_MODEL,
+        *,
+        vector_type: str = VectorType.FLOAT32.value,
+        **options: Unpack[LoadKeywords],
+    ) -> None:
+        _EmbeddingComponent.__init__(self, model, vector_type, **options)
 
     @component.output_types(embedding=list[float])
     def run(self, text: str) -> dict[str, Any]:
@@ -111,7 +125,7 @@ class IntelQuantizedTextEmbedder(_EmbeddingComponent):
         Raises:
             InvalidTextError: It is not text.
         """
-        return {"embedding": self.encoder.encode_queries([text])[0].tolist()}
+        return {"embedding": VectorType(self.vector_type).listed(self.encoder.encode_queries([text]))[0]}
 
     @component.output_types(embedding=list[float])
     async def run_async(self, text: str) -> dict[str, Any]:
@@ -128,6 +142,7 @@ class IntelQuantizedDocumentEmbedder(_EmbeddingComponent):
         meta_fields_to_embed: Fields of a document's metadata to put before its content, where it has them.
         embedding_separator: What stands between them.
         progress_bar: Draw a bar on the terminal.
+        vector_type: As of the text embedder.
         options: Those of `Encoder.load`. The model's document instruction is put before the whole.
 
     Raises:
@@ -138,7 +153,7 @@ class IntelQuantizedDocumentEmbedder(_EmbeddingComponent):
         >>> embedder.run([Document(content="The Danube flows.", meta={"title": "Rivers"})])  # doctest: +SKIP
     """
 
-    _own = ("meta_fields_to_embed", "embedding_separator", "progress_bar")
+    _own = ("meta_fields_to_embed", "embedding_separator", "progress_bar", "vector_type")
 
     def __init__(
         self,
@@ -147,9 +162,10 @@ class IntelQuantizedDocumentEmbedder(_EmbeddingComponent):
         meta_fields_to_embed: Sequence[str] | None = None,
         embedding_separator: str = "\n",
         progress_bar: bool = False,
+        vector_type: str = VectorType.FLOAT32.value,
         **options: Unpack[LoadKeywords],
     ) -> None:
-        _ModelComponent.__init__(self, model, **options)
+        _EmbeddingComponent.__init__(self, model, vector_type, **options)
         self.meta_fields_to_embed = _names(meta_fields_to_embed)
         self.embedding_separator = embedding_separator
         self.progress_bar = progress_bar
@@ -170,7 +186,7 @@ class IntelQuantizedDocumentEmbedder(_EmbeddingComponent):
         vectors = self.encoder.encode_documents(
             _texts(documents, self.meta_fields_to_embed, self.embedding_separator), show_progress=self.progress_bar
         )
-        pairs = zip(documents, vectors.tolist(), strict=True)
+        pairs = zip(documents, VectorType(self.vector_type).listed(vectors), strict=True)
         return {"documents": [dataclasses.replace(document, embedding=vector) for document, vector in pairs]}
 
     @component.output_types(documents=list[Document])

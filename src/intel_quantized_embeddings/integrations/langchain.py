@@ -36,13 +36,11 @@ class IntelQuantizedEmbeddings(EncoderOptions, Embeddings):
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Embed texts to be searched, one vector each, in order."""
-        vectors: list[list[float]] = self.encoder.encode_documents(texts, show_progress=self.show_progress).tolist()
-        return vectors
+        return self._listed(self.encoder.encode_documents(texts, show_progress=self.show_progress))
 
     def embed_query(self, text: str) -> list[float]:
         """Embed a text to search with."""
-        vector: list[float] = self.encoder.encode_queries([text])[0].tolist()
-        return vector
+        return self._listed(self.encoder.encode_queries([text]))[0]
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """As `embed_documents`, on another thread: the event loop goes on meanwhile."""

@@ -165,8 +165,3 @@ class IntelQuantizedEmbedding(EncoderOptions, BaseEmbedding):
 
     def _model_id(self) -> str:
         return self.model_name
-
-    @staticmethod
-    def _listed(vectors: Any) -> list[Embedding]:
-        listed: list[Embedding] = vectors.tolist()
-        return listed

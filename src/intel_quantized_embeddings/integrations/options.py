@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, field_validator, model_validator
 from typing_extensions import Self
@@ -14,6 +14,11 @@ from intel_quantized_embeddings.encoder import Encoder
 from intel_quantized_embeddings.integrations.retired_classes import raise_renamed
 from intel_quantized_embeddings.load_options import LoadOptions, whole_number
 from intel_quantized_embeddings.reranking import Reranker
+from intel_quantized_embeddings.vectors import VectorType
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 # One for the process, not one an object, so that objects stay picklable; loading is rare.
 _LOADING = threading.Lock()
@@ -38,6 +43,7 @@ class ModelOptions(BaseModel):
     pooling: str | None = None
     normalize: bool | None = None
     max_length: int | None = None
+    truncate_dim: int | None = None
     query_instruction: str | None = None
     document_instruction: str | None = None
     allow_torchscript: bool = False
@@ -95,6 +101,14 @@ class ModelOptions(BaseModel):
 class EncoderOptions(ModelOptions):
     """What the adapters that embed share."""
 
+    # What vectors are given out as, documents and queries alike: "float32", "int8" or "binary"; see `VectorType`.
+    vector_type: str = VectorType.FLOAT32.value
+
+    @field_validator("vector_type")
+    @classmethod
+    def _known_type(cls, value: str) -> str:
+        return VectorType.parse(value).value
+
     @property
     def encoder(self) -> Encoder:
         """The encoder, loaded when first asked for.
@@ -107,6 +121,9 @@ class EncoderOptions(ModelOptions):
     def warm_up(self) -> None:
         """Load now (downloading and quantizing if need be) instead of with the first text."""
         self.encoder.encode_queries(["warm up"])
+
+    def _listed(self, vectors: NDArray[np.float32]) -> list[list[float]]:
+        return VectorType(self.vector_type).listed(vectors)
 
 
 class RerankerOptions(ModelOptions):

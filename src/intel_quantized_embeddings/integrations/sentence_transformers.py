@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from intel_quantized_embeddings.encoder import Encoder
 from intel_quantized_embeddings.errors import OptionError
+from intel_quantized_embeddings.load_options import whole_number
+from intel_quantized_embeddings.vectors import to_binary, unit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,9 +21,7 @@ if TYPE_CHECKING:
 # What can't be had here, and the values that ask for nothing of it.
 _ONLY = {
     "output_value": ("sentence_embedding",),
-    "precision": ("float32",),
     "device": (None, "cpu"),
-    "truncate_dim": (None,),
     "pool": (None,),
     "chunk_size": (None,),
 }
@@ -89,6 +89,8 @@ class IntelQuantizedSentenceTransformer:
         convert_to_numpy: bool = True,
         convert_to_tensor: bool = False,
         normalize_embeddings: bool = False,
+        precision: str = "float32",
+        truncate_dim: int | None = None,
         **others: Any,
     ) -> Any:
         """Encode a text or several.
@@ -101,27 +103,38 @@ class IntelQuantizedSentenceTransformer:
             show_progress_bar: Draw a bar on the terminal.
             convert_to_numpy: False gives torch tensors in a list.
             convert_to_tensor: Give one torch tensor.
-            normalize_embeddings: Make vectors of length 1 where the model itself does not.
-            others: What SentenceTransformer has beside (`output_value`, `precision`, `device`, `truncate_dim`, `pool`,
-                `chunk_size`), at the values that ask for nothing here.
+            normalize_embeddings: Make vectors of length 1 where the model itself does not, or where they were cut.
+            precision: "float32", or one bit a number, eight to a byte: "ubinary" in uint8, "binary" in int8.
+            truncate_dim: Keep that many first numbers, as `Encoder.load` does for all calls (which also makes
+                them of length 1 again).
+            others: What SentenceTransformer has beside (`output_value`, `device`, `pool`, `chunk_size`), at the
+                values that ask for nothing here.
 
         Returns:
-            Shape: (n_texts, dimension), float32; (dimension,) for a single text. A NumPy array, or what
-            `convert_to_tensor` and `convert_to_numpy` ask for.
+            Shape: (n_texts, dimension), float32; (n_texts, ceil(dimension / 8)) of bits; without the first axis for
+            a single text. A NumPy array, or what `convert_to_tensor` and `convert_to_numpy` ask for.
 
         Raises:
             OptionError: An argument asks for what can't be had here, or for a tensor where torch is not installed.
             InvalidTextError: An item is not text.
         """
         _refuse(others)
+        _check_precision(precision)
+        length = whole_number("truncate_dim", truncate_dim, least=1)
         if convert_to_tensor or not convert_to_numpy:
             _need_torch()
         instruction = self._instruction(prompt_name or self.default_prompt_name, prompt, default="")
         alone = isinstance(sentences, str)
         texts = [sentences] if isinstance(sentences, str) else sentences
+        vectors: NDArray[Any]
         vectors = self.encoder.encode(texts, instruction=instruction, show_progress=bool(show_progress_bar))
-        if normalize_embeddings and not self.encoder.settings.normalize:
-            vectors = _unit(vectors)
+        if length is not None:
+            vectors = vectors[:, :length]
+        if normalize_embeddings and (length is not None or not self.encoder.settings.normalize):
+            vectors = unit(vectors)
+        if precision != "float32":
+            bits = to_binary(vectors)
+            vectors = bits if precision == "ubinary" else (bits ^ 128).view("int8")
         if convert_to_tensor or not convert_to_numpy:
             import torch
 
@@ -160,7 +173,7 @@ class IntelQuantizedSentenceTransformer:
             Shape: (n_texts_1, n_texts_2). A torch tensor if `embeddings1` is one or a list of them, else a NumPy array.
         """
         one, two = _rows(embeddings1), _rows(embeddings2)
-        return _like(_unit(one) @ _unit(two).T, embeddings1)
+        return _like(unit(one) @ unit(two).T, embeddings1)
 
     def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Any:
         """Cosine of each vector with the other's at the same place.
@@ -169,7 +182,7 @@ class IntelQuantizedSentenceTransformer:
             Shape: (n_texts,). A torch tensor if `embeddings1` is one or a list of them, else a NumPy array.
         """
         one, two = _rows(embeddings1), _rows(embeddings2)
-        return _like((_unit(one) * _unit(two)).sum(axis=1), embeddings1)
+        return _like((unit(one) * unit(two)).sum(axis=1), embeddings1)
 
     def __repr__(self) -> str:
         return f"IntelQuantizedSentenceTransformer({self.encoder!r})"
@@ -199,6 +212,17 @@ def _refuse(others: dict[str, Any]) -> None:
             raise OptionError(f"{name}={value!r} can't be had here; only {allowed}, or leave it out.")
 
 
+def _check_precision(precision: str) -> None:
+    if precision in ("int8", "uint8"):
+        raise OptionError(
+            f"precision={precision!r} would depend on what else is in the call: sentence-transformers takes its ranges "
+            f"from there. intel_quantized_embeddings.vectors.to_int8 makes int8 of each vector alone, to compare by "
+            f"cosine; sentence_transformers.quantize_embeddings takes ranges of your own."
+        )
+    if precision not in ("float32", "binary", "ubinary"):
+        raise OptionError(f"precision={precision!r} is not known; it is 'float32', 'binary' or 'ubinary'.")
+
+
 def _need_torch() -> None:
     if importlib.util.find_spec("torch") is None:
         raise OptionError(
@@ -224,11 +248,3 @@ def _like(numbers: NDArray[np.float32], vectors: Any) -> Any:
     import torch
 
     return torch.from_numpy(numbers)
-
-
-def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Each row divided by its length; a row of zeros stays one."""
-    import numpy as np
-
-    unit: NDArray[np.float32] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    return unit

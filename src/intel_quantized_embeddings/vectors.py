@@ -1,0 +1,128 @@
+"""Pure functions on vectors: unit length, smaller forms to store, and comparing those."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from intel_quantized_embeddings.errors import OptionError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class VectorType(str, Enum):
+    """How a vector is stored.
+
+    FLOAT32: 4 bytes a number. INT8: one byte a number, see `to_int8`. BINARY: one bit a number, see `to_binary`.
+    """
+
+    FLOAT32 = "float32"
+    INT8 = "int8"
+    BINARY = "binary"
+
+    @staticmethod
+    def parse(value: str | VectorType) -> VectorType:
+        """Turn a user's word into a type.
+
+        Raises:
+            OptionError: It is none of the types.
+        """
+        try:
+            return VectorType(value)
+        except ValueError as exc:
+            allowed = ", ".join(repr(kind.value) for kind in VectorType)
+            raise OptionError(f"vector_type={value!r} is not known; it is one of {allowed}.") from exc
+
+    def of(self, vectors: NDArray[np.float32]) -> NDArray[Any]:
+        """Turn float32 vectors into this type. Shape: as `to_int8` and `to_binary` say."""
+        if self is VectorType.INT8:
+            return to_int8(vectors)
+        return to_binary(vectors) if self is VectorType.BINARY else vectors
+
+    def listed(self, vectors: NDArray[np.float32]) -> list[list[float]]:
+        """Vectors in this type as frameworks take them: Python's numbers in lists, whole ones if not FLOAT32."""
+        numbers: list[list[float]] = self.of(vectors).tolist()
+        return numbers
+
+
+def unit(vectors: NDArray[Any]) -> NDArray[np.float32]:
+    """Vectors divided by their lengths; one of zeros stays so. Shape: as given, (..., dimension)."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    divided: NDArray[np.float32] = (vectors / np.maximum(lengths, 1e-12)).astype(np.float32, copy=False)
+    return divided
+
+
+def to_int8(vectors: NDArray[np.float32]) -> NDArray[np.int8]:
+    """Round vectors to whole numbers from -127 to 127, each vector by its own largest.
+
+    A vector's length is lost and its direction kept: compare by cosine, not by inner product. Nothing but the vector
+    itself decides, so a text has the same numbers whatever it was encoded with, unlike with ranges taken from a sample.
+
+    Args:
+        vectors: Shape: (..., dimension).
+
+    Returns:
+        The same shape. A vector of zeros stays so.
+    """
+    largest = np.abs(vectors).max(axis=-1, keepdims=True, initial=0)
+    steps = 127 / np.where(largest == 0, 1, largest).astype(np.float64)
+    rounded: NDArray[np.int8] = np.rint(vectors * steps).astype(np.int8)
+    return rounded
+
+
+def to_binary(vectors: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Keep a bit of each number, 1 where it is above zero, eight to a byte, the first in the highest bit.
+
+    Hamming distances between such vectors order roughly as cosines between the vectors do; score the best again
+    (`cosines`). The same bytes as "ubinary" of sentence-transformers.
+
+    Args:
+        vectors: Shape: (..., dimension).
+
+    Returns:
+        Shape: (..., ceil(dimension / 8)); bits beyond the dimension are 0.
+    """
+    return np.packbits(vectors > 0, axis=-1)
+
+
+def cosines(query: NDArray[np.float32], documents: NDArray[Any]) -> NDArray[np.float32]:
+    """Cosines of a query with documents of any type, to score again what an index of small vectors found.
+
+    The query keeps all its digits, whatever the documents lost: asymmetric distances, as Jégou, Douze and Schmid
+    (2011, Product Quantization for Nearest Neighbor Search) call them. A bit counts as 1 or -1.
+
+    Args:
+        query: Shape: (dimension,), float32.
+        documents: Shape: (n_documents, dimension), float32 or int8; or (n_documents, ceil(dimension / 8)), uint8, as
+            `to_binary` gives them.
+
+    Returns:
+        Shape: (n_documents,).
+
+    Raises:
+        OptionError: The shapes don't fit, or the query is not of floating point.
+    """
+    query = np.asarray(query)
+    rows = np.asarray(documents)
+    if query.ndim != 1 or query.dtype.kind != "f":
+        raise OptionError(
+            f"query has shape {query.shape} and type {query.dtype}; one float32 vector is expected, as "
+            f"encode_queries([text])[0] gives it."
+        )
+    width = -(-len(query) // 8) if rows.dtype == np.uint8 else len(query)
+    if rows.ndim != 2 or rows.shape[1] != width:
+        raise OptionError(
+            f"documents have shape {rows.shape} and type {rows.dtype}; for a query of {len(query)} numbers "
+            f"(n_documents, {width}) is expected."
+        )
+    if rows.dtype == np.uint8:
+        rows = np.unpackbits(rows, axis=1, count=len(query)).astype(np.float32) * 2 - 1
+    rows = rows.astype(np.float32, copy=False)
+    lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(query)
+    # One product a document, whatever its company: a matrix product rounds otherwise for other numbers of rows.
+    products = np.array([row @ query for row in rows], dtype=np.float32)
+    found: NDArray[np.float32] = products / np.maximum(lengths, np.float32(1e-12))
+    return found
