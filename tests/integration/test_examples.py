@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-NEEDED = ("langchain_chroma", "langchain_text_splitters", "llama_index", "nncf")
+NEEDED = ("faiss", "langchain_chroma", "langchain_text_splitters", "llama_index", "nncf")
 _missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
 if _missing:
     pytest.skip(f"{', '.join(_missing)} not installed: the `examples` extra brings them", allow_module_level=True)
@@ -68,6 +68,24 @@ def error_line(example: str, *arguments: object) -> str:
 
 def first_answer(output: str) -> str:
     return next(line for line in output.splitlines() if line.startswith("  1. "))
+
+
+class TestSmallerVectors:
+    def test_bits_and_int8_find_what_float32_does(self, docs, minilm_int8):
+        output = run("smaller_vectors.py", "--docs", docs, "--question", QUESTION, "--model", minilm_int8).stdout
+        assert "float32 6,144 bytes, int8 1,536, bits 192" in output
+        alone, rescored = output.split("Bits alone")[1].split("found by bits, in order by int8: 4 of float32's first 4")
+        assert "animals/bees.md" in alone
+        assert "animals/bees.md" in first_answer(rescored)
+
+    def test_cut_vectors_are_smaller_still(self, docs, minilm_int8):
+        output = run("smaller_vectors.py", "--docs", docs, "--model", minilm_int8, "--truncate-dim", 128).stdout
+        assert "float32 2,048 bytes, int8 512, bits 64" in output
+
+    def test_mistakes_are_one_line(self, tmp_path, minilm_int8):
+        assert "no folder" in error_line("smaller_vectors.py", "--docs", tmp_path / "none")
+        options = ("--model", minilm_int8, "--truncate-dim", 1000)
+        assert "have 384 numbers" in error_line("smaller_vectors.py", *options)
 
 
 class TestCorpus:

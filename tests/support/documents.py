@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 _BLOCK = re.compile(
     r"(?:^<!-- not run: (?P<why>[^\n]+) -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
@@ -32,6 +34,15 @@ def blocks(page: Path, language: str) -> list[Block]:
     """A page's blocks in one language, in order."""
     found = _BLOCK.finditer(page.read_text("utf-8"))
     return [Block(m["language"], m["text"], m["why"] or "") for m in found if m["language"] == language]
+
+
+def run_as_shown(page: str, *, containing: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Run the one Python block under docs/ that contains a text, and check that it prints what its comments say."""
+    (code,) = (block.text for block in blocks(ROOT / "docs" / page, "python") if containing in block.text)
+    exec(compile(code, page, "exec"), {})
+    shown = re.findall(r"^print\(.*\)  # (.*)$", code, flags=re.MULTILINE)
+    assert shown
+    assert capsys.readouterr().out.splitlines() == shown
 
 
 def pages() -> list[Path]:
