@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from intel_quantized_embeddings.errors import OptionError
+from intel_quantized_embeddings.choices import chosen
 
 
 class Pooling(str, Enum):
@@ -25,8 +25,4 @@ class Pooling(str, Enum):
         Raises:
             OptionError: It is none of the modes.
         """
-        try:
-            return Pooling(value)
-        except ValueError as exc:
-            allowed = ", ".join(repr(mode.value) for mode in Pooling)
-            raise OptionError(f"pooling={value!r} is not known; it is one of {allowed}.") from exc
+        return chosen(Pooling, value, option="pooling")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from intel_quantized_embeddings.choices import chosen
 from intel_quantized_embeddings.errors import OptionError
 
 if TYPE_CHECKING:
@@ -30,11 +31,7 @@ class VectorType(str, Enum):
         Raises:
             OptionError: It is none of the types.
         """
-        try:
-            return VectorType(value)
-        except ValueError as exc:
-            allowed = ", ".join(repr(kind.value) for kind in VectorType)
-            raise OptionError(f"vector_type={value!r} is not known; it is one of {allowed}.") from exc
+        return chosen(VectorType, value, option="vector_type")
 
     def of(self, vectors: NDArray[np.float32]) -> NDArray[Any]:
         """Turn float32 vectors into this type. Shape: as `to_int8` and `to_binary` say."""

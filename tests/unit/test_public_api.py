@@ -215,12 +215,13 @@ class TestAdapterOptions:
         pytest.importorskip("pydantic", reason="pydantic comes with the `langchain` and `llama-index` extras")
         from intel_quantized_embeddings.integrations.options import EncoderOptions
 
-        return EncoderOptions
+        return dict(EncoderOptions.model_fields)
 
-    def test_names_and_defaults_are_those_of_encoder_load(self, options):
+    def test_names_and_defaults_are_those_of_encoder_load_and_how_vectors_are_given_out(self, options):
         parameters = dict(inspect.signature(Encoder.load).parameters)
         del parameters["model"]
-        assert {name: field.default for name, field in options.model_fields.items()} == {
+        assert options.pop("vector_type").default == "float32"
+        assert {name: field.default for name, field in options.items()} == {
             name: parameter.default for name, parameter in parameters.items()
         }
 
@@ -236,10 +237,8 @@ class TestAdapterOptions:
         }
 
     def test_types_are_those_of_encoder_load(self, options):
-        expected = typing.get_type_hints(Encoder.load)
-        assert {name: field.annotation for name, field in options.model_fields.items()} == {
-            name: expected[name] for name in options.model_fields
-        }
+        expected = typing.get_type_hints(Encoder.load) | {"vector_type": str}
+        assert {name: field.annotation for name, field in options.items()} == {name: expected[name] for name in options}
 
     def test_keywords_for_type_checkers_are_those_of_encoder_load(self):
         from intel_quantized_embeddings.load_options import LoadKeywords

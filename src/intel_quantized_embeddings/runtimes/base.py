@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights
-from intel_quantized_embeddings.errors import OptionError
+from intel_quantized_embeddings.choices import chosen
 from intel_quantized_embeddings.model_settings import ModelSettings
 
 if TYPE_CHECKING:
@@ -29,11 +29,7 @@ class RuntimeName(str, Enum):
         Raises:
             OptionError: There is no such runtime.
         """
-        try:
-            return RuntimeName(value)
-        except ValueError as exc:
-            allowed = ", ".join(repr(name.value) for name in RuntimeName)
-            raise OptionError(f"runtime={value!r} is not known; it is one of {allowed}.") from exc
+        return chosen(RuntimeName, value, option="runtime")
 
 
 class Precision(str, Enum):
@@ -50,11 +46,7 @@ class Precision(str, Enum):
         Raises:
             OptionError: There is no such precision.
         """
-        try:
-            return Precision(value)
-        except ValueError as exc:
-            allowed = ", ".join(repr(name.value) for name in Precision)
-            raise OptionError(f"precision={value!r} is not known; it is one of {allowed}.") from exc
+        return chosen(Precision, value, option="precision")
 
 
 class Runtime(Protocol):

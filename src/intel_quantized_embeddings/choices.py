@@ -1,0 +1,28 @@
+"""A user's word -> one of an option's values."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TypeVar
+
+from intel_quantized_embeddings.errors import OptionError
+
+_Choice = TypeVar("_Choice", bound=Enum)
+
+
+def chosen(kind: type[_Choice], value: str | Enum, *, option: str) -> _Choice:
+    """Find a value's member.
+
+    Args:
+        kind: All there are, by their values.
+        value: What the user wrote, or a member.
+        option: What the option is called.
+
+    Raises:
+        OptionError: It is none of them.
+    """
+    try:
+        return kind(value)
+    except ValueError as exc:
+        allowed = ", ".join(repr(member.value) for member in kind)
+        raise OptionError(f"{option}={value!r} is not known; it is one of {allowed}.") from exc
