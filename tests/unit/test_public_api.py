@@ -117,7 +117,9 @@ class TestMissingExtras:
         assert name in message
         assert (told_package, told_extra, is_import_error) == (package, extra, True)
 
-    @pytest.mark.parametrize(("extra", "package"), [("mteb", "mteb"), ("chroma", "chromadb"), ("haystack", "haystack")])
+    @pytest.mark.parametrize(
+        ("extra", "package"), [("mteb", "mteb"), ("chroma", "chromadb"), ("haystack", "haystack"), ("ray", "pyarrow")]
+    )
     def test_an_integration_says_what_to_install(self, extra, package):
         message = run(
             "import importlib, sys\n"
