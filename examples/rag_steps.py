@@ -18,6 +18,7 @@ from pathlib import Path
 
 from chromadb import Collection, PersistentClient
 from chromadb.api import ClientAPI
+from chromadb.api.types import Documents, EmbeddingFunction
 from chromadb.config import Settings
 
 from corpus import Entry, read_corpus
@@ -113,7 +114,14 @@ def collection_name(framework: str, docs: Path | None) -> str:
     return f"{framework}-{hashlib.sha256(docs.resolve().as_posix().encode()).hexdigest()[:12]}"
 
 
-def open_collection(data: Path, name: str, *, encoder: str, fresh: bool) -> tuple[ClientAPI, Collection]:
+def open_collection(
+    data: Path,
+    name: str,
+    *,
+    encoder: str,
+    fresh: bool,
+    embedding_function: EmbeddingFunction[Documents] | None = None,
+) -> tuple[ClientAPI, Collection]:
     """Open a collection that holds vectors of this encoder and of no other.
 
     Args:
@@ -121,6 +129,7 @@ def open_collection(data: Path, name: str, *, encoder: str, fresh: bool) -> tupl
         name: The collection.
         encoder: `Encoder.fingerprint`; kept with the collection, compared from then on.
         fresh: Start anew.
+        embedding_function: What a new collection embeds with by itself; None where the framework does it.
     """
     data.mkdir(parents=True, exist_ok=True)
     client = PersistentClient(data / "chroma", settings=Settings(anonymized_telemetry=False))
@@ -128,7 +137,7 @@ def open_collection(data: Path, name: str, *, encoder: str, fresh: bool) -> tupl
         client.delete_collection(name)
     collection = client.get_or_create_collection(
         name,
-        embedding_function=None,
+        embedding_function=embedding_function,
         metadata={"encoder": encoder},
         configuration={"hnsw": {"space": "cosine"}},
     )
@@ -155,14 +164,8 @@ def fill(
         entries: The corpus.
         add: Embeds and stores some of them.
     """
-    at_once = min(client.get_max_batch_size(), AT_ONCE)
-    stored = set(collection.get(include=[])["ids"])
-    missing = [entry for entry in entries if entry.id not in stored]
-    gone = sorted(stored.difference(entry.id for entry in entries))
-    for start in range(0, len(gone), at_once):
-        collection.delete(ids=gone[start : start + at_once])
-    if gone:
-        say(f"removed {len(gone):,} that are no longer among them")
+    at_once = batch_size(client)
+    missing = missing_entries(client, collection, entries)
     if not missing:
         say("all of them are in the collection already: nothing to embed")
         return
@@ -170,6 +173,22 @@ def fill(
     for start in range(0, len(missing), at_once):
         add(missing[start : start + at_once])
     say_speed(len(missing), time.perf_counter() - started)
+
+
+def missing_entries(client: ClientAPI, collection: Collection, entries: Sequence[Entry]) -> list[Entry]:
+    """Remove from a collection what is not among the entries, and find those that it does not hold yet."""
+    stored = set(collection.get(include=[])["ids"])
+    gone = sorted(stored.difference(entry.id for entry in entries))
+    for start in range(0, len(gone), batch_size(client)):
+        collection.delete(ids=gone[start : start + batch_size(client)])
+    if gone:
+        say(f"removed {len(gone):,} that are no longer among them")
+    return [entry for entry in entries if entry.id not in stored]
+
+
+def batch_size(client: ClientAPI) -> int:
+    """How many are stored or removed together."""
+    return min(client.get_max_batch_size(), AT_ONCE)
 
 
 def heading(text: str) -> None:
