@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from support.documents import ROOT, blocks
 from support.local_ray import local_ray
 
 pytest.importorskip("ray", reason="Ray is not installed: the `ray` extra brings it (make test runs this in .venv)")
@@ -34,6 +35,8 @@ def embed(tiny_int8) -> EmbedDocuments:
 
 @pytest.fixture(scope="module")
 def two_cpus():
+    if len(affinity()) < 2:
+        pytest.skip("two actors that pin themselves need two cores")
     with local_ray(num_cpus=2):
         yield
 
@@ -85,8 +88,8 @@ class TestActors:
         expected = tiny_encoder.encode_documents([row["text"] for row in rows])
         assert rows[0]["vector"].dtype == np.float32
         np.testing.assert_array_equal(np.stack([row["vector"] for row in rows]), expected)
-        if len(affinity()) < 2 or cpu_quota() is not None:
-            pytest.skip("whether actors are pinned can be seen where there are two cores and no CPU quota")
+        if cpu_quota() is not None:
+            pytest.skip("nothing is pinned under a CPU quota")
         cores = {row["process"]: tuple(row["cores"]) for row in rows}
         assert {len(taken) for taken in cores.values()} == {1}
         assert len(set(cores.values())) == len(cores)
@@ -108,6 +111,15 @@ class TestActors:
         actor = ray.remote(num_cpus=0.5)(EmbedDocuments).remote(tiny_int8)
         with pytest.raises(ray.exceptions.RayError, match=r"OptionError: Ray gave this actor 0.5 CPUs"):
             ray.get(actor.__ray_ready__.remote())
+
+
+@pytest.mark.usefixtures("two_cpus")
+def test_the_snippet_of_the_documentation_runs(minilm_int8, tmp_path, monkeypatch, capsys):
+    (snippet,) = (block.text for block in blocks(ROOT / "docs" / "scaling.md", "python"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "minilm-int8").symlink_to(minilm_int8, target_is_directory=True)
+    exec(compile(snippet, "scaling.md", "exec"), {})
+    assert capsys.readouterr().out == "384\n"
 
 
 class TestBatches:

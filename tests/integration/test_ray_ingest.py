@@ -29,6 +29,10 @@ from chromadb.config import Settings
 import ray_ingest
 from corpus import read_corpus
 from intel_quantized_embeddings import Encoder
+from intel_quantized_embeddings.runtimes.cores import affinity
+
+if len(affinity()) < 2:
+    pytest.skip("two actors that pin themselves need two cores", allow_module_level=True)
 
 EXAMPLE = Path(ray_ingest.__file__)
 QUESTION = "what does the cat number 7 do?"
@@ -172,4 +176,4 @@ def test_too_few_cores_are_told_in_one_line(docs, tiny_int8, tmp_path):
     arguments = ("--docs", docs, "--model", tiny_int8, "--data", tmp_path / "data")
     err = finished(*arguments, "--cores", 99, "--actors", 1, status=1)
     assert "error: an actor failed: " in err
-    assert "99 cores are wanted" in err
+    assert "alone: 99;" in err
