@@ -176,6 +176,16 @@ class Encoder:
         return self._settings
 
     @property
+    def options(self) -> LoadOptions | None:
+        """How it was loaded; None where `Encoder.load` did not make it."""
+        return self._options
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's own tokenizer, which cuts at `max_length`."""
+        return self._tokenizer
+
+    @property
     def fingerprint(self) -> str:
         """What the vectors depend on, as a short string.
 

@@ -8,11 +8,14 @@
     ├── OptionError               (ValueError)         an argument has a value that is not allowed
     ├── InvalidTextError          (TypeError)          something in the input is not text
     ├── HubUploadError            (OSError)            the hub did not take a folder, or could not be reached
+    ├── OtherEncoderError         (ValueError)         a collection holds the vectors of another encoder
+    ├── VectorStoreError          (OSError)            a vector store can't be reached, read or written
     └── QuantizationError         (RuntimeError)       making an int8 model failed
 
 Each also inherits the builtin a caller would reach for, so `except ImportError` and
 `except ValueError` keep working. Foreign errors are mapped where they enter (the hub in
-`model_files.py` and `hub_upload.py`, a runtime in its own module) and always chained.
+`model_files.py` and `hub_upload.py`, a runtime in its own module, Chroma in
+`integrations/chroma_collections.py` and `ingestion/store.py`) and always chained.
 """
 
 from __future__ import annotations
@@ -64,6 +67,14 @@ class InvalidTextError(QuantizedEmbeddingsError, TypeError):
 
 class HubUploadError(QuantizedEmbeddingsError, OSError):
     """A folder could not be uploaded: no token, no permission, no connection, or refused by the hub."""
+
+
+class OtherEncoderError(QuantizedEmbeddingsError, ValueError):
+    """A collection was filled by another encoder, or does not say by which: vectors would not compare."""
+
+
+class VectorStoreError(QuantizedEmbeddingsError, OSError):
+    """A vector store could not be reached, read or written: gone, full, in use, or not what it should be."""
 
 
 class QuantizationError(QuantizedEmbeddingsError, RuntimeError):

@@ -13,6 +13,8 @@ BUILTINS = {
     "ModelFilesError": FileNotFoundError,
     "DamagedFilesError": ValueError,
     "HubUploadError": OSError,
+    "OtherEncoderError": ValueError,
+    "VectorStoreError": OSError,
     "UnsupportedModelError": ValueError,
     "OptionError": ValueError,
     "InvalidTextError": TypeError,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from intel_quantized_embeddings.encoder import Encoder
 from intel_quantized_embeddings.errors import DamagedFilesError, MissingExtraError, OptionError
 from intel_quantized_embeddings.integrations.shared_encoders import shared_encoder
-from intel_quantized_embeddings.load_options import LoadOptions
+from intel_quantized_embeddings.load_options import LoadKeywords, LoadOptions
 from intel_quantized_embeddings.model_files import DEFAULT_MODEL
 
 try:
@@ -31,8 +31,6 @@ except (ImportError, AttributeError) as exc:
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from intel_quantized_embeddings.load_options import LoadKeywords
-
 # What vectors depend on, kept with a collection. Left out: what differs from machine to machine, and
 # `allow_torchscript`, which whoever opens a collection decides, not the database.
 _KEPT = (
@@ -47,7 +45,7 @@ _KEPT = (
     "query_instruction",
     "document_instruction",
 )
-_FINGERPRINT = "fingerprint"
+FINGERPRINT = "fingerprint"
 # Chroma builds a function from a collection's configuration for every call, and drops it.
 _MOST_BUILT = 16
 
@@ -87,6 +85,23 @@ class IntelQuantizedEmbeddingFunction(EmbeddingFunction[Documents]):
         self.options = dataclasses.replace(LoadOptions.from_keywords(model, options), model=_place(model))
         self._expected = fingerprint
         self._encoder: Encoder | None = None
+
+    @classmethod
+    def of(cls, encoder: Encoder) -> IntelQuantizedEmbeddingFunction:
+        """Take an encoder that is loaded already: a collection gets its fingerprint at once.
+
+        Args:
+            encoder: What `Encoder.load` gave, or the `encoder` of an adapter.
+
+        Raises:
+            OptionError: It was put together in another way, so no collection could say how to load it.
+        """
+        if encoder.options is None:
+            raise OptionError("only an encoder made by Encoder.load can be kept with a collection.")
+        options = {name: getattr(encoder.options, name) for name in LoadKeywords.__annotations__}
+        function = cls(encoder.options.model, fingerprint=encoder.fingerprint, **options)
+        function._encoder = encoder
+        return function
 
     @property
     def encoder(self) -> Encoder:
@@ -135,7 +150,7 @@ class IntelQuantizedEmbeddingFunction(EmbeddingFunction[Documents]):
     def get_config(self) -> dict[str, Any]:
         """What a collection keeps of it, as JSON."""
         config = {name: getattr(self.options, name) for name in _KEPT}
-        return config | {_FINGERPRINT: self._encoder.fingerprint if self._encoder else self._expected}
+        return config | {FINGERPRINT: self._encoder.fingerprint if self._encoder else self._expected}
 
     @staticmethod
     def build_from_config(config: dict[str, Any]) -> IntelQuantizedEmbeddingFunction:
@@ -154,11 +169,11 @@ class IntelQuantizedEmbeddingFunction(EmbeddingFunction[Documents]):
         Raises:
             OptionError: It has a key or a value that this version does not know.
         """
-        unknown = sorted(set(config) - {*_KEPT, _FINGERPRINT})
+        unknown = sorted(set(config) - {*_KEPT, FINGERPRINT})
         if unknown:
             raise OptionError(
                 f"the configuration has {', '.join(unknown)}, which this version does not know. Known are "
-                f"{', '.join(_KEPT)} and {_FINGERPRINT}; a newer intel-quantized-embeddings may know more."
+                f"{', '.join(_KEPT)} and {FINGERPRINT}; a newer intel-quantized-embeddings may know more."
             )
         IntelQuantizedEmbeddingFunction(**config)
 
@@ -168,11 +183,11 @@ class IntelQuantizedEmbeddingFunction(EmbeddingFunction[Documents]):
         Raises:
             OptionError: The new configuration may give other vectors.
         """
-        changed = [name for name in (*_KEPT, _FINGERPRINT) if old_config.get(name) != new_config.get(name)]
-        fingerprint = old_config.get(_FINGERPRINT)
-        if not changed or (fingerprint is None and changed == [_FINGERPRINT]):
+        changed = [name for name in (*_KEPT, FINGERPRINT) if old_config.get(name) != new_config.get(name)]
+        fingerprint = old_config.get(FINGERPRINT)
+        if not changed or (fingerprint is None and changed == [FINGERPRINT]):
             return
-        if fingerprint is None or fingerprint != new_config.get(_FINGERPRINT):
+        if fingerprint is None or fingerprint != new_config.get(FINGERPRINT):
             seen = (f"{name} from {old_config.get(name)!r} to {new_config.get(name)!r}" for name in changed)
             raise OptionError(
                 f"changing {', '.join(seen)} would leave the collection with vectors of two encoders. Create another "

@@ -1,0 +1,208 @@
+"""Chroma collections that know their encoder: opened by name, and refused to any other.
+
+The fingerprint is the one that `IntelQuantizedEmbeddingFunction` keeps in a collection's configuration. LangChain and
+LlamaIndex fill a collection without asking its embedding function; opening it here first is what asks.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
+
+from intel_quantized_embeddings.encoder import Encoder
+from intel_quantized_embeddings.errors import OptionError, OtherEncoderError, VectorStoreError
+from intel_quantized_embeddings.integrations.chroma import FINGERPRINT, IntelQuantizedEmbeddingFunction
+
+import chromadb  # isort: skip  # after ours, which says what to install where it is missing
+from chromadb.config import Settings
+from chromadb.errors import ChromaError, NotFoundError
+
+if TYPE_CHECKING:
+    from chromadb import Collection
+    from chromadb.api import ClientAPI
+    from chromadb.api.client import Client
+
+# What Chroma listens to where an address does not say.
+_PORTS = {"http": 8000, "https": 443}
+
+
+def connect(chroma: str | os.PathLike[str]) -> Client:
+    """Open a folder of Chroma's, made where there is none, or reach a server.
+
+    Chroma's telemetry is off in it. A server's credentials come from Chroma's own environment variables
+    (`CHROMA_CLIENT_AUTH_PROVIDER`, `CHROMA_CLIENT_AUTH_CREDENTIALS`).
+
+    Args:
+        chroma: A folder, or an address such as "http://localhost:8000".
+
+    Raises:
+        OptionError: It is neither.
+        VectorStoreError: The server does not answer, or the folder can't be opened.
+    """
+    place = os.fspath(chroma)
+    try:
+        if is_address(place):
+            return _reach(place)
+        folder = Path(place).expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+        client = chromadb.PersistentClient(folder.resolve(), settings=Settings(anonymized_telemetry=False))
+        return cast("Client", client)
+    except (ChromaError, ValueError, OSError) as exc:
+        if isinstance(exc, OptionError):
+            raise
+        raise VectorStoreError(f"Chroma at {place} can't be opened: {exc}") from exc
+
+
+def is_address(chroma: str | os.PathLike[str]) -> bool:
+    """Whether this names a server, not a folder.
+
+    Raises:
+        OptionError: It is an address that is not Chroma's.
+    """
+    place = os.fspath(chroma)
+    scheme, separator, _ = place.partition("://")
+    if separator and scheme not in _PORTS:
+        raise OptionError(f"chroma={place!r} is not allowed; it is a folder, or http:// or https://.")
+    if re.fullmatch(r"[\w.-]+:\d+", place) and not Path(place).exists():
+        raise OptionError(f"chroma={place!r} is no folder; for a server write http://{place}, for a folder ./{place}")
+    return bool(separator)
+
+
+def open_collection(client: ClientAPI, name: str, *, encoder: Encoder, create: bool = False) -> Collection:
+    """Open a collection that holds vectors of this encoder and of no other.
+
+    Args:
+        client: From `connect`, or any client of Chroma.
+        name: The collection.
+        encoder: What will fill or ask it: `Encoder.load(...)`, or the `encoder` of an adapter.
+        create: Make it where there is none, compared by cosine.
+
+    Returns:
+        The collection, for `ChromaVectorStore(chroma_collection=...)`; for LangChain pass `client` and `name` to
+        `Chroma(...)` after this.
+
+    Raises:
+        OtherEncoderError: Another encoder filled it, or it does not say which.
+        VectorStoreError: There is none, or Chroma failed.
+        OptionError: The name is not allowed.
+    """
+    function = IntelQuantizedEmbeddingFunction.of(encoder)
+    try:
+        collection = client.get_collection(name, embedding_function=function)  # type: ignore[arg-type]  # texts alone
+    except NotFoundError as exc:
+        if not create:
+            raise VectorStoreError(no_collection(client, name)) from exc
+        return create_collection(client, name, encoder=encoder)
+    except ValueError as exc:  # Chroma's own, of a collection with another kind of function
+        raise OtherEncoderError(f"the collection {name!r} belongs to another embedding function: {exc}") from exc
+    if kept_fingerprint(collection) is None and collection.count() == 0:
+        _adopt(collection, function)
+    else:
+        check_encoder(collection, encoder)
+    return collection
+
+
+def check_encoder(collection: Collection, encoder: Encoder) -> None:
+    """Check that a collection holds vectors of this encoder.
+
+    Raises:
+        OtherEncoderError: Another encoder filled it, or it does not say which.
+    """
+    found = kept_fingerprint(collection)
+    if found == encoder.fingerprint:
+        return
+    if found is None:
+        filled = "does not say which encoder filled it"
+    else:
+        filled = f"was filled by the encoder {found} ({kept_config(collection).get('model')})"
+    ours = encoder.options.model if encoder.options else "no folder or id"
+    raise OtherEncoderError(
+        f"the collection {collection.name!r} {filled} and this one is {encoder.fingerprint} ({ours}): their vectors "
+        f"don't compare. Use the encoder that filled it, choose another collection, or embed its texts again with "
+        f"`iqe ingest ... --reindex` (reindex=True)."
+    )
+
+
+def create_collection(
+    client: ClientAPI,
+    name: str,
+    *,
+    encoder: Encoder,
+    metadata: Mapping[str, Any] | None = None,
+    hnsw: Mapping[str, Any] | None = None,
+) -> Collection:
+    """Make a collection that will know this encoder.
+
+    Args:
+        client: From `connect`, or any client of Chroma.
+        name: The collection.
+        encoder: What will fill it.
+        metadata: The collection's own.
+        hnsw: The index's settings; cosine and Chroma's own when None.
+
+    Raises:
+        OptionError: The name is not allowed.
+        VectorStoreError: There is one of this name, or Chroma failed.
+    """
+    try:
+        return client.create_collection(
+            name,
+            embedding_function=IntelQuantizedEmbeddingFunction.of(encoder),  # type: ignore[arg-type]  # texts alone
+            metadata=dict(metadata) if metadata else None,
+            configuration={"hnsw": dict(hnsw)} if hnsw else None,  # type: ignore[arg-type]  # as Chroma wrote it
+        )
+    except ChromaError as exc:
+        if "name" in str(exc) and "Expected" in str(exc):
+            raise OptionError(f"collection={name!r} is not allowed. {exc}") from exc
+        raise VectorStoreError(f"the collection {name!r} can't be made: {exc}") from exc
+
+
+def kept_fingerprint(collection: Collection) -> str | None:
+    """The fingerprint of the encoder that filled a collection; None where it does not say."""
+    found = kept_config(collection).get(FINGERPRINT)
+    return str(found) if found else None
+
+
+def kept_config(collection: Collection) -> dict[str, Any]:
+    """What `IntelQuantizedEmbeddingFunction` left in a collection's configuration; empty where another did."""
+    function = collection.configuration_json.get("embedding_function") or {}
+    ours = function.get("name") == IntelQuantizedEmbeddingFunction.name()
+    config: dict[str, Any] = function.get("config") or {} if ours else {}
+    return config
+
+
+def _adopt(collection: Collection, function: IntelQuantizedEmbeddingFunction) -> None:
+    """Let an empty collection that somebody made know its encoder."""
+    try:
+        collection.modify(configuration={"embedding_function": function})
+    except ValueError as exc:
+        raise OtherEncoderError(
+            f"the collection {collection.name!r} is empty and was made for another embedding function, which Chroma "
+            f"does not let go: {exc}. Delete it, or make it with embedding_function=None."
+        ) from exc
+
+
+def no_collection(client: ClientAPI, name: str) -> str:
+    """What to say where a collection is not there: which ones are."""
+    others = ", ".join(sorted(repr(collection.name) for collection in client.list_collections()))
+    return f"there is no collection {name!r}; there {f'are {others}' if others else 'is none at all'}."
+
+
+def _reach(address: str) -> Client:
+    parts = urlsplit(address)
+    if parts.username or not parts.hostname or parts.path.strip("/"):
+        raise OptionError(
+            f"chroma={address!r} is not allowed; it is http://HOST:PORT or https://HOST:PORT. Credentials come from "
+            f"CHROMA_CLIENT_AUTH_PROVIDER and CHROMA_CLIENT_AUTH_CREDENTIALS."
+        )
+    client = chromadb.HttpClient(
+        parts.hostname,
+        parts.port or _PORTS[parts.scheme],
+        ssl=parts.scheme == "https",
+        settings=Settings(anonymized_telemetry=False),
+    )
+    return cast("Client", client)
