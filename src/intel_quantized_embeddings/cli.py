@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from intel_quantized_embeddings import cli_jobs
+from intel_quantized_embeddings import cli_ingest, cli_jobs
 from intel_quantized_embeddings.errors import QuantizedEmbeddingsError
 
 
@@ -16,13 +16,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Returns:
-        The exit status: 0, or 1 when the job failed (its error is on stderr).
+        The exit status: 0, or 1 when the job failed (its error is on stderr); `iqe ingest` and `iqe query` have more.
     """
     options = _parser().parse_args(arguments)
     options.arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        run: Callable[[argparse.Namespace], None] = options.run
-        run(options)
+        run: Callable[[argparse.Namespace], int | None] = options.run
+        status = run(options)
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever reads, `head` for one, has seen enough. Python would write the rest while it ends, and complain.
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("iqe: stopped; nothing was left half done.", file=sys.stderr)
         return 130
-    return 0
+    return status or 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -122,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     push.add_argument("--message", metavar="TEXT", help="the commit's message")
     push.set_defaults(run=cli_jobs.run_push)
 
+    cli_ingest.add_commands(commands)
     _add_evaluate(commands)
     _add_benchmark(commands)
     return parser

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,22 @@ class Tokenizer:
         check_texts(texts)
         encodings = self._tokenizer.encode_batch_fast([instruction + text for text in texts])
         return TokenizedTexts(token_ids=[encoding.ids for encoding in encodings], truncated=_truncated(encodings))
+
+    @property
+    def special_tokens(self) -> int:
+        """How many tokens the model's template puts around one text."""
+        number: int = self._tokenizer.num_special_tokens_to_add(False)
+        return number
+
+    def counter(self) -> Callable[[str], int]:
+        """Make what counts a text's tokens, the special ones left out and nothing cut."""
+        uncut = self._tokenizer.from_str(self._tokenizer.to_str())
+        uncut.no_truncation()
+
+        def count(text: str) -> int:
+            return len(uncut.encode(text, add_special_tokens=False).ids)
+
+        return count
 
     def encode_pairs(self, pairs: Sequence[tuple[str, str]], *, second_text: int) -> TokenizedTexts:
         """Tokenize pairs by the tokenizer's own template; where one is too long, its longer text is cut.

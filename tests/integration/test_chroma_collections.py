@@ -73,10 +73,10 @@ class TestOpening:
             open_collection(client, "docs", encoder=tiny_encoder)
 
     def test_says_what_there_is_where_there_is_no_such_collection(self, client, tiny_encoder):
-        with pytest.raises(VectorStoreError, match="none at all"):
+        with pytest.raises(OptionError, match="none at all"):
             open_collection(client, "docs", encoder=tiny_encoder)
         open_collection(client, "rivers", encoder=tiny_encoder, create=True)
-        with pytest.raises(VectorStoreError, match="'rivers'"):
+        with pytest.raises(OptionError, match="'rivers'"):
             open_collection(client, "docs", encoder=tiny_encoder)
 
     def test_a_name_that_chroma_does_not_take_is_an_option_error(self, client, tiny_encoder):

@@ -29,7 +29,9 @@ from intel_quantized_embeddings import (
     quantize_cross_encoder,
 )
 from intel_quantized_embeddings.errors import MissingExtraError, QuantizedEmbeddingsError
+from intel_quantized_embeddings.ingestion import ingest, query
 from intel_quantized_embeddings.integrations.chroma import IntelQuantizedEmbeddingFunction
+from intel_quantized_embeddings.integrations.chroma_collections import open_collection
 from intel_quantized_embeddings.integrations.haystack import IntelQuantizedDocumentEmbedder, IntelQuantizedRanker
 from intel_quantized_embeddings.integrations.ray import EmbedDocuments
 from intel_quantized_embeddings.integrations.retired_langchain import QuantizedBiEncoderEmbeddings
@@ -132,6 +134,14 @@ def use_ray() -> None:
     assert_type(embed.encoder, Encoder)
 
 
+def bring_files_into_chroma(client: ClientAPI, encoder: Encoder) -> None:
+    report = ingest([Path("docs"), "notes.jsonl"], chroma="folder", collection="docs", model="m", precision="int8")
+    assert_type(report.added, int)
+    assert_type([problem.place for problem in report.problems], list[str])
+    assert_type([passage.text for passage in query("one", chroma="folder", collection="docs", k=3)], list[str])
+    assert_type(open_collection(client, "docs", encoder=encoder).count(), int)
+
+
 def keep_the_old_names() -> None:
     embeddings: IntelQuantizedEmbeddings = QuantizedBiEncoderEmbeddings("folder", max_seq_len=256, runtime="openvino")
     assert_type(embeddings.embed_query("one"), list[float])
@@ -148,6 +158,7 @@ def misspell() -> None:
     Reranker.load("m", top_n=3)  # type: ignore[call-arg]  # must be refused
     IntelQuantizedRanker(precison="int8")  # type: ignore[call-arg]  # must be refused
     EmbedDocuments(precison="int8")  # type: ignore[call-arg]  # must be refused
+    ingest(["docs"], chroma="folder", collection="docs", precison="int8")  # type: ignore[call-arg]  # must be refused
     IntelQuantizedEmbeddingFunction(precison="int8")  # type: ignore[call-arg]  # must be refused
 
 

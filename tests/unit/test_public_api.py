@@ -118,19 +118,26 @@ class TestMissingExtras:
         assert (told_package, told_extra, is_import_error) == (package, extra, True)
 
     @pytest.mark.parametrize(
-        ("extra", "package"), [("mteb", "mteb"), ("chroma", "chromadb"), ("haystack", "haystack"), ("ray", "pyarrow")]
+        ("module", "package", "extra"),
+        [
+            ("integrations.mteb", "mteb", "mteb"),
+            ("integrations.chroma", "chromadb", "chroma"),
+            ("integrations.haystack", "haystack", "haystack"),
+            ("integrations.ray", "pyarrow", "ray"),
+            ("ingestion", "chromadb", "ingest"),
+        ],
     )
-    def test_an_integration_says_what_to_install(self, extra, package):
+    def test_a_module_of_its_own_says_what_to_install(self, module, package, extra):
         message = run(
             "import importlib, sys\n"
-            "extra, package = sys.argv[1:]\n"
+            "module, package = sys.argv[1:]\n"
             "sys.modules[package] = None\n"
             "from intel_quantized_embeddings.errors import MissingExtraError\n"
             "try:\n"
-            "    importlib.import_module(f'intel_quantized_embeddings.integrations.{extra}')\n"
+            "    importlib.import_module(f'intel_quantized_embeddings.{module}')\n"
             "except MissingExtraError as error:\n"
             "    print(error)",
-            extra,
+            module,
             package,
         )
         assert f"pip install 'intel-quantized-embeddings[{extra}]'" in message
@@ -167,7 +174,7 @@ class TestMissingExtras:
 
     def test_names_extras_that_exist(self):
         declared = importlib.metadata.metadata("intel-quantized-embeddings").get_all("Provides-Extra")
-        assert {"chroma", "haystack", "langchain", "llama-index", "mteb", "quantize"} <= set(declared)
+        assert {"chroma", "haystack", "ingest", "langchain", "llama-index", "mteb", "quantize"} <= set(declared)
 
 
 class TestListings:

@@ -14,8 +14,14 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from intel_quantized_embeddings.encoder import Encoder
-from intel_quantized_embeddings.errors import OptionError, OtherEncoderError, VectorStoreError
+from intel_quantized_embeddings.errors import (
+    OptionError,
+    OtherEncoderError,
+    QuantizedEmbeddingsError,
+    VectorStoreError,
+)
 from intel_quantized_embeddings.integrations.chroma import FINGERPRINT, IntelQuantizedEmbeddingFunction
+from intel_quantized_embeddings.integrations.chroma_snapshots import put_right
 
 import chromadb  # isort: skip  # after ours, which says what to install where it is missing
 from chromadb.config import Settings
@@ -33,7 +39,8 @@ _PORTS = {"http": 8000, "https": 443}
 def connect(chroma: str | os.PathLike[str]) -> Client:
     """Open a folder of Chroma's, made where there is none, or reach a server.
 
-    Chroma's telemetry is off in it. A server's credentials come from Chroma's own environment variables
+    Where `iqe ingest` was killed in the folder while Chroma wrote its index, that is put right first. Chroma's
+    telemetry is off in the client. A server's credentials come from Chroma's own environment variables
     (`CHROMA_CLIENT_AUTH_PROVIDER`, `CHROMA_CLIENT_AUTH_CREDENTIALS`).
 
     Args:
@@ -49,10 +56,13 @@ def connect(chroma: str | os.PathLike[str]) -> Client:
             return _reach(place)
         folder = Path(place).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
-        client = chromadb.PersistentClient(folder.resolve(), settings=Settings(anonymized_telemetry=False))
+        with put_right(folder.resolve()) as was_killed:
+            client = chromadb.PersistentClient(folder.resolve(), settings=Settings(anonymized_telemetry=False))
+            for collection in client.list_collections() if was_killed else ():
+                collection.get(limit=1, include=[])  # brings its index up to date
         return cast("Client", client)
     except (ChromaError, ValueError, OSError) as exc:
-        if isinstance(exc, OptionError):
+        if isinstance(exc, QuantizedEmbeddingsError):
             raise
         raise VectorStoreError(f"Chroma at {place} can't be opened: {exc}") from exc
 
@@ -87,15 +97,15 @@ def open_collection(client: ClientAPI, name: str, *, encoder: Encoder, create: b
 
     Raises:
         OtherEncoderError: Another encoder filled it, or it does not say which.
-        VectorStoreError: There is none, or Chroma failed.
-        OptionError: The name is not allowed.
+        OptionError: There is none of this name, or the name is not allowed.
+        VectorStoreError: Chroma failed.
     """
     function = IntelQuantizedEmbeddingFunction.of(encoder)
     try:
         collection = client.get_collection(name, embedding_function=function)  # type: ignore[arg-type]  # texts alone
     except NotFoundError as exc:
         if not create:
-            raise VectorStoreError(no_collection(client, name)) from exc
+            raise OptionError(no_collection(client, name)) from exc
         return create_collection(client, name, encoder=encoder)
     except ValueError as exc:  # Chroma's own, of a collection with another kind of function
         raise OtherEncoderError(f"the collection {name!r} belongs to another embedding function: {exc}") from exc
@@ -189,7 +199,7 @@ def _adopt(collection: Collection, function: IntelQuantizedEmbeddingFunction) ->
 def no_collection(client: ClientAPI, name: str) -> str:
     """What to say where a collection is not there: which ones are."""
     others = ", ".join(sorted(repr(collection.name) for collection in client.list_collections()))
-    return f"there is no collection {name!r}; there {f'are {others}' if others else 'is none at all'}."
+    return f"collection={name!r} is not there; there {f'are {others}' if others else 'is none at all'}."
 
 
 def _reach(address: str) -> Client:

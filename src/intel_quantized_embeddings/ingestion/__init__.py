@@ -1,0 +1,25 @@
+"""Files into a Chroma collection, and questions to it: what `iqe ingest` and `iqe query` do.
+
+    sources -> documents -> records (chunks with ids) -> plan (what is new, changed, gone) -> embedded, stored
+
+`sources`, `documents` and `jsonl` read, `splitting` makes records, `plan` decides, `run` carries out; `opening` and
+`store` know Chroma.
+"""
+
+from __future__ import annotations
+
+from intel_quantized_embeddings.errors import MissingExtraError
+
+try:
+    from chromadb.api.client import Client
+
+    _ = Client.close  # before 1.5 an embedded database stayed open as long as the process
+except (ImportError, AttributeError) as exc:
+    raise MissingExtraError(package="chromadb>=1.5", extra="ingest", needed_for="Ingestion") from exc
+
+from intel_quantized_embeddings.ingestion.documents import Problem
+from intel_quantized_embeddings.ingestion.report import IngestionReport
+from intel_quantized_embeddings.ingestion.run import ingest
+from intel_quantized_embeddings.ingestion.search import Passage, query
+
+__all__ = ["IngestionReport", "Passage", "Problem", "ingest", "query"]

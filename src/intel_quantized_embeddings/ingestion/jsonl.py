@@ -1,0 +1,96 @@
+"""JSONL files: a document a line."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# What `iqe ingest` and Chroma keep under names of their own.
+RESERVED = ("iqe_", "chroma:")
+_LARGEST = 2**63
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JsonLine:
+    """A line of a JSONL file.
+
+    Attributes:
+        text: Its `text`.
+        key: Its `id` as text, empty where there is none.
+        metadata: Everything else, and the id.
+    """
+
+    text: str
+    key: str
+    metadata: Mapping[str, str | int | float | bool]
+
+
+def json_lines(file: Path) -> Iterator[tuple[int, JsonLine | str]]:
+    """Read a file line by line: its number, and the line or what is wrong with it.
+
+    Args:
+        file: In UTF-8; empty lines are passed over.
+
+    Raises:
+        OSError: It can't be read.
+    """
+    first_line_of: dict[str, int] = {}
+    with file.open("rb") as opened:
+        for number, content in enumerate(opened, start=1):
+            stripped = content.removeprefix(b"\xef\xbb\xbf").strip() if number == 1 else content.strip()
+            if not stripped:
+                continue
+            try:
+                line = _line(stripped)
+                first = first_line_of.setdefault(line.key, number) if line.key else number
+                if first != number:
+                    raise ValueError(f"its id {line.key!r} is that of line {first}")
+                yield number, line
+            except ValueError as exc:
+                yield number, str(exc)
+
+
+def _line(content: bytes) -> JsonLine:
+    try:
+        found = json.loads(content.decode("utf-8"))
+    except UnicodeDecodeError as exc:
+        raise ValueError(f"not UTF-8: byte {content[exc.start]:#04x} at {exc.start:,} of the line") from exc
+    except (json.JSONDecodeError, RecursionError) as exc:
+        raise ValueError(f"not JSON: {exc}") from exc
+    if not isinstance(found, dict) or not isinstance(found.get("text"), str):
+        raise ValueError('not an object with a "text"')
+    key = found.pop("id", None)
+    if key is not None and (isinstance(key, bool) or not isinstance(key, (str, int))):
+        raise ValueError(f"its id {key!r} is neither text nor a whole number")
+    text = found.pop("text")
+    named = {} if key is None else {"id": str(key)}
+    metadata = named | {name: _scalar(name, value) for name, value in found.items() if value is not None}
+    for kept in (text, *metadata, *metadata.values()):
+        _check_text(kept)
+    return JsonLine(text=text, key=named.get("id", ""), metadata=metadata)
+
+
+def _scalar(name: str, value: Any) -> str | int | float | bool:
+    """What Chroma keeps as it is; lists and objects become JSON."""
+    if not name or name.startswith(RESERVED):
+        raise ValueError(f"its key {name!r} is not allowed: names that begin with {' or '.join(RESERVED)} are taken")
+    if isinstance(value, (list, dict)):
+        return json.dumps(value, ensure_ascii=False, sort_keys=True)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"its {name!r} is {value}, which is not a number that can be kept")
+    if isinstance(value, int) and not -_LARGEST <= value < _LARGEST:
+        return str(value)
+    scalar: str | int | float | bool = value
+    return scalar
+
+
+def _check_text(value: object) -> None:
+    """Refuse half of a surrogate pair, which JSON can spell and UTF-8 can't."""
+    try:
+        str(value).encode("utf-8")
+    except UnicodeEncodeError as exc:
+        raise ValueError(f"it has a lone surrogate, {str(value)[exc.start]!a}") from exc

@@ -1,0 +1,71 @@
+"""What a run found and did."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from intel_quantized_embeddings.ingestion.documents import Problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestionReport:
+    """What `ingest` did, or would do.
+
+    Attributes:
+        chroma: Where the collection is.
+        collection: Its name.
+        encoder: The fingerprint of what embedded.
+        dry_run: Whether nothing was written.
+        files: How many were read, whole or in part.
+        passed_over: Files of other kinds in the folders.
+        documents: Files, pages of PDFs and lines of JSONL.
+        chunks: What the sources hold now: added + changed + unchanged.
+        added: Chunks embedded and stored.
+        changed: Chunks of which only the metadata was written.
+        unchanged: Chunks that were there already.
+        removed: Chunks that are gone from the sources.
+        seconds: What embedding and storing took.
+        problems: What could not be read. Nothing of such a file was removed.
+    """
+
+    chroma: str
+    collection: str
+    encoder: str
+    dry_run: bool
+    files: int
+    passed_over: int
+    documents: int
+    chunks: int
+    added: int
+    changed: int
+    unchanged: int
+    removed: int
+    seconds: float
+    problems: tuple[Problem, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything could be read."""
+        return not self.problems
+
+    def to_mapping(self) -> dict[str, Any]:
+        """For JSON."""
+        return dataclasses.asdict(self)
+
+    def __str__(self) -> str:
+        kinds = f"; {self.passed_over:,} of other kinds passed over" if self.passed_over else ""
+        done = "would be added" if self.dry_run else "added"
+        speed = f" in {self.seconds:.1f} s, {self.added / self.seconds:,.0f} a second" if self.seconds else ""
+        lines = [
+            f"{self.collection} in {self.chroma}: {_counted(self.files, 'file')}, "
+            f"{_counted(self.documents, 'document')}, {_counted(self.chunks, 'chunk')}{kinds}",
+            f"{self.added:,} {done}{speed}; {self.changed:,} with new metadata, {self.removed:,} removed, "
+            f"{self.unchanged:,} unchanged",
+        ]
+        return "\n".join([*lines, *(f"not read: {problem}" for problem in self.problems)])
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,110 @@
+"""`query`: ask a collection that knows its encoder."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from intel_quantized_embeddings.encoder import Encoder
+from intel_quantized_embeddings.errors import OptionError, OtherEncoderError
+from intel_quantized_embeddings.ingestion.opening import connected, existing
+from intel_quantized_embeddings.ingestion.store import retrying
+from intel_quantized_embeddings.integrations.chroma import FINGERPRINT
+from intel_quantized_embeddings.integrations.chroma_collections import check_encoder, kept_config, no_collection
+from intel_quantized_embeddings.integrations.shared_encoders import shared_encoder
+from intel_quantized_embeddings.load_options import LoadOptions, whole_number
+
+if TYPE_CHECKING:
+    from chromadb import Collection
+    from typing_extensions import Unpack
+
+    from intel_quantized_embeddings.load_options import LoadKeywords
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """A chunk that was found.
+
+    Attributes:
+        id: In the collection.
+        text: The chunk.
+        distance: Between its vector and the question's, in the collection's space; 1 - cosine unless it says otherwise.
+        metadata: `source` and whatever else was kept.
+    """
+
+    id: str
+    text: str
+    distance: float
+    metadata: Mapping[str, Any]
+
+    def to_mapping(self) -> dict[str, Any]:
+        """For JSON."""
+        return dataclasses.asdict(self)
+
+
+def query(
+    question: str,
+    *,
+    chroma: str | os.PathLike[str],
+    collection: str,
+    k: int = 5,
+    model: str | os.PathLike[str] | None = None,
+    **options: Unpack[LoadKeywords],
+) -> list[Passage]:
+    """Find the chunks nearest to a question.
+
+    Args:
+        question: Any text.
+        chroma: A folder, or the address of a server.
+        collection: Its name.
+        k: How many, at most.
+        model: None takes the encoder that the collection names.
+        options: Those of `Encoder.load`; with no model, those given count before the collection's.
+
+    Returns:
+        The nearest first.
+
+    Raises:
+        OptionError: A value is not allowed, or there is no such collection.
+        OtherEncoderError: The encoder is not the one that filled the collection.
+        VectorStoreError: Chroma can't be reached or read.
+        QuantizedEmbeddingsError: As `Encoder.load` lists them.
+    """
+    most = whole_number("k", k, least=1) or k
+    with connected(chroma) as client:
+        found = retrying(lambda: existing(client, collection), patience_s=0)
+        if found is None:
+            raise OptionError(no_collection(client, collection))
+        encoder = _encoder(found, model, dict(options))
+        check_encoder(found, encoder)
+        vectors = encoder.encode_queries([question])
+        answer: Any = retrying(
+            lambda: found.query(
+                query_embeddings=vectors, n_results=most, include=["documents", "metadatas", "distances"]
+            ),
+            patience_s=0,
+        )
+    columns = (answer[name][0] for name in ("ids", "documents", "distances", "metadatas"))
+    return [
+        Passage(id=id, text=text or "", distance=distance, metadata=metadata or {})
+        for id, text, distance, metadata in zip(*columns, strict=True)
+    ]
+
+
+def _encoder(collection: Collection, model: str | os.PathLike[str] | None, options: dict[str, Any]) -> Encoder:
+    """The encoder asked for, or the one that a collection names."""
+    if model is None:
+        kept = kept_config(collection)
+        if FINGERPRINT not in kept:
+            raise OtherEncoderError(
+                f"the collection {collection.name!r} does not say which encoder filled it; --model (model=) does not "
+                f"help: its vectors may be any model's. Embed its texts with `iqe ingest`."
+            )
+        options = {name: value for name, value in kept.items() if name not in ("model", FINGERPRINT)} | options
+        model = kept["model"]
+    if not isinstance(model, (str, os.PathLike)):
+        raise OptionError(f"model={model!r} is neither a folder nor a hub id.")
+    return shared_encoder(LoadOptions.from_keywords(model, options))

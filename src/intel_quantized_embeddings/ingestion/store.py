@@ -1,0 +1,167 @@
+"""A Chroma collection as a run uses it: every call retried while a server is away, every error said as ours."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import httpx
+from chromadb.errors import ChromaError, RateLimitError
+
+from intel_quantized_embeddings.errors import VectorStoreError
+from intel_quantized_embeddings.ingestion.plan import MetadataChange
+from intel_quantized_embeddings.ingestion.splitting import Record
+from intel_quantized_embeddings.terminal import megabytes
+
+if TYPE_CHECKING:
+    import numpy as np
+    from chromadb import Collection
+    from chromadb.api import ClientAPI
+    from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
+
+_Result = TypeVar("_Result")
+
+# Read at once. Writes are as large as Chroma allows, and no larger than what is embedded at once.
+_PAGE = 10_000
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
+# Chroma often does not say that it is the disk; with so little left it is.
+_NO_ROOM_BYTES = 8_000_000
+
+
+def retrying(call: Callable[[], _Result], *, patience_s: float, folder: Path | None = None) -> _Result:
+    """Call Chroma, again and again while its server is away.
+
+    Safe for everything here: what is written is written under its id, and what is deleted stays deleted.
+
+    Args:
+        call: What to do.
+        patience_s: How long to try, from the first failure.
+        folder: Of an embedded database, which is never away.
+
+    Raises:
+        VectorStoreError: The server stayed away, or Chroma refused.
+    """
+    given_up: float | None = None
+    pause = _FIRST_PAUSE_S
+    while True:
+        try:
+            return call()
+        except Exception as exc:
+            if folder is not None or not _is_away(exc):
+                if isinstance(exc, (ChromaError, OSError)) or type(exc) is Exception:
+                    raise VectorStoreError(_refusal(exc, folder)) from exc
+                raise
+            now = time.monotonic()
+            if given_up is None:
+                given_up = now + patience_s
+            if now >= given_up:
+                raise VectorStoreError(
+                    f"Chroma's server stayed away for {patience_s:.0f} s ({type(exc).__name__}: {exc}). What was "
+                    f"stored is kept; run it again to go on."
+                ) from exc
+            logger.warning("Chroma's server does not answer (%s); trying again in %.1f s", exc, pause)
+            time.sleep(min(pause, max(given_up - now, 0.0)))
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+
+class Store:
+    """One collection.
+
+    Args:
+        client: What it belongs to.
+        collection: Opened with `open_collection`.
+        patience_s: How long a server may be away.
+        folder: Where it is embedded.
+        after_write: Called when a write came back.
+    """
+
+    def __init__(
+        self,
+        client: ClientAPI,
+        collection: Collection,
+        *,
+        patience_s: float,
+        folder: Path | None = None,
+        after_write: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._collection = collection
+        self._patience_s = patience_s
+        self._folder = folder
+        self._after_write = after_write
+        self._most = self._call(client.get_max_batch_size)
+
+    def metadata_by_id(self) -> dict[str, dict[str, Any]]:
+        """Everything the collection holds, without texts and vectors."""
+        found: dict[str, dict[str, Any]] = {}
+        while True:
+            page = self._call(
+                lambda: self._collection.get(include=["metadatas"], limit=_PAGE, offset=len(found))  # noqa: B023
+            )
+            found |= {id: dict(kept or {}) for id, kept in zip(page["ids"], page["metadatas"] or [], strict=True)}
+            if len(page["ids"]) < _PAGE:
+                return found
+
+    def write(self, records: Sequence[Record], vectors: NDArray[np.float32]) -> None:
+        """Store records with their vectors; those that are there already are written over.
+
+        Args:
+            records: Any number of them.
+            vectors: Shape: (n_records, dimension).
+        """
+        for some in self._slices(len(records)):
+            slice_ = records[some]
+            self._write(
+                lambda: self._collection.upsert(
+                    ids=[record.id for record in slice_],  # noqa: B023 - called at once
+                    embeddings=vectors[some],  # noqa: B023
+                    documents=[record.text for record in slice_],  # noqa: B023
+                    metadatas=[dict(record.metadata) for record in slice_],  # noqa: B023
+                )
+            )
+
+    def change(self, changes: Sequence[MetadataChange]) -> None:
+        """Give records other metadata."""
+        for some in self._slices(len(changes)):
+            slice_ = changes[some]
+            self._write(
+                lambda: self._collection.update(
+                    ids=[change.id for change in slice_],  # noqa: B023
+                    metadatas=[dict(change.metadata) for change in slice_],  # noqa: B023
+                )
+            )
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Remove records."""
+        for some in self._slices(len(ids)):
+            slice_ = list(ids[some])
+            self._write(lambda: self._collection.delete(ids=slice_))  # noqa: B023
+
+    def _slices(self, length: int) -> list[slice]:
+        return [slice(start, start + self._most) for start in range(0, length, self._most)]
+
+    def _write(self, call: Callable[[], object]) -> None:
+        self._call(call)
+        self._after_write()
+
+    def _call(self, call: Callable[[], _Result]) -> _Result:
+        return retrying(call, patience_s=self._patience_s, folder=self._folder)
+
+
+def _is_away(exc: Exception) -> bool:
+    """Whether trying again may help. Chroma's client raises a bare Exception for what a proxy answers."""
+    return isinstance(exc, (httpx.TransportError, RateLimitError)) or type(exc) is Exception
+
+
+def _refusal(exc: Exception, folder: Path | None) -> str:
+    told = f"Chroma did not do as asked ({type(exc).__name__}: {exc})."
+    if folder is not None and folder.is_dir():
+        free = shutil.disk_usage(folder).free
+        if free < _NO_ROOM_BYTES:
+            told += f" The disk of {folder} is full: it has {megabytes(free)} left. Make room and run it again."
+    return f"{told} What was stored is kept."

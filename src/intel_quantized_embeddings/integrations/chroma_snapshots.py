@@ -1,0 +1,186 @@
+"""A net under Chroma's embedded index, so that a process killed while the index is written loses nothing.
+
+Chroma keeps texts, metadata and a log of vectors in SQLite, which survives a kill. Its vector index is files of a
+folder, which it writes over every thousand records; killed in between, they are half old and half new, and opening
+them fails, ends the process, or finds the wrong texts. It writes in this order: the files; in SQLite how far in the
+log they go (`max_seq_id`); only then it clears the log. So a copy of the files from before is all that is needed:
+where `max_seq_id` has not moved since, the copy goes back and the log brings it up to date; where it has, the files
+are whole.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from intel_quantized_embeddings.errors import VectorStoreError
+
+DATABASE = "chroma.sqlite3"
+LOCK = "iqe-ingest.lock"
+_COPIES = "iqe-ingest-copies"
+_UNFINISHED = ".part"
+_PATIENCE_S = 30.0  # for a database that another connection is writing to
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Hold a Chroma folder against other runs, after putting right what a killed one left.
+
+    Raises:
+        VectorStoreError: Another run holds it, or its files are not laid out as this version knows them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            _put_back_all(folder)
+            _remove_copies(folder)
+            yield
+    except Timeout as exc:
+        raise VectorStoreError(f"another iqe ingest is writing in {folder}; wait for it to end.") from exc
+
+
+@contextmanager
+def put_right(folder: Path) -> Iterator[bool]:
+    """Put right what a killed run left, unless one is running.
+
+    Yields:
+        Whether there was something. The first reading of a collection then writes its index, so it belongs into the
+        block: the copies go when that ends well.
+
+    Raises:
+        VectorStoreError: The database can't be read.
+    """
+    if not (folder / _COPIES).is_dir():
+        yield False
+        return
+    with ExitStack() as held:
+        try:
+            held.enter_context(FileLock(folder / LOCK, timeout=0))
+        except Timeout:
+            yield False
+            return
+        _put_back_all(folder)
+        yield True
+        _remove_copies(folder)
+
+
+class IndexCopy:
+    """A copy of one collection's index files, made anew whenever Chroma has written them.
+
+    Args:
+        folder: The Chroma folder.
+        collection_id: The collection whose index it is.
+
+    Raises:
+        VectorStoreError: There is no room for it, or the files are not laid out as this version knows them.
+    """
+
+    def __init__(self, folder: Path, collection_id: str) -> None:
+        self._folder = folder
+        # Open until the end: Chroma has an SQLite of its own, whose locks on the file would go with any descriptor
+        # of it that this process closes.
+        self._database = _open(folder)
+        self._segment = _vector_segment(self._database, collection_id)
+        self._copy: Path | None = None
+        self.renew()
+
+    def renew(self) -> None:
+        """Copy the files again if they were written since.
+
+        Raises:
+            VectorStoreError: There is no room for a copy.
+        """
+        position = _position(self._database, self._segment)
+        copy = self._folder / _COPIES / f"{self._segment}@{position}"
+        if copy == self._copy:
+            return
+        unfinished = copy.with_name(copy.name + _UNFINISHED)
+        index = self._folder / self._segment
+        try:
+            unfinished.mkdir(parents=True)
+            if index.is_dir():
+                shutil.copytree(index, unfinished, dirs_exist_ok=True)
+            unfinished.rename(copy)
+        except (OSError, shutil.Error) as exc:
+            raise VectorStoreError(f"no copy of Chroma's index could be made in {self._folder}: {exc}") from exc
+        if self._copy is not None:
+            shutil.rmtree(self._copy)
+        self._copy = copy
+
+    def close(self, *, whole: bool) -> None:
+        """Let go once Chroma's client is closed.
+
+        Args:
+            whole: Whether every write came back well; the copy then goes, and otherwise stays for the next run.
+        """
+        self._database.close()
+        if whole:
+            _remove_copies(self._folder)
+
+
+def _put_back_all(folder: Path) -> None:
+    """Put back the copies of what was being written when a run was killed."""
+    copies = folder / _COPIES
+    if not copies.is_dir():
+        return
+    with closing(_open(folder)) as database:
+        for copy in sorted(copies.iterdir()):
+            if copy.suffix == _UNFINISHED:  # killed while it copied: the files were not being written
+                continue
+            segment, _, position = copy.name.rpartition("@")
+            if _position(database, segment) == int(position):
+                _put_back(copy, folder / segment)
+
+
+def _put_back(copy: Path, index: Path) -> None:
+    """Replace index files by their copy; killed in between, the next run does it again."""
+    shutil.rmtree(index, ignore_errors=True)
+    if any(copy.iterdir()):
+        shutil.copytree(copy, index)
+
+
+def _remove_copies(folder: Path) -> None:
+    """Remove the copies, all of them at once for whoever comes after a kill."""
+    copies, going = folder / _COPIES, folder / (_COPIES + ".going")
+    shutil.rmtree(going, ignore_errors=True)
+    if copies.is_dir():
+        copies.rename(going)
+        shutil.rmtree(going)
+
+
+def _position(database: sqlite3.Connection, segment: str) -> int:
+    """How far in the log a segment's files go."""
+    rows = _ask(database, "SELECT seq_id FROM max_seq_id WHERE segment_id = ?", segment)
+    return int(rows[0][0]) if rows else 0
+
+
+def _vector_segment(database: sqlite3.Connection, collection_id: str) -> str:
+    rows = _ask(database, "SELECT id FROM segments WHERE collection = ? AND scope = 'VECTOR'", collection_id)
+    if len(rows) != 1:
+        raise VectorStoreError(
+            f"{DATABASE} has {len(rows)} vector segments for the collection {collection_id}, not one: this Chroma "
+            f"keeps its index in a way that this version does not know."
+        )
+    return str(rows[0][0])
+
+
+def _open(folder: Path) -> sqlite3.Connection:
+    # Not read-only: what a killed process left in SQLite's journal must be rolled back to be read.
+    database = (folder / DATABASE).resolve()
+    try:
+        return sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True, timeout=_PATIENCE_S)
+    except sqlite3.Error as exc:
+        raise VectorStoreError(f"{database} can't be opened: {exc}") from exc
+
+
+def _ask(database: sqlite3.Connection, query: str, parameter: str) -> list[Any]:
+    try:
+        return database.execute(query, (parameter,)).fetchall()
+    except sqlite3.Error as exc:
+        raise VectorStoreError(f"{DATABASE} can't be read as Chroma's: {exc}") from exc

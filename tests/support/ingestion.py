@@ -1,0 +1,73 @@
+"""Folders of texts to ingest, and what a Chroma folder holds afterwards."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import chromadb
+import numpy as np
+from chromadb.config import Settings
+
+from support.tiny_models import VOCABULARY
+
+_WORDS = [word for word in VOCABULARY if word.isalpha() and len(word) > 1]
+
+Contents = dict[str, tuple[str, dict, bytes]]
+
+
+def write_texts(folder: Path, *, files: int, paragraphs: int, seed: int = 0) -> Path:
+    """Files of random paragraphs, one of which comes twice in the first files.
+
+    Not more often: many equal vectors cut an approximate index into parts that don't find each other.
+    """
+    random_ = random.Random(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    again = " ".join(random_.choices(_WORDS, k=30))
+    for number in range(files):
+        texts = [" ".join(random_.choices(_WORDS, k=random_.randint(20, 45))) for _ in range(paragraphs)]
+        if number < 3:
+            texts[:1] = texts[paragraphs // 2 : paragraphs // 2 + 1] = [again]
+        (folder / f"text-{number:03}.txt").write_text("\n\n".join(texts), "utf-8")
+    return folder
+
+
+def iqe(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+    """Run the command as a person does."""
+    return subprocess.run(command(*arguments), capture_output=True, text=True, check=False, timeout=300, **options)
+
+
+def command(*arguments: object) -> list[str]:
+    """The command line, for what must be started and stopped."""
+    return [sys.executable, "-m", "intel_quantized_embeddings.cli", *map(str, arguments)]
+
+
+def contents(chroma: Path, name: str = "docs") -> Contents:
+    """Everything a collection holds, read by a client of its own: texts, metadata and vectors by id."""
+    with chromadb.PersistentClient(chroma, settings=Settings(anonymized_telemetry=False)) as client:
+        return contents_of(client.get_collection(name, embedding_function=None))
+
+
+def contents_of(collection: chromadb.Collection) -> Contents:
+    """The same of an open collection, once its index is seen to find what it holds.
+
+    Chroma's index is approximate, and random models put all texts close together: a few may be missed in any.
+    """
+    found = collection.get(include=["documents", "metadatas", "embeddings"])
+    vectors = np.asarray(found["embeddings"], dtype=np.float32)
+    if len(vectors):
+        some = slice(None, None, max(len(vectors) // 300, 1))
+        nearest = collection.query(query_embeddings=vectors[some], n_results=1, include=["documents"])
+        met = [texts[0] == text for texts, text in zip(nearest["documents"], found["documents"][some], strict=True)]
+        assert sum(met) >= 0.99 * len(met), f"{sum(met)} of {len(met)} texts are found by their own vector"
+    rows = zip(found["ids"], found["documents"], found["metadatas"], vectors, strict=True)
+    return {id: (text, dict(metadata or {}), vector.tobytes()) for id, text, metadata, vector in rows}
+
+
+def copied(folder: Path, target: Path) -> Path:
+    """A copy of a Chroma folder in another's place."""
+    shutil.rmtree(target, ignore_errors=True)
+    return shutil.copytree(folder, target)
