@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +15,7 @@ import chromadb
 from chromadb.config import Settings
 
 from intel_quantized_embeddings.integrations.chroma import IntelQuantizedEmbeddingFunction
+from support.chroma_server import chroma_server
 from support.tiny_models import write_tiny_model
 
 TEXTS = {"cat": "the cat sat on the mat", "river": "a cold river", "city": "music and light in the old city"}
@@ -58,33 +55,6 @@ def asked_by_a_new_process(where: str, folder: Path, *modules: str) -> list:
     return json.loads(done.stdout)
 
 
-@contextlib.contextmanager
-def chroma_server(data: Path) -> Iterator[str]:
-    """A real server on a free port of this machine; gives its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [Path(sys.executable).with_name("chroma"), "run", "--path", data, "--host", "127.0.0.1", "--port", port]
-    log = data.with_suffix(".log")
-    with log.open("w") as output:
-        server = subprocess.Popen([*map(str, command)], stdout=output, stderr=subprocess.STDOUT)
-        try:
-            wait_until_it_answers(port, server, log)
-            yield f"127.0.0.1:{port}"
-        finally:
-            server.terminate()
-            server.wait(timeout=30)
-
-
-def wait_until_it_answers(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and server.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        time.sleep(0.1)
-    pytest.fail(f"chroma run does not answer:\n{log.read_text('utf-8')}")
-
-
 def settings() -> Settings:
     """New ones for every client: Chroma writes into them."""
     return Settings(anonymized_telemetry=False)
@@ -101,10 +71,9 @@ def fill(client: chromadb.ClientAPI, model: Path, **options: str) -> list:
 
 
 def test_a_server_is_asked_by_a_new_process(tiny_int8, tmp_path):
-    with chroma_server(tmp_path / "server") as address:
-        host, _, port = address.rpartition(":")
-        answer = fill(chromadb.HttpClient(host, int(port), settings=settings()), tiny_int8)
-        assert asked_by_a_new_process(address, tmp_path, MODULE) == answer
+    with chroma_server(tmp_path / "server") as server:
+        answer = fill(chromadb.HttpClient(server.host, server.port, settings=settings()), tiny_int8)
+        assert asked_by_a_new_process(f"{server.host}:{server.port}", tmp_path, MODULE) == answer
 
 
 def test_a_folder_is_asked_by_a_new_process_with_the_same_model_or_not_at_all(tmp_path):
