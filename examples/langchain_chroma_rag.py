@@ -54,9 +54,7 @@ def filled_store(embeddings: IntelQuantizedEmbeddings, options: argparse.Namespa
     """Open the collection and add the documents that it does not hold yet."""
     entries = steps.corpus_entries(options.docs)
     name = steps.collection_name("langchain", options.docs)
-    client, collection = steps.open_collection(
-        options.data, name, encoder=embeddings.encoder.fingerprint, fresh=options.fresh
-    )
+    client, collection = steps.open_collection(options.data, name, encoder=embeddings.encoder, fresh=options.fresh)
     store = Chroma(name, embedding_function=embeddings, client=client)
 
     def add(entries: Sequence[Entry]) -> None:

@@ -50,9 +50,7 @@ def filled_index(embedding: IntelQuantizedEmbedding, options: argparse.Namespace
     """Open the collection as an index and add the documents that it does not hold yet."""
     entries = steps.corpus_entries(options.docs)
     name = steps.collection_name("llama_index", options.docs)
-    client, collection = steps.open_collection(
-        options.data, name, encoder=embedding.encoder.fingerprint, fresh=options.fresh
-    )
+    client, collection = steps.open_collection(options.data, name, encoder=embedding.encoder, fresh=options.fresh)
     store = ChromaVectorStore(chroma_collection=collection)
     # Without the pipeline's own cache, which would keep every vector twice.
     pipeline = IngestionPipeline(transformations=[embedding], vector_store=store, disable_cache=True)

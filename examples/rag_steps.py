@@ -16,14 +16,14 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from chromadb import Collection, PersistentClient
+from chromadb import Collection
 from chromadb.api import ClientAPI
-from chromadb.api.types import Documents, EmbeddingFunction
-from chromadb.config import Settings
 
 from corpus import Entry, read_corpus
-from intel_quantized_embeddings import quantize
-from intel_quantized_embeddings.errors import QuantizedEmbeddingsError
+from intel_quantized_embeddings import Encoder, quantize
+from intel_quantized_embeddings.errors import OtherEncoderError, QuantizedEmbeddingsError
+from intel_quantized_embeddings.integrations.chroma_collections import connect
+from intel_quantized_embeddings.integrations.chroma_collections import open_collection as open_collection_of
 from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE, Manifest
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
@@ -114,40 +114,22 @@ def collection_name(framework: str, docs: Path | None) -> str:
     return f"{framework}-{hashlib.sha256(docs.resolve().as_posix().encode()).hexdigest()[:12]}"
 
 
-def open_collection(
-    data: Path,
-    name: str,
-    *,
-    encoder: str,
-    fresh: bool,
-    embedding_function: EmbeddingFunction[Documents] | None = None,
-) -> tuple[ClientAPI, Collection]:
+def open_collection(data: Path, name: str, *, encoder: Encoder, fresh: bool) -> tuple[ClientAPI, Collection]:
     """Open a collection that holds vectors of this encoder and of no other.
 
     Args:
         data: The folder that the database is in.
         name: The collection.
-        encoder: `Encoder.fingerprint`; kept with the collection, compared from then on.
+        encoder: What fills it and asks it.
         fresh: Start anew.
-        embedding_function: What a new collection embeds with by itself; None where the framework does it.
     """
-    data.mkdir(parents=True, exist_ok=True)
-    client = PersistentClient(data / "chroma", settings=Settings(anonymized_telemetry=False))
+    client = connect(data / "chroma")
     if fresh and name in [existing.name for existing in client.list_collections()]:
         client.delete_collection(name)
-    collection = client.get_or_create_collection(
-        name,
-        embedding_function=embedding_function,
-        metadata={"encoder": encoder},
-        configuration={"hnsw": {"space": "cosine"}},
-    )
-    filled_by = (collection.metadata or {}).get("encoder")
-    if filled_by != encoder:
-        raise ExampleError(
-            f"the collection in {data} was filled by the encoder {filled_by} and this one is {encoder}: "
-            f"their vectors don't compare. Add --fresh to embed everything again, or choose another --data."
-        )
-    return client, collection
+    try:
+        return client, open_collection_of(client, name, encoder=encoder, create=True)
+    except OtherEncoderError as exc:
+        raise ExampleError(f"{exc} Here: add --fresh to embed everything again, or choose another --data.") from exc
 
 
 def fill(

@@ -36,7 +36,7 @@ try:
     from filelock import FileLock, Timeout
 
     import rag_steps as steps
-    from intel_quantized_embeddings.integrations.chroma import IntelQuantizedEmbeddingFunction
+    from intel_quantized_embeddings import Encoder
     from intel_quantized_embeddings.integrations.ray import EmbedDocuments
 except ImportError as exc:
     sys.exit(f"error: {exc}. This example needs: pip install -e '.[examples,ray]'")
@@ -71,8 +71,8 @@ def ingest(options: argparse.Namespace) -> None:
     """Quantize, embed, store, ask."""
     model = steps.int8_folder(options.model, options.data).resolve()
     # Loaded here too: for its fingerprint, which every actor's model must have, and to embed questions.
-    function = IntelQuantizedEmbeddingFunction(model)
-    encoder = function.encoder.fingerprint
+    loaded = Encoder.load(model)
+    encoder = loaded.fingerprint
     entries = steps.corpus_entries(options.docs)
     name = steps.collection_name("ray", options.docs)
     folder = options.data.resolve() / name
@@ -84,9 +84,7 @@ def ingest(options: argparse.Namespace) -> None:
         refuse_other_encoder(folder, encoder)
         embed_missing(entries, folder, model=model, encoder=encoder, options=options)
         steps.heading("Chroma")
-        client, collection = steps.open_collection(
-            options.data, name, encoder=encoder, fresh=options.fresh, embedding_function=function
-        )
+        client, collection = steps.open_collection(options.data, name, encoder=loaded, fresh=options.fresh)
         missing = {entry.id for entry in steps.missing_entries(client, collection, entries)}
         store(folder, missing, collection, at_once=steps.batch_size(client))
     if options.question:
