@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from intel_quantized_embeddings.errors import DamagedFilesError, InvalidTextError, ModelFilesError
+from intel_quantized_embeddings.errors import DamagedFilesError, InvalidTextError, ModelFilesError, OptionError
+
+
+# What the tokenizers library takes for "no"; anything else in TOKENIZERS_PARALLELISM is a yes.
+_NO_THREADS = ("", "off", "false", "f", "no", "n", "0")
+
+# The process in which texts were first tokenized, which is when the library starts its threads.
+_threads_of: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +64,10 @@ class Tokenizer:
 
         Raises:
             InvalidTextError: An item is not a string, or a string with no UTF-8 form.
+            OptionError: In a forked process, TOKENIZERS_PARALLELISM asks for threads that are not there.
         """
         check_texts(texts)
+        _refuse_lost_threads()
         encodings = self._tokenizer.encode_batch_fast([instruction + text for text in texts])
         return TokenizedTexts(token_ids=[encoding.ids for encoding in encodings], truncated=_truncated(encodings))
 
@@ -84,6 +94,7 @@ class Tokenizer:
             pairs: Two strings each, with a UTF-8 form.
             second_text: What the ids of a pair's second text are raised by.
         """
+        _refuse_lost_threads()
         encodings = self._tokenizer.encode_batch_fast(list(pairs))
         return TokenizedTexts(
             token_ids=[
@@ -91,6 +102,19 @@ class Tokenizer:
                 for encoding in encodings
             ],
             truncated=_truncated(encodings),
+        )
+
+
+def _refuse_lost_threads() -> None:
+    """Check that the threads which tokenizing was told to use are of this process."""
+    global _threads_of
+    if _threads_of is None:
+        _threads_of = os.getpid()
+    told = os.environ.get("TOKENIZERS_PARALLELISM", "")
+    if told.lower() not in _NO_THREADS and _threads_of != os.getpid():
+        raise OptionError(
+            f"TOKENIZERS_PARALLELISM={told!r} asks for threads that did not come along into this forked process: "
+            f"tokenizing would wait for them for ever. Unset it, or start processes by spawning."
         )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import os
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
@@ -80,9 +81,14 @@ class IPEXRuntime:
         self._num_threads = None if self._streams == default else self._streams
         # Batches of several calls wait for each other: OpenMP's threads spin, and more than there are cores collapse.
         self._free_streams = threading.BoundedSemaphore(self._streams)
+        _runtimes.add(self)
         self._controller = ThreadpoolController().select(user_api="openmp")
         for _ in range(_RUNS_TO_OPTIMIZE):
             self._dimension = self._run_with_all(*_example()).size(1)
+
+    def free_streams(self) -> None:
+        """In a forked process: the batches that held streams are not there to give them back."""
+        self._free_streams = threading.BoundedSemaphore(self._streams)
 
     @property
     def dimension(self) -> int:
@@ -118,6 +124,17 @@ class IPEXRuntime:
         torch.get_num_threads()  # in a new thread torch sets the number itself when first asked: let it do so before
         limits: AbstractContextManager[object] = self._controller.limit(limits=number)
         return limits
+
+
+_runtimes: weakref.WeakSet[IPEXRuntime] = weakref.WeakSet()
+
+
+def _free_streams() -> None:
+    for runtime in _runtimes:
+        runtime.free_streams()
+
+
+os.register_at_fork(after_in_child=_free_streams)
 
 
 def _vectors(rows: Tensor) -> NDArray[np.float32]:

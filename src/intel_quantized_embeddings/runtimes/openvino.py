@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import queue
 import threading
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,7 +49,8 @@ _DYNAMIC_GROUP = 32
 class OpenVINORuntime:
     """An embedder graph compiled twice: all threads on one batch, and one thread on each of several.
 
-    The second is compiled when the first bulk call comes.
+    The second is compiled when the first bulk call comes. In a forked process, where a batch would wait for ever for
+    threads that did not come along, both are compiled again when they are first used.
     """
 
     def __init__(
@@ -74,15 +78,17 @@ class OpenVINORuntime:
             require_bfloat16()
         self._precision = precision
         self._dynamic = dynamic
-        self._graph: ov.Model | None = graph
-        self._one_batch = self._compile({} if num_threads is None else {"INFERENCE_NUM_THREADS": num_threads})
-        self._streams = self._one_batch.threads
+        self._graph = graph
+        one_batch = self._compile({} if num_threads is None else {"INFERENCE_NUM_THREADS": num_threads})
+        self._streams = one_batch.threads
         if num_threads is None and within_quota(self._streams) < self._streams:
             self._streams = within_quota(self._streams)
-            self._one_batch = self._compile({"INFERENCE_NUM_THREADS": self._streams})
+            one_batch = self._compile({"INFERENCE_NUM_THREADS": self._streams})
+        self._one_batch: _Requests | None = one_batch
         self._side_by_side: _Requests | None = None
         self._compiling = threading.Lock()
         self._dimension = int(graph.output(SENTENCE_EMBEDDING).partial_shape[1].get_length())
+        _runtimes.add(self)
 
     @property
     def dimension(self) -> int:
@@ -96,7 +102,13 @@ class OpenVINORuntime:
 
     def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """Encode one batch; see `Runtime.run`."""
-        return self._one_batch.run(input_ids, attention_mask)
+        requests = self._one_batch
+        if requests is None:
+            with self._compiling:
+                if self._one_batch is None:
+                    self._one_batch = self._compile({"INFERENCE_NUM_THREADS": self._streams})
+                requests = self._one_batch
+        return requests.run(input_ids, attention_mask)
 
     def run_in_stream(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """Encode one batch beside others; see `Runtime.run_in_stream`."""
@@ -106,9 +118,19 @@ class OpenVINORuntime:
                 if self._side_by_side is None:
                     options = {"NUM_STREAMS": self._streams, "INFERENCE_NUM_THREADS": self._streams}
                     self._side_by_side = self._compile(options, queued=True)
-                    self._graph = None
                 requests = self._side_by_side
         return requests.run(input_ids, attention_mask)
+
+    def leave_behind(self) -> None:
+        """In a forked process: let go of what was compiled before, without taking it down.
+
+        OpenVINO would wait there for threads that did not come along: for ever, or until it aborts the process.
+        """
+        for requests in (self._one_batch, self._side_by_side):
+            if requests is not None:
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(requests))
+        self._one_batch = self._side_by_side = None
+        self._compiling = threading.Lock()  # whoever held it is not there to give it back
 
     def _compile(self, options: dict[str, int], *, queued: bool = False) -> _Requests:
         common: dict[str, object] = {
@@ -120,6 +142,18 @@ class OpenVINORuntime:
         if self._dynamic:
             common["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = _DYNAMIC_GROUP
         return _Requests(ov.Core().compile_model(self._graph, "CPU", {**common, **options}), queued=queued)
+
+
+_runtimes: weakref.WeakSet[OpenVINORuntime] = weakref.WeakSet()
+
+
+def _leave_behind() -> None:
+    for runtime in _runtimes:
+        runtime.leave_behind()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+    os.register_at_fork(after_in_child=_leave_behind)
 
 
 class _Requests:
