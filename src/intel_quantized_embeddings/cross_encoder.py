@@ -18,7 +18,7 @@ from intel_quantized_embeddings.model_files import TOKENIZER_FILE
 from intel_quantized_embeddings.pipeline import encode_token_ids, tokenize_pairs_ahead, warm_up
 from intel_quantized_embeddings.progress import progress_bar
 from intel_quantized_embeddings.runtimes.base import Precision, Runtime, RuntimeName, runtime_module
-from intel_quantized_embeddings.tokenization import Tokenizer, utf8
+from intel_quantized_embeddings.tokenization import Tokenizer, shown, utf8
 
 if TYPE_CHECKING:
     import numpy as np
@@ -169,7 +169,7 @@ class CrossEncoder:
         """
         if isinstance(pairs, str) or not isinstance(pairs, Iterable):
             raise InvalidTextError(
-                f"pairs is {pairs!r}; a list of (query, document) is expected, as in score([(query, document)])."
+                f"pairs is {shown(pairs)}; a list of (query, document) is expected, as in score([(query, document)])."
             )
         cut = bytearray()
         with (
@@ -219,7 +219,7 @@ def _checked(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     """
     for position, pair in enumerate(pairs):
         if isinstance(pair, str) or not isinstance(pair, (list, tuple)) or len(pair) != 2:
-            raise InvalidTextError(f"pair {position} is {pair!r}; a (query, document) of two texts is expected.")
+            raise InvalidTextError(f"pair {position} is {shown(pair)}; a (query, document) of two texts is expected.")
         for text in pair:
             utf8(text, position=position)
         yield pair[0], pair[1]

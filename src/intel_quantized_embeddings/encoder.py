@@ -19,7 +19,7 @@ from intel_quantized_embeddings.pipeline import DistinctTexts, encode_token_ids,
 from intel_quantized_embeddings.progress import progress_bar
 from intel_quantized_embeddings.runtimes.base import Precision, Runtime, RuntimeName, runtime_module
 from intel_quantized_embeddings.runtimes.truncated import TruncatedRuntime
-from intel_quantized_embeddings.tokenization import Tokenizer
+from intel_quantized_embeddings.tokenization import Tokenizer, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,8 +94,8 @@ class Encoder:
                 model normalizes: for models trained so (Matryoshka). None keeps all.
             query_instruction: Put before every query.
             document_instruction: Put before every document.
-            allow_torchscript: Open a TorchScript model that others made, as optimum-intel wrote them
-                (`runtime="ipex"`). TorchScript is code: allow it for models you trust.
+            allow_torchscript: Open a TorchScript model that others made: as optimum-intel wrote them, or an
+                int8 one from the hub (`runtime="ipex"`). TorchScript is code: allow it for models you trust.
             warm_shapes: Run every length that one text can be padded to once while loading, so that no
                 query waits for it to be prepared. False loads sooner.
 
@@ -240,7 +240,7 @@ class Encoder:
     def _encode(self, texts: Iterable[str], instruction: str, *, show_progress: bool) -> NDArray[np.float32]:
         if isinstance(texts, str) or not isinstance(texts, Iterable):
             raise InvalidTextError(
-                f"texts is {texts!r}; a list of strings is expected, as in encode_documents([text])."
+                f"texts is {shown(texts)}; a list of strings is expected, as in encode_documents([text])."
             )
         distinct = DistinctTexts(texts)
         cut = bytearray()

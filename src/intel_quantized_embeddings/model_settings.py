@@ -18,6 +18,7 @@ from intel_quantized_embeddings.errors import (
     UnsupportedModelError,
 )
 from intel_quantized_embeddings.known_models import KnownModels, look_up
+from intel_quantized_embeddings.paths_inside import path_inside
 from intel_quantized_embeddings.pooling import Pooling
 
 # sentence-transformers' names of what is asked for and what is searched, in the order it tries them.
@@ -26,6 +27,9 @@ _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 
 # transformers writes a huge number here where a tokenizer has no limit of its own.
 _NO_LIMIT = 1_000_000
+
+# Of a file that describes a model. The index of a model in a thousand parts has some 10 MB.
+_LARGEST = 100_000_000
 
 _HANDLED_MODULES = ("Transformer", "Pooling", "Normalize")
 
@@ -162,6 +166,8 @@ def _names(folder: Path, name: str, config: dict[str, Any]) -> list[str]:
 
 def _parse(path: Path) -> Any:
     try:
+        if path.stat().st_size > _LARGEST:
+            raise ValueError(f"it has {path.stat().st_size:,} bytes, which none has")
         return json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError) as exc:
         raise DamagedFilesError(f"{path} is not readable JSON: {exc}") from exc
@@ -193,9 +199,7 @@ def read_modules(folder: Path) -> list[tuple[str, Path]]:
                 f"{path} has a {kind} module; built in are {', '.join(_HANDLED_MODULES)}. "
                 f"Leaving it out would give other vectors than the model's own, so this model can't be run here."
             )
-        if where not in ("", ".") and (Path(where).is_absolute() or ".." in Path(where).parts):
-            raise DamagedFilesError(f"{path} names the module folder {where!r}, which is outside the model's.")
-        modules.append((kind, folder / where))
+        modules.append((kind, path_inside(folder, where, listed_in=path)))
     return modules
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from intel_quantized_embeddings.batching import Batch, most_rows, plan_batches, single_text_shapes
+from intel_quantized_embeddings.errors import DamagedFilesError
 from intel_quantized_embeddings.runtimes.base import Runtime
 from intel_quantized_embeddings.tokenization import TokenizedTexts, Tokenizer, utf8
 
@@ -122,6 +123,9 @@ def encode_token_ids(
 
     Returns:
         Vectors in input order. Shape: (n_texts, dimension), float32.
+
+    Raises:
+        DamagedFilesError: A vector has NaN or infinity in it.
     """
     vectors = np.empty((0, runtime.dimension), dtype=np.float32)
     n_texts = 0
@@ -129,6 +133,11 @@ def encode_token_ids(
     # Closed whatever happens: its threads must not live as long as an error's traceback does.
     with closing(_run(runtime, batches, pad_token_id=pad_token_id)) as encoded:
         for indices, rows in encoded:
+            if not np.isfinite(rows).all():
+                raise DamagedFilesError(
+                    f"the model gives numbers that are not finite (NaN or infinity) for text {min(indices)} or one "
+                    f"beside it: its weights are damaged."
+                )
             n_texts = max(n_texts, max(indices) + 1)
             if n_texts > len(vectors):
                 # Grown in place, by half: no second copy of everything stands beside it.

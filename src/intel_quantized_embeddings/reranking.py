@@ -15,7 +15,7 @@ from intel_quantized_embeddings.errors import InvalidTextError
 from intel_quantized_embeddings.load_options import LoadOptions, whole_number
 from intel_quantized_embeddings.model_files import find_model
 from intel_quantized_embeddings.model_settings import is_cross_encoder
-from intel_quantized_embeddings.tokenization import check_texts
+from intel_quantized_embeddings.tokenization import check_texts, shown
 from intel_quantized_embeddings.vectors import cosines
 
 if TYPE_CHECKING:
@@ -134,9 +134,9 @@ class Reranker:
             InvalidTextError: Something is not text; for a document the message names its position.
         """
         if not isinstance(query, str):
-            raise InvalidTextError(f"query is {query!r} of type {type(query).__name__}; it must be a str.")
+            raise InvalidTextError(f"query is {shown(query)} of type {type(query).__name__}; it must be a str.")
         if isinstance(documents, str):
-            raise InvalidTextError(f"documents is {documents!r}; a list of strings is expected.")
+            raise InvalidTextError(f"documents is {shown(documents)}; a list of strings is expected.")
         listed = list(documents)
         check_texts(listed)
         if isinstance(self._model, CrossEncoder):

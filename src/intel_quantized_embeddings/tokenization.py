@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import Repr
 from typing import Any
 
 from intel_quantized_embeddings.errors import DamagedFilesError, InvalidTextError, ModelFilesError, OptionError
-
+from intel_quantized_embeddings.model_settings import read_json
 
 # What the tokenizers library takes for "no"; anything else in TOKENIZERS_PARALLELISM is a yes.
 _NO_THREADS = ("", "off", "false", "f", "no", "n", "0")
@@ -47,28 +49,28 @@ class Tokenizer:
                 f"{file} is not there. Write it with transformers: "
                 f"AutoTokenizer.from_pretrained({str(file.parent)!r}).save_pretrained({str(file.parent)!r})"
             )
-        try:
+        self._file = file
+        with self._naming_the_file():
             self._tokenizer = FastTokenizer.from_file(str(file))
-        except Exception as exc:
-            # tokenizers raises plain Exception for any fault of the file.
-            raise DamagedFilesError(f"{file} is not a tokenizer of the tokenizers library: {exc}") from exc
-        if lowercase:
-            own = self._tokenizer.normalizer
-            first = normalizers.Lowercase()
-            self._tokenizer.normalizer = normalizers.Sequence([first, own]) if own is not None else first
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(max_length)
+            if lowercase:
+                own = self._tokenizer.normalizer
+                first = normalizers.Lowercase()
+                self._tokenizer.normalizer = normalizers.Sequence([first, own]) if own is not None else first
+            self._tokenizer.no_padding()
+            self._tokenizer.enable_truncation(max_length)
+            # None where all of its ids are known to the model, so that they need not be looked at.
+            self._known_ids = self._fewer_than_its_own()
 
     def encode(self, texts: Sequence[str], *, instruction: str = "") -> TokenizedTexts:
         """Tokenize texts, each after `instruction`; nothing else about them is changed.
 
         Raises:
             InvalidTextError: An item is not a string, or a string with no UTF-8 form.
+            DamagedFilesError: The file's rules fail on them.
             OptionError: In a forked process, TOKENIZERS_PARALLELISM asks for threads that are not there.
         """
         check_texts(texts)
-        _refuse_lost_threads()
-        encodings = self._tokenizer.encode_batch_fast([instruction + text for text in texts])
+        encodings = self._encode_batch([instruction + text for text in texts])
         return TokenizedTexts(token_ids=[encoding.ids for encoding in encodings], truncated=_truncated(encodings))
 
     @property
@@ -94,8 +96,7 @@ class Tokenizer:
             pairs: Two strings each, with a UTF-8 form.
             second_text: What the ids of a pair's second text are raised by.
         """
-        _refuse_lost_threads()
-        encodings = self._tokenizer.encode_batch_fast(list(pairs))
+        encodings = self._encode_batch(list(pairs))
         return TokenizedTexts(
             token_ids=[
                 [token + second_text * text for token, text in zip(encoding.ids, encoding.type_ids, strict=True)]
@@ -103,6 +104,42 @@ class Tokenizer:
             ],
             truncated=_truncated(encodings),
         )
+
+    def _encode_batch(self, inputs: list[Any]) -> list[Any]:
+        _refuse_lost_threads()
+        with self._naming_the_file():
+            encodings: list[Any] = self._tokenizer.encode_batch_fast(inputs)
+        if self._known_ids is not None:
+            for encoding in encodings:
+                self._refuse_unknown(encoding.ids, self._known_ids)
+        return encodings
+
+    def _fewer_than_its_own(self) -> int | None:
+        """How many ids the model beside it has embeddings for, where that is less than the tokenizer may give."""
+        known = read_json(self._file.with_name("config.json")).get("vocab_size")
+        if not isinstance(known, int):
+            return None
+        special = self._tokenizer.encode("").ids
+        largest = max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
+        return known if max(largest, *special, 0) >= known else None
+
+    def _refuse_unknown(self, ids: Sequence[int], known: int) -> None:
+        unknown = max(ids, default=0)
+        if unknown >= known:
+            raise DamagedFilesError(
+                f"{self._file} gives {self._tokenizer.id_to_token(unknown)!r} the id {unknown}, and the config.json "
+                f"beside it says vocab_size={known}: they are not of one model."
+            )
+
+    @contextmanager
+    def _naming_the_file(self) -> Iterator[None]:
+        """The seam to the tokenizers library: a fault of the file is a plain Exception to it, or a panic of Rust."""
+        try:
+            yield
+        except BaseException as exc:
+            if type(exc) is not Exception and type(exc).__name__ != "PanicException":
+                raise
+            raise DamagedFilesError(f"{self._file} is not a tokenizer of the tokenizers library: {exc}") from exc
 
 
 def _refuse_lost_threads() -> None:
@@ -132,6 +169,13 @@ def check_texts(texts: Sequence[object]) -> None:
         utf8(text, position=position)
 
 
+def shown(value: object) -> str:
+    """A value as a message shows it: cut, whatever its size."""
+    short = Repr()
+    short.maxother = short.maxstring = 80
+    return short.repr(value)
+
+
 def utf8(text: object, *, position: int) -> bytes:
     """The bytes of a text.
 
@@ -143,7 +187,8 @@ def utf8(text: object, *, position: int) -> bytes:
         InvalidTextError: It is not a string, or has half of a surrogate pair, which has no UTF-8 form.
     """
     if not isinstance(text, str):
-        raise InvalidTextError(f"text {position} is {text!r} of type {type(text).__name__}; every text must be a str.")
+        kind = type(text).__name__
+        raise InvalidTextError(f"text {position} is {shown(text)} of type {kind}; every text must be a str.")
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError as exc:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, TypeGuard
 
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 from intel_quantized_embeddings.model_settings import ModelSettings
@@ -53,6 +53,10 @@ _ACTIVATIONS = {
 _POSITIONS_AFTER_PADDING = (Family.ROBERTA, Family.MPNET)
 
 
+# Ids are 32 bits wide to the tokenizers library.
+MOST_TOKENS = 2**32
+
+
 @dataclass(frozen=True, slots=True)
 class _Keys:
     """Where a family's `config.json` keeps each size, and the ids it defaults to."""
@@ -81,7 +85,8 @@ _KEYS = {
 
 def is_built_in(config: Mapping[str, Any]) -> bool:
     """Whether the architecture that a `config.json` names can be built here."""
-    return config.get("model_type") in _FAMILIES
+    model_type = config.get("model_type")
+    return isinstance(model_type, str) and model_type in _FAMILIES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +146,7 @@ class EncoderConfig:
 
         def size(key: str, default: int | None = None) -> int:
             value = config.get(key, default)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if not _is_whole(value) or value < 1:
                 raise DamagedFilesError(
                     f"config.json of {where} has {key}={value!r}; a positive integer is needed there."
                 )
@@ -161,7 +166,7 @@ class EncoderConfig:
             activation=_activation(config.get(keys.activation, "gelu"), where=where),
             layer_norm_eps=float(eps),
             max_positions=size("max_position_embeddings"),
-            pad_token_id=pad if isinstance(pad, int) else keys.pad_token_id,
+            pad_token_id=pad if _is_whole(pad) else keys.pad_token_id,
             relative_attention_buckets=(
                 size("relative_attention_num_buckets", default=32) if family is Family.MPNET else 0
             ),
@@ -171,6 +176,11 @@ class EncoderConfig:
                 f"config.json of {where}: {result.hidden_size} hidden units do not divide into "
                 f"{result.num_heads} attention heads."
             )
+        if not 0 <= result.pad_token_id < result.vocab_size or result.max_length < 1:
+            raise DamagedFilesError(
+                f"config.json of {where}: pad_token_id={result.pad_token_id} does not go with a vocabulary of "
+                f"{result.vocab_size} tokens and {result.max_positions} positions."
+            )
         return result
 
 
@@ -179,9 +189,16 @@ def exported_limits(config: Mapping[str, Any], settings: ModelSettings) -> tuple
     try:
         known = EncoderConfig.from_hf(config, where="the export")
     except (UnsupportedModelError, DamagedFilesError):
-        pad = config.get("pad_token_id")
-        return int(config.get("max_position_embeddings") or settings.max_length), pad if isinstance(pad, int) else 0
+        pad, positions = config.get("pad_token_id"), config.get("max_position_embeddings")
+        return (
+            positions if _is_whole(positions) and positions > 0 else settings.max_length,
+            pad if _is_whole(pad) and 0 <= pad < MOST_TOKENS else 0,
+        )
     return known.max_length, known.pad_token_id
+
+
+def _is_whole(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _family(config: Mapping[str, Any], *, where: str) -> Family:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError
+from intel_quantized_embeddings.model_settings import read_json
+from intel_quantized_embeddings.paths_inside import path_inside
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,13 +35,13 @@ def safetensors_files(folder: Path) -> list[Path]:
     if not index.is_file():
         return []
     try:
-        names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        names = sorted(set(read_json(index)["weight_map"].values()))
+    except (KeyError, TypeError, AttributeError, DamagedFilesError) as exc:
         raise DamagedFilesError(f"{index} is not a safetensors index: {exc}") from exc
     for name in names:
         if not isinstance(name, str) or Path(name).name != name:
             raise DamagedFilesError(f"{index} names the shard {name!r}; shards are plain file names beside it.")
-        if not (folder / name).is_file():
+        if not path_inside(folder, name, listed_in=index).is_file():
             raise ModelFilesError(f"{index} names the shard {name!r}, which is not in {folder}.")
     return [folder / name for name in names]
 
@@ -63,26 +65,46 @@ class TensorReader:
     def __contains__(self, name: str) -> bool:
         return name in self._files
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """A tensor's shape, by the header of its file: nothing else is read.
+
+        Raises:
+            DamagedFilesError: The tensor is not there.
+        """
+        from safetensors import safe_open
+
+        with safe_open(str(self._file(name)), framework="np") as opened:
+            return tuple(opened.get_slice(name).get_shape())
+
     def read(self, name: str) -> NDArray[np.float32]:
         """Read one tensor, widened to float32.
 
         Raises:
-            DamagedFilesError: The tensor is not there or is not a floating-point one.
+            DamagedFilesError: The tensor is not there, is not a floating-point one, or holds NaN or infinity.
         """
         from safetensors import safe_open
 
-        if name not in self._files:
-            raise DamagedFilesError(
-                f"no tensor {name!r} in {', '.join(sorted({str(f) for f in self._files.values()}))}."
-            )
-        file = self._files[name]
+        file = self._file(name)
         with safe_open(str(file), framework="np") as opened:
             dtype = opened.get_slice(name).get_dtype()
             if dtype not in _FLOAT_TYPES:
                 raise DamagedFilesError(f"tensor {name!r} of {file} has type {dtype}; expected one of {_FLOAT_TYPES}.")
             if dtype == "BF16":
-                return _read_bfloat16(file, name)
-            return np.ascontiguousarray(opened.get_tensor(name), dtype=np.float32)
+                tensor = _read_bfloat16(file, name)
+            else:
+                with np.errstate(over="ignore"):  # beyond float32: found below
+                    tensor = np.ascontiguousarray(opened.get_tensor(name), dtype=np.float32)
+        # Both extremes are NaN where any number is, and need no second array as isfinite does.
+        if tensor.size and not (np.isfinite(tensor.min()) and np.isfinite(tensor.max())):
+            raise DamagedFilesError(f"tensor {name!r} of {file} holds numbers that are not finite (NaN or infinity).")
+        return tensor
+
+    def _file(self, name: str) -> Path:
+        if name not in self._files:
+            raise DamagedFilesError(
+                f"no tensor {name!r} in {', '.join(sorted({str(f) for f in self._files.values()}))}."
+            )
+        return self._files[name]
 
 
 def _read_bfloat16(file: Path, name: str) -> NDArray[np.float32]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, OptionError
+from intel_quantized_embeddings.errors import DamagedFilesError, InvalidTextError, ModelFilesError, OptionError
+from intel_quantized_embeddings.tokenization import utf8
 
 # In each half. More texts calibrate little better (docs/quantization.md) and cost time.
 MOST_DOCUMENTS = 105
@@ -125,10 +126,10 @@ def _checked(texts: Sequence[str], argument: str) -> tuple[str, ...]:
         raise OptionError(f"{argument} is one string; a list of texts is expected.")
     texts = list(texts)
     for position, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise OptionError(
-                f"{argument}[{position}] is {text!r} of type {type(text).__name__}; every item must be a str."
-            )
+        try:
+            utf8(text, position=position)
+        except InvalidTextError as exc:
+            raise OptionError(f"{argument}: {exc}") from exc
     unique = tuple(dict.fromkeys(text for text in texts if text.strip()))
     if len(unique) < FEWEST:
         raise OptionError(

@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from intel_quantized_embeddings.architectures.config import MOST_TOKENS
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, UnsupportedModelError
+from intel_quantized_embeddings.field_types import require_types
 from intel_quantized_embeddings.model_files import file_sha256
 from intel_quantized_embeddings.model_settings import ModelSettings, read_json
+from intel_quantized_embeddings.paths_inside import path_inside
 from intel_quantized_embeddings.pooling import Pooling
 from intel_quantized_embeddings.quantization.config import QuantizationConfig
 from intel_quantized_embeddings.quantization.drop import Drop, SpeedCost
@@ -111,6 +114,15 @@ class FolderManifest:
     library_versions: dict[str, str]
     files: dict[str, str]
 
+    def require_sound(self) -> None:
+        """Check the numbers that a batch is made by.
+
+        Raises:
+            ValueError: One is impossible.
+        """
+        if self.max_positions < 1 or not 0 <= self.pad_token_id < MOST_TOKENS:
+            raise ValueError(f"max_positions={self.max_positions} with pad_token_id={self.pad_token_id} is impossible")
+
     def write(self, folder: Path) -> None:
         """Write `manifest.json` into a folder."""
         parts = {**dataclasses.asdict(self), "config": self.config.to_mapping()}
@@ -123,12 +135,10 @@ class FolderManifest:
 
         Raises:
             ModelFilesError: A file is missing.
-            DamagedFilesError: A file differs from what was written, or a name leaves the folder.
+            DamagedFilesError: A file differs from what was written, or a name or a link leaves the folder.
         """
         for name, expected in self.files.items():
-            if Path(name).is_absolute() or ".." in Path(name).parts:
-                raise DamagedFilesError(f"{folder / MANIFEST_FILE} lists {name!r}, which is outside the folder.")
-            path = folder / name
+            path = path_inside(folder, name, listed_in=folder / MANIFEST_FILE)
             if not path.is_file():
                 raise ModelFilesError(f"{path} is missing; {MANIFEST_FILE} lists it. Quantize the model again.")
             seen = file_sha256(path)
@@ -198,9 +208,12 @@ def read_as(folder: Path, build: Callable[[dict[str, Any]], _Kind], *, kind: str
             f"Quantize the model again, or upgrade intel-quantized-embeddings."
         )
     try:
-        return build(content)
-    except (TypeError, KeyError, ValueError) as exc:
+        manifest = build(content)
+        require_types(manifest)
+        manifest.require_sound()
+    except (TypeError, KeyError, ValueError, AttributeError) as exc:
         raise DamagedFilesError(f"{path} is not a manifest: {type(exc).__name__}: {exc}") from exc
+    return manifest
 
 
 def hash_files(folder: Path) -> dict[str, str]:

@@ -26,7 +26,7 @@ from intel_quantized_embeddings.pooling import Pooling
 from intel_quantized_embeddings.runtimes.base import CrossEncoderGraph, EmbedderGraph, Precision
 from intel_quantized_embeddings.runtimes.bfloat16 import require_bfloat16
 from intel_quantized_embeddings.runtimes.cores import within_quota
-from intel_quantized_embeddings.runtimes.openvino_exported import read_exported
+from intel_quantized_embeddings.runtimes.openvino_exported import read_exported, read_model
 from intel_quantized_embeddings.runtimes.openvino_graph import (
     ATTENTION_MASK,
     INPUT_IDS,
@@ -196,10 +196,17 @@ def read_graph(file: Path) -> ov.Model:
     Raises:
         DamagedFilesError: The file can't be read.
     """
-    try:
-        return ov.Core().read_model(str(file))
-    except RuntimeError as exc:
-        raise DamagedFilesError(f"OpenVINO can't read {file}: {exc}") from exc
+    graph = read_model(file)
+    inputs = {name for port in graph.inputs for name in port.get_names()}
+    shapes = [port.get_partial_shape() for port in graph.outputs if SENTENCE_EMBEDDING in port.get_names()]
+    if not {INPUT_IDS, ATTENTION_MASK} <= inputs or not shapes or not _is_rows(shapes[0]):
+        raise DamagedFilesError(f"{file} is no graph that this package wrote: quantize the model again.")
+    return graph
+
+
+def _is_rows(shape: ov.PartialShape) -> bool:
+    """Whether a shape is (batch, dimension)."""
+    return bool(shape.rank.is_static and len(shape) == 2 and shape[1].is_static)
 
 
 def save_graph(graph: ov.Model, file: Path) -> None:

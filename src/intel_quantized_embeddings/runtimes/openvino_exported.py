@@ -41,10 +41,7 @@ def read_exported(file: Path, settings: ModelSettings) -> tuple[ov.Model, Precis
         DamagedFilesError: OpenVINO can't read the file.
     """
     core = ov.Core()
-    try:
-        exported = core.read_model(str(file))
-    except RuntimeError as exc:
-        raise DamagedFilesError(f"OpenVINO can't read {file}: {exc}") from exc
+    exported = read_model(file)
     precision = _weight_precision(exported)
     try:
         embedder = _with_pooling(exported, settings, file)
@@ -57,6 +54,18 @@ def read_exported(file: Path, settings: ModelSettings) -> tuple[ov.Model, Precis
             f"OpenVINO says: {str(exc).splitlines()[-1]}"
         ) from exc
     return embedder, precision
+
+
+def read_model(file: Path) -> ov.Model:
+    """Read a graph.
+
+    Raises:
+        DamagedFilesError: OpenVINO can't.
+    """
+    try:
+        return ov.Core().read_model(str(file))
+    except (RuntimeError, UnicodeDecodeError) as exc:  # the latter where its message quotes the file's bytes
+        raise DamagedFilesError(f"OpenVINO can't read {file}: {exc}") from exc
 
 
 def _weight_precision(graph: ov.Model) -> Precision:

@@ -1,0 +1,40 @@
+"""Names that a file of a model folder gives of others: they lead to files in the folder, or nowhere."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from intel_quantized_embeddings.errors import DamagedFilesError
+
+
+def path_inside(folder: Path, name: object, *, listed_in: Path) -> Path:
+    """The file or folder of a name, which need not exist.
+
+    The hub's cache keeps a snapshot's files as links to the `blobs` beside its `snapshots`, so those are inside too.
+
+    Args:
+        folder: The model's folder.
+        name: A relative path, as a file of the folder gives it.
+        listed_in: That file.
+
+    Raises:
+        DamagedFilesError: The name or a link leads out of the folder, or no file can have that name.
+    """
+    if not isinstance(name, str):
+        raise DamagedFilesError(f"{listed_in} lists {name!r}; the name of a file in the folder is expected.")
+    parts = {*PurePosixPath(name).parts, *PureWindowsPath(name).parts}
+    if PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor or ".." in parts:
+        raise DamagedFilesError(f"{listed_in} lists {name!r}, which is outside the folder.")
+    path = folder / name
+    try:
+        real, own = path.resolve(), folder.resolve()
+        path.is_file()
+    except (OSError, ValueError, RuntimeError) as exc:  # too long, with a NUL or half a surrogate pair, a ring of links
+        raise DamagedFilesError(f"{listed_in} lists {name[:80]!r}, which can't be the name of a file.") from exc
+    blobs = own.parent.parent / "blobs" if own.parent.name == "snapshots" else own
+    if not (real.is_relative_to(own) or real.is_relative_to(blobs)):
+        raise DamagedFilesError(
+            f"{path} is a link to {real}, outside the folder, and {listed_in.name} lists it. If you made that link, "
+            f"put the file itself there."
+        )
+    return path

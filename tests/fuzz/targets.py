@@ -1,0 +1,109 @@
+"""What reads files of others, each as a function of one file's bytes.
+
+Only this package's own errors may come out of a target, or nothing. A folder is good but for the one file.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from intel_quantized_embeddings import CrossEncoder, Encoder
+from intel_quantized_embeddings.architectures import EncoderConfig, load_weights
+from intel_quantized_embeddings.errors import QuantizedEmbeddingsError
+from intel_quantized_embeddings.inspection import inspect_folder
+from intel_quantized_embeddings.model_settings import read_json
+from intel_quantized_embeddings.quantization.config import read_config
+from intel_quantized_embeddings.tokenization import Tokenizer
+
+TEXTS = ["the cat sat", "", "\0 \u202e\U0001f1e9\u0301", "a" * 200]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A file that is fuzzed.
+
+    Attributes:
+        file: Its path in the folder.
+        kind: Which of `Folders` it lies in.
+        read: Reads the folder.
+    """
+
+    file: str
+    kind: str
+    read: Callable[[Path], object]
+
+
+@dataclass(frozen=True)
+class Folders:
+    """A good folder of each kind."""
+
+    fp32: Path
+    int8: Path
+    sharded: Path
+    cross_encoder: Path
+    exported: Path
+
+    def copy(self, target: Target, to: Path) -> Path:
+        """A folder for one target to spoil."""
+        shutil.copytree(getattr(self, target.kind), to)
+        return to
+
+
+def run(target: Target, folder: Path, content: bytes) -> None:
+    """Read a folder with this content in the target's file.
+
+    Raises:
+        Exception: What must not come out: of another library or a mistake here.
+    """
+    (folder / target.file).write_bytes(content)
+    with suppress(QuantizedEmbeddingsError):
+        target.read(folder)
+
+
+def _encodes(folder: Path, *, precision: str = "fp32") -> None:
+    encoder = Encoder.load(folder, precision=precision, num_threads=1, warm_shapes=False)
+    assert np.isfinite(encoder.encode_documents(TEXTS)).all(), "not finite"
+
+
+def _scores(folder: Path) -> None:
+    model = CrossEncoder.load(folder, precision="fp32", num_threads=1, warm_shapes=False)
+    assert np.isfinite(model.score([(text, text) for text in TEXTS])).all(), "not finite"
+
+
+def _weights(folder: Path) -> None:
+    load_weights(folder, EncoderConfig.from_hf(read_json(folder / "config.json"), where="the folder"))
+
+
+def _tokenizer(folder: Path) -> None:
+    Tokenizer(folder / "tokenizer.json", max_length=16).encode(TEXTS)
+
+
+def _info(folder: Path) -> None:
+    inspect_folder(str(folder))
+
+
+TARGETS = {
+    "config": Target(file="config.json", kind="fp32", read=_encodes),
+    "modules": Target(file="modules.json", kind="fp32", read=_encodes),
+    "pooling": Target(file="1_Pooling/config.json", kind="fp32", read=_encodes),
+    "prompts": Target(file="config_sentence_transformers.json", kind="fp32", read=_encodes),
+    "lengths": Target(file="sentence_bert_config.json", kind="fp32", read=_encodes),
+    "tokenizer-config": Target(file="tokenizer_config.json", kind="fp32", read=_encodes),
+    "tokenizer": Target(file="tokenizer.json", kind="fp32", read=_tokenizer),
+    "tokenizer-in-use": Target(file="tokenizer.json", kind="fp32", read=_encodes),
+    "safetensors": Target(file="model.safetensors", kind="fp32", read=_weights),
+    "weight-index": Target(file="model.safetensors.index.json", kind="sharded", read=_weights),
+    "manifest": Target(file="manifest.json", kind="int8", read=lambda folder: _encodes(folder, precision="int8")),
+    "info": Target(file="manifest.json", kind="int8", read=_info),
+    "cross-encoder-config": Target(file="config.json", kind="cross_encoder", read=_scores),
+    "openvino": Target(file="openvino_model.xml", kind="exported", read=_encodes),
+    "quantization-config": Target(
+        file="quantize.yaml", kind="fp32", read=lambda folder: read_config(folder / "quantize.yaml")
+    ),
+}
