@@ -58,7 +58,7 @@ def load_embedder(options: LoadOptions) -> LoadedEmbedder:
         local_files_only=options.local_files_only,
     )
     if (source.path / MANIFEST_FILE).is_file():
-        return _quantized(source.path, options)
+        return _quantized(source.path, options, from_hub=source.revision)
     settings = read_settings(
         source.path,
         name=source.name,
@@ -98,9 +98,21 @@ def naming_the_cache(folder: Path) -> Iterator[None]:
         ) from exc
 
 
-def _quantized(folder: Path, options: LoadOptions) -> LoadedEmbedder:
-    """Open a folder that `quantize` wrote, after checking that it is whole and what was asked for."""
+def _quantized(folder: Path, options: LoadOptions, *, from_hub: str | None = None) -> LoadedEmbedder:
+    """Open a folder that `quantize` wrote, after checking that it is whole and what was asked for.
+
+    Args:
+        folder: The folder.
+        options: What was asked for.
+        from_hub: The commit, of a folder from the hub. Its manifest proves that it is what somebody wrote, not who.
+    """
     manifest = Manifest.read(folder)
+    if from_hub and manifest.runtime == options.runtime == RuntimeName.IPEX.value and not options.allow_torchscript:
+        raise OptionError(
+            f"{options.model} is an int8 model for IPEX from the hub: TorchScript, which is code that would run here. "
+            f"If you trust who made it, load it with allow_torchscript=True, and with revision={from_hub!r} to keep to "
+            f"what you looked at."
+        )
     refuse_other(folder, manifest, "pooling", options.pooling, manifest.settings.pooling.value)
     refuse_other(folder, manifest, "normalize", options.normalize, manifest.settings.normalize)
     graph, hashes = open_quantized(folder, manifest, options)

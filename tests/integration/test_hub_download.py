@@ -295,3 +295,19 @@ def test_an_incomplete_cache_is_completed_online(hub, machine, tiny_files, expec
     hub.requests.clear()
     _assert_vectors(machine.encode(), expected)
     assert hub.downloaded() == ["model.safetensors"]
+
+
+def test_code_from_the_hub_is_opened_only_when_that_is_allowed(hub, machine, tiny_int8):
+    """An int8 folder for IPEX is TorchScript, and its manifest says nothing of who wrote it: it asks for permission."""
+    files = {name.replace("encoder.xml", "encoder.pt"): content for name, content in _files(tiny_int8).items()}
+    manifest = json.loads(files["manifest.json"])
+    hashes = {name.replace("encoder.xml", "encoder.pt"): digest for name, digest in manifest["files"].items()}
+    files["manifest.json"] = json.dumps({**manifest, "runtime": "ipex", "files": hashes}).encode()
+    hub.add("someone/code", files)
+    asked: dict[str, object] = {"model": "someone/code", "precision": "int8", "runtime": "ipex"}
+    refused = machine.encode(**asked)
+    assert refused["error"] == "OptionError"
+    assert "TorchScript, which is code" in refused["message"]
+    assert "allow_torchscript=True" in refused["message"]
+    allowed = machine.encode(**asked, allow_torchscript=True)
+    assert "which is code" not in allowed["message"]  # without IPEX that is what is missing; with it, the graph is none
