@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from intel_quantized_embeddings.errors import OptionError
+
+_PARTIAL = ".partial"
 
 # What a folder must hold to be one that this package wrote, and so may replace.
 _OURS = ("manifest.json", "openvino/openvino_model.xml", "setfit.json")
@@ -44,28 +47,57 @@ def refuse_existing(output: Path, *, overwrite: bool, source: Path | None = None
 def appearing_whole(output: Path, *, overwrite: bool) -> Iterator[Path]:
     """Yield a temporary folder that becomes `output` when the block ends well, and vanishes otherwise.
 
-    It lies beside `output`, so that renaming it is one step of the file system.
+    It lies beside `output`, so that renaming it is one step of the file system, and its process holds a lock on it:
+    what a process left that was killed is cleared away by the next.
 
     Raises:
         OptionError: Something that may not be replaced has come to lie there meanwhile.
     """
+    from filelock import FileLock
+
     output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-    try:
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        refuse_existing(output, overwrite=overwrite)
-        if output.exists() and any(output.iterdir()):
-            _replace(output, temporary)
-        else:
-            temporary.rename(output)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    _clear_abandoned(output)
+    temporary = output.with_name(f".{output.name}.{secrets.token_hex(4)}{_PARTIAL}")
+    lock = Path(f"{temporary}.lock")
+    with FileLock(lock):
+        temporary.mkdir(mode=0o700)
+        try:
+            yield temporary
+            temporary.chmod(0o777 & ~_umask())
+            refuse_existing(output, overwrite=overwrite)
+            if output.exists() and any(output.iterdir()):
+                _replace(output, temporary)
+            else:
+                temporary.rename(output)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            lock.unlink(missing_ok=True)
+
+
+def _clear_abandoned(output: Path) -> None:
+    """Remove the temporary folders for `output` that no process has a lock on.
+
+    A folder that was being replaced when its process was killed is put back instead where nothing took its place.
+    """
+    from filelock import FileLock, Timeout
+
+    for lock in output.parent.glob(f".{glob.escape(output.name)}.????????{_PARTIAL}.lock"):
+        temporary = lock.with_suffix("")
+        try:
+            with FileLock(lock, blocking=False):
+                shutil.rmtree(temporary, ignore_errors=True)
+                old = _old(temporary)
+                if old.is_dir() and not output.exists():
+                    old.rename(output)
+                shutil.rmtree(old, ignore_errors=True)
+                lock.unlink(missing_ok=True)
+        except (Timeout, OSError):
+            continue  # somebody's who is at work, or another user's
 
 
 def _replace(output: Path, temporary: Path) -> None:
     """Put a folder in another's place; the other comes back if that fails."""
-    old = temporary.with_name(temporary.name + ".old")
+    old = _old(temporary)
     output.rename(old)
     try:
         temporary.rename(output)
@@ -73,6 +105,11 @@ def _replace(output: Path, temporary: Path) -> None:
         old.rename(output)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _old(temporary: Path) -> Path:
+    """Where the folder waits that is being replaced."""
+    return temporary.with_name(temporary.name + ".old")
 
 
 def _umask() -> int:
