@@ -6,6 +6,8 @@ import hashlib
 import json
 import shutil
 import struct
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -214,6 +216,19 @@ class TestManifest:
         _change(int8 / "manifest.json", files=files)
         with pytest.raises(DamagedFilesError, match=r"encoder.xml is no graph that this package wrote"):
             Encoder.load(int8)
+
+
+def test_nothing_is_reported_while_quantizing():
+    """NNCF sends its use to its makers unless told not to; the setting is put back."""
+    script = """
+import os
+from intel_quantized_embeddings.quantization.openvino import require_quantizer
+require_quantizer()
+from nncf.telemetry.wrapper import telemetry
+print(type(telemetry).__name__ == "NNCFTelemetry", os.environ.get("NNCF_CI"))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.split() == ["False", "None"]
 
 
 def test_calibration_texts_with_half_a_surrogate_pair_are_named(fp32, tmp_path):

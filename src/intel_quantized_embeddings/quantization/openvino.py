@@ -15,7 +15,7 @@ from intel_quantized_embeddings.quantization.config import ActivationRanges, Met
 from intel_quantized_embeddings.quantization.quantizers import Recipe
 from intel_quantized_embeddings.runtimes.base import EmbedderGraph
 from intel_quantized_embeddings.runtimes.openvino_graph import ATTENTION_MASK, INPUT_IDS, POOLING_PREFIX
-from intel_quantized_embeddings.runtimes.quiet import quiet_torch
+from intel_quantized_embeddings.runtimes.quiet import environment, quiet_torch
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -33,7 +33,9 @@ def require_quantizer() -> None:
         MissingExtraError: It is not.
     """
     try:
-        import nncf  # noqa: F401
+        # Else NNCF tells its makers of every use, over the network and unasked. It looks once, when it is imported.
+        with environment(NNCF_CI="1"):
+            import nncf  # noqa: F401
     except ImportError as exc:
         raise MissingExtraError(package="nncf", extra="quantize", needed_for="Quantizing to int8") from exc
 
