@@ -13,7 +13,7 @@ import os, sys, threading, time
 import numpy as np
 from intel_quantized_embeddings import Encoder
 
-folder, runtime, leave = sys.argv[1:]
+folder, source, runtime, leave = sys.argv[1:]
 TEXTS = [f"stone number {number} " * (number % 20 + 1) for number in range(400)]
 encoder = Encoder.load(folder, runtime=runtime, num_threads=2)
 expected = Encoder.load(folder, runtime=runtime, num_threads=2).encode_documents(TEXTS)
@@ -22,6 +22,7 @@ expected = Encoder.load(folder, runtime=runtime, num_threads=2).encode_documents
 def in_a_child(state):
     pid = os.fork()
     if not pid:
+        Encoder.load(source, runtime=runtime, precision="fp32", num_threads=2).encode_documents(TEXTS)
         same = np.allclose(encoder.encode_documents(TEXTS), expected, atol=1e-6)
         same &= np.allclose(encoder.encode_documents(TEXTS[:1]), expected[:1], atol=1e-6)
         os._exit(0 if same else 3) if leave == "at once" else sys.exit(0 if same else 3)
@@ -69,9 +70,11 @@ def _run(script, *arguments, **environment):
 
 
 @pytest.mark.parametrize("leave", ["at once", "after cleaning up"])
-def test_a_loaded_encoder_works_in_a_forked_process(runtime, tiny_int8_of, leave):
-    """Whatever the parent was doing with it; and the child, which may clean up, ends as it should."""
-    done = _run(SCRIPT, tiny_int8_of(runtime), runtime, leave)
+def test_a_loaded_encoder_works_in_a_forked_process(runtime, tiny, tiny_int8_of, leave):
+    """Whatever the parent was doing with it. So does one loaded there; and the child, which may clean up, ends well."""
+    if runtime == "ipex" and leave != "at once":
+        pytest.skip("what IPEX takes down at the end of a forked process hangs it or crashes its parent")
+    done = _run(SCRIPT, tiny_int8_of(runtime), tiny, runtime, leave)
     assert done.returncode == 0, done.stderr[-2000:]
 
 

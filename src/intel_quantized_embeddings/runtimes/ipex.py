@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import intel_extension_for_pytorch as ipex
 import torch
@@ -28,6 +28,7 @@ from intel_quantized_embeddings.model_settings import ModelSettings, read_json
 from intel_quantized_embeddings.runtimes.base import EmbedderGraph, Precision
 from intel_quantized_embeddings.runtimes.bfloat16 import require_bfloat16
 from intel_quantized_embeddings.runtimes.cores import within_quota
+from intel_quantized_embeddings.runtimes.forks import between_forks
 from intel_quantized_embeddings.runtimes.ipex_torchscript import read_torchscript
 from intel_quantized_embeddings.runtimes.quiet import quiet_torch
 from intel_quantized_embeddings.weight_files import WeightKind, find_weight_files
@@ -40,6 +41,9 @@ ENCODER_FILE = "encoder.pt"
 
 # TorchScript optimizes a graph on its first two runs.
 _RUNS_TO_OPTIMIZE = 2
+
+
+_Result = TypeVar("_Result")
 
 
 class _AllThreads:
@@ -56,8 +60,8 @@ class _AllThreads:
     def _start(self) -> None:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="ipex")
 
-    def run(self, batch: Callable[[], Tensor]) -> Tensor:
-        return self._executor.submit(batch).result()
+    def run(self, work: Callable[[], _Result]) -> _Result:
+        return self._executor.submit(work).result()
 
 
 _all_threads = _AllThreads()
@@ -113,7 +117,7 @@ class IPEXRuntime:
         return _all_threads.run(lambda: self._run(input_ids, attention_mask, num_threads=self._num_threads))
 
     def _run(self, input_ids: Tensor, attention_mask: Tensor, *, num_threads: int | None) -> Tensor:
-        with torch.no_grad(), self._threads(num_threads):
+        with between_forks, torch.no_grad(), self._threads(num_threads):
             vectors: Tensor = self._module(input_ids, attention_mask)
         return vectors
 
@@ -209,9 +213,11 @@ def compile_graph(
         if not isinstance(graph, TorchEmbedder):
             raise OptionError("precision='bf16' can't be had of a TorchScript model, which runs as it was traced.")
     with quiet_torch():
-        return IPEXRuntime(
-            _traced(graph, precision) if isinstance(graph, TorchEmbedder) else graph, num_threads=num_threads
-        )
+        if isinstance(graph, TorchEmbedder):
+            embedder = graph
+            # On that thread, because OpenMP waits for ever on one that has used it before a fork.
+            graph = _all_threads.run(lambda: _traced(embedder, precision))
+        return IPEXRuntime(graph, num_threads=num_threads)
 
 
 def flash_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
@@ -226,7 +232,7 @@ def _traced(embedder: TorchEmbedder, precision: Precision) -> torch.jit.ScriptMo
     module = copy.deepcopy(embedder)
     module.set_attention(flash_attention if in_bf16 else functional.scaled_dot_product_attention, in_bfloat16=False)
     module = ipex.optimize(module, dtype=torch.bfloat16 if in_bf16 else torch.float32, inplace=True)
-    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=in_bf16):
+    with between_forks, torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=in_bf16):
         traced = torch.jit.trace(module, _example(), check_trace=False)
     return torch.jit.freeze(traced)
 

@@ -26,6 +26,7 @@ from intel_quantized_embeddings.pooling import Pooling
 from intel_quantized_embeddings.runtimes.base import CrossEncoderGraph, EmbedderGraph, Precision
 from intel_quantized_embeddings.runtimes.bfloat16 import require_bfloat16
 from intel_quantized_embeddings.runtimes.cores import within_quota
+from intel_quantized_embeddings.runtimes.forks import between_forks
 from intel_quantized_embeddings.runtimes.openvino_exported import read_exported, read_model
 from intel_quantized_embeddings.runtimes.openvino_graph import (
     ATTENTION_MASK,
@@ -141,7 +142,9 @@ class OpenVINORuntime:
         }
         if self._dynamic:
             common["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = _DYNAMIC_GROUP
-        return _Requests(ov.Core().compile_model(self._graph, "CPU", {**common, **options}), queued=queued)
+        with between_forks:
+            compiled = ov.Core().compile_model(self._graph, "CPU", {**common, **options})
+        return _Requests(compiled, queued=queued)
 
 
 _runtimes: weakref.WeakSet[OpenVINORuntime] = weakref.WeakSet()
@@ -180,11 +183,12 @@ class _Requests:
             request = self._compiled.create_infer_request()
         inputs = {INPUT_IDS: input_ids, ATTENTION_MASK: attention_mask}
         try:
-            if self._queued:
-                request.start_async(inputs, share_inputs=True)
-                request.wait()
-            else:
-                request.infer(inputs, share_inputs=True)
+            with between_forks:
+                if self._queued:
+                    request.start_async(inputs, share_inputs=True)
+                    request.wait()
+                else:
+                    request.infer(inputs, share_inputs=True)
             return np.array(request.get_tensor(SENTENCE_EMBEDDING).data, dtype=np.float32, copy=True)
         finally:
             self._idle.put(request)
