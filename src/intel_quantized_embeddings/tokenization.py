@@ -67,8 +67,13 @@ class Tokenizer:
         Raises:
             InvalidTextError: An item is not a string, or a string with no UTF-8 form.
             DamagedFilesError: The file's rules fail on them.
-            OptionError: In a forked process, TOKENIZERS_PARALLELISM asks for threads that are not there.
+            OptionError: The instruction has no UTF-8 form; or, in a forked process, TOKENIZERS_PARALLELISM asks for
+                threads that are not there.
         """
+        if not _has_utf8(instruction):
+            raise OptionError(
+                f"the instruction {shown(instruction)} has half of a surrogate pair: it has no UTF-8 form."
+            )
         check_texts(texts)
         encodings = self._encode_batch([instruction + text for text in texts])
         return TokenizedTexts(token_ids=[encoding.ids for encoding in encodings], truncated=_truncated(encodings))
@@ -167,6 +172,14 @@ def check_texts(texts: Sequence[object]) -> None:
     """
     for position, text in enumerate(texts):
         utf8(text, position=position)
+
+
+def _has_utf8(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def shown(value: object) -> str:

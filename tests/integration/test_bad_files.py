@@ -74,6 +74,11 @@ class TestConfig:
         with pytest.raises(DamagedFilesError, match=rf"{name} is not readable JSON: it has 50,000,000,000 bytes"):
             Encoder.load(folder, precision="int8" if folder is int8 else "fp32")
 
+    def test_an_instruction_without_utf8(self, fp32):
+        (fp32 / "config_sentence_transformers.json").write_text('{"prompts": {"query": "\\ud800"}}')
+        with pytest.raises(OptionError, match=r"the instruction '\\ud800' has half of a surrogate pair"):
+            _load(fp32).encode_queries(TEXTS)
+
 
 class TestWeights:
     @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])

@@ -49,6 +49,7 @@ def test_what_differs_from_the_usual_survives_a_mapping():
         ("smooth_quant: [1.5]", r"smooth_quant=\[1\.5\] is not allowed"),
         ("smooth_quant: [on]", r"smooth_quant=\[True\] is not allowed"),
         ("smooth_quant: [0.5, 0.5]", r"smooth_quant=\[0\.5, 0\.5\] is not allowed"),
+        ("smooth_quant: [{}]", r"smooth_quant=\[\{\}\] is not allowed"),
         ("activation_ranges: narrow", "activation_ranges='narrow' is not allowed; it is 'mean' or 'widest'"),
         ("floating_point_layers: layer.5", r"floating_point_layers='layer\.5' is not allowed; it is a list of layers"),
         ("floating_point_layers: [5]", r"floating_point_layers=\[5\] is not allowed"),

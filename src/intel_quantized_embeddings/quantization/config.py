@@ -136,7 +136,7 @@ def _strengths(key: str, value: Any) -> tuple[float | None, ...] | None:
         raise _not_allowed(key, value, allowed)
     # YAML reads `off` as False.
     strengths = tuple(None if item is None or item is False or item == "off" else item for item in value)
-    if len(set(strengths)) < len(strengths) or not all(item is None or _is_share(item) for item in strengths):
+    if not all(item is None or _is_share(item) for item in strengths) or len(set(strengths)) < len(strengths):
         raise _not_allowed(key, value, allowed)
     return tuple(None if item is None else float(item) for item in strengths)
 
