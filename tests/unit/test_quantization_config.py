@@ -82,3 +82,10 @@ def test_layers_are_named_one_by_one_or_by_what_holds_them():
     assert layers_named([], known) == ()
     with pytest.raises(OptionError, match=r"no linear layer 'layer\.2'; it has layer\.1\.query, "):
         layers_named(["layer.2"], known)
+
+
+def test_a_file_with_a_number_that_is_none_is_named(tmp_path):
+    """YAML takes 0x_ for a number, and PyYAML then does not."""
+    (tmp_path / "q.yaml").write_text("max_drop: 0x_\n")
+    with pytest.raises(DamagedFilesError, match=r"q\.yaml is not a YAML file"):
+        read_config(tmp_path / "q.yaml")

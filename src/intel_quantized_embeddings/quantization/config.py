@@ -114,7 +114,7 @@ def read_config(file: Path) -> QuantizationConfig:
         content = yaml.safe_load(file.read_text("utf-8"))
     except FileNotFoundError as exc:
         raise ModelFilesError(f"no file of settings {file}.") from exc
-    except (yaml.YAMLError, UnicodeDecodeError, IsADirectoryError) as exc:
+    except (yaml.YAMLError, ValueError, RecursionError, IsADirectoryError) as exc:  # ValueError: a number like 0x_
         raise DamagedFilesError(f"{file} is not a YAML file: {exc}") from exc
     if not isinstance(content, dict | None):
         raise OptionError(f"{file}: settings such as `smooth_quant: [0.85, off]` are expected, not {content!r}.")
