@@ -52,6 +52,21 @@ def unit(vectors: NDArray[Any]) -> NDArray[np.float32]:
     return divided
 
 
+def truncated(vectors: NDArray[np.float32], dimension: int, *, normalize: bool) -> NDArray[np.float32]:
+    """The first numbers of each vector (Kusupati et al. 2022, Matryoshka Representation Learning).
+
+    Args:
+        vectors: Shape: (n_texts, at least `dimension`).
+        dimension: How many numbers to keep.
+        normalize: Whether to make the vectors of length 1 again.
+
+    Returns:
+        Shape: (n_texts, dimension).
+    """
+    kept = vectors[:, :dimension]
+    return unit(kept) if normalize else kept
+
+
 def to_int8(vectors: NDArray[np.float32]) -> NDArray[np.int8]:
     """Round vectors to whole numbers from -127 to 127, each vector by its own largest.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.runtimes.base import Runtime
-from intel_quantized_embeddings.vectors import unit
+from intel_quantized_embeddings.vectors import truncated
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class TruncatedRuntime:
-    """Another runtime's vectors, cut (Kusupati et al. 2022, Matryoshka Representation Learning).
+    """Another runtime's vectors, cut; see `truncated`.
 
     Args:
         runtime: What makes them whole.
@@ -54,5 +54,4 @@ class TruncatedRuntime:
         return self._cut(self._runtime.run_in_stream(input_ids, attention_mask))
 
     def _cut(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        kept = vectors[:, : self._dimension]
-        return unit(kept) if self._normalize else kept
+        return truncated(vectors, self._dimension, normalize=self._normalize)
