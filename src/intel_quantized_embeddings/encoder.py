@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from intel_quantized_embeddings.pipeline import DistinctTexts, encode_token_ids,
 from intel_quantized_embeddings.progress import progress_bar
 from intel_quantized_embeddings.runtimes.base import Precision, Runtime, RuntimeName, runtime_module
 from intel_quantized_embeddings.runtimes.truncated import TruncatedRuntime
-from intel_quantized_embeddings.tokenization import Tokenizer, shown
+from intel_quantized_embeddings.tokenization import TokenizedTexts, Tokenizer, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -223,6 +223,20 @@ class Encoder:
         For texts that are neither searched nor searched with, as in clustering.
         """
         return self._encode(texts, instruction, show_progress=show_progress)
+
+    def tokenize(self, texts: Sequence[str], *, instruction: str) -> TokenizedTexts:
+        """Texts as token ids, each after an instruction; `encode_token_ids` goes on from there.
+
+        For callers that must know how long texts are before they are encoded.
+
+        Raises:
+            InvalidTextError: An item is not text; the message names its position.
+        """
+        return self._tokenizer.encode(texts, instruction=instruction)
+
+    def encode_token_ids(self, token_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Encode what `tokenize` gave, of one call or of several; otherwise as `encode_documents`."""
+        return encode_token_ids(self._runtime, [token_ids], pad_token_id=self._pad_token_id, max_length=self.max_length)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle how it was loaded; unpickling loads it again and checks that it is the same."""

@@ -60,6 +60,16 @@ def test_int8_vectors_do_not_depend_on_company(encoder):
         assert all(np.array_equal(vector, alone[text]) for text, vector in zip(chosen, vectors, strict=True))
 
 
+def test_token_ids_of_several_calls_are_encoded_as_their_texts_are(encoder):
+    instruction = encoder.settings.query_instruction
+    texts = [*TEXTS, "stone " * 100]
+    halves = [encoder.tokenize(part, instruction=instruction) for part in (texts[:3], texts[3:])]
+    assert 4 in halves[1].truncated
+    together = encoder.encode_token_ids([ids for half in halves for ids in half.token_ids])
+    atol = 0 if "int8" in encoder.fingerprint else 2e-2
+    np.testing.assert_allclose(together, encoder.encode_queries(texts), atol=atol)
+
+
 BULK = [f"{'stone ' * (number % 50)}water {number}" for number in range(300)]
 
 
