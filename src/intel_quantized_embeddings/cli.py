@@ -78,10 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         "--dataset", metavar="DIR", type=Path, help="measure that on a dataset's score, as `iqe evaluate` reads it"
     )
     quantize.add_argument("--config", metavar="FILE", type=Path, help="settings in YAML: docs/quantization.md")
-    quantize.add_argument("--pooling", help="cls, mean or last, instead of what the model's folder says")
-    quantize.add_argument("--max-length", type=int, metavar="TOKENS", help="instead of what the model's folder says")
-    quantize.add_argument("--query-instruction", metavar="TEXT", help="put before every query")
-    quantize.add_argument("--document-instruction", metavar="TEXT", help="put before every document")
+    _add_model_settings(quantize)
     _add_shared_options(quantize)
     quantize.set_defaults(run=cli_jobs.run_quantize)
 
@@ -123,9 +120,57 @@ def _parser() -> argparse.ArgumentParser:
     push.set_defaults(run=cli_jobs.run_push)
 
     cli_ingest.add_commands(commands)
+    _add_serve(commands)
     _add_evaluate(commands)
     _add_benchmark(commands)
     return parser
+
+
+def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    serve = commands.add_parser(
+        "serve",
+        help="answer OpenAI's /v1/embeddings",
+        description="Serve a model over HTTP as OpenAI's /v1/embeddings (the `serve` extra), with /health and "
+        "/metrics: docs/serving.md. SIGTERM and Ctrl-C answer what was taken on, then end it.",
+    )
+    serve.add_argument("model", metavar="MODEL", help="a folder or a hub id")
+    serve.add_argument("--name", help="what the model is called in requests (MODEL)")
+    serve.add_argument("--host", help="address to listen on (127.0.0.1, which other machines can't reach)")
+    serve.add_argument("--port", type=int, help="port to listen on (8000); 0 takes a free one")
+    serve.add_argument("--api-key", metavar="KEY", help="ask clients for it; IQE_API_KEY does the same, unseen by `ps`")
+    serve.add_argument("--max-body-bytes", type=int, metavar="N", dest="body_bytes", help="of a request (8388608)")
+    serve.add_argument("--max-texts", type=int, metavar="N", dest="texts", help="in a request (2048)")
+    serve.add_argument(
+        "--max-waiting-tokens",
+        type=int,
+        metavar="N",
+        dest="waiting_tokens",
+        help="refuse requests before which as many would be encoded (262144)",
+    )
+    serve.add_argument(
+        "--max-waiting-requests",
+        type=int,
+        metavar="N",
+        dest="waiting_requests",
+        help="refuse requests while as many are in work (512)",
+    )
+    serve.add_argument(
+        "--request-seconds", type=float, metavar="SECONDS", help="longest time for a request to take (120)"
+    )
+    serve.add_argument("--round-tokens", type=int, metavar="N", help="tokens encoded at once (2048)")
+    serve.add_argument(
+        "--stop-seconds", type=float, metavar="SECONDS", help="how long what was taken on may take when stopping (25)"
+    )
+    serve.add_argument("--runtime", help="openvino (the default) or ipex")
+    serve.add_argument("--precision", help="int8 (the default), bf16 or fp32")
+    serve.add_argument("--threads", type=int, metavar="N", dest="num_threads", help="for one call; one a core")
+    _add_model_settings(serve)
+    serve.add_argument("--truncate-dim", type=int, metavar="N", help="keep that many first numbers of each vector")
+    serve.add_argument(
+        "--allow-torchscript", action="store_true", help="open TorchScript, which is code, that others made"
+    )
+    _add_hub_options(serve)
+    serve.set_defaults(run=cli_jobs.run_serve)
 
 
 def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -187,8 +232,19 @@ def _add_benchmark(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     benchmark.set_defaults(run=cli_jobs.run_benchmark)
 
 
+def _add_model_settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pooling", help="cls, mean or last, instead of what the model's folder says")
+    parser.add_argument("--max-length", type=int, metavar="TOKENS", help="instead of what the model's folder says")
+    parser.add_argument("--query-instruction", metavar="TEXT", help="put before every query")
+    parser.add_argument("--document-instruction", metavar="TEXT", help="put before every document")
+
+
 def _add_shared_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is a model folder written here")
+    _add_hub_options(parser)
+
+
+def _add_hub_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--revision", help="branch, tag or commit on the hub")
     parser.add_argument("--cache-folder", metavar="DIR", help="where the hub's files are kept")
     parser.add_argument("--local-files-only", action="store_true", help="never ask the hub")

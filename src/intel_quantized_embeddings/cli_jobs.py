@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from argparse import Namespace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +123,20 @@ def run_models(options: Namespace) -> None:
     from intel_quantized_embeddings.catalogue import catalogue_json, catalogue_text
 
     print(catalogue_json() if options.json else catalogue_text())
+
+
+def run_serve(options: Namespace) -> None:
+    """`iqe serve`."""
+    from intel_quantized_embeddings.load_options import LoadKeywords, LoadOptions
+    from intel_quantized_embeddings.serving.limits import Limits
+    from intel_quantized_embeddings.serving.run import serve
+
+    given = _given(options)
+    given.setdefault("api_key", os.environ.get("IQE_API_KEY"))
+    limits = {field.name: given.pop(field.name) for field in fields(Limits) if field.name in given}
+    load = {name: given.pop(name) for name in ("model", *LoadKeywords.__annotations__) if name in given}
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    serve(LoadOptions(**load), limits=Limits(**limits), **given)
 
 
 def run_evaluate(options: Namespace) -> None:

@@ -1,0 +1,1 @@
+"""`iqe serve`: one encoder behind OpenAI's `/v1/embeddings`."""

@@ -1,0 +1,39 @@
+"""Vectors -> the body of an answer, as OpenAI writes it. Pure functions."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING
+
+from intel_quantized_embeddings.serving.requests import EncodingFormat
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+def embeddings_answer(
+    vectors: NDArray[np.float32], *, model: str, encoding_format: EncodingFormat, prompt_tokens: int
+) -> bytes:
+    """Write an answer.
+
+    Args:
+        vectors: Shape: (n_texts, dimensions).
+        model: The name it was asked under.
+        encoding_format: Both give back the very float32 numbers.
+        prompt_tokens: Tokens of all texts.
+    """
+    # Vector by vector: other threads get their turn in between.
+    written = ",".join(
+        f'{{"object":"embedding","index":{index},"embedding":{_written(vector, encoding_format)}}}'
+        for index, vector in enumerate(vectors)
+    )
+    usage = json.dumps({"prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens})
+    return f'{{"object":"list","data":[{written}],"model":{json.dumps(model)},"usage":{usage}}}'.encode()
+
+
+def _written(vector: NDArray[np.float32], encoding_format: EncodingFormat) -> str:
+    if encoding_format is EncodingFormat.BASE64:
+        return f'"{base64.b64encode(vector.astype("<f4").tobytes()).decode()}"'
+    return json.dumps(vector.tolist(), separators=(",", ":"))

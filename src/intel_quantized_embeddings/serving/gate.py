@@ -1,0 +1,92 @@
+"""Which requests are taken in, and how much of them is held in memory. Refuses early: refusing must be cheap."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from intel_quantized_embeddings.serving.batcher import Batcher
+from intel_quantized_embeddings.serving.limits import Limits
+from intel_quantized_embeddings.serving.refusals import Refusal
+
+# So many of the largest bodies may be in memory at once, whatever number of requests they are of.
+_LARGEST_BODIES = 8
+# What clients are told to wait at most: openai's obeys up to a minute.
+_LONGEST_RETRY_SECONDS = 60
+
+
+class Gate:
+    """Counts what is in work. Used on the event loop only."""
+
+    def __init__(self, batcher: Batcher, limits: Limits) -> None:
+        self._batcher = batcher
+        self._limits = limits
+        self._requests = 0
+        self._bytes = 0
+
+    @property
+    def requests(self) -> int:
+        """Requests in work."""
+        return self._requests
+
+    @asynccontextmanager
+    async def entered(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Read a request's body, and count it and the request for as long as they are in work.
+
+        Of a request that is refused the server goes on to read the body, and throws it away: clients write all of it
+        before they listen.
+
+        Raises:
+            Refusal: The body is too large, or there is too much work already.
+        """
+        if self._requests >= self._limits.waiting_requests:
+            raise self._busy(f"{self._requests} requests are in work", tokens=self._batcher.waiting_tokens)
+        body = bytearray()
+        self._requests += 1
+        try:
+            async for chunk in chunks:
+                self._check_size(len(body) + len(chunk), held=self._bytes + len(chunk))
+                body += chunk
+                self._bytes += len(chunk)
+            yield bytes(body)
+        finally:
+            self._requests -= 1
+            self._bytes -= len(body)
+
+    def check_waiting(self, tokens: int) -> None:
+        """Check that a request may wait.
+
+        What counts is what would be encoded before it. So a queue full of large requests is open to a small one,
+        before which it puts little.
+
+        Args:
+            tokens: Of its texts.
+
+        Raises:
+            Refusal: Too many tokens are before it, or more than are encoded in the time that a request may take.
+        """
+        ahead = self._batcher.tokens_ahead(tokens)
+        in_time = self._limits.request_seconds * self._batcher.tokens_per_second
+        if ahead >= min(self._limits.waiting_tokens, in_time):
+            raise self._busy(f"{ahead} tokens would be encoded before this request", tokens=ahead)
+
+    def _check_size(self, size: int, *, held: int) -> None:
+        if size > self._limits.body_bytes:
+            raise Refusal(
+                413, f"the body is larger than {self._limits.body_bytes} bytes; send fewer texts in a request."
+            )
+        if held > _LARGEST_BODIES * self._limits.body_bytes:
+            why = f"{held} bytes of requests would be in memory"
+            raise self._busy(why, tokens=self._batcher.waiting_tokens)
+
+    def _busy(self, why: str, *, tokens: int) -> Refusal:
+        """Say when to come again: once so many tokens are encoded."""
+        seconds = math.ceil(tokens / self._batcher.tokens_per_second)
+        wait = min(max(seconds, 1), _LONGEST_RETRY_SECONDS)
+        return Refusal(
+            429,
+            f"{why}; try again in about {wait} s.",
+            code="rate_limit_exceeded",
+            headers={"retry-after": str(wait)},
+        )

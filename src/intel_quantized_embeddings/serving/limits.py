@@ -1,0 +1,49 @@
+"""What a service takes on at most. What is beyond is refused by a status that says so."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+from intel_quantized_embeddings.errors import OptionError
+from intel_quantized_embeddings.load_options import whole_number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The limits of a service.
+
+    Tokens are counted as they are run: a text's length is rounded up to the grid of `batching.py`.
+
+    Attributes:
+        body_bytes: Largest body of a request (413 beyond). 2,048 texts of a thousand tokens fit.
+        texts: Most texts in a request (400 beyond); OpenAI's number.
+        waiting_tokens: A request before which as many would be encoded is refused (429). Requests share the encoder
+            fairly, so before a small one that is little, however large the others are. What it has itself does not
+            count, so that every size has its turn.
+        waiting_requests: While as many are in work, requests are refused (429).
+        request_seconds: Longest time from a request's first byte to its vectors (503 beyond).
+        round_tokens: Tokens encoded at once, of whatever requests wait. What arrives meanwhile waits for them.
+        stop_seconds: How long what was taken on may take once the service is told to stop.
+
+    Raises:
+        OptionError: A value is not allowed.
+    """
+
+    body_bytes: int = 8 * 1024 * 1024
+    texts: int = 2048
+    waiting_tokens: int = 262_144
+    waiting_requests: int = 512
+    request_seconds: float = 120.0
+    round_tokens: int = 2048
+    stop_seconds: float = 25.0
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name.endswith("_seconds"):
+                if not (isinstance(value, (int, float)) and math.isfinite(value) and value > 0):
+                    raise OptionError(f"{field.name}={value!r} is not allowed; it is a number above 0.")
+            else:
+                whole_number(field.name, value, least=1)

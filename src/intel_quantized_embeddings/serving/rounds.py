@@ -1,0 +1,116 @@
+"""Which texts of which waiting requests are encoded next. Pure, but for its own state.
+
+Requests share the encoder fairly, by the token: self-clocked fair queueing (Golestani 1994, A Self-Clocked Fair
+Queueing Scheme for Broadband Applications). A text is due when its request would have got that many tokens had every
+request got as many, and what is due first goes first. So a query is not held up by a request of 2,000 texts that came
+before it, and that one is not held up by however many queries come after. First texts are due as if none were shorter
+than most queries are, so queries are taken in the order they come: else the longer ones among hundreds wait for long.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Generic, TypeVar
+
+from intel_quantized_embeddings.batching import SHORT
+
+_Key = TypeVar("_Key", bound=Hashable)
+
+
+@dataclass(slots=True)
+class _Request:
+    """A waiting request.
+
+    Attributes:
+        tokens: Of each text.
+        order: Places of the texts still to come, the next one last.
+        left: Tokens of those.
+    """
+
+    tokens: Sequence[int]
+    order: list[int]
+    left: int
+
+    @property
+    def next_tokens(self) -> int:
+        return self.tokens[self.order[-1]]
+
+
+class Rounds(Generic[_Key]):
+    """The requests that wait, and the rounds that are made of them."""
+
+    def __init__(self) -> None:
+        self._requests: dict[_Key, _Request] = {}
+        # (when its next text is due, arrival, request); of those that were removed, until they come up.
+        self._due: list[tuple[int, int, _Key]] = []
+        self._arrivals = count()
+        self._clock = 0
+        self._tokens = 0
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all texts that wait."""
+        return self._tokens
+
+    def __len__(self) -> int:
+        """How many requests have texts that wait."""
+        return len(self._requests)
+
+    def add(self, key: _Key, tokens: Sequence[int]) -> None:
+        """Let a request wait.
+
+        Args:
+            key: What it is called in rounds; no other request was ever called so.
+            tokens: Of each of its texts, one text at least.
+        """
+        # Texts of one length next to each other: a round then holds fuller batches.
+        request = _Request(tokens, sorted(range(len(tokens)), key=tokens.__getitem__), sum(tokens))
+        self._requests[key] = request
+        self._tokens += request.left
+        heapq.heappush(self._due, (self._clock + max(request.next_tokens, SHORT), next(self._arrivals), key))
+
+    def remove(self, key: _Key) -> None:
+        """Forget a request, if it still waits: who asked is gone."""
+        request = self._requests.pop(key, None)
+        if request is not None:
+            self._tokens -= request.left
+
+    def ahead_of(self, tokens: int) -> int:
+        """How many tokens at most would be encoded before a request of so many, were it added now: as many of each."""
+        share = tokens + SHORT  # its first text may be due that much later than its tokens say
+        return sum(min(request.left, share) for request in self._requests.values())
+
+    def next_round(self, token_budget: int) -> list[tuple[_Key, int]]:
+        """Take the texts to encode next.
+
+        Args:
+            token_budget: Most tokens in all, unless one text alone has more.
+
+        Returns:
+            Request and place in it of each text; none if nothing waits.
+        """
+        taken: list[tuple[_Key, int]] = []
+        left = token_budget
+        while self._due:
+            due, arrival, key = self._due[0]
+            request = self._requests.get(key)
+            if request is None:
+                heapq.heappop(self._due)
+                continue
+            tokens = request.next_tokens
+            if taken and tokens > left:
+                break
+            left -= tokens
+            request.left -= tokens
+            self._tokens -= tokens
+            self._clock = due
+            taken.append((key, request.order.pop()))
+            if request.order:
+                heapq.heapreplace(self._due, (due + request.next_tokens, arrival, key))
+            else:
+                heapq.heappop(self._due)
+                del self._requests[key]
+        return taken

@@ -1,0 +1,109 @@
+"""Start a service and stop it."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import signal
+import socket
+
+from intel_quantized_embeddings.encoder import Encoder
+from intel_quantized_embeddings.errors import MissingExtraError, OptionError
+from intel_quantized_embeddings.load_options import LoadOptions
+from intel_quantized_embeddings.serving.limits import Limits
+
+try:
+    import prometheus_client  # noqa: F401 - metrics.py imports it too; here its absence is told
+    import uvicorn
+
+    from intel_quantized_embeddings.serving.app import make_app
+except ModuleNotFoundError as exc:
+    missing = (exc.name or "uvicorn").partition(".")[0]
+    raise MissingExtraError(package=missing, extra="serve", needed_for="iqe serve") from exc
+
+logger = logging.getLogger(__name__)
+
+# Longer than clients and proxies keep an idle connection: else one is closed while they write into it.
+_KEEP_ALIVE_SECONDS = 75
+
+
+def serve(
+    options: LoadOptions,
+    *,
+    name: str | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    api_key: str | None = None,
+    limits: Limits,
+) -> None:
+    """Load a model and serve it until SIGTERM or SIGINT; what was taken on by then is answered.
+
+    Args:
+        options: What to load.
+        name: What the model is called in requests; None takes the id or folder as it was given.
+        host: The address to listen on.
+        port: The port; 0 takes a free one, which the log tells.
+        api_key: What clients must send; None asks for nothing.
+        limits: What the service takes on at most.
+
+    Raises:
+        OptionError: The address can't be listened on, or a value is not allowed.
+        QuantizedEmbeddingsError: As `Encoder.load` lists them.
+    """
+    if api_key is not None and (not api_key.isascii() or not api_key or api_key.split() != [api_key]):
+        raise OptionError(
+            "the API key is empty, or has spaces or line ends or what is not ASCII; headers can't carry it."
+        )
+    served = name or str(options.model)
+    with _bound(host, port) as listener:
+        encoder = Encoder.from_options(options)
+        if api_key is None and not _is_loopback(listener):
+            logger.warning("%s can be reached from other machines, and no API key is asked for", host)
+        config = uvicorn.Config(
+            make_app(encoder, name=served, limits=limits, api_key=api_key),
+            lifespan="on",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=max(1, round(limits.stop_seconds)),
+        )
+        # uvicorn raises the signal that stopped it once more, for whoever handled it before. Nobody: it ends with 0.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        address, bound_port = listener.getsockname()[:2]
+        shown = f"[{address}]" if ":" in address else address
+        _Server(config, greeting=f"serving {served} on http://{shown}:{bound_port}/v1: {encoder}").run(
+            sockets=[listener]
+        )
+
+
+class _Server(uvicorn.Server):
+    """Says where it listens, once it does."""
+
+    def __init__(self, config: uvicorn.Config, *, greeting: str) -> None:
+        super().__init__(config)
+        self._greeting = greeting
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        logger.info("%s", self._greeting)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket that has the address and does not listen yet: mistakes show before a model is loaded."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except (OSError, OverflowError) as exc:
+        listener.close()
+        raise OptionError(
+            f"host={host!r} and port={port} can't be listened on: {exc}. Pass another port or host."
+        ) from exc
+    return listener
+
+
+def _is_loopback(listener: socket.socket) -> bool:
+    return ipaddress.ip_address(listener.getsockname()[0]).is_loopback

@@ -1,0 +1,149 @@
+"""Services to test: `iqe serve` in a process, and its application in a thread, with an encoder of a known speed."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from intel_quantized_embeddings import Encoder
+from intel_quantized_embeddings.batching import padded_length
+from intel_quantized_embeddings.serving.limits import Limits
+
+
+class PacedEncoder:
+    """A real encoder that takes its time: so many tokens a second, padding included, and not more."""
+
+    def __init__(self, real: Encoder, *, tokens_per_second: float) -> None:
+        self._real = real
+        self._tokens_per_second = tokens_per_second
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def encode_token_ids(self, token_ids: Sequence[Sequence[int]]) -> np.ndarray:
+        tokens = sum(padded_length(len(ids), max_length=self._real.max_length) for ids in token_ids)
+        time.sleep(tokens / self._tokens_per_second)
+        return self._real.encode_token_ids(token_ids)
+
+
+class BrokenEncoder(PacedEncoder):
+    """One that fails on a text of five tokens."""
+
+    def encode_token_ids(self, token_ids: Sequence[Sequence[int]]) -> np.ndarray:
+        if any(len(ids) == 5 for ids in token_ids):
+            raise RuntimeError("five tokens")
+        return super().encode_token_ids(token_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service that listens on this machine."""
+
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def get(self, path: str, *, headers: dict[str, str] | None = None) -> tuple[int, str]:
+        """Status and body."""
+        try:
+            with urllib.request.urlopen(urllib.request.Request(self.url + path, headers=headers or {})) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as refused:
+            return refused.code, refused.read().decode()
+
+    def metric(self, name: str) -> float:
+        """One number of `/metrics`, its labels in the name; 0 where it is not there."""
+        found = re.search(rf"^{re.escape(name)} (\S+)$", self.get("/metrics")[1], flags=re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+    def wait_for(self, name: str, value: float, *, seconds: float = 10.0) -> None:
+        """Wait until a metric has a value."""
+        end = time.monotonic() + seconds
+        while self.metric(name) != value:
+            assert time.monotonic() < end, f"{name} is {self.metric(name)}, not {value}, after {seconds} s"
+            time.sleep(0.01)
+
+
+@contextmanager
+def service_in_thread(
+    encoder: Any,
+    *,
+    name: str = "tiny",
+    limits: Limits | None = None,
+    api_key: str | None = None,
+    http: str = "auto",
+) -> Iterator[Service]:
+    """Serve an encoder from a thread."""
+    import uvicorn
+
+    from intel_quantized_embeddings.serving.app import make_app
+
+    app = make_app(encoder, name=name, limits=limits or Limits(), api_key=api_key)
+    config = uvicorn.Config(app, lifespan="on", ws="none", log_config=None, access_log=False, http=http)
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0), backlog=config.backlog) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield Service(listener.getsockname()[1])
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceProcess(Service):
+    """`iqe serve` in a process."""
+
+    process: subprocess.Popen[str]
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        self.process.send_signal(number)
+
+    def ended(self) -> tuple[int, str]:
+        """Its status and what it said after it began to listen."""
+        said = self.process.communicate(timeout=60)[1]
+        return self.process.returncode, said
+
+
+@contextmanager
+def service_in_process(
+    model: Path | str, *options: object, environment: dict[str, str] | None = None
+) -> Iterator[tuple[ServiceProcess, str]]:
+    """Run `iqe serve` on a free port; gives what it said while it started too."""
+    command = [sys.executable, "-m", "intel_quantized_embeddings.cli", "serve", str(model), "--port", "0"]
+    process = subprocess.Popen(
+        [*command, *map(str, options)], stderr=subprocess.PIPE, text=True, env=os.environ | (environment or {})
+    )
+    assert process.stderr is not None
+    try:
+        said = ""
+        for line in process.stderr:
+            said += line
+            found = re.search(r"serving .* on http://\S+:(\d+)/v1", line)
+            if found:
+                break
+        else:
+            raise AssertionError(f"it ended with {process.wait()}: {said}")
+        yield ServiceProcess(int(found[1]), process), said
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
