@@ -20,7 +20,7 @@ from intel_quantized_embeddings.architectures import (
     load_head,
     load_weights,
 )
-from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
+from intel_quantized_embeddings.errors import UnsupportedModelError
 from intel_quantized_embeddings.model_settings import ModelSettings, read_json
 from intel_quantized_embeddings.pooling import Pooling
 from intel_quantized_embeddings.runtimes.base import CrossEncoderGraph, EmbedderGraph, Precision
@@ -199,12 +199,13 @@ def read_graph(file: Path) -> ov.Model:
 
     Raises:
         DamagedFilesError: The file can't be read.
+        UnsupportedModelError: It is a graph of somebody else.
     """
     graph = read_model(file)
     inputs = {name for port in graph.inputs for name in port.get_names()}
     shapes = [port.get_partial_shape() for port in graph.outputs if SENTENCE_EMBEDDING in port.get_names()]
     if not {INPUT_IDS, ATTENTION_MASK} <= inputs or not shapes or not _is_rows(shapes[0]):
-        raise DamagedFilesError(f"{file} is no graph that this package wrote: quantize the model again.")
+        raise UnsupportedModelError(f"{file} is no graph that this package wrote: quantize the model again.")
     return graph
 
 
