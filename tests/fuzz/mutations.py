@@ -71,7 +71,7 @@ def _safetensors(content: bytes, chance: random.Random) -> bytes:
     header, rest = json.loads(content[8 : 8 + size]), content[8 + size :]
     if chance.random() < 0.2:
         size = chance.choice((0, 1, size - 1, size + 1, 10_000_000_000, 2**63, 2**64 - 1))
-        return struct.pack("<Q", size) + content[8:]
+        return struct.pack("<Q", size % 2**64) + content[8:]
     if chance.random() < 0.2:
         rest = rest[: chance.randrange(len(rest) + 1)]
     spoilt = _in_place(header, chance)
