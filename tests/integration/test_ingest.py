@@ -264,6 +264,11 @@ class TestQuery:
         with pytest.raises(OtherEncoderError, match="does not say"):
             query("cat", chroma=chroma, collection="unknown")
 
+    def test_a_folder_that_is_not_there_is_not_made(self, tmp_path):
+        with pytest.raises(OptionError, match="nowhere' has no database of Chroma's"):
+            query("cat", chroma=tmp_path / "nowhere", collection="docs")
+        assert not (tmp_path / "nowhere").exists()
+
 
 class TestCommand:
     def test_brings_files_in_and_answers(self, docs, chroma, tiny_int8, capsys):

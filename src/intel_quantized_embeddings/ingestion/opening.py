@@ -41,6 +41,11 @@ def connected(chroma: str | os.PathLike[str]) -> Iterator[Client]:
         yield client
 
 
+def may_hold(chroma: str | os.PathLike[str]) -> bool:
+    """Whether there is a database in a folder; an address has to be asked."""
+    return is_address(chroma) or (_folder(chroma) / DATABASE).is_file()
+
+
 @contextmanager
 def looked_at(
     chroma: str | os.PathLike[str], name: str, *, encoder: Encoder, reindex: bool, patience_s: float
@@ -61,7 +66,7 @@ def looked_at(
         OtherEncoderError: Another encoder filled it.
         VectorStoreError: Chroma can't be reached or read.
     """
-    if not is_address(chroma) and not (_folder(chroma) / DATABASE).is_file():
+    if not may_hold(chroma):
         yield None
         return
     with connected(chroma) as client:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from intel_quantized_embeddings.encoder import Encoder
 from intel_quantized_embeddings.errors import OptionError, OtherEncoderError
-from intel_quantized_embeddings.ingestion.opening import connected, existing
+from intel_quantized_embeddings.ingestion.opening import connected, existing, may_hold
 from intel_quantized_embeddings.ingestion.store import retrying
 from intel_quantized_embeddings.integrations.chroma import FINGERPRINT
 from intel_quantized_embeddings.integrations.chroma_collections import check_encoder, kept_config, no_collection
@@ -74,6 +74,8 @@ def query(
         QuantizedEmbeddingsError: As `Encoder.load` lists them.
     """
     most = whole_number("k", k, least=1) or k
+    if not may_hold(chroma):  # else Chroma would make one
+        raise OptionError(f"chroma={os.fspath(chroma)!r} has no database of Chroma's; `iqe ingest` makes one.")
     with connected(chroma) as client:
         found = retrying(lambda: existing(client, collection), patience_s=0)
         if found is None:
