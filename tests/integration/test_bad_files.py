@@ -228,6 +228,18 @@ class TestManifest:
             Encoder.load(int8)
 
 
+def test_an_exported_graph_with_names_that_are_no_text(tiny, tmp_path):
+    """Found by fuzzing: OpenVINO reads such a graph, and fails when a name is asked for."""
+    folder = shutil.copytree(tiny, tmp_path / "exported")
+    (folder / "model.safetensors").unlink()
+    file = folder / "openvino" / "openvino_model.xml"
+    file.parent.mkdir()
+    write_openvino_export(tiny, file)
+    file.write_bytes(file.read_bytes().replace(b"attention_mask", b"attention_m\xd0sk"))
+    with pytest.raises(DamagedFilesError, match=r"openvino_model\.xml: 'utf-8' codec can't decode"):
+        Encoder.load(folder, precision="fp32")
+
+
 def test_nothing_is_reported_while_quantizing():
     """NNCF sends its use to its makers unless told not to; the setting is put back."""
     script = """

@@ -63,8 +63,11 @@ def read_model(file: Path) -> ov.Model:
         DamagedFilesError: OpenVINO can't.
     """
     try:
-        return ov.Core().read_model(str(file))
-    except (RuntimeError, UnicodeDecodeError) as exc:  # the latter where its message quotes the file's bytes
+        graph = ov.Core().read_model(str(file))
+        for port in (*graph.inputs, *graph.outputs):
+            port.get_names()  # names that are no text are found here, not wherever they are first asked for
+        return graph
+    except (RuntimeError, UnicodeDecodeError) as exc:  # the latter also where its message quotes the file's bytes
         raise DamagedFilesError(f"OpenVINO can't read {file}: {exc}") from exc
 
 
