@@ -189,6 +189,14 @@ def test_the_table_fits_a_terminal_and_names_what_is_wrong_missing_and_failed(re
     assert results.wrong == ["fastembed-fp32"]
 
 
+def test_the_table_fits_a_terminal_however_fast_the_machine(results):
+    fast = [Series(system=name, size=16, texts=16, seconds=(1e-4, 2e-4)) for name in results.labels]
+    results.corpus = results.threads = summarize(fast, baseline="openvino-fp32")
+    text = table(results)
+    assert "88000-152000" in text
+    assert max(map(len, text.splitlines())) <= WIDTH
+
+
 def test_a_table_and_plots_are_made_of_whatever_is_there(results, tmp_path):
     pytest.importorskip("matplotlib", reason="matplotlib (the benchmark extra) is not installed")
     results.latency, results.corpus, results.queries, results.arithmetic = [], [], [], None

@@ -198,6 +198,7 @@ def _ratio(ratio: Spread | None) -> str:
 
 
 def _range(spread: Spread, digits: int) -> str:
+    digits = digits if spread.high < 1000 else 0  # else the columns get too narrow
     return f"{spread.low:.{digits}f}-{spread.high:.{digits}f}"
 
 
