@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from intel_quantized_embeddings import cli_ingest, cli_jobs
+from intel_quantized_embeddings import cli_ingest, cli_jobs, cli_options
 from intel_quantized_embeddings.errors import QuantizedEmbeddingsError
 
 
@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         "--dataset", metavar="DIR", type=Path, help="measure that on a dataset's score, as `iqe evaluate` reads it"
     )
     quantize.add_argument("--config", metavar="FILE", type=Path, help="settings in YAML: docs/quantization.md")
-    _add_model_settings(quantize)
+    cli_options.add_settings(quantize)
     _add_shared_options(quantize)
     quantize.set_defaults(run=cli_jobs.run_quantize)
 
@@ -161,15 +161,7 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     serve.add_argument(
         "--stop-seconds", type=float, metavar="SECONDS", help="how long what was taken on may take when stopping (25)"
     )
-    serve.add_argument("--runtime", help="openvino (the default) or ipex")
-    serve.add_argument("--precision", help="int8 (the default), bf16 or fp32")
-    serve.add_argument("--threads", type=int, metavar="N", dest="num_threads", help="for one call; one a core")
-    _add_model_settings(serve)
-    serve.add_argument("--truncate-dim", type=int, metavar="N", help="keep that many first numbers of each vector")
-    serve.add_argument(
-        "--allow-torchscript", action="store_true", help="open TorchScript, which is code, that others made"
-    )
-    _add_hub_options(serve)
+    cli_options.add_load_options(serve)
     serve.set_defaults(run=cli_jobs.run_serve)
 
 
@@ -232,22 +224,9 @@ def _add_benchmark(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     benchmark.set_defaults(run=cli_jobs.run_benchmark)
 
 
-def _add_model_settings(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--pooling", help="cls, mean or last, instead of what the model's folder says")
-    parser.add_argument("--max-length", type=int, metavar="TOKENS", help="instead of what the model's folder says")
-    parser.add_argument("--query-instruction", metavar="TEXT", help="put before every query")
-    parser.add_argument("--document-instruction", metavar="TEXT", help="put before every document")
-
-
 def _add_shared_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is a model folder written here")
-    _add_hub_options(parser)
-
-
-def _add_hub_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--revision", help="branch, tag or commit on the hub")
-    parser.add_argument("--cache-folder", metavar="DIR", help="where the hub's files are kept")
-    parser.add_argument("--local-files-only", action="store_true", help="never ask the hub")
+    cli_options.add_hub_options(parser)
 
 
 if __name__ == "__main__":

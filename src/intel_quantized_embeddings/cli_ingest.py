@@ -7,8 +7,9 @@ import json
 import sys
 import textwrap
 from argparse import Namespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from intel_quantized_embeddings.cli_options import add_load_options, given, load_keywords
 from intel_quantized_embeddings.errors import QuantizedEmbeddingsError, VectorStoreError
 from intel_quantized_embeddings.terminal import terminal_width
 
@@ -18,11 +19,6 @@ if TYPE_CHECKING:
 # What a script can go by.
 INCOMPLETE, REFUSED, STOPPED = 1, 2, 3
 _LINES_SHOWN = 4
-
-_MODEL_OPTIONS = (
-    *("runtime", "precision", "revision", "pooling", "max_length", "query_instruction", "document_instruction"),
-    *("cache_folder", "num_threads", "local_files_only"),
-)
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -49,7 +45,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     ingest.add_argument(
         "--patience", type=float, metavar="SECONDS", dest="patience_s", help="wait so long for a server to return (60)"
     )
-    _add_model_options(ingest)
+    add_load_options(ingest)
     ingest.set_defaults(run=run_ingest)
 
     query = commands.add_parser(
@@ -62,7 +58,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_collection(query)
     query.add_argument("-k", type=int, metavar="N", help="how many to show (5)")
     query.add_argument("--model", metavar="MODEL", help="where the collection's own lies elsewhere; must be the same")
-    _add_model_options(query)
+    add_load_options(query)
     query.set_defaults(run=run_query)
 
 
@@ -78,7 +74,8 @@ def run_ingest(options: Namespace) -> int:
             dry_run=options.dry_run,
             reindex=options.reindex,
             show_progress=sys.stderr.isatty(),
-            **_given(options, "model", "chunk_tokens", "overlap_tokens", "patience_s", *_MODEL_OPTIONS),
+            **given(options, "model", "chunk_tokens", "overlap_tokens", "patience_s"),
+            **load_keywords(options),
         )
     except QuantizedEmbeddingsError as exc:
         return _failed(exc, as_json=options.json)
@@ -95,7 +92,8 @@ def run_query(options: Namespace) -> int:
             options.question,
             chroma=options.chroma,
             collection=options.collection,
-            **_given(options, "k", "model", *_MODEL_OPTIONS),
+            **given(options, "k", "model"),
+            **load_keywords(options),
         )
     except QuantizedEmbeddingsError as exc:
         return _failed(exc, as_json=options.json)
@@ -126,26 +124,7 @@ def _failed(exc: QuantizedEmbeddingsError, *, as_json: bool) -> int:
     return STOPPED if isinstance(exc, VectorStoreError) else REFUSED
 
 
-def _given(options: Namespace, *names: str) -> dict[str, Any]:
-    """The options that were given; the others are left to their defaults."""
-    return {name: value for name in names if (value := getattr(options, name)) not in (None, False)}
-
-
 def _add_collection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--chroma", metavar="DIR|URL", required=True, help="Chroma's folder, or http://HOST:PORT")
     parser.add_argument("--collection", metavar="NAME", required=True, help="made where there is none")
     parser.add_argument("--json", action="store_true", help="print one JSON value, for scripts")
-
-
-def _add_model_options(parser: argparse.ArgumentParser) -> None:
-    model = parser.add_argument_group("the model", "as for Encoder.load; what its folder says when left out")
-    model.add_argument("--runtime", help="openvino (the default) or ipex")
-    model.add_argument("--precision", help="int8 (the default), bf16 or fp32")
-    model.add_argument("--revision", help="branch, tag or commit on the hub")
-    model.add_argument("--pooling", help="cls, mean or last")
-    model.add_argument("--max-length", type=int, metavar="TOKENS")
-    model.add_argument("--query-instruction", metavar="TEXT", help="put before every query")
-    model.add_argument("--document-instruction", metavar="TEXT", help="put before every document")
-    model.add_argument("--cache-folder", metavar="DIR", help="where the hub's files and int8 models are kept")
-    model.add_argument("--num-threads", type=int, metavar="N")
-    model.add_argument("--local-files-only", action="store_true", help="never ask the hub")

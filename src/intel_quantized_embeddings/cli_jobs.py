@@ -10,6 +10,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from intel_quantized_embeddings.cli_options import given, load_keywords
+
 
 def run_quantize(options: Namespace) -> None:
     """`iqe quantize`, for models of either kind."""
@@ -127,16 +129,14 @@ def run_models(options: Namespace) -> None:
 
 def run_serve(options: Namespace) -> None:
     """`iqe serve`."""
-    from intel_quantized_embeddings.load_options import LoadKeywords, LoadOptions
+    from intel_quantized_embeddings.load_options import LoadOptions
     from intel_quantized_embeddings.serving.limits import Limits
     from intel_quantized_embeddings.serving.run import serve
 
-    given = _given(options)
-    given.setdefault("api_key", os.environ.get("IQE_API_KEY"))
-    limits = {field.name: given.pop(field.name) for field in fields(Limits) if field.name in given}
-    load = {name: given.pop(name) for name in ("model", *LoadKeywords.__annotations__) if name in given}
+    address = {"api_key": os.environ.get("IQE_API_KEY"), **given(options, "name", "host", "port", "api_key")}
+    limits = given(options, *(field.name for field in fields(Limits)))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    serve(LoadOptions(**load), limits=Limits(**limits), **given)
+    serve(LoadOptions(model=options.model, **load_keywords(options)), limits=Limits(**limits), **address)
 
 
 def run_evaluate(options: Namespace) -> None:
@@ -145,7 +145,7 @@ def run_evaluate(options: Namespace) -> None:
     from intel_quantized_embeddings.evaluation.run import evaluate
     from intel_quantized_embeddings.evaluation.tables import table
 
-    results = evaluate(Options(**_given(options)), command=["iqe", *options.arguments], progress=_say_on_terminal)
+    results = evaluate(Options(**_all_given(options)), command=["iqe", *options.arguments], progress=_say_on_terminal)
     print(table(results), end="")
 
 
@@ -170,17 +170,14 @@ def run_benchmark(options: Namespace) -> None:
     from intel_quantized_embeddings.benchmarks.run import benchmark
     from intel_quantized_embeddings.benchmarks.tables import table
 
-    results = benchmark(Options(**_given(options)), command=["iqe", *options.arguments], progress=Progress())
+    results = benchmark(Options(**_all_given(options)), command=["iqe", *options.arguments], progress=Progress())
     print(table(results), end="")
 
 
-def _given(options: Namespace) -> dict[str, Any]:
-    """The options that were given; the others are left to their defaults."""
-    return {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in vars(options).items()
-        if name not in ("run", "arguments") and value is not None
-    }
+def _all_given(options: Namespace) -> dict[str, Any]:
+    """All options that were given, lists as tuples."""
+    names = vars(options).keys() - {"run", "arguments"}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in given(options, *names).items()}
 
 
 def _say_on_terminal(line: str) -> None:

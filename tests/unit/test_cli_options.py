@@ -1,0 +1,48 @@
+"""The commands that load an encoder take the options of `Encoder.load`, under one name each."""
+
+from __future__ import annotations
+
+import pytest
+
+from intel_quantized_embeddings.cli import _parser
+from intel_quantized_embeddings.cli_options import given, load_keywords
+from intel_quantized_embeddings.load_options import LoadKeywords
+
+COMMANDS = {
+    "serve": ["serve", "m"],
+    "ingest": ["ingest", "docs", "--chroma", "c", "--collection", "docs"],
+    "query": ["query", "why?", "--chroma", "c", "--collection", "docs"],
+}
+GIVEN = {
+    "runtime": "ipex",
+    "precision": "fp32",
+    "revision": "main",
+    "cache_folder": "there",
+    "local_files_only": True,
+    "num_threads": 2,
+    "pooling": "cls",
+    "max_length": 64,
+    "truncate_dim": 32,
+    "query_instruction": "q: ",
+    "document_instruction": "",
+    "allow_torchscript": True,
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_reaches_the_encoder(command):
+    words = COMMANDS[command].copy()
+    for name, value in GIVEN.items():
+        option = "--threads" if name == "num_threads" else f"--{name.replace('_', '-')}"
+        words += [option] if value is True else [option, str(value)]
+    assert load_keywords(_parser().parse_args(words)) == GIVEN
+    assert LoadKeywords.__annotations__.keys() - GIVEN == {"normalize", "warm_shapes"}  # for Python alone
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_what_is_not_given_is_left_to_its_default(command):
+    assert load_keywords(_parser().parse_args(COMMANDS[command])) == {}
+
+
+def test_a_number_that_is_zero_is_given():
+    assert given(_parser().parse_args([*COMMANDS["query"], "-k", "0"]), "k", "model") == {"k": 0}
