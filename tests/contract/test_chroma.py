@@ -13,7 +13,7 @@ pytest.importorskip("chromadb", reason="chromadb is not installed: the `chroma` 
 from chromadb import PersistentClient
 from chromadb.config import Settings
 
-from intel_quantized_embeddings.errors import DamagedFilesError, InvalidTextError, ModelFilesError, OptionError
+from intel_quantized_embeddings.errors import InvalidTextError, ModelFilesError, OptionError, OtherEncoderError
 from intel_quantized_embeddings.integrations.chroma import IntelQuantizedEmbeddingFunction
 
 TEXTS = ["the cat sat on the mat", "a cold river", "music and light in the old city"]
@@ -154,7 +154,7 @@ class TestFingerprint:
 
     def test_of_another_encoder_is_refused(self, function):
         other = IntelQuantizedEmbeddingFunction.build_from_config({**function.get_config(), "fingerprint": "another"})
-        with pytest.raises(DamagedFilesError, match="filled by the encoder another"):
+        with pytest.raises(OtherEncoderError, match="filled by the encoder another"):
             other(["text"])
 
 

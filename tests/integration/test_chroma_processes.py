@@ -87,5 +87,5 @@ def test_a_folder_is_asked_by_a_new_process_with_the_same_model_or_not_at_all(tm
 
     write_tiny_model(model, seed=1)
     kind, message = asked_by_a_new_process(where, tmp_path, MODULE)
-    assert kind == "DamagedFilesError"
+    assert kind == "OtherEncoderError"
     assert "their vectors don't compare" in message

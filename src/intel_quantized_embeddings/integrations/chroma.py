@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from intel_quantized_embeddings.encoder import Encoder
-from intel_quantized_embeddings.errors import DamagedFilesError, MissingExtraError, OptionError
+from intel_quantized_embeddings.errors import MissingExtraError, OptionError, OtherEncoderError
 from intel_quantized_embeddings.integrations.shared_encoders import shared_encoder
 from intel_quantized_embeddings.load_options import LoadKeywords, LoadOptions
 from intel_quantized_embeddings.model_files import DEFAULT_MODEL
@@ -108,13 +108,13 @@ class IntelQuantizedEmbeddingFunction(EmbeddingFunction[Documents]):
         """The encoder, loaded when first asked for.
 
         Raises:
-            DamagedFilesError: It is not the one that filled the collection.
+            OtherEncoderError: It is not the one that filled the collection.
             QuantizedEmbeddingsError: As `Encoder.load` lists them.
         """
         if self._encoder is None:
             encoder = shared_encoder(self.options)
             if self._expected not in (None, encoder.fingerprint):
-                raise DamagedFilesError(
+                raise OtherEncoderError(
                     f"the collection was filled by the encoder {self._expected} and {self.options.model} loads as "
                     f"{encoder.fingerprint} here: their vectors don't compare. Pass get_collection the function with "
                     f"the int8 folder that was used then, or embed the documents again."
