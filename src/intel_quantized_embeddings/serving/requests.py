@@ -10,10 +10,9 @@ from typing import Any
 from intel_quantized_embeddings.errors import InvalidTextError
 from intel_quantized_embeddings.serving.limits import Limits
 from intel_quantized_embeddings.serving.refusals import Refusal
-from intel_quantized_embeddings.tokenization import check_texts
+from intel_quantized_embeddings.tokenization import check_texts, shown
 
 _FIELDS = ("input", "model", "encoding_format", "dimensions", "input_type", "user")
-_SHOWN = 80
 
 
 class InputType(str, Enum):
@@ -71,10 +70,10 @@ def parse_request(body: bytes, *, name: str, dimension: int, limits: Limits) -> 
     except (ValueError, RecursionError) as exc:
         raise Refusal(400, f"the body is not JSON: {exc}") from exc
     if not isinstance(given, dict):
-        raise Refusal(400, f"the body is {_shown(given)}; a JSON object is expected, with {', '.join(_FIELDS)}.")
+        raise Refusal(400, f"the body is {shown(given)}; a JSON object is expected, with {', '.join(_FIELDS)}.")
     for field in given:
         if field not in _FIELDS:
-            raise _wrong(field, f"{_shown(field)} is not known here; there are {', '.join(_FIELDS)}.")
+            raise _wrong(field, f"{shown(field)} is not known here; there are {', '.join(_FIELDS)}.")
     model, input_type = _model(given, name)
     return EmbeddingsRequest(
         texts=_texts(given, limits),
@@ -94,7 +93,7 @@ def _model(given: dict[str, Any], name: str) -> tuple[str, InputType]:
     if not isinstance(model, str) or model not in names:
         raise Refusal(
             404,
-            f"the model {_shown(model)} is not served here; there are {', '.join(map(repr, names))}.",
+            f"the model {shown(model)} is not served here; there are {', '.join(map(repr, names))}.",
             code="model_not_found",
             param="model",
         )
@@ -111,7 +110,7 @@ def _texts(given: dict[str, Any], limits: Limits) -> list[str]:
     if isinstance(texts, str):
         texts = [texts]
     if not isinstance(texts, list) or not texts:
-        raise _wrong("input", f"input is {_shown(texts)}; it is a string or a list of strings, one at least.")
+        raise _wrong("input", f"input is {shown(texts)}; it is a string or a list of strings, one at least.")
     if len(texts) > limits.texts:
         raise _wrong("input", f"input has {len(texts)} texts; a request takes {limits.texts} at most.")
     if isinstance(texts[0], (int, list)):
@@ -132,7 +131,7 @@ def _dimensions(given: dict[str, Any], dimension: int) -> int:
     if asked is None:
         return dimension
     if not isinstance(asked, int) or isinstance(asked, bool) or not 1 <= asked <= dimension:
-        raise _wrong("dimensions", f"dimensions={_shown(asked)} is not allowed; it is 1 to {dimension}.")
+        raise _wrong("dimensions", f"dimensions={shown(asked)} is not allowed; it is 1 to {dimension}.")
     return asked
 
 
@@ -140,15 +139,9 @@ def _choice(given: dict[str, Any], field: str, choices: type[Enum]) -> str | Non
     value = given.get(field)
     allowed = [choice.value for choice in choices]
     if value is not None and value not in allowed:
-        raise _wrong(field, f"{field}={_shown(value)} is not allowed; it is {' or '.join(map(repr, allowed))}.")
+        raise _wrong(field, f"{field}={shown(value)} is not allowed; it is {' or '.join(map(repr, allowed))}.")
     return value
 
 
 def _wrong(field: str, message: str) -> Refusal:
     return Refusal(400, message, param=field)
-
-
-def _shown(value: object) -> str:
-    """A value as it is shown to who sent it: not all of a long one."""
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
