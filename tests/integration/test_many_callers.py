@@ -186,7 +186,8 @@ ADAPTERS = {
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_a_cancelled_call_leaves_the_encoder_usable_and_the_process_ends(adapter, tiny_int8):
-    pytest.importorskip({"langchain": "langchain_core", "llama_index": "llama_index.core"}[adapter])
+    package = {"langchain": "langchain_core", "llama_index": "llama_index.core"}[adapter]
+    pytest.importorskip(package, reason=f"{package} is not installed")
     script = CANCELLED.format(**ADAPTERS[adapter])
     done = subprocess.run([sys.executable, "-c", script, str(tiny_int8)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
