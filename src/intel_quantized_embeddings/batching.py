@@ -16,6 +16,9 @@ TOKEN_BUDGET = 512
 SHORT = 64
 SHORT_STEP = 8
 STEP = 16
+# Beyond, steps grow with the length: a model of 8,192 tokens has 100 lengths instead of 516, and padding stays below
+# an eighth of a text.
+LONG = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +36,15 @@ class Batch:
 
 def padded_length(length: int, *, max_length: int) -> int:
     """Round a text's length in tokens up to the grid."""
-    step = SHORT_STEP if length <= SHORT else STEP
+    step = _step(length)
     return min(-(-max(length, 1) // step) * step, max(max_length, length))
+
+
+def _step(length: int) -> int:
+    """The grid's step that ends at or above a length."""
+    if length <= SHORT:
+        return SHORT_STEP
+    return STEP if length <= LONG else STEP * _power_of_two_below((length - 1) // LONG) * 2
 
 
 def most_rows(length: int, *, token_budget: int = TOKEN_BUDGET) -> int:
@@ -44,8 +54,11 @@ def most_rows(length: int, *, token_budget: int = TOKEN_BUDGET) -> int:
 
 def single_text_shapes(*, max_length: int) -> list[tuple[int, int]]:
     """Every shape, (rows, length), that one text of up to `max_length` tokens can be given."""
-    lengths = (*range(SHORT_STEP, SHORT, SHORT_STEP), *range(SHORT, max_length, STEP))
-    return [(1, length) for length in (*(length for length in lengths if length < max_length), max_length)]
+    shapes, length = [], 0
+    while length < max_length:
+        length = padded_length(length + 1, max_length=max_length)
+        shapes.append((1, length))
+    return shapes
 
 
 def planned_shapes(*, max_length: int, token_budget: int = TOKEN_BUDGET) -> list[tuple[int, int]]:

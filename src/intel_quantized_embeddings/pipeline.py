@@ -8,6 +8,8 @@ windows cost no padding and memory stays bounded whatever the number of texts.
 from __future__ import annotations
 
 import hashlib
+import logging
+import time
 from array import array
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     Rows = tuple[tuple[int, ...], NDArray[np.float32]]
     PlannedIds = tuple[Batch, list[Sequence[int]]]
 
+logger = logging.getLogger(__name__)
+
 _Item = TypeVar("_Item")  # a text, or a pair of them
 
 # The first window is small, so that there is soon something to run. A window also ends at a number of characters:
@@ -37,6 +41,11 @@ _Item = TypeVar("_Item")  # a text, or a pair of them
 FIRST_WINDOW = 128
 LARGEST_WINDOW = 512
 WINDOW_CHARACTERS = 1_000_000
+
+# What warming up may take. All lengths of a model of 512 tokens are 8,576 tokens, MiniLM's 256 a third of a second; of
+# a large or a long model the shorter lengths, which queries have, are run, and the others when they first come.
+WARM_TOKENS = 10_000
+WARM_SECONDS = 1.5
 
 
 class DistinctTexts:
@@ -149,11 +158,31 @@ def encode_token_ids(
     return vectors
 
 
-def warm_up(runtime: Runtime, *, max_length: int) -> None:
-    """Run every shape that one text can have, so that no query waits for one to be prepared."""
-    for shape in single_text_shapes(max_length=max_length):
-        ones = np.ones(shape, dtype=np.int64)
+def warm_up(runtime: Runtime, *, max_length: int, clock: Callable[[], float] = time.monotonic) -> int:
+    """Run the shapes that one text can have, so that no query waits for one to be prepared.
+
+    The shortest come first. Longer ones are left out once `WARM_TOKENS` or `WARM_SECONDS` would be exceeded, which
+    bounds what loading takes whatever the model's size and length.
+
+    Returns:
+        The longest length that was run, in tokens.
+    """
+    started = before = clock()
+    tokens = longest = 0
+    seconds = 0.0
+    for _, length in single_text_shapes(max_length=max_length):
+        tokens += length
+        expected = seconds * length / longest if longest else 0.0  # a run takes at least as long as its tokens say
+        if longest and (tokens > WARM_TOKENS or before - started + expected > WARM_SECONDS):
+            logger.info(
+                "lengths of more than %d tokens are not warmed up: each is prepared when it first comes", longest
+            )
+            break
+        ones = np.ones((1, length), dtype=np.int64)
         runtime.run(ones, ones)
+        now = clock()
+        seconds, before, longest = now - before, now, length
+    return longest
 
 
 def _windows(items: Iterable[_Item], *, characters: Callable[[_Item], int]) -> Iterator[list[_Item]]:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intel_quantized_embeddings.batching import (
+    LONG,
     SHORT,
     SHORT_STEP,
     STEP,
@@ -71,6 +72,18 @@ def test_the_grid_is_small():
     assert len(planned_shapes(max_length=256)) == 67
     assert len(planned_shapes(max_length=512)) == 83
     assert len(single_text_shapes(max_length=512)) == 36
+
+
+def test_the_grid_grows_with_the_logarithm_of_the_length():
+    assert len(single_text_shapes(max_length=8192)) == 100
+    assert len(single_text_shapes(max_length=131_072)) == 164
+
+
+@given(st.integers(min_value=LONG + 1, max_value=131_072))
+def test_a_long_text_is_padded_by_less_than_an_eighth(length):
+    padded = padded_length(length, max_length=131_072)
+    assert length <= padded < length * 9 / 8
+    assert (1, padded) in single_text_shapes(max_length=131_072)
 
 
 @given(st.integers(min_value=0, max_value=MAX_LENGTH), st.integers(min_value=1, max_value=MAX_LENGTH))

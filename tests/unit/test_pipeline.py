@@ -172,6 +172,34 @@ def test_warming_up_runs_every_shape_of_one_text():
     assert runtime.shapes == single_text_shapes(max_length=MAX_LENGTH)
 
 
+class _SlowSums(Sums):
+    """A runtime on which a token takes a while, by a clock of its own."""
+
+    def __init__(self, *, seconds_a_token):
+        super().__init__()
+        self.seconds_a_token, self.now = seconds_a_token, 0.0
+
+    def run(self, ids, mask):
+        self.now += ids.size * self.seconds_a_token
+        return super().run(ids, mask)
+
+
+@pytest.mark.parametrize("max_length", [512, 8192, 131_072])
+@pytest.mark.parametrize("seconds_a_token", [0.0, 0.0001, 0.001, 0.01])
+def test_warming_up_is_bounded_whatever_the_models_length_and_size(max_length, seconds_a_token):
+    runtime = _SlowSums(seconds_a_token=seconds_a_token)
+    longest = pipeline.warm_up(runtime, max_length=max_length, clock=lambda: runtime.now)
+    assert sum(length for _, length in runtime.shapes) <= pipeline.WARM_TOKENS
+    assert runtime.now <= pipeline.WARM_SECONDS
+    assert runtime.shapes == single_text_shapes(max_length=max_length)[: len(runtime.shapes)]
+    assert runtime.shapes[-1] == (1, longest)
+
+
+def test_all_lengths_of_a_model_of_512_tokens_are_warmed_up():
+    runtime = Sums()
+    assert pipeline.warm_up(runtime, max_length=512, clock=lambda: 0.0) == 512
+
+
 class _Words:
     """A tokenizer that notes where it ran."""
 
