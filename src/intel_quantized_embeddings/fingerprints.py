@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from intel_quantized_embeddings.errors import DamagedFilesError
+
+
+def hashed_settings(settings: Any, *, leave_out: Container[str] = ()) -> dict[str, Any]:
+    """Return the settings that a fingerprint or a cache's name is made of, by name.
+
+    Those that have a default are left out while they keep it. So a setting that a later version adds changes no
+    fingerprint of a model that does not use it, and no index has to be made again for it.
+
+    Args:
+        settings: A dataclass.
+        leave_out: Names of what makes no difference to results.
+    """
+    return {
+        field.name: getattr(settings, field.name)
+        for field in dataclasses.fields(settings)
+        if field.name not in leave_out
+        and (field.default is dataclasses.MISSING or getattr(settings, field.name) != field.default)
+    }
 
 
 def fingerprint_digest(hashes: Mapping[str, str], settings: Mapping[str, Any]) -> str:

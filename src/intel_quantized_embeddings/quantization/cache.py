@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import logging
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from intel_quantized_embeddings.cross_encoder_settings import CrossEncoderSettings
 from intel_quantized_embeddings.errors import OptionError
+from intel_quantized_embeddings.fingerprints import hashed_settings
 from intel_quantized_embeddings.model_files import TOKENIZER_FILE, ModelFolder, file_sha256
 from intel_quantized_embeddings.model_settings import ModelSettings, read_json
 from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
@@ -65,7 +65,7 @@ def quantized_on_first_use(
         ).fidelity
         return f"mean cosine to fp32: documents {fidelity.documents.mean:.4f}, queries {fidelity.queries.mean:.4f}"
 
-    return made_once(source, settings, make, runtime=runtime, cache_folder=cache_folder)
+    return made_once(source, settings, make, runtime=runtime, format_version=FORMAT_VERSION, cache_folder=cache_folder)
 
 
 def made_once(
@@ -74,6 +74,7 @@ def made_once(
     make: Callable[[Path], str],
     *,
     runtime: RuntimeName,
+    format_version: int,
     cache_folder: str | os.PathLike[str] | None,
 ) -> Path:
     """Find a model's int8 folder in the cache, or have it made.
@@ -83,6 +84,7 @@ def made_once(
         settings: What it is made with.
         make: Writes the folder with the built-in calibration texts, and returns a line on how faithful it is.
         runtime: Which runtime the int8 model is for.
+        format_version: The one that this kind of model's manifest is read and written with.
         cache_folder: Where to keep it instead of the user's cache folder.
 
     Raises:
@@ -91,7 +93,7 @@ def made_once(
     """
     from filelock import FileLock, Timeout
 
-    folder = _cache_root(cache_folder) / _cache_name(source, settings, runtime)
+    folder = _cache_root(cache_folder) / _cache_name(source, settings, runtime, format_version)
     if (folder / MANIFEST_FILE).is_file():
         return folder
     quantizer_module(runtime).require_quantizer()
@@ -132,7 +134,9 @@ def _cache_root(cache_folder: str | os.PathLike[str] | None) -> Path:
     return Path(platformdirs.user_cache_dir("intel-quantized-embeddings")) / "int8"
 
 
-def _cache_name(source: ModelFolder, settings: ModelSettings | CrossEncoderSettings, runtime: RuntimeName) -> str:
+def _cache_name(
+    source: ModelFolder, settings: ModelSettings | CrossEncoderSettings, runtime: RuntimeName, format_version: int
+) -> str:
     """A readable name that ends in a digest of everything the int8 model is made from."""
     files = [*find_weight_files(source.path, read_json(source.path / "config.json")).files]
     files += [source.path / "config.json", source.path / TOKENIZER_FILE]
@@ -140,12 +144,13 @@ def _cache_name(source: ModelFolder, settings: ModelSettings | CrossEncoderSetti
         # A commit of the hub stands for its files.
         "files": source.revision or {file.name: file_sha256(file) for file in files if file.is_file()},
         "name": source.name,
-        "settings": dataclasses.asdict(settings),
+        "settings": hashed_settings(settings),
         "calibration": built_in_texts().digest,
         # Caches are shared by machines that differ.
         "attention": quantizer_module(runtime).attention_precision(),
+        "weight_bits": quantizer_module(runtime).weight_bits(None),
         "recipe": RECIPE_VERSION,
-        "format": FORMAT_VERSION,
+        "format": format_version,
     }
     digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:12]
     return f"{source.name.replace('/', '--')}-{runtime.value}-{digest}"

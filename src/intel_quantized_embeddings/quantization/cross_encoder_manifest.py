@@ -18,7 +18,7 @@ from intel_quantized_embeddings.quantization.manifest import (
     shared_parts,
 )
 
-_FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +31,15 @@ class CrossEncoderManifest(FolderManifest):
     """
 
     kind: str = CROSS_ENCODER
-    format_version: int = _FORMAT_VERSION
+    format_version: int = FORMAT_VERSION
     settings: CrossEncoderSettings
     second_text: int
     fidelity: ScoreFidelity
+
+    @property
+    def numbers(self) -> int:
+        """A score."""
+        return 1
 
     @staticmethod
     def read(folder: Path) -> CrossEncoderManifest:
@@ -42,10 +47,10 @@ class CrossEncoderManifest(FolderManifest):
 
         Raises:
             ModelFilesError: There is none.
-            UnsupportedModelError: It is of a newer format than this version reads, or of an embedding model.
+            UnsupportedModelError: It is of another format than this version's, or of an embedding model.
             DamagedFilesError: It is not a manifest.
         """
-        return read_as(folder, _from_json, kind=CROSS_ENCODER, readable=(_FORMAT_VERSION,))
+        return read_as(folder, _from_json, kind=CROSS_ENCODER, readable=FORMAT_VERSION)
 
 
 def read_manifest(folder: Path) -> FolderManifest:
