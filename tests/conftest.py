@@ -22,16 +22,26 @@ os.environ["ANONYMIZED_TELEMETRY"] = "False"
 os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
 
 from intel_quantized_embeddings import Encoder, quantize, quantize_cross_encoder  # noqa: E402
+from intel_quantized_embeddings.machine import describe_machine  # noqa: E402
 from intel_quantized_embeddings.model_files import MINILM, MINILM_WHEEL, find_model  # noqa: E402
 from intel_quantized_embeddings.model_settings import read_settings  # noqa: E402
 from intel_quantized_embeddings.quantization.cache import quantized_on_first_use  # noqa: E402
 from intel_quantized_embeddings.quantization.calibration import built_in_texts  # noqa: E402
 from intel_quantized_embeddings.runtimes.base import RuntimeName  # noqa: E402
+from intel_quantized_embeddings.runtimes.int8_products import sums_are_exact  # noqa: E402
 from support.tiny_models import write_tiny_cross_encoder, write_tiny_model  # noqa: E402
 from support.torchscript_models import write_optimum_intel_folder  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
+
+
+def pytest_report_header() -> str:
+    """The kind of CPU, since int8 figures depend on it."""
+    flags = ", ".join(describe_machine().flags)
+    sums = "exact" if sums_are_exact() else "saturate with 8-bit weights (no VNNI or AMX)"
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA")
+    return f"CPU: {flags or 'unknown'}{f', limited to {limit}' if limit else ''}; int8 sums {sums}"
 
 
 @pytest.fixture(autouse=True)

@@ -69,6 +69,12 @@ def _parser() -> argparse.ArgumentParser:
         "--qat-minutes", type=float, metavar="MINUTES", help="how long --method qat may fine-tune the weights (10)"
     )
     quantize.add_argument(
+        "--weight-bits",
+        type=int,
+        metavar="BITS",
+        help="8, or 7: as faithful on every CPU; 8 where this CPU computes with them exactly when left out",
+    )
+    quantize.add_argument(
         "--max-drop",
         type=float,
         metavar="SHARE",

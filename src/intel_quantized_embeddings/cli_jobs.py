@@ -27,6 +27,7 @@ def run_quantize(options: Namespace) -> None:
         options.config,
         method=options.method,
         qat_minutes=options.qat_minutes,
+        weight_bits=options.weight_bits,
         search=not options.no_search,
         max_drop=options.max_drop,
     )
@@ -85,6 +86,7 @@ def _how_to_quantize(options: Namespace) -> dict[str, Any]:
         "calibration_queries": options.calibration_queries and read_texts(options.calibration_queries),
         "search": not options.no_search,
         "method": options.method,
+        "weight_bits": options.weight_bits,
         "config": options.config,
         "overwrite": options.overwrite,
         "revision": options.revision,

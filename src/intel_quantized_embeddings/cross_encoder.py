@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 from collections.abc import Generator, Iterable, Iterator
@@ -12,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from intel_quantized_embeddings.cross_encoder_graphs import LoadedCrossEncoder, load_cross_encoder
 from intel_quantized_embeddings.cross_encoder_settings import CrossEncoderSettings
 from intel_quantized_embeddings.errors import InvalidTextError
-from intel_quantized_embeddings.fingerprints import fingerprint_digest, refuse_another
+from intel_quantized_embeddings.fingerprints import fingerprint_digest, hashed_settings, refuse_another
 from intel_quantized_embeddings.load_options import LoadOptions
 from intel_quantized_embeddings.model_files import TOKENIZER_FILE
 from intel_quantized_embeddings.pipeline import encode_token_ids, tokenize_pairs_ahead, warm_up
 from intel_quantized_embeddings.progress import progress_bar
+from intel_quantized_embeddings.quantization.probing import report_int8
 from intel_quantized_embeddings.runtimes.base import Precision, Runtime, RuntimeName, runtime_module
 from intel_quantized_embeddings.tokenization import Tokenizer, shown, utf8
 
@@ -84,7 +84,7 @@ class CrossEncoder:
             num_threads: Threads for one call.
             max_length: Longest pair in tokens; of a longer one, the longer text is cut. None for what the
                 model's folder says.
-            warm_shapes: Run every length that one pair can be padded to once while loading.
+            warm_shapes: Run the lengths that one pair can be padded to once while loading; see `Encoder.load`.
 
         Raises:
             OptionError: An argument is not allowed or contradicts the folder.
@@ -122,6 +122,7 @@ class CrossEncoder:
             num_threads=options.num_threads,
             dynamic=loaded.dynamic,
         )
+        report_int8(compiled, loaded.manifest, options)
         if options.warm_shapes:
             warm_up(compiled, max_length=settings.max_length)
         cross_encoder = cls(
@@ -227,7 +228,7 @@ def _checked(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
 
 def _fingerprint(loaded: LoadedCrossEncoder, options: LoadOptions) -> str:
     """`runtime-precision-cross-encoder-` and 12 hexadecimal digits of a hash over everything that matters."""
-    digest = fingerprint_digest(loaded.hashes, dataclasses.asdict(loaded.settings))
+    digest = fingerprint_digest(loaded.hashes, hashed_settings(loaded.settings))
     precision = f"{options.precision}-dynamic" if loaded.dynamic else options.precision
     return f"{options.runtime}-{precision}-cross-encoder-{digest}"
 

@@ -13,7 +13,7 @@ from intel_quantized_embeddings.load_options import LoadOptions
 from intel_quantized_embeddings.model_files import ModelFolder, find_model
 from intel_quantized_embeddings.model_settings import read_json
 from intel_quantized_embeddings.quantization.cross_encoder_manifest import CrossEncoderManifest
-from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE
+from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE, FolderManifest
 from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
 from intel_quantized_embeddings.weight_files import find_weight_files
 
@@ -33,6 +33,7 @@ class LoadedCrossEncoder:
         pad_token_id: What padding must hold.
         hashes: SHA-256 of the files that the scores depend on.
         dynamic: Whether activations are quantized batch by batch.
+        manifest: Of a folder that `quantize_cross_encoder` wrote; None for what others made.
     """
 
     graph: Any
@@ -42,6 +43,7 @@ class LoadedCrossEncoder:
     pad_token_id: int
     hashes: dict[str, str]
     dynamic: bool = False
+    manifest: FolderManifest | None = None
 
 
 def load_cross_encoder(options: LoadOptions) -> LoadedCrossEncoder:
@@ -96,6 +98,7 @@ def _quantized(folder: Path, options: LoadOptions) -> LoadedCrossEncoder:
         pad_token_id=manifest.pad_token_id,
         hashes=hashes,
         dynamic=is_dynamic(manifest),
+        manifest=manifest,
     )
 
 

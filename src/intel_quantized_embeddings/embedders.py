@@ -34,6 +34,7 @@ class LoadedEmbedder:
         pad_token_id: What padding must hold.
         hashes: SHA-256 of the files that the vectors depend on.
         dynamic: Whether activations are quantized batch by batch.
+        manifest: Of a folder that `quantize` wrote; None for what others made.
     """
 
     graph: Any
@@ -43,6 +44,7 @@ class LoadedEmbedder:
     pad_token_id: int
     hashes: dict[str, str]
     dynamic: bool = False
+    manifest: FolderManifest | None = None
 
 
 def load_embedder(options: LoadOptions) -> LoadedEmbedder:
@@ -124,6 +126,7 @@ def _quantized(folder: Path, options: LoadOptions, *, from_hub: str | None = Non
         pad_token_id=manifest.pad_token_id,
         hashes=hashes,
         dynamic=is_dynamic(manifest),
+        manifest=manifest,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 from collections.abc import Generator, Iterable, Sequence
@@ -11,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from intel_quantized_embeddings.embedders import LoadedEmbedder, load_embedder
 from intel_quantized_embeddings.errors import InvalidTextError
-from intel_quantized_embeddings.fingerprints import fingerprint_digest, refuse_another
+from intel_quantized_embeddings.fingerprints import fingerprint_digest, hashed_settings, refuse_another
 from intel_quantized_embeddings.load_options import LoadOptions
 from intel_quantized_embeddings.model_files import DEFAULT_MODEL, TOKENIZER_FILE
 from intel_quantized_embeddings.model_settings import ModelSettings
 from intel_quantized_embeddings.pipeline import DistinctTexts, encode_token_ids, tokenize_ahead, warm_up
 from intel_quantized_embeddings.progress import progress_bar
+from intel_quantized_embeddings.quantization.probing import report_int8
 from intel_quantized_embeddings.runtimes.base import Precision, Runtime, RuntimeName, runtime_module
 from intel_quantized_embeddings.runtimes.truncated import TruncatedRuntime
 from intel_quantized_embeddings.tokenization import TokenizedTexts, Tokenizer, shown
@@ -96,8 +96,8 @@ class Encoder:
             document_instruction: Put before every document.
             allow_torchscript: Open a TorchScript model that others made: as optimum-intel wrote them, or an
                 int8 one from the hub (`runtime="ipex"`). TorchScript is code: allow it for models you trust.
-            warm_shapes: Run every length that one text can be padded to once while loading, so that no
-                query waits for it to be prepared. False loads sooner.
+            warm_shapes: Run the lengths that one text can be padded to once while loading, so that no query waits for
+                its length to be prepared: the shortest first, for 1.5 s at most. False loads sooner.
 
         Raises:
             OptionError: An argument is not allowed, contradicts the folder, or is needed.
@@ -143,6 +143,7 @@ class Encoder:
             num_threads=options.num_threads,
             dynamic=loaded.dynamic,
         )
+        report_int8(compiled, loaded.manifest, options)
         dimension = options.truncate_dim
         if dimension is not None and dimension != compiled.dimension:
             compiled = TruncatedRuntime(compiled, dimension=dimension, normalize=settings.normalize)
@@ -293,7 +294,7 @@ class Encoder:
 def _fingerprint(loaded: LoadedEmbedder, runtime: Runtime, settings: ModelSettings, options: LoadOptions) -> str:
     """`runtime-precision-pooling-` and 12 hexadecimal digits of a hash over everything that matters."""
     cut = {"truncate_dim": runtime.dimension} if isinstance(runtime, TruncatedRuntime) else {}
-    digest = fingerprint_digest(loaded.hashes, dataclasses.asdict(settings) | cut)
+    digest = fingerprint_digest(loaded.hashes, hashed_settings(settings) | cut)
     precision = f"{options.precision}-dynamic" if loaded.dynamic else options.precision
     return f"{options.runtime}-{precision}-{settings.pooling.value}-{digest}"
 

@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from intel_quantized_embeddings.architectures.config import EncoderConfig, exported_limits, is_built_in
+from intel_quantized_embeddings.embedders import is_dynamic
 from intel_quantized_embeddings.errors import ModelFilesError, QuantizedEmbeddingsError
 from intel_quantized_embeddings.model_files import TOKENIZER_FILE, ModelFolder, find_model
 from intel_quantized_embeddings.model_settings import ModelSettings, read_json, read_settings
 from intel_quantized_embeddings.quantization.config import MethodName
 from intel_quantized_embeddings.quantization.cross_encoder_manifest import CrossEncoderManifest, read_manifest
 from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE, FolderManifest, Manifest
+from intel_quantized_embeddings.quantization.probes import ProbeResult
+from intel_quantized_embeddings.quantization.probing import run_probes
+from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName, runtime_module
 from intel_quantized_embeddings.terminal import labelled, megabytes
 from intel_quantized_embeddings.tokenization import Tokenizer
 from intel_quantized_embeddings.weight_files import WeightFiles, WeightKind, find_weight_files
@@ -59,6 +63,7 @@ def _quantized(found: ModelFolder) -> Inspection:
     except QuantizedEmbeddingsError as exc:
         problem = exc
     size = sum(file.stat().st_size for file in found.path.rglob("*") if file.is_file())
+    probed = None if problem else _probed(found, manifest)
     source, method, calibration = manifest.source, manifest.method, manifest.calibration
     how = [f"{method.name} int8"]
     if method.name != MethodName.DYNAMIC.value:
@@ -67,6 +72,8 @@ def _quantized(found: ModelFolder) -> Inspection:
         how.append(f"calibrated on {calibration.documents} documents and {calibration.queries} queries")
     if method.training:
         how.append(f"weights fine-tuned on {method.training.texts} texts, {method.training.steps} steps")
+    if method.weight_bits:
+        how.append(f"weights in {method.weight_bits} bits")
     if method.attention:
         how.append(f"attention in {method.attention}")
     if method.floating_point_layers:
@@ -79,6 +86,7 @@ def _quantized(found: ModelFolder) -> Inspection:
             "for": [f"runtime={manifest.runtime!r}, precision={manifest.precision!r}"],
             "method": how,
             **_measured_lines(manifest),
+            "on this CPU": _probed_lines(probed),
             "written with": [", ".join(f"{name} {version}" for name, version in manifest.library_versions.items())],
             "hashes": ["every file is as it was written" if problem is None else "NOT as written"],
         }
@@ -89,9 +97,31 @@ def _quantized(found: ModelFolder) -> Inspection:
         "bytes": size,
         "hashes_verify": problem is None,
         "problem": problem and str(problem),
+        "probes": dataclasses.asdict(probed) if isinstance(probed, ProbeResult) else None,
         "manifest": json.loads((found.path / MANIFEST_FILE).read_text("utf-8")),
     }
     return Inspection(facts=facts, text="\n".join(text), problem=problem)
+
+
+def _probed(found: ModelFolder, manifest: FolderManifest) -> ProbeResult | str:
+    """Run the folder's probes; say why not where its runtime is not installed, or the folder may run code."""
+    if found.revision and manifest.runtime == RuntimeName.IPEX.value:
+        return "not run: TorchScript from the hub is code"
+    try:
+        module = runtime_module(RuntimeName(manifest.runtime))
+        compiled = module.compile_graph(
+            module.read_graph(found.path / module.ENCODER_FILE), precision=Precision.INT8, dynamic=is_dynamic(manifest)
+        )
+        return run_probes(compiled, manifest)
+    except QuantizedEmbeddingsError as exc:
+        return f"not run: {exc}"
+
+
+def _probed_lines(probed: ProbeResult | str | None) -> list[str]:
+    if not isinstance(probed, ProbeResult):
+        return [probed] if probed else []
+    worse = ["LESS FAITHFUL than where it was made; loading says what to do"] if probed.worse else []
+    return [str(probed), f"no number differs by more than {probed.moved:.2g} from where it was made", *worse]
 
 
 def _measured_lines(manifest: FolderManifest) -> dict[str, list[str]]:

@@ -160,21 +160,6 @@ def test_dynamic_int8_says_so_wherever_it_matters(tiny, tmp_path):
     assert manifest.fidelity.queries.mean == pytest.approx(float(cosines.mean()), abs=1e-4)
 
 
-def test_a_folder_of_format_version_1_opens(tiny_int8, tmp_path):
-    """Of the versions before there were settings: same vectors, usual settings."""
-    folder = tmp_path / "old"
-    shutil.copytree(tiny_int8, folder)
-    content = json.loads((folder / "manifest.json").read_text("utf-8"))
-    for later in ("config", "drop"):
-        content.pop(later, None)
-    for later in ("activation_ranges", "floating_point_layers"):
-        content["method"].pop(later)
-    (folder / "manifest.json").write_text(json.dumps({**content, "format_version": 1}), "utf-8")
-    old = Encoder.load(folder)
-    assert np.array_equal(old.encode_queries(["the cat"]), Encoder.load(tiny_int8).encode_queries(["the cat"]))
-    assert Manifest.read(folder).config == QuantizationConfig()
-
-
 def test_the_callers_own_texts_calibrate(tiny, tmp_path):
     own = [f"the cat number {i} sat on the mat" for i in range(40)]
     quantize(tiny, tmp_path / "out", calibration_texts=own, search=False)
@@ -327,11 +312,14 @@ def test_a_missing_file_is_named_when_loading(tiny_int8, tmp_path):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"format_version": 3}, UnsupportedModelError, "format version 3"),
+        ({"format_version": 2}, UnsupportedModelError, "format version 2"),
+        ({"format_version": 4}, UnsupportedModelError, "format version 4"),
         ({"settings": None}, DamagedFilesError, "not a manifest"),
         ({"surprise": 1}, DamagedFilesError, "surprise"),
-        ({"files": {"../outside": "0"}}, DamagedFilesError, "outside the folder"),
-        ({"files": {"/etc/hostname": "0"}}, DamagedFilesError, "outside the folder"),
+        ({"files": {}}, DamagedFilesError, "files does not list 'encoder.xml'"),
+        ({"probes": []}, DamagedFilesError, "no probes"),
+        ({"probes": [{"token_ids": [2, 3], "fp32": "AAAAAA==", "int8": "AAAAAA=="}]}, DamagedFilesError, "32 numbers"),
+        ({"probes": [{"token_ids": [2, 3], "fp32": "AAAAAA=="}]}, DamagedFilesError, "int8"),
     ],
 )
 def test_a_wrong_manifest_is_refused(tiny_int8, tmp_path, change, error, message):
@@ -340,6 +328,25 @@ def test_a_wrong_manifest_is_refused(tiny_int8, tmp_path, change, error, message
     content = json.loads((folder / "manifest.json").read_text("utf-8"))
     (folder / "manifest.json").write_text(json.dumps({**content, **change}), "utf-8")
     with pytest.raises(error, match=message):
+        Encoder.load(folder)
+
+
+@pytest.mark.parametrize("name", ["encoder.xml", "encoder.bin", "tokenizer.json"])
+def test_a_manifest_must_list_what_vectors_depend_on(tiny_int8, tmp_path, name):
+    """Else the file would be read unverified, and the fingerprint would not cover it."""
+    folder = shutil.copytree(tiny_int8, tmp_path / "copy")
+    manifest = Manifest.read(folder)
+    replace(manifest, files={file: digest for file, digest in manifest.files.items() if file != name}).write(folder)
+    with pytest.raises(DamagedFilesError, match=name):
+        Encoder.load(folder)
+
+
+@pytest.mark.parametrize("outside", ["../outside", "/etc/hostname"])
+def test_a_manifest_that_names_a_file_outside_its_folder_is_refused(tiny_int8, tmp_path, outside):
+    folder = shutil.copytree(tiny_int8, tmp_path / "copy")
+    manifest = Manifest.read(folder)
+    replace(manifest, files={**manifest.files, outside: "0"}).write(folder)
+    with pytest.raises(DamagedFilesError, match="outside the folder"):
         Encoder.load(folder)
 
 

@@ -24,6 +24,7 @@ from intel_quantized_embeddings.quantization.calibration import (
 )
 from intel_quantized_embeddings.quantization.config import MethodName, QuantizationConfig
 from intel_quantized_embeddings.quantization.cross_encoder_folder import write_cross_encoder_folder
+from intel_quantized_embeddings.quantization.cross_encoder_manifest import FORMAT_VERSION
 from intel_quantized_embeddings.quantization.cross_encoder_subject import CrossEncoderSubject
 from intel_quantized_embeddings.quantization.fidelity import ScoreFidelity
 from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE
@@ -69,6 +70,7 @@ def quantize_cross_encoder(
     calibration_queries: Sequence[str] | None = None,
     search: bool = True,
     method: str | None = None,
+    weight_bits: int | None = None,
     config: QuantizationConfig | str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     revision: str | None = None,
@@ -89,6 +91,7 @@ def quantize_cross_encoder(
         calibration_queries: Queries like the ones to be asked; the package's own when None.
         search: Compare several SmoothQuant strengths and keep the one whose scores rank most like fp32's.
         method: "static" (the default), or "dynamic": docs/quantization.md.
+        weight_bits: 8 or 7, as in `quantize`.
         config: How to quantize, or a YAML file that says so; `max_drop` is for embedding models.
         overwrite: As in `quantize`, like all that follow.
         revision: Branch, tag or commit on the hub.
@@ -108,7 +111,7 @@ def quantize_cross_encoder(
     """
     output = Path(output_dir).expanduser().resolve()
     refuse_existing(output, overwrite=overwrite)
-    config = settle_config(config, method=method, search=search, max_drop=None)
+    config = settle_config(config, method=method, weight_bits=weight_bits, search=search, max_drop=None)
     if config.max_drop is not None:
         raise OptionError(f"max_drop={config.max_drop} is for models that make embeddings; leave it out here.")
     if config.method == MethodName.QAT.value:
@@ -149,7 +152,7 @@ def cross_encoder_on_first_use(
         )
         return f"rank correlation with fp32 {report.fidelity.rank_correlation:.4f}"
 
-    return made_once(source, settings, make, runtime=_RUNTIME, cache_folder=cache_folder)
+    return made_once(source, settings, make, runtime=_RUNTIME, format_version=FORMAT_VERSION, cache_folder=cache_folder)
 
 
 def _quantize_folder(

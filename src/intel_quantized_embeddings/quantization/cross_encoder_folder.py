@@ -59,6 +59,7 @@ def write_cross_encoder_folder(
         max_positions=subject.built.embedder.max_positions,
         pad_token_id=subject.built.embedder.pad_token_id,
         fidelity=kept.fidelity,
+        probes=subject.probes(kept),
         files={},
     )
     _write_model_card(folder, manifest)

@@ -13,6 +13,7 @@ from intel_quantized_embeddings.quantization.calibration import CalibrationSplit
 from intel_quantized_embeddings.quantization.config import MethodName
 from intel_quantized_embeddings.quantization.fidelity import ScoreFidelity, summarize_scores
 from intel_quantized_embeddings.quantization.pairs import pairs_of
+from intel_quantized_embeddings.quantization.probes import COUNT_OF_SCORES, Probe, choose
 from intel_quantized_embeddings.quantization.quantizers import Recipe, quantizer_module
 from intel_quantized_embeddings.runtimes.base import CrossEncoderGraph, Precision, RuntimeName, runtime_module
 from intel_quantized_embeddings.tokenization import Tokenizer
@@ -24,11 +25,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrossEncoderAttempt:
-    """A quantized graph, how it was made, and how faithful it is on the held-out pairs."""
+    """A quantized graph, how it was made, and how faithful it is on the held-out pairs.
+
+    Attributes:
+        scores: Of the held-out pairs, before any activation. Shape: (n_pairs,).
+    """
 
     graph: Any
     recipe: Recipe
     fidelity: ScoreFidelity
+    scores: NDArray[np.float32]
 
 
 class CrossEncoderSubject:
@@ -68,7 +74,15 @@ class CrossEncoderSubject:
         token_ids: Sequence[Sequence[int]] = self._calibrated
         graph = quantizer_module(self.runtime).quantize_graph(self.built.embedder, token_ids, recipe)
         int8 = self._scores(graph, Precision.INT8, dynamic=recipe.method is MethodName.DYNAMIC)
-        return CrossEncoderAttempt(graph=graph, recipe=recipe, fidelity=summarize_scores(self._fp32, int8))
+        fidelity = summarize_scores(self._fp32, int8)
+        return CrossEncoderAttempt(graph=graph, recipe=recipe, fidelity=fidelity, scores=int8)
+
+    def probes(self, attempt: CrossEncoderAttempt) -> tuple[Probe, ...]:
+        """Return held-out pairs with their scores in fp32 and in an attempt."""
+        return tuple(
+            Probe.of(self._held_out[place], fp32=self._fp32[place : place + 1], int8=attempt.scores[place : place + 1])
+            for place in choose(self._held_out, count=COUNT_OF_SCORES)
+        )
 
     def _scores(self, graph: Any, precision: Precision, *, dynamic: bool = False) -> NDArray[np.float32]:
         """Before any activation. Shape: (n_pairs,)."""

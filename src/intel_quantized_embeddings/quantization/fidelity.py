@@ -98,14 +98,20 @@ def summarize_cosines(fp32: NDArray[np.float32], int8: NDArray[np.float32]) -> C
         fp32: Shape: (n_texts, dimension).
         int8: The same texts in the same order. Shape: (n_texts, dimension).
     """
-    lengths = np.linalg.norm(fp32, axis=1) * np.linalg.norm(int8, axis=1)
-    cosines = np.einsum("nd,nd->n", fp32, int8) / np.maximum(lengths, 1e-12)
+    cosines = row_cosines(fp32, int8)
     return CosineSummary(
         mean=round(float(cosines.mean()), 6),
         percentile_1=round(float(np.percentile(cosines, 1)), 6),
         worst=round(float(cosines.min()), 6),
         count=len(cosines),
     )
+
+
+def row_cosines(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the cosine of each row to the same row of the other. Shape: (rows,)."""
+    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    cosines: NDArray[np.float32] = np.einsum("nd,nd->n", one, other) / np.maximum(lengths, 1e-12)
+    return cosines
 
 
 def _ranks(scores: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -72,6 +72,7 @@ def write_folder(
         pad_token_id=embedder.pad_token_id,
         fidelity=kept.fidelity,
         drop=drop,
+        probes=subject.probes(kept),
         files={},
     )
     write_model_card(folder, manifest)
@@ -197,6 +198,7 @@ def _how(manifest: FolderManifest) -> str:
     how = (
         f"SmoothQuant {'off' if alpha is None else alpha}; calibrated on\n"
         f"{calibration.documents} documents and {calibration.queries} queries."
+        f"{_weights(manifest)}"
     )
     if training is None:
         return how
@@ -204,6 +206,15 @@ def _how(manifest: FolderManifest) -> str:
         f"{how} Weights fine-tuned for {training.steps} steps on\n{training.texts} texts, without labels: mean "
         f"cosine to fp32 {training.score_before:.4f} before, {training.score_after:.4f} after."
     )
+
+
+def _weights(manifest: FolderManifest) -> str:
+    """Say on which CPUs the weights are as faithful as here, where there is a choice."""
+    if manifest.method.weight_bits == 7:
+        return "\nWeights in 7 bits: as faithful on every CPU."
+    if manifest.method.weight_bits == 8:
+        return "\nWeights in 8 bits: for CPUs with VNNI or AMX; less faithful on others."
+    return ""
 
 
 def write_json(path: Path, content: object) -> None:

@@ -49,6 +49,19 @@ def attention_precision() -> str:
     return "bf16" if has_bfloat16() else "fp32"
 
 
+def weight_bits(asked: int | None) -> None:
+    """None: Neural Compressor always takes 8; see `QuantizerModule.weight_bits`.
+
+    Raises:
+        OptionError: Others are asked for.
+    """
+    if asked not in (None, 8):
+        raise OptionError(
+            f"weight_bits={asked} is not available with runtime='ipex': Neural Compressor's weights have 8. Leave it "
+            f"out, or quantize for runtime='openvino'."
+        )
+
+
 def activation_ranges(asked: ActivationRanges | None, pooling: Pooling) -> ActivationRanges:
     """The widest: Neural Compressor has nothing else that is as fast.
 

@@ -6,28 +6,30 @@ import dataclasses
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from intel_quantized_embeddings.architectures.config import MOST_TOKENS
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, UnsupportedModelError
 from intel_quantized_embeddings.field_types import require_types
-from intel_quantized_embeddings.model_files import file_sha256
+from intel_quantized_embeddings.model_files import TOKENIZER_FILE, file_sha256
 from intel_quantized_embeddings.model_settings import ModelSettings, read_json
 from intel_quantized_embeddings.paths_inside import path_inside
 from intel_quantized_embeddings.pooling import Pooling
 from intel_quantized_embeddings.quantization.config import QuantizationConfig
 from intel_quantized_embeddings.quantization.drop import Drop, SpeedCost
 from intel_quantized_embeddings.quantization.fidelity import CosineSummary, Fidelity
+from intel_quantized_embeddings.quantization.probes import Probe, rows_of
 
 logger = logging.getLogger(__name__)
 
 MANIFEST_FILE = "manifest.json"
 MODEL_CARD = "README.md"
-FORMAT_VERSION = 2
-# Version 1 said nothing of `config`, ranges and layers, which were always the usual ones.
-_READABLE = (1, FORMAT_VERSION)
+FORMAT_VERSION = 3
+
+# What results depend on: a manifest must list the hash of each, so that a fingerprint covers them.
+_ENCODER_FILES = {"openvino": ("encoder.xml", "encoder.bin"), "ipex": ("encoder.pt",)}
 
 # What a folder may hold; a manifest that names no kind is an embedder's.
 EMBEDDER = "embedder"
@@ -74,6 +76,7 @@ class Method:
         activation_ranges: "mean" of the texts' extremes or the "widest"; None where it was not recorded.
         floating_point_layers: Linear layers that are not int8.
         training: What was done to the weights before; None unless it is quantization-aware training.
+        weight_bits: Bits of int8 weights, 8 or 7; None where the quantizer has no choice.
     """
 
     name: str
@@ -83,6 +86,7 @@ class Method:
     activation_ranges: str | None = None
     floating_point_layers: tuple[str, ...] = ()
     training: Training | None = None
+    weight_bits: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +104,7 @@ class FolderManifest:
 
     Attributes:
         config: The settings it was asked for with; `method` is what came of them.
+        probes: Inputs with their rows in fp32 and int8, to see whether int8 is as good where the folder is loaded.
     """
 
     format_version: int
@@ -107,19 +112,34 @@ class FolderManifest:
     runtime: str
     precision: str
     method: Method
-    config: QuantizationConfig = field(default_factory=QuantizationConfig)
+    config: QuantizationConfig
     calibration: Calibration
     max_positions: int
     pad_token_id: int
     library_versions: dict[str, str]
+    probes: tuple[Probe, ...]
     files: dict[str, str]
 
+    @property
+    def numbers(self) -> int:
+        """Numbers in a row of the encoder's output."""
+        raise NotImplementedError
+
     def require_sound(self) -> None:
-        """Check the numbers that a batch is made by.
+        """Check the numbers that a batch is made by, the probes, and that the files which results depend on are listed.
 
         Raises:
-            ValueError: One is impossible.
+            ValueError: A number is impossible, or a file is not listed.
         """
+        for name in (*_ENCODER_FILES.get(self.runtime, ()), TOKENIZER_FILE):
+            if name not in self.files:
+                raise ValueError(f"files does not list {name!r}, whose hash must be checked")
+        if not self.probes:
+            raise ValueError("there are no probes")
+        if rows_of(self.probes)[0].shape[1] != self.numbers:
+            raise ValueError(f"probes do not have {self.numbers} numbers")
+        if any(not ids or not 0 <= min(ids) <= max(ids) < MOST_TOKENS for ids in (p.token_ids for p in self.probes)):
+            raise ValueError("a probe has no token ids, or impossible ones")
         if self.max_positions < 1 or not 0 <= self.pad_token_id < MOST_TOKENS:
             raise ValueError(f"max_positions={self.max_positions} with pad_token_id={self.pad_token_id} is impossible")
 
@@ -165,30 +185,35 @@ class Manifest(FolderManifest):
     fidelity: Fidelity
     drop: Drop | None = None
 
+    @property
+    def numbers(self) -> int:
+        """Numbers in a vector."""
+        return self.dimension
+
     @staticmethod
     def read(folder: Path) -> Manifest:
         """Read a folder's manifest.
 
         Raises:
             ModelFilesError: There is none.
-            UnsupportedModelError: It is of a newer format than this version reads, or of a cross-encoder.
+            UnsupportedModelError: It is of another format than this version's, or of a cross-encoder.
             DamagedFilesError: It is not a manifest.
         """
-        return read_as(folder, _from_json, kind=EMBEDDER, readable=_READABLE)
+        return read_as(folder, _from_json, kind=EMBEDDER, readable=FORMAT_VERSION)
 
 
-def read_as(folder: Path, build: Callable[[dict[str, Any]], _Kind], *, kind: str, readable: tuple[int, ...]) -> _Kind:
+def read_as(folder: Path, build: Callable[[dict[str, Any]], _Kind], *, kind: str, readable: int) -> _Kind:
     """Read a folder's manifest, once it is seen to be of a kind and a version.
 
     Args:
         folder: The quantized folder.
         build: Makes the manifest of what the file says, without its kind.
         kind: Which kind of model is expected.
-        readable: Format versions of that kind.
+        readable: The format version of that kind.
 
     Raises:
         ModelFilesError: There is no manifest.
-        UnsupportedModelError: It is of another kind of model, or of a newer format than this version reads.
+        UnsupportedModelError: It is of another kind of model, or of another format than this version's.
         DamagedFilesError: It is not a manifest.
     """
     path = folder / MANIFEST_FILE
@@ -202,9 +227,9 @@ def read_as(folder: Path, build: Callable[[dict[str, Any]], _Kind], *, kind: str
             f"{folder} holds a quantized {held} and no {kind}: load it with {loader}, or either with Reranker.load."
         )
     version = content.get("format_version")
-    if version not in readable:
+    if version != readable:
         raise UnsupportedModelError(
-            f"{path} has format version {version!r}; this version reads {' and '.join(map(str, readable))}. "
+            f"{path} has format version {version!r}; this version reads {readable}. "
             f"Quantize the model again, or upgrade intel-quantized-embeddings."
         )
     try:
@@ -242,7 +267,8 @@ def shared_parts(content: dict[str, Any]) -> dict[str, Any]:
         "method": dataclasses.replace(
             method, floating_point_layers=tuple(method.floating_point_layers), training=training
         ),
-        "config": QuantizationConfig.from_mapping(content.get("config", {}), where=MANIFEST_FILE),
+        "config": QuantizationConfig.from_mapping(content["config"], where=MANIFEST_FILE),
+        "probes": tuple(Probe.from_json(probe) for probe in content["probes"]),
         "calibration": Calibration(**content["calibration"]),
     }
 

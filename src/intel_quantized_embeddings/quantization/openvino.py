@@ -14,6 +14,7 @@ from intel_quantized_embeddings.pooling import Pooling
 from intel_quantized_embeddings.quantization.config import ActivationRanges, MethodName
 from intel_quantized_embeddings.quantization.quantizers import Recipe
 from intel_quantized_embeddings.runtimes.base import EmbedderGraph
+from intel_quantized_embeddings.runtimes.int8_products import sums_are_exact
 from intel_quantized_embeddings.runtimes.openvino_graph import ATTENTION_MASK, INPUT_IDS, POOLING_PREFIX
 from intel_quantized_embeddings.runtimes.quiet import environment, quiet_torch
 
@@ -42,6 +43,11 @@ def require_quantizer() -> None:
 
 def attention_precision() -> None:
     """None: NNCF decides, layer by layer."""
+
+
+def weight_bits(asked: int | None) -> int:
+    """Return 8, or 7 on a CPU whose sums of 8-bit products saturate; see `QuantizerModule.weight_bits`."""
+    return asked or (8 if sums_are_exact() else 7)
 
 
 def activation_ranges(asked: ActivationRanges | None, pooling: Pooling) -> ActivationRanges:
@@ -97,6 +103,7 @@ def _quantized(
     from nncf.quantization.advanced_parameters import (
         AdvancedQuantizationParameters,
         AdvancedSmoothQuantParameters,
+        OverflowFix,
     )
 
     # Texts of one length after another: OpenVINO prepares each length once.
@@ -111,6 +118,8 @@ def _quantized(
             activations_range_estimator_params=_range_estimator(recipe.activation_ranges),
             # Moves no mean cosine by more than 0.0001 and took 2 s of 10 (docs/quantization.md).
             disable_bias_correction=True,
+            # Halves the range of weights: two products then fit 16 bits, which CPUs without VNNI add them in.
+            overflow_fix=OverflowFix.ENABLE if recipe.weight_bits == 7 else OverflowFix.DISABLE,
             # -1 turns SmoothQuant off.
             smooth_quant_alphas=AdvancedSmoothQuantParameters(matmul=-1.0 if recipe.alpha is None else recipe.alpha),
         ),

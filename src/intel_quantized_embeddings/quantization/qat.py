@@ -215,7 +215,7 @@ def _round_layers(model: TorchEmbedder, inputs: Sequence[tuple[Tensor, Tensor]],
         for name in LINEAR_LAYERS:
             if f"layer.{number}.{name}" not in recipe.floating_point_layers:
                 linear = getattr(layer, name)
-                rounded.append(_RoundedLinear(linear, factors.get(linear)))
+                rounded.append(_RoundedLinear(linear, factors.get(linear), weight_bits=recipe.weight_bits or 8))
                 setattr(layer, name, rounded[-1])
     with torch.no_grad():
         for one in inputs:
@@ -231,9 +231,10 @@ class _RoundedLinear(nn.Module):
     fixed, from the inputs seen, nothing is rounded.
     """
 
-    def __init__(self, linear: nn.Linear, factors: Tensor | None) -> None:
+    def __init__(self, linear: nn.Linear, factors: Tensor | None, *, weight_bits: int) -> None:
         super().__init__()
         self.linear = linear
+        self._largest = 2 ** (weight_bits - 1) - 1
         self._factors = torch.ones(linear.in_features) if factors is None else factors
         self._extremes: list[tuple[float, float]] = []
         self._range: tuple[float, int] | None = None
@@ -253,9 +254,9 @@ class _RoundedLinear(nn.Module):
             return functional.linear(inputs, self.linear.weight, self.linear.bias)
         rounded = torch.fake_quantize_per_tensor_affine(smoothed, *self._range, 0, 255)
         weight = self.linear.weight * self._factors
-        scales = weight.detach().abs().amax(dim=1).clamp(min=1e-8) / 127
+        scales = weight.detach().abs().amax(dim=1).clamp(min=1e-8) / self._largest
         zero_points = torch.zeros(len(scales), dtype=torch.int32)
-        weight = torch.fake_quantize_per_channel_affine(weight, scales, zero_points, 0, -127, 127)
+        weight = torch.fake_quantize_per_channel_affine(weight, scales, zero_points, 0, -self._largest, self._largest)
         return functional.linear(rounded, weight, self.linear.bias)
 
 

@@ -79,6 +79,7 @@ def quantize(
     search: bool = True,
     method: str | None = None,
     qat_minutes: float | None = None,
+    weight_bits: int | None = None,
     max_drop: float | None = None,
     dataset: str | os.PathLike[str] | None = None,
     config: QuantizationConfig | str | os.PathLike[str] | None = None,
@@ -109,6 +110,8 @@ def quantize(
             four times as long; False takes the usual one.
         method: "static" (the default), "dynamic" or "qat": docs/quantization.md.
         qat_minutes: How long method "qat" may fine-tune the weights; 10 when None.
+        weight_bits: 8 or 7; None is 8 where this CPU computes with them exactly (VNNI, AMX) and 7 elsewhere. A folder
+            with 7 is as faithful on every CPU: docs/quantization.md.
         max_drop: The largest loss allowed against fp32, as a share. Where int8 loses more, the most sensitive layers
             go back to floating point, one by one, until it holds; where a third of them is not enough, that
             is an error. None is no limit.
@@ -142,7 +145,9 @@ def quantize(
     runtime_name = RuntimeName.parse(runtime)
     output = Path(output_dir).expanduser().resolve()
     refuse_existing(output, overwrite=overwrite)
-    config = settle_config(config, method=method, qat_minutes=qat_minutes, search=search, max_drop=max_drop)
+    config = settle_config(
+        config, method=method, qat_minutes=qat_minutes, weight_bits=weight_bits, search=search, max_drop=max_drop
+    )
     if dataset is not None and config.max_drop is None:
         raise OptionError("dataset= (--dataset) is what max_drop= (--max-drop) is measured on; give both or neither.")
     data = None if dataset is None else _read_dataset(Path(dataset).expanduser())
@@ -250,6 +255,7 @@ def method_of(recipe: Recipe, *, alphas_tried: dict[str, float], quantizer: Quan
         attention=quantizer.attention_precision(),
         activation_ranges=recipe.activation_ranges and recipe.activation_ranges.value,
         floating_point_layers=recipe.floating_point_layers,
+        weight_bits=recipe.weight_bits,
     )
 
 
@@ -260,6 +266,7 @@ def settle_config(
     search: bool,
     max_drop: float | None,
     qat_minutes: float | None = None,
+    weight_bits: int | None = None,
 ) -> QuantizationConfig:
     """The settings asked for; an argument goes before what a file says."""
     if given is None:
@@ -270,6 +277,8 @@ def settle_config(
         config = replace(config, method=method)
     if qat_minutes is not None:
         config = replace(config, qat_minutes=qat_minutes)
+    if weight_bits is not None:
+        config = replace(config, weight_bits=weight_bits)
     if max_drop is not None:
         config = replace(config, max_drop=max_drop)
     if search or config.method == MethodName.DYNAMIC.value:  # which has no strengths to compare
@@ -295,7 +304,8 @@ def settle_recipe(
         return Recipe(method=MethodName.DYNAMIC), (None,)
     ranges = config.activation_ranges and ActivationRanges(config.activation_ranges)
     ranges = quantizer.activation_ranges(ranges or None, pooling)
-    recipe = Recipe(method=MethodName(config.method), activation_ranges=ranges)
+    bits = quantizer.weight_bits(config.weight_bits)
+    recipe = Recipe(method=MethodName(config.method), activation_ranges=ranges, weight_bits=bits)
     return recipe, ALPHAS if config.smooth_quant is None else config.smooth_quant
 
 

@@ -26,12 +26,14 @@ class Recipe:
         alpha: SmoothQuant's strength, None for none.
         activation_ranges: How ranges follow from the calibration texts; None where they don't.
         floating_point_layers: Names of linear layers that stay in floating point.
+        weight_bits: Bits of int8 weights, 8 or 7; None where the quantizer has no choice.
     """
 
     method: MethodName = MethodName.STATIC
     alpha: float | None = None
     activation_ranges: ActivationRanges | None = None
     floating_point_layers: tuple[str, ...] = ()
+    weight_bits: int | None = None
 
 
 class QuantizerModule(Protocol):
@@ -53,6 +55,14 @@ class QuantizerModule(Protocol):
 
     def attention_precision(self) -> str | None:
         """The arithmetic that attention will get on this CPU; None where the library decides."""
+        ...
+
+    def weight_bits(self, asked: int | None) -> int | None:
+        """Return the bits of int8 weights: those asked for, else those whose sums this CPU computes exactly.
+
+        Raises:
+            OptionError: The quantizer has no choice, and one is asked for.
+        """
         ...
 
     def activation_ranges(self, asked: ActivationRanges | None, pooling: Pooling) -> ActivationRanges:

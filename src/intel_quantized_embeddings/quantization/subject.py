@@ -8,6 +8,8 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights
 from intel_quantized_embeddings.model_files import TOKENIZER_FILE, ModelFolder
 from intel_quantized_embeddings.model_settings import ModelSettings
@@ -15,6 +17,7 @@ from intel_quantized_embeddings.pipeline import encode_token_ids, tokenize_ahead
 from intel_quantized_embeddings.quantization.calibration import CalibrationSplit, Texts
 from intel_quantized_embeddings.quantization.config import MethodName
 from intel_quantized_embeddings.quantization.fidelity import Fidelity, summarize_cosines
+from intel_quantized_embeddings.quantization.probes import COUNT_OF_VECTORS, Probe, choose
 from intel_quantized_embeddings.quantization.quantizers import QuantizerModule, Recipe, quantizer_module
 from intel_quantized_embeddings.runtimes.base import (
     EmbedderGraph,
@@ -26,17 +29,21 @@ from intel_quantized_embeddings.runtimes.base import (
 from intel_quantized_embeddings.tokenization import Tokenizer
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """A quantized graph, how it was made, and how faithful it is on the held-out texts."""
+    """A quantized graph, how it was made, and how faithful it is on the held-out texts.
+
+    Attributes:
+        vectors: Of the held-out texts, documents before queries. Shape: (n_texts, dimension).
+    """
 
     graph: Any
     recipe: Recipe
     fidelity: Fidelity
+    vectors: NDArray[np.float32]
 
 
 class GraphEncoder:
@@ -150,7 +157,20 @@ class Subject:
         documents, queries = (
             summarize_cosines(fp32[::every], int8) for fp32, int8 in zip(self._fp32, vectors, strict=True)
         )
-        return Attempt(graph=graph, recipe=recipe, fidelity=Fidelity(documents=documents, queries=queries))
+        return Attempt(
+            graph=graph,
+            recipe=recipe,
+            fidelity=Fidelity(documents=documents, queries=queries),
+            vectors=np.concatenate(vectors),
+        )
+
+    def probes(self, attempt: Attempt) -> tuple[Probe, ...]:
+        """Return held-out texts with their vectors in fp32 and in an attempt that was measured on all of them."""
+        token_ids, fp32 = self.token_ids(self.texts.held_out), np.concatenate(self._fp32)
+        return tuple(
+            Probe.of(token_ids[place], fp32=fp32[place], int8=attempt.vectors[place])
+            for place in choose(token_ids, count=COUNT_OF_VECTORS)
+        )
 
     def encoder(self, attempt: Attempt) -> GraphEncoder:
         """Compile what an attempt made."""
