@@ -25,6 +25,7 @@ from intel_quantized_embeddings.quantization.config import QuantizationConfig
 from intel_quantized_embeddings.quantization.folder import write_model_card
 from intel_quantized_embeddings.quantization.manifest import Manifest
 from support.exported_models import write_openvino_export
+from support.logged import messages
 from support.tiny_models import write_tiny_model
 
 LINEAR_LAYERS = ("query", "key", "value", "attention_output", "intermediate", "output")
@@ -371,10 +372,10 @@ def test_what_is_not_fixed_can_be(tiny_int8):
 def test_an_fp32_model_asked_for_in_int8_is_quantized_once_and_says_so(tiny, tmp_path, caplog):
     with caplog.at_level("WARNING"):
         first = Encoder.load(tiny, cache_folder=tmp_path)
-    assert [r.getMessage().split()[0] for r in caplog.records] == ["quantizing", "quantized"]
+    assert [line.split()[0] for line in messages(caplog)] == ["quantizing", "quantized"]
     caplog.clear()
     second = Encoder.load(tiny, cache_folder=tmp_path)
-    assert caplog.records == []
+    assert messages(caplog) == []
     assert first.fingerprint == second.fingerprint
     other_pooling = Encoder.load(tiny, cache_folder=tmp_path, pooling="cls")
     assert other_pooling.settings.pooling == "cls"

@@ -74,4 +74,5 @@ class TestExample:
         ):
             done = run_example(*arguments)
             assert done.returncode == 1
-            assert re.fullmatch(rf"error: .*{message}.*\n", done.stderr)
+            assert re.fullmatch(rf"error: .*{message}.*", done.stderr.splitlines()[-1])
+            assert "Traceback" not in done.stderr

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from intel_quantized_embeddings.errors import OptionError
+from intel_quantized_embeddings.runtimes.int8_products import is_limited
 
 
 def has_bfloat16() -> bool:
     """Whether the CPU has bfloat16 instructions (AVX512_BF16 or AMX). torch would also emulate them."""
     import openvino as ov
 
-    return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    # OpenVINO does not look at oneDNN's limit here, and then fails where it compiles.
+    return not is_limited() and "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def require_bfloat16() -> None:

@@ -42,6 +42,11 @@ def int8_is_faster() -> bool:
     return _has_any(_FASTER)
 
 
+def is_limited() -> bool:
+    """Return whether oneDNN was told to leave instructions unused that this module knows of."""
+    return _limit() is not None
+
+
 def flags_of(cpuinfo: str) -> frozenset[str]:
     """Return the instruction sets that `/proc/cpuinfo` lists for the first processor; none where it lists none."""
     for line in cpuinfo.splitlines():
@@ -59,10 +64,15 @@ def _has_any(wanted: frozenset[str]) -> bool:
 
 
 def _left_by_onednn(flags: frozenset[str]) -> frozenset[str]:
-    """Return the flags that kernels may use: oneDNN, which is in OpenVINO and torch, heeds a variable."""
-    name = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or ""
-    limit = _LIMITS.get(name.upper())
+    """Return the flags that kernels may use."""
+    limit = _limit()
     return flags if limit is None else flags & limit
+
+
+def _limit() -> frozenset[str] | None:
+    """Return what oneDNN, which is in OpenVINO and torch, is told to keep to; None where it is told nothing."""
+    name = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or ""
+    return _LIMITS.get(name.upper())
 
 
 @functools.cache
