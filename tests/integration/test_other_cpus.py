@@ -22,7 +22,7 @@ from intel_quantized_embeddings import CrossEncoder, Encoder, quantize, quantize
 from intel_quantized_embeddings.quantization.calibration import built_in_texts
 from intel_quantized_embeddings.quantization.cross_encoder_manifest import read_manifest
 from intel_quantized_embeddings.quantization.manifest import Manifest
-from intel_quantized_embeddings.quantization.probes import Probe, rows_of
+from intel_quantized_embeddings.quantization.probes import LONGEST, Probe, rows_of
 from intel_quantized_embeddings.runtimes import int8_products
 from intel_quantized_embeddings.runtimes.int8_products import sums_are_exact
 
@@ -163,6 +163,18 @@ def test_probes_are_held_out_texts_with_the_rows_that_loading_gives(tiny, tiny_i
     ids = [probe.token_ids for probe in probes]
     assert np.array_equal(int8, Encoder.load(tiny_int8).encode_token_ids(ids))
     assert np.abs(fp32 - Encoder.load(tiny, precision="fp32").encode_token_ids(ids)).max() < 1e-6
+
+
+def test_where_all_calibration_texts_are_long_their_beginnings_are_the_probes(tiny, tmp_path):
+    """Loading must not take as long as encoding them does."""
+    texts = [f"{number} stones and " * 40 for number in range(12)]
+    folder = quantize(
+        tiny, tmp_path / "int8", search=False, calibration_texts=texts, calibration_queries=texts, max_length=128
+    ).folder
+    probes = Manifest.read(folder).probes
+    ids = [probe.token_ids for probe in probes]
+    assert {len(one) for one in ids} == {LONGEST}
+    assert np.array_equal(rows_of(probes)[1], Encoder.load(folder).encode_token_ids(ids))
 
 
 def test_iqe_info_runs_the_probes(tiny_int8, tmp_path, capsys):

@@ -13,7 +13,7 @@ from intel_quantized_embeddings.quantization.calibration import CalibrationSplit
 from intel_quantized_embeddings.quantization.config import MethodName
 from intel_quantized_embeddings.quantization.fidelity import ScoreFidelity, summarize_scores
 from intel_quantized_embeddings.quantization.pairs import pairs_of
-from intel_quantized_embeddings.quantization.probes import COUNT_OF_SCORES, Probe, choose
+from intel_quantized_embeddings.quantization.probes import COUNT_OF_SCORES, LONGEST, Probe, choose
 from intel_quantized_embeddings.quantization.quantizers import Recipe, quantizer_module
 from intel_quantized_embeddings.runtimes.base import CrossEncoderGraph, Precision, RuntimeName, runtime_module
 from intel_quantized_embeddings.tokenization import Tokenizer
@@ -63,7 +63,7 @@ class CrossEncoderSubject:
             for half in (texts.calibrated, texts.held_out)
         )
         self.calibrated, self.held_out = len(self._calibrated), len(self._held_out)
-        self._fp32 = self._scores(built.embedder.graph, Precision.FP32)
+        self._fp32 = self._scores(built.embedder.graph, self._held_out, Precision.FP32)
 
     def attempt(self, recipe: Recipe) -> CrossEncoderAttempt:
         """Quantize it in one way and compare it with fp32.
@@ -73,23 +73,35 @@ class CrossEncoderSubject:
         """
         token_ids: Sequence[Sequence[int]] = self._calibrated
         graph = quantizer_module(self.runtime).quantize_graph(self.built.embedder, token_ids, recipe)
-        int8 = self._scores(graph, Precision.INT8, dynamic=recipe.method is MethodName.DYNAMIC)
+        int8 = self._scores(graph, self._held_out, Precision.INT8, dynamic=recipe.method is MethodName.DYNAMIC)
         fidelity = summarize_scores(self._fp32, int8)
         return CrossEncoderAttempt(graph=graph, recipe=recipe, fidelity=fidelity, scores=int8)
 
     def probes(self, attempt: CrossEncoderAttempt) -> tuple[Probe, ...]:
-        """Return held-out pairs with their scores in fp32 and in an attempt."""
+        """Return held-out pairs with their scores in fp32 and in an attempt.
+
+        Where all pairs are long, the beginnings of some are scored for this.
+        """
+        token_ids, fp32, int8 = self._held_out, self._fp32, attempt.scores
+        places: Sequence[int] = choose(token_ids, count=COUNT_OF_SCORES)
+        if not places:
+            token_ids = [ids[:LONGEST] for ids in token_ids[:COUNT_OF_SCORES]]
+            fp32 = self._scores(self.built.embedder.graph, token_ids, Precision.FP32)
+            dynamic = attempt.recipe.method is MethodName.DYNAMIC
+            int8 = self._scores(attempt.graph, token_ids, Precision.INT8, dynamic=dynamic)
+            places = range(len(token_ids))
         return tuple(
-            Probe.of(self._held_out[place], fp32=self._fp32[place : place + 1], int8=attempt.scores[place : place + 1])
-            for place in choose(self._held_out, count=COUNT_OF_SCORES)
+            Probe.of(token_ids[place], fp32=fp32[place : place + 1], int8=int8[place : place + 1]) for place in places
         )
 
-    def _scores(self, graph: Any, precision: Precision, *, dynamic: bool = False) -> NDArray[np.float32]:
+    def _scores(
+        self, graph: Any, token_ids: Sequence[Sequence[int]], precision: Precision, *, dynamic: bool = False
+    ) -> NDArray[np.float32]:
         """Before any activation. Shape: (n_pairs,)."""
         compiled = runtime_module(self.runtime).compile_graph(graph, precision=precision, dynamic=dynamic)
         return encode_token_ids(
             compiled,
-            [self._held_out],
+            [token_ids],
             pad_token_id=self.built.embedder.pad_token_id,
             max_length=self.settings.max_length,
         )[:, 0]

@@ -94,12 +94,10 @@ class ProbeResult:
 
 
 def choose(token_ids: Sequence[Sequence[int]], *, count: int) -> list[int]:
-    """Return the places of inputs to probe with: of every length up to `LONGEST` tokens, else the shortest ones."""
+    """Return the places of inputs to probe with: of every length up to `LONGEST` tokens; none where all are longer."""
     by_length = sorted(range(len(token_ids)), key=lambda place: len(token_ids[place]))
     short = [place for place in by_length if len(token_ids[place]) <= LONGEST]
-    among = short if len(short) >= count else by_length[:count]
-    steps = np.linspace(0, len(among) - 1, min(count, len(among)))
-    return [among[round(float(step))] for step in steps]
+    return [short[round(float(step))] for step in np.linspace(0, len(short) - 1, min(count, len(short)))]
 
 
 def rows_of(probes: Sequence[Probe]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

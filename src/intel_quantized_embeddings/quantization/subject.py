@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from intel_quantized_embeddings.pipeline import encode_token_ids, tokenize_ahead
 from intel_quantized_embeddings.quantization.calibration import CalibrationSplit, Texts
 from intel_quantized_embeddings.quantization.config import MethodName
 from intel_quantized_embeddings.quantization.fidelity import Fidelity, summarize_cosines
-from intel_quantized_embeddings.quantization.probes import COUNT_OF_VECTORS, Probe, choose
+from intel_quantized_embeddings.quantization.probes import COUNT_OF_VECTORS, LONGEST, Probe, choose
 from intel_quantized_embeddings.quantization.quantizers import QuantizerModule, Recipe, quantizer_module
 from intel_quantized_embeddings.runtimes.base import (
     EmbedderGraph,
@@ -63,12 +63,16 @@ class GraphEncoder:
 
     def _encode(self, texts: Sequence[str], instruction: str) -> NDArray[np.float32]:
         with closing(tokenize_ahead(texts, self._tokenizer, instruction=instruction)) as windows:
-            return encode_token_ids(
-                self._runtime,
-                (window.token_ids for window in windows),
-                pad_token_id=self._pad_token_id,
-                max_length=self._settings.max_length,
-            )
+            return self._encode_windows(window.token_ids for window in windows)
+
+    def encode_token_ids(self, token_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Encode tokenized texts. Shape: (n_texts, dimension)."""
+        return self._encode_windows([token_ids])
+
+    def _encode_windows(self, windows: Iterable[Sequence[Sequence[int]]]) -> NDArray[np.float32]:
+        return encode_token_ids(
+            self._runtime, windows, pad_token_id=self._pad_token_id, max_length=self._settings.max_length
+        )
 
 
 class Subject:
@@ -165,12 +169,17 @@ class Subject:
         )
 
     def probes(self, attempt: Attempt) -> tuple[Probe, ...]:
-        """Return held-out texts with their vectors in fp32 and in an attempt that was measured on all of them."""
-        token_ids, fp32 = self.token_ids(self.texts.held_out), np.concatenate(self._fp32)
-        return tuple(
-            Probe.of(token_ids[place], fp32=fp32[place], int8=attempt.vectors[place])
-            for place in choose(token_ids, count=COUNT_OF_VECTORS)
-        )
+        """Return held-out texts with their vectors in fp32 and in an attempt that was measured on all of them.
+
+        Where all texts are long, the beginnings of some are encoded for this.
+        """
+        token_ids, fp32, int8 = self.token_ids(self.texts.held_out), np.concatenate(self._fp32), attempt.vectors
+        places: Sequence[int] = choose(token_ids, count=COUNT_OF_VECTORS)
+        if not places:
+            token_ids = [ids[:LONGEST] for ids in token_ids[:COUNT_OF_VECTORS]]
+            fp32, int8 = (one.encode_token_ids(token_ids) for one in (self.fp32_encoder(), self.encoder(attempt)))
+            places = range(len(token_ids))
+        return tuple(Probe.of(token_ids[place], fp32=fp32[place], int8=int8[place]) for place in places)
 
     def encoder(self, attempt: Attempt) -> GraphEncoder:
         """Compile what an attempt made."""
