@@ -197,6 +197,15 @@ def test_the_table_fits_a_terminal_however_fast_the_machine(results):
     assert max(map(len, text.splitlines())) <= WIDTH
 
 
+def test_int8_that_is_slower_than_fp32_is_said_with_its_figure(results):
+    assert "of fp32's speed" not in table(results)
+    seconds = {"openvino-int8": 0.2, "openvino-fp32": 0.1, "ipex-int8": 0.1, "ipex-fp32": 0.2}
+    series = [Series(system=name, size=16, texts=16, seconds=(took, took)) for name, took in seconds.items()]
+    results.corpus = summarize(series, baseline="openvino-fp32")
+    (line,) = [line for line in table(results).splitlines() if "of fp32's speed" in line]
+    assert line.startswith("! iqe openvino int8 has 0.50 of fp32's speed on this CPU")
+
+
 def test_a_table_and_plots_are_made_of_whatever_is_there(results, tmp_path):
     pytest.importorskip("matplotlib", reason="matplotlib (the benchmark extra) is not installed")
     results.latency, results.corpus, results.queries, results.arithmetic = [], [], [], None

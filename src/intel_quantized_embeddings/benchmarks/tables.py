@@ -170,6 +170,7 @@ def _foot(results: Results) -> list[str]:
         lines.append(
             f"! other programs used up to {busiest:.1f} cores before a part began: measure again on an idle machine"
         )
+    lines += _slower_int8(results)
     wrong = [results.labels[name] for name in results.wrong]
     lines += [f"! {label}: cosine below {LOW_COSINE}; these are not this model's vectors" for label in wrong]
     lines += [f"failed: {label}: {error}" for label, error in results.failed.items()]
@@ -177,6 +178,20 @@ def _foot(results: Results) -> list[str]:
         labels = ", ".join(label for label, own in results.not_measured.items() if own == reason)
         lines.append(f"not measured: {labels} ({reason})")
     return [part for line in lines for part in _wrapped(line)]
+
+
+def _slower_int8(results: Results) -> list[str]:
+    """Say where int8 is slower than fp32 on the corpus, as it is on CPUs without VNNI or AVX-512."""
+    speeds = {one.system: one.texts_per_second.median for one in results.corpus}
+    lines = []
+    for runtime in ("openvino", "ipex"):
+        int8, fp32 = (speeds.get(f"{runtime}-{precision}") for precision in ("int8", "fp32"))
+        if int8 is not None and fp32 is not None and int8 < fp32:
+            lines.append(
+                f"! {results.labels[f'{runtime}-int8']} has {int8 / fp32:.2f} of fp32's speed on this CPU: load models "
+                f"with precision='fp32' here"
+            )
+    return lines
 
 
 def _wrapped(line: str) -> list[str]:
