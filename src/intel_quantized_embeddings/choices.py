@@ -1,4 +1,4 @@
-"""A user's word -> one of an option's values."""
+"""Options that allow a few values: a user's word -> one of them, and what is neither True nor False."""
 
 from __future__ import annotations
 
@@ -26,3 +26,13 @@ def chosen(kind: type[_Choice], value: str | Enum, *, option: str) -> _Choice:
     except ValueError as exc:
         allowed = ", ".join(repr(member.value) for member in kind)
         raise OptionError(f"{option}={value!r} is not known; it is one of {allowed}.") from exc
+
+
+def true_or_false(name: str, value: object) -> None:
+    """Refuse what merely counts as true or false, such as "no", 1 or None.
+
+    Raises:
+        OptionError: It is not a bool.
+    """
+    if not isinstance(value, bool):
+        raise OptionError(f"{name}={value!r} is not allowed; it is True or False.")

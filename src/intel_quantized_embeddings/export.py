@@ -8,7 +8,8 @@ import shutil
 from pathlib import Path
 
 from intel_quantized_embeddings.errors import MissingExtraError, QuantizedEmbeddingsError, UnsupportedModelError
-from intel_quantized_embeddings.folders import appearing_whole, refuse_existing
+from intel_quantized_embeddings.folders import appearing_whole, output_folder, refuse_existing
+from intel_quantized_embeddings.load_options import LoadOptions
 from intel_quantized_embeddings.model_files import find_model
 
 # What is copied as it is; weights come out converted.
@@ -41,12 +42,12 @@ def export(
     Raises:
         MissingExtraError: optimum-intel is not installed.
         QuantizedEmbeddingsError: It is installed and broken.
-        OptionError: `output_dir` exists.
+        OptionError: An argument is not allowed, or `output_dir` exists.
         ModelFilesError: The model is not there.
         UnsupportedModelError: optimum-intel can't convert it.
     """
-    output = Path(output_dir).expanduser().resolve()
-    refuse_existing(output, overwrite=overwrite)
+    options = LoadOptions(model=model, revision=revision, cache_folder=cache_folder, local_files_only=local_files_only)
+    output = output_folder(output_dir, overwrite=overwrite)
     if importlib.util.find_spec("optimum") is None or importlib.util.find_spec("optimum.intel") is None:
         raise MissingExtraError(package="optimum.intel", extra="export", needed_for="Converting a model")
     try:
@@ -58,7 +59,7 @@ def export(
             f"pip uninstall torchvision"
         ) from exc
 
-    source = find_model(model, revision=revision, cache_folder=cache_folder, local_files_only=local_files_only)
+    source = find_model(model, revision=revision, cache_folder=cache_folder, local_files_only=options.local_files_only)
     refuse_existing(output, overwrite=overwrite, source=source.path)
     with appearing_whole(output, overwrite=overwrite) as folder:
         try:

@@ -10,12 +10,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from intel_quantized_embeddings.choices import true_or_false
 from intel_quantized_embeddings.errors import OptionError
 
 _PARTIAL = ".partial"
 
 # What a folder must hold to be one that this package wrote, and so may replace.
 _OURS = ("manifest.json", "openvino/openvino_model.xml", "setfit.json")
+
+
+def output_folder(output_dir: str | os.PathLike[str], *, overwrite: bool) -> Path:
+    """Check where a model's folder is to go, before anything is done for it.
+
+    Raises:
+        OptionError: It is not a path, exists and may not be replaced, or `overwrite` is not True or False.
+    """
+    true_or_false("overwrite", overwrite)
+    if not isinstance(output_dir, (str, os.PathLike)):
+        raise OptionError(f"output_dir={output_dir!r} is not allowed; it is the path of the folder to write.")
+    output = Path(output_dir).expanduser().resolve()
+    refuse_existing(output, overwrite=overwrite)
+    return output
 
 
 def refuse_existing(output: Path, *, overwrite: bool, source: Path | None = None) -> None:

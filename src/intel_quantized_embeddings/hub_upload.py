@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from intel_quantized_embeddings.choices import true_or_false
 from intel_quantized_embeddings.errors import HubUploadError, OptionError
 from intel_quantized_embeddings.model_files import hub_name, one_line
 from intel_quantized_embeddings.quantization.cross_encoder_manifest import read_manifest
@@ -42,7 +43,7 @@ def push_to_hub(
         The commit's address.
 
     Raises:
-        OptionError: `repo_id` is not of that form.
+        OptionError: `repo_id` is not of that form, or `private` is not True or False.
         ModelFilesError: The folder or a file of it is missing.
         DamagedFilesError: A file is not the one that was written.
         UnsupportedModelError: The folder was written by a newer version.
@@ -54,6 +55,7 @@ def push_to_hub(
     """
     if not isinstance(repo_id, str) or not _REPO_ID.fullmatch(repo_id):
         raise OptionError(f"repo_id={repo_id!r} is not allowed; it is 'owner/name', like 'me/bge-small-int8'.")
+    true_or_false("private", private)
     path = Path(folder).expanduser()
     manifest = read_manifest(path)
     manifest.verify(path)

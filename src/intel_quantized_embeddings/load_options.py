@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
+from intel_quantized_embeddings.choices import true_or_false
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.model_files import DEFAULT_MODEL
 from intel_quantized_embeddings.pooling import Pooling
@@ -88,10 +89,12 @@ class LoadOptions:
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise OptionError(f"{name}={value!r} is not allowed; it is a str or None.")
-        for name in ("normalize", "local_files_only", "allow_torchscript", "warm_shapes"):
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, bool):
-                raise OptionError(f"{name}={value!r} is not allowed; it is True or False.")
+        if self.normalize is not None:
+            true_or_false("normalize", self.normalize)
+        for name in ("local_files_only", "allow_torchscript", "warm_shapes"):
+            true_or_false(name, getattr(self, name))
+        if self.cache_folder is not None and not isinstance(self.cache_folder, (str, os.PathLike)):
+            raise OptionError(f"cache_folder={self.cache_folder!r} is not allowed; it is a path or None.")
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)

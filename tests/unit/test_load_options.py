@@ -7,9 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from intel_quantized_embeddings import Encoder
+from intel_quantized_embeddings import Encoder, quantize, quantize_cross_encoder
 from intel_quantized_embeddings.errors import OptionError
+from intel_quantized_embeddings.export import export
+from intel_quantized_embeddings.hub_upload import push_to_hub
+from intel_quantized_embeddings.integrations.setfit import quantize_setfit
 from intel_quantized_embeddings.load_options import LoadOptions
+from intel_quantized_embeddings.quantization.manifest import Manifest
+from support.few_texts import TEN_TEXTS
 
 
 @pytest.mark.parametrize(
@@ -34,6 +39,11 @@ from intel_quantized_embeddings.load_options import LoadOptions
         ("local_files_only", 1),
         ("allow_torchscript", "yes"),
         ("warm_shapes", 1),
+        ("local_files_only", None),
+        ("allow_torchscript", None),
+        ("warm_shapes", None),
+        ("cache_folder", 5),
+        ("cache_folder", b"cache"),
     ],
 )
 def test_a_value_that_is_not_allowed_is_refused_before_the_model_is_looked_up(option, value):
@@ -56,3 +66,66 @@ def test_numpys_integers_are_integers():
     options = LoadOptions(max_length=np.int64(32), num_threads=np.int32(2))
     assert (options.max_length, options.num_threads) == (32, 2)
     assert type(options.max_length) is int
+
+
+_OF_EVERY_JOB = [("overwrite", "no"), ("overwrite", None)]
+_OF_THE_HUB = [("cache_folder", 5), ("local_files_only", None), ("revision", 1)]
+
+
+@pytest.mark.parametrize(
+    ("job", "option", "value"),
+    [
+        *(
+            (quantize, *each)
+            for each in [
+                *_OF_EVERY_JOB,
+                *_OF_THE_HUB,
+                ("normalize", 1),
+                ("max_length", "64"),
+                ("max_length", 2),
+                ("max_length", True),
+                ("pooling", "max"),
+                ("query_instruction", 5),
+                ("document_instruction", b"x"),
+                ("search", "no"),
+                ("config", 5),
+            ]
+        ),
+        *(
+            (quantize_cross_encoder, *each)
+            for each in [*_OF_EVERY_JOB, *_OF_THE_HUB, ("max_length", 16.5), ("search", None)]
+        ),
+        *((export, *each) for each in [*_OF_EVERY_JOB, *_OF_THE_HUB]),
+        *((quantize_setfit, *each) for each in [*_OF_EVERY_JOB, ("allow_pickle", "no"), ("search", 0)]),
+        (push_to_hub, "private", "yes"),
+    ],
+)
+def test_every_job_refuses_an_option_before_it_looks_for_the_model(job, option, value, tmp_path):
+    target = "me/model" if job is push_to_hub else tmp_path / "out"
+    with pytest.raises(OptionError, match=f"{option}={value!r}"):
+        job("./there-is-no-such-folder", target, **{option: value})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("job", [quantize, quantize_cross_encoder, export, quantize_setfit])
+def test_where_a_folder_goes_is_a_path(job):
+    with pytest.raises(OptionError, match="output_dir=None"):
+        job("./there-is-no-such-folder", None)
+
+
+@pytest.mark.parametrize("texts", [5, "one text"])
+def test_calibration_texts_are_a_list(texts, tmp_path):
+    with pytest.raises(OptionError, match=f"calibration_texts is {texts!r}; a list of texts is expected"):
+        quantize("./there-is-no-such-folder", tmp_path / "out", calibration_texts=texts)
+
+
+def test_quantizing_takes_numpys_integers_and_writes_plain_ones(tiny, tmp_path):
+    quantize(
+        tiny,
+        tmp_path / "int8",
+        calibration_texts=TEN_TEXTS,
+        calibration_queries=TEN_TEXTS,
+        search=False,
+        max_length=np.int64(24),
+    )
+    assert Manifest.read(tmp_path / "int8").settings.max_length == 24

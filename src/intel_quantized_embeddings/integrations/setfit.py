@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from intel_quantized_embeddings.choices import true_or_false
 from intel_quantized_embeddings.encoder import Encoder
 from intel_quantized_embeddings.errors import (
     DamagedFilesError,
@@ -18,7 +19,7 @@ from intel_quantized_embeddings.errors import (
     ModelFilesError,
     OptionError,
 )
-from intel_quantized_embeddings.folders import appearing_whole, refuse_existing
+from intel_quantized_embeddings.folders import appearing_whole, output_folder
 from intel_quantized_embeddings.integrations.classification_head import (
     SEVERAL_LABELS,
     ClassificationHead,
@@ -78,9 +79,10 @@ def quantize_setfit(
         >>> quantize_setfit(model, "my-intents-int8", calibration_texts=texts)  # doctest: +SKIP
         >>> QuantizedSetFit.load("my-intents-int8").predict(["where is my card?"])  # doctest: +SKIP
     """
-    output = Path(output_dir).expanduser().resolve()
+    true_or_false("allow_pickle", allow_pickle)
+    true_or_false("search", search)
+    output = output_folder(output_dir, overwrite=overwrite)
     say = progress or logger.info
-    refuse_existing(output, overwrite=overwrite)
     with tempfile.TemporaryDirectory() as temporary:
         if isinstance(model, (str, os.PathLike)):
             body, head, config = _read_folder(Path(model).expanduser(), allow_pickle=allow_pickle)

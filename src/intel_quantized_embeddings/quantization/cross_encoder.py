@@ -11,7 +11,8 @@ from pathlib import Path
 
 from intel_quantized_embeddings.cross_encoder_settings import CrossEncoderSettings, read_cross_encoder_settings
 from intel_quantized_embeddings.errors import OptionError, UnsupportedModelError
-from intel_quantized_embeddings.folders import appearing_whole, refuse_existing
+from intel_quantized_embeddings.folders import appearing_whole, output_folder, refuse_existing
+from intel_quantized_embeddings.load_options import LoadOptions
 from intel_quantized_embeddings.model_files import ModelFolder, find_model
 from intel_quantized_embeddings.model_settings import read_json
 from intel_quantized_embeddings.pooling import Pooling
@@ -109,8 +110,14 @@ def quantize_cross_encoder(
         QuantizationError: The quantizer failed.
         OSError: The folder can't be written.
     """
-    output = Path(output_dir).expanduser().resolve()
-    refuse_existing(output, overwrite=overwrite)
+    options = LoadOptions(
+        model=model,
+        revision=revision,
+        cache_folder=cache_folder,
+        local_files_only=local_files_only,
+        max_length=max_length,
+    )
+    output = output_folder(output_dir, overwrite=overwrite)
     config = settle_config(config, method=method, weight_bits=weight_bits, search=search, max_drop=None)
     if config.max_drop is not None:
         raise OptionError(f"max_drop={config.max_drop} is for models that make embeddings; leave it out here.")
@@ -122,7 +129,7 @@ def quantize_cross_encoder(
     refuse_existing(output, overwrite=overwrite, source=source.path)
     if (source.path / MANIFEST_FILE).is_file():
         raise UnsupportedModelError(f"{source.name} is int8 already; load it as it is.")
-    settings = read_cross_encoder_settings(source.path, name=source.name, default_max_length=max_length)
+    settings = read_cross_encoder_settings(source.path, name=source.name, default_max_length=options.max_length)
     return _quantize_folder(
         source,
         output,
@@ -131,7 +138,7 @@ def quantize_cross_encoder(
         config=config,
         overwrite=overwrite,
         say=progress or logger.info,
-        max_length=max_length,
+        max_length=options.max_length,
     )
 
 

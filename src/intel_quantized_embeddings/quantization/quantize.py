@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from intel_quantized_embeddings.choices import true_or_false
 from intel_quantized_embeddings.errors import MissingExtraError, OptionError, UnsupportedModelError
-from intel_quantized_embeddings.folders import appearing_whole, refuse_existing
+from intel_quantized_embeddings.folders import appearing_whole, output_folder, refuse_existing
+from intel_quantized_embeddings.load_options import LoadOptions
 from intel_quantized_embeddings.model_files import ModelFolder, find_model
 from intel_quantized_embeddings.model_settings import ModelSettings, is_cross_encoder, read_json, read_settings
 from intel_quantized_embeddings.pooling import Pooling
@@ -142,9 +144,20 @@ def quantize(
         >>> report = quantize("BAAI/bge-small-en-v1.5", "bge-small-int8")  # doctest: +SKIP
         >>> report.fidelity.documents.mean  # doctest: +SKIP
     """
-    runtime_name = RuntimeName.parse(runtime)
-    output = Path(output_dir).expanduser().resolve()
-    refuse_existing(output, overwrite=overwrite)
+    options = LoadOptions(
+        model=model,
+        runtime=runtime,
+        revision=revision,
+        cache_folder=cache_folder,
+        local_files_only=local_files_only,
+        pooling=pooling,
+        normalize=normalize,
+        max_length=max_length,
+        query_instruction=query_instruction,
+        document_instruction=document_instruction,
+    )
+    runtime_name = RuntimeName(options.runtime)
+    output = output_folder(output_dir, overwrite=overwrite)
     config = settle_config(
         config, method=method, qat_minutes=qat_minutes, weight_bits=weight_bits, search=search, max_drop=max_drop
     )
@@ -155,7 +168,7 @@ def quantize(
     quantizer_module(runtime_name).require_quantizer()
     if config.method == MethodName.QAT.value and importlib.util.find_spec("torch") is None:
         raise MissingExtraError(package="torch", extra="ipex", needed_for="Quantization-aware training")
-    source = find_model(model, revision=revision, cache_folder=cache_folder, local_files_only=local_files_only)
+    source = find_model(model, revision=revision, cache_folder=cache_folder, local_files_only=options.local_files_only)
     refuse_existing(output, overwrite=overwrite, source=source.path)
     if (source.path / MANIFEST_FILE).is_file():
         raise UnsupportedModelError(f"{source.name} is int8 already; load it as it is.")
@@ -165,7 +178,11 @@ def quantize(
             f"quantize_cross_encoder or `iqe quantize`."
         )
     settings = read_settings(
-        source.path, name=source.name, pooling=pooling, normalize=normalize, default_max_length=max_length
+        source.path,
+        name=source.name,
+        pooling=options.pooling,
+        normalize=options.normalize,
+        default_max_length=options.max_length,
     )
     return quantize_folder(
         source,
@@ -177,7 +194,7 @@ def quantize(
         dataset=data,
         overwrite=overwrite,
         say=progress or logger.info,
-        max_length=max_length,
+        max_length=options.max_length,
     )
 
 
@@ -268,11 +285,18 @@ def settle_config(
     qat_minutes: float | None = None,
     weight_bits: int | None = None,
 ) -> QuantizationConfig:
-    """The settings asked for; an argument goes before what a file says."""
-    if given is None:
-        config = QuantizationConfig()
+    """The settings asked for; an argument goes before what a file says.
+
+    Raises:
+        OptionError: One is not allowed.
+    """
+    true_or_false("search", search)
+    if isinstance(given, QuantizationConfig | None):
+        config = given or QuantizationConfig()
+    elif isinstance(given, (str, os.PathLike)):
+        config = read_config(Path(given).expanduser())
     else:
-        config = given if isinstance(given, QuantizationConfig) else read_config(Path(given).expanduser())
+        raise OptionError(f"config={given!r} is not allowed; it is a QuantizationConfig or the path of a YAML file.")
     if method is not None:
         config = replace(config, method=method)
     if qat_minutes is not None:
