@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from intel_quantized_embeddings.architectures.config import EncoderConfig, exported_limits, is_built_in
+from intel_quantized_embeddings.architectures.heads import load_head
+from intel_quantized_embeddings.cross_encoder_settings import CrossEncoderSettings, read_cross_encoder_settings
 from intel_quantized_embeddings.embedders import is_dynamic
-from intel_quantized_embeddings.errors import ModelFilesError, QuantizedEmbeddingsError
+from intel_quantized_embeddings.errors import ModelFilesError, QuantizedEmbeddingsError, UnsupportedModelError
 from intel_quantized_embeddings.model_files import TOKENIZER_FILE, ModelFolder, find_model
-from intel_quantized_embeddings.model_settings import ModelSettings, read_json, read_settings
+from intel_quantized_embeddings.model_settings import ModelSettings, is_cross_encoder, read_json, read_settings
 from intel_quantized_embeddings.quantization.config import MethodName
 from intel_quantized_embeddings.quantization.cross_encoder_manifest import CrossEncoderManifest, read_manifest
 from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE, FolderManifest, Manifest
@@ -127,12 +129,7 @@ def _probed_lines(probed: ProbeResult | str | None) -> list[str]:
 def _measured_lines(manifest: FolderManifest) -> dict[str, list[str]]:
     """How near it is to fp32, and what it was quantized to give."""
     if isinstance(manifest, CrossEncoderManifest):
-        settings = manifest.settings
-        return {
-            "gives": [f"scores of pairs, through {settings.activation.value.lower()}"],
-            "scores beside fp32": [str(manifest.fidelity)],
-            "longest pair": [f"{settings.max_length} tokens"],
-        }
+        return {"scores beside fp32": [str(manifest.fidelity)], **_settings_lines(manifest.settings)}
     assert isinstance(manifest, Manifest)  # there are two kinds
     return {
         "cosine to fp32": [f"documents: {manifest.fidelity.documents}", f"queries: {manifest.fidelity.queries}"],
@@ -144,16 +141,19 @@ def _measured_lines(manifest: FolderManifest) -> dict[str, list[str]]:
 
 def _unquantized(found: ModelFolder) -> Inspection:
     config = read_json(found.path / "config.json")
-    weights, settings, dimension, problem = WeightFiles((), WeightKind.SAFETENSORS), None, None, None
+    weights, dimension, problem = WeightFiles((), WeightKind.SAFETENSORS), None, None
+    settings: ModelSettings | CrossEncoderSettings | None = None
+    scores = is_cross_encoder(found.path)
     try:
         weights = find_weight_files(found.path, config)
         if is_built_in(config) or weights.kind is WeightKind.SAFETENSORS:  # an export may be of any architecture
             dimension = EncoderConfig.from_hf(config, where=found.name).hidden_size
-        settings = read_settings(found.path, name=found.name)
-        settings = settings.override(max_positions=exported_limits(config, settings)[0])
+        settings = _scoring_settings(found, config) if scores else _embedding_settings(found, config)
         Tokenizer(found.path / TOKENIZER_FILE, max_length=settings.max_length)
         if not weights.files:
             raise ModelFilesError(f"{found.path} has no weights that can be read: no safetensors and no export.")
+        if scores:
+            _require_one_score(found, config, weights)
     except QuantizedEmbeddingsError as exc:
         problem = exc
     size = sum(file.stat().st_size for file in weights.files)
@@ -166,17 +166,18 @@ def _unquantized(found: ModelFolder) -> Inspection:
             "architecture": [architecture if is_built_in(config) else f"{architecture}, not built in"],
             "weights": [f"{names}, {megabytes(size)}" if names else "none that can be read"],
             **(_settings_lines(settings) if settings else {}),
-            "dimension": [str(dimension)] if dimension else [],
+            "dimension": [str(dimension)] if dimension and not scores else [],
             "int8": [_int8(weights)] if not problem else [],
         }
     )
     facts = {
         "folder": str(found.path),
         "kind": "model",
+        "gives": "scores" if scores else "vectors",
         "name": found.name,
         "revision": found.revision,
         "architecture": config.get("model_type"),
-        "dimension": dimension,
+        "dimension": None if scores else dimension,
         "weights": {
             "kind": weights.kind.value if weights.files else None,
             "files": [file.relative_to(found.path).as_posix() for file in weights.files],
@@ -188,13 +189,38 @@ def _unquantized(found: ModelFolder) -> Inspection:
     return Inspection(facts=facts, text="\n".join(text), problem=problem)
 
 
-def _settings_lines(settings: ModelSettings) -> dict[str, list[str]]:
-    """What quantized and other models have in common."""
+def _embedding_settings(found: ModelFolder, config: dict[str, Any]) -> ModelSettings:
+    settings = read_settings(found.path, name=found.name)
+    return settings.override(max_positions=exported_limits(config, settings)[0])
+
+
+def _require_one_score(found: ModelFolder, config: dict[str, Any], weights: WeightFiles) -> None:
+    """Check of a cross-encoder what loading finds out last; of its weights the head alone is read."""
+    if weights.kind is not WeightKind.SAFETENSORS:
+        raise UnsupportedModelError(
+            f"{found.name} holds an export; cross-encoders are built from model.safetensors only."
+        )
+    load_head(found.path, EncoderConfig.from_hf(config, where=found.name), name=found.name)
+
+
+def _scoring_settings(found: ModelFolder, config: dict[str, Any]) -> CrossEncoderSettings:
+    settings = read_cross_encoder_settings(found.path, name=found.name)
+    return settings.override(max_length=None, max_positions=EncoderConfig.from_hf(config, where=found.name).max_length)
+
+
+def _settings_lines(settings: ModelSettings | CrossEncoderSettings) -> dict[str, list[str]]:
+    """What quantized and other models of a kind have in common."""
+    lowercased = ", lowercased first" if settings.lowercase else ""
+    if isinstance(settings, CrossEncoderSettings):
+        return {
+            "gives": [f"scores of pairs, through {settings.activation.value.lower()}"],
+            "longest pair": [f"{settings.max_length} tokens{lowercased}"],
+        }
     return {
         "pooling": [f"{settings.pooling.value}, {'normalized' if settings.normalize else 'not normalized'}"],
         "queries": [_beginning(settings.query_instruction)],
         "documents": [_beginning(settings.document_instruction)],
-        "longest text": [f"{settings.max_length} tokens{', lowercased first' if settings.lowercase else ''}"],
+        "longest text": [f"{settings.max_length} tokens{lowercased}"],
     }
 
 

@@ -9,12 +9,12 @@ import sys
 
 import pytest
 
-from intel_quantized_embeddings import Encoder, quantize
+from intel_quantized_embeddings import CrossEncoder, Encoder, quantize
 from intel_quantized_embeddings.architectures.config import BUILT_IN
 from intel_quantized_embeddings.cli import main
 from intel_quantized_embeddings.errors import QuantizedEmbeddingsError
 from intel_quantized_embeddings.known_models import KNOWN_MODELS, look_up
-from support.tiny_models import write_tiny_model
+from support.tiny_models import write_tiny_cross_encoder, write_tiny_model
 
 
 @pytest.fixture
@@ -134,6 +134,43 @@ class TestAnotherFolder:
         folder = write_tiny_model(tmp_path / "long", max_length=5000)
         assert json.loads(iqe("info", folder, "--json")[1])["settings"]["max_length"] == 130
         assert Encoder.load(folder, precision="fp32").max_length == 130
+
+    @pytest.mark.parametrize("activation", [None, "torch.nn.modules.linear.Identity"])
+    def test_of_a_cross_encoder_shows_what_it_will_use(self, iqe, tmp_path, activation):
+        folder = write_tiny_cross_encoder(tmp_path / "scorer", activation=activation, max_length=5000)
+        status, shown, problem = iqe("info", folder)
+        assert (status, problem) == (0, "")
+        settings = CrossEncoder.load(folder, precision="fp32").settings
+        facts = facts_in(shown)
+        assert facts["gives"] == f"scores of pairs, through {settings.activation.value.lower()}"
+        assert facts["longest pair"] == f"{settings.max_length} tokens"
+        assert not {"pooling", "queries", "dimension"} & facts.keys()
+        facts = json.loads(iqe("info", folder, "--json")[1])
+        assert (facts["kind"], facts["gives"], facts["problem"]) == ("model", "scores", None)
+        assert facts["settings"] == {"max_length": 130, "activation": settings.activation.value, "lowercase": False}
+
+    @pytest.mark.parametrize("spoil", ["three labels", "no head", "an export", "no weights", "a softmax"])
+    def test_of_a_cross_encoder_that_will_not_load_says_what_loading_says(self, iqe, tmp_path, spoil):
+        labels = 3 if spoil == "three labels" else 1
+        activation = "torch.nn.modules.activation.Softmax" if spoil == "a softmax" else None
+        folder = write_tiny_cross_encoder(tmp_path / "scorer", labels=labels, activation=activation)
+        weights = folder / "model.safetensors"
+        if spoil == "no head":
+            write_tiny_model(tmp_path / "encoder")
+            shutil.copyfile(tmp_path / "encoder" / "model.safetensors", weights)
+        elif spoil == "an export":
+            (folder / "onnx").mkdir()
+            weights.rename(folder / "onnx" / "model.onnx")
+        elif spoil == "no weights":
+            weights.rename(folder / "pytorch_model.bin")
+        with pytest.raises(QuantizedEmbeddingsError) as error:
+            CrossEncoder.load(folder, precision="fp32")
+        status, _, problem = iqe("info", folder)
+        assert status == 1
+        if spoil == "no weights":
+            assert "has no weights that can be read" in problem
+        else:
+            assert problem == f"iqe: {error.value}\n"
 
     def test_what_it_does_not_say_is_told_with_status_1(self, iqe, tmp_path):
         folder = write_tiny_model(tmp_path / "silent", pooling=None)
