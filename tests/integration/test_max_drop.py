@@ -116,6 +116,19 @@ def test_the_limit_is_of_a_datasets_score_where_there_is_one(one_layer, tmp_path
     assert capsys.readouterr().out.splitlines()[-1] == str(drop)
 
 
+def test_a_dataset_on_which_fp32_scores_nothing_is_refused_before_anything_is_quantized(one_layer, tmp_path):
+    pytest.importorskip("scipy", reason="SciPy is not installed (the eval extra)")
+    data = tmp_path / "alike"
+    data.mkdir()
+    rows = [f"the {word},a {word},1" for word in ("cat", "dog", "river", "city")]
+    (data / "test.csv").write_text("\n".join(["sentence1,sentence2,score", *rows]) + "\n", "utf-8")
+    lines = []
+    with pytest.raises(OptionError, match="fp32 scores 0 in Spearman on this dataset"):
+        quantize(one_layer, tmp_path / "int8", max_drop=0.1, dataset=data, progress=lines.append)
+    assert lines[-1].strip() == "measuring fp32 on alike"
+    assert not (tmp_path / "int8").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.evaluation.comparison import compare
 from intel_quantized_embeddings.evaluation.datasets import ClassificationDataset, RetrievalDataset, SimilarityDataset
 from intel_quantized_embeddings.evaluation.first_stage import bm25_candidates
@@ -110,6 +111,28 @@ def test_retrieval_is_perfect_where_vectors_are_and_worse_where_they_are_spoilt(
     assert good.main == 1
     assert bad.main < 0.9
     assert relative_drop(good, bad) == pytest.approx(1 - bad.main)
+
+
+def similarities(cosines):
+    """What an encoder of such cosines reaches where people said 1, 2, 3, ..."""
+    metric = Metric(name="Spearman", values=np.array(cosines), truth=np.arange(1.0, len(cosines) + 1))
+    return Measurement(metrics=(metric,), vectors={})
+
+
+@pytest.mark.parametrize("cosines", [[0.5, 0.5, 0.5, 0.5], [0.9, 0.8, 0.2, 0.1]], ids=["zero", "negative"])
+def test_a_score_of_zero_or_below_has_no_share_to_lose(cosines):
+    fp32 = similarities(cosines)
+    with pytest.raises(OptionError, match=rf"fp32 scores {fp32.main:.4g} in Spearman on this dataset"):
+        relative_drop(fp32, similarities([0.1, 0.2, 0.3, 0.4]))
+
+
+def test_worse_is_below_zero_where_the_reference_itself_is_negative():
+    reference, worse = similarities([0.3, 0.9, 0.8, 0.1, 0.2, 0.15]), similarities([0.9, 0.8, 0.7, 0.3, 0.2, 0.1])
+    assert reference.main < 0
+    (difference,) = compare(reference, worse).differences
+    assert difference.change == pytest.approx((worse.main - reference.main) / abs(reference.main))
+    assert difference.low <= difference.change < 0
+    assert difference.low < difference.high
 
 
 def test_a_query_that_is_a_document_does_not_find_itself():

@@ -28,7 +28,8 @@ class Difference:
         metric: Its name.
         reference: The score of the encoder that is compared with.
         score: The score of the other.
-        change: `score / reference - 1`; the plain difference where the reference scores 0.
+        change: The difference as a share of the reference's score, whatever that one's sign: below 0 is worse. The
+            plain difference where the reference scores 0.
         low: Lower end of the 95 % interval of `change`.
         high: Upper end.
     """
@@ -101,7 +102,7 @@ def _difference(reference: Metric, other: Metric) -> Difference:
         method="percentile",
         rng=np.random.default_rng(SEED),
     ).confidence_interval
-    scale = reference.score or 1.0
+    scale = abs(reference.score) or 1.0  # a correlation may be negative
     return Difference(
         metric=reference.name,
         reference=reference.score,

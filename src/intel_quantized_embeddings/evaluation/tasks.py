@@ -116,7 +116,16 @@ def measure_reranking(dataset: Dataset, model: ScoresPairs) -> Measurement:
 
 
 def relative_drop(fp32: Measurement, int8: Measurement) -> float:
-    """The share of fp32's main score that int8 loses; negative where it gains."""
+    """The share of fp32's main score that int8 loses; negative where it gains.
+
+    Raises:
+        OptionError: fp32's score is 0 or below: it has no shares.
+    """
+    if not fp32.main > 0:
+        raise OptionError(
+            f"fp32 scores {fp32.main:.4g} in {fp32.metrics[0].name} on this dataset, and int8 can't lose a share of "
+            f"that. Pass a dataset whose main score is above 0, or none to limit the loss of the mean cosine to fp32."
+        )
     return 1 - int8.main / fp32.main
 
 

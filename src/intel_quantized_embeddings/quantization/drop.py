@@ -83,10 +83,12 @@ def dataset_judge(subject: Subject, dataset: Dataset) -> Judge:
 
     Raises:
         MissingExtraError: What scores such a dataset is not installed.
+        OptionError: fp32 scores 0 or below on it.
     """
     from intel_quantized_embeddings.evaluation.tasks import measure, relative_drop
 
     fp32 = measure(dataset, subject.fp32_encoder())
+    relative_drop(fp32, fp32)  # whether there is one shows before anything is calibrated
     return Judge(
         measure=f"{fp32.metrics[0].name} on {dataset.name}",
         drop=lambda attempt: relative_drop(fp32, measure(dataset, subject.encoder(attempt))),
