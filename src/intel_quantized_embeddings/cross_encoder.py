@@ -183,6 +183,7 @@ class CrossEncoder:
                 pad_token_id=self._pad_token_id,
                 max_length=self.max_length,
                 on_progress=advance,
+                named="pair {}".format,
             )[:, 0]
         if any(cut):
             logger.warning(
@@ -221,8 +222,8 @@ def _checked(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     for position, pair in enumerate(pairs):
         if isinstance(pair, str) or not isinstance(pair, (list, tuple)) or len(pair) != 2:
             raise InvalidTextError(f"pair {position} is {shown(pair)}; a (query, document) of two texts is expected.")
-        for text in pair:
-            utf8(text, position=position)
+        for text, what in zip(pair, ("query", "document"), strict=True):
+            utf8(text, position=position, kind=f"the {what} of pair")
         yield pair[0], pair[1]
 
 

@@ -269,6 +269,7 @@ class Encoder:
                 pad_token_id=self._pad_token_id,
                 max_length=self.max_length,
                 on_progress=advance,
+                named=distinct.named,
             )
             if advance is not None:
                 advance(len(distinct.rows) - len(vectors))

@@ -52,12 +52,16 @@ class DistinctTexts:
     """Passes each text on when it first comes, and keeps which row of the result answers for each.
 
     Attributes:
-        rows: For every text read so far, the place of its first occurrence among the distinct ones.
+        rows: For every text read so far, its place among the distinct ones.
     """
 
     def __init__(self, texts: Iterable[str]) -> None:
         self._texts = texts
         self.rows = array("q")
+
+    def named(self, row: int) -> str:
+        """Call a distinct text by its first place among all, which is where the caller has it."""
+        return f"text {self.rows.index(row)}"
 
     def __iter__(self) -> Iterator[str]:
         """Read the texts once.
@@ -120,6 +124,7 @@ def encode_token_ids(
     pad_token_id: int,
     max_length: int,
     on_progress: Callable[[int], object] | None = None,
+    named: Callable[[int], str] = "text {}".format,
 ) -> NDArray[np.float32]:
     """Encode tokenized texts in planned batches.
 
@@ -129,6 +134,7 @@ def encode_token_ids(
         pad_token_id: What padding holds.
         max_length: Where the grid of lengths ends.
         on_progress: Called after every batch with the number of texts in it.
+        named: What an error calls the text of a row, for callers whose own texts are other than these.
 
     Returns:
         Vectors in input order. Shape: (n_texts, dimension), float32.
@@ -142,10 +148,12 @@ def encode_token_ids(
     # Closed whatever happens: its threads must not live as long as an error's traceback does.
     with closing(_run(runtime, batches, pad_token_id=pad_token_id)) as encoded:
         for indices, rows in encoded:
-            if not np.isfinite(rows).all():
+            spoilt = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+            if len(spoilt):
+                first = min(indices[row] for row in spoilt)
                 raise DamagedFilesError(
-                    f"the model gives numbers that are not finite (NaN or infinity) for text {min(indices)} or one "
-                    f"beside it: its weights are damaged."
+                    f"the model gives numbers that are not finite (NaN or infinity) for {named(first)}: its weights "
+                    f"are damaged."
                 )
             n_texts = max(n_texts, max(indices) + 1)
             if n_texts > len(vectors):

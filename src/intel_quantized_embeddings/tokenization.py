@@ -189,23 +189,25 @@ def shown(value: object) -> str:
     return short.repr(value)
 
 
-def utf8(text: object, *, position: int) -> bytes:
+def utf8(text: object, *, position: int, kind: str = "text") -> bytes:
     """The bytes of a text.
 
     Args:
         text: What should be one.
         position: Its place in the input, for the message.
+        kind: What the message calls it.
 
     Raises:
         InvalidTextError: It is not a string, or has half of a surrogate pair, which has no UTF-8 form.
     """
     if not isinstance(text, str):
-        kind = type(text).__name__
-        raise InvalidTextError(f"text {position} is {shown(text)} of type {kind}; every text must be a str.")
+        raise InvalidTextError(
+            f"{kind} {position} is {shown(text)} of type {type(text).__name__}; every text must be a str."
+        )
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError as exc:
         raise InvalidTextError(
-            f"text {position} has the lone surrogate {text[exc.start]!r} at character {exc.start}, which has no "
+            f"{kind} {position} has the lone surrogate {text[exc.start]!r} at character {exc.start}, which has no "
             f"UTF-8 form. Clean it with text.encode('utf-8', 'replace').decode()."
         ) from exc

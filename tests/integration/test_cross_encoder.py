@@ -107,8 +107,8 @@ def test_what_is_cut_is_said_once_a_call(cross_encoder, caplog):
         (7, "pairs is 7"),
         ([("a", "b"), "ab"], "pair 1 is 'ab'"),
         ([("a", "b", "c")], "pair 0 is"),
-        ([("a", None)], "text 0 is None"),
-        ([("a", "b"), ("a", "x\ud800")], "text 1 has the lone surrogate"),
+        ([("a", None)], "the document of pair 0 is None"),
+        ([("a", "b"), ("a", "x\ud800")], "the document of pair 1 has the lone surrogate"),
     ],
 )
 def test_what_is_no_pair_of_texts_is_refused(cross_encoder, pairs, message):

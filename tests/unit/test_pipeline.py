@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intel_quantized_embeddings import pipeline
+from intel_quantized_embeddings import CrossEncoder, Encoder, pipeline
 from intel_quantized_embeddings.batching import planned_shapes, single_text_shapes
-from intel_quantized_embeddings.errors import InvalidTextError
+from intel_quantized_embeddings.cross_encoder_settings import Activation, CrossEncoderSettings
+from intel_quantized_embeddings.errors import DamagedFilesError, InvalidTextError
+from intel_quantized_embeddings.model_settings import read_settings
 from intel_quantized_embeddings.tokenization import Tokenizer
-from support.tiny_models import write_tiny_tokenizer
+from support.tiny_models import VOCABULARY, write_tiny_model, write_tiny_tokenizer
 
 MAX_LENGTH = 100
 PAD = 0
@@ -275,6 +277,51 @@ def test_the_position_of_a_bad_text_is_the_callers():
         list(pipeline.DistinctTexts(["a", "a", "a", None]))
     with pytest.raises(InvalidTextError, match=r"text 2 has the lone surrogate '\\udc00' at character 0"):
         list(pipeline.DistinctTexts(["a", "a", "\udc00"]))
+
+
+class SpoiltByCats(Sums):
+    """Gives NaN for texts with the word cat, and those alone, whatever they are beside."""
+
+    def _vectors(self, input_ids, attention_mask):
+        rows = super()._vectors(input_ids, attention_mask)
+        rows[(input_ids == VOCABULARY.index("cat")).any(axis=1)] = np.nan
+        return rows
+
+
+@pytest.mark.parametrize("streams", [1, 2])
+@pytest.mark.parametrize("place", [0, 7, 900])
+def test_the_position_of_a_text_without_finite_numbers_is_the_callers(tmp_path, place, streams):
+    """Not its place among the distinct texts, and not that of another of its batch."""
+    write_tiny_tokenizer(tmp_path / "tokenizer.json")
+    encoder = Encoder(
+        runtime=SpoiltByCats(streams=streams),
+        tokenizer=Tokenizer(tmp_path / "tokenizer.json", max_length=MAX_LENGTH),
+        settings=read_settings(write_tiny_model(tmp_path / "tiny"), name="tiny"),
+        pad_token_id=PAD,
+        fingerprint="none",
+    )
+    texts = ["the dog", "the dog", "a river"] * 400
+    texts[place], texts[-1] = "the cat", "the cat"
+    with pytest.raises(DamagedFilesError, match=rf"not finite \(NaN or infinity\) for text {place}: its weights"):
+        encoder.encode_documents(texts)
+
+
+def test_pairs_are_called_pairs(tmp_path):
+    write_tiny_tokenizer(tmp_path / "tokenizer.json")
+    model = CrossEncoder(
+        runtime=SpoiltByCats(),
+        tokenizer=Tokenizer(tmp_path / "tokenizer.json", max_length=MAX_LENGTH),
+        settings=CrossEncoderSettings(max_length=MAX_LENGTH, activation=Activation.IDENTITY),
+        second_text=0,
+        pad_token_id=PAD,
+        fingerprint="none",
+    )
+    with pytest.raises(DamagedFilesError, match="for pair 2: its weights"):
+        model.score([("dog", "dog"), ("dog", "dog"), ("dog", "a cat"), ("dog", "cat")])
+    with pytest.raises(InvalidTextError, match="the document of pair 1 is None of type NoneType"):
+        model.score([("dog", "dog"), ("dog", None)])
+    with pytest.raises(InvalidTextError, match=r"the query of pair 0 has the lone surrogate '\\udc00' at character 4"):
+        model.score([("dog \udc00", "dog")])
 
 
 def test_windows_give_the_ids_of_one_call(tmp_path):

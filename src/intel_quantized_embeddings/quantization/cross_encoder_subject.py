@@ -104,4 +104,5 @@ class CrossEncoderSubject:
             [token_ids],
             pad_token_id=self.built.embedder.pad_token_id,
             max_length=self.settings.max_length,
+            named="the held-out pair {}".format,
         )[:, 0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from intel_quantized_embeddings.runtimes.base import (
     RuntimeName,
     runtime_module,
 )
-from intel_quantized_embeddings.tokenization import Tokenizer
+from intel_quantized_embeddings.tokenization import Tokenizer, shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,15 +63,24 @@ class GraphEncoder:
 
     def _encode(self, texts: Sequence[str], instruction: str) -> NDArray[np.float32]:
         with closing(tokenize_ahead(texts, self._tokenizer, instruction=instruction)) as windows:
-            return self._encode_windows(window.token_ids for window in windows)
+            return self._encode_windows(
+                (window.token_ids for window in windows),
+                named=lambda row: f"the text {shown(texts[row])}",  # a place among sorted halves tells nobody anything
+            )
 
     def encode_token_ids(self, token_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Encode tokenized texts. Shape: (n_texts, dimension)."""
-        return self._encode_windows([token_ids])
+        return self._encode_windows([token_ids], named=lambda row: f"the text at {row}")
 
-    def _encode_windows(self, windows: Iterable[Sequence[Sequence[int]]]) -> NDArray[np.float32]:
+    def _encode_windows(
+        self, windows: Iterable[Sequence[Sequence[int]]], *, named: Callable[[int], str]
+    ) -> NDArray[np.float32]:
         return encode_token_ids(
-            self._runtime, windows, pad_token_id=self._pad_token_id, max_length=self._settings.max_length
+            self._runtime,
+            windows,
+            pad_token_id=self._pad_token_id,
+            max_length=self._settings.max_length,
+            named=named,
         )
 
 
