@@ -196,6 +196,10 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     )
     evaluate.add_argument("--precision", help="of what is compared: int8 (the default) or bf16")
     evaluate.add_argument("--max-length", type=int, metavar="TOKENS", help="instead of what the model's folder says")
+    evaluate.add_argument(
+        "--allow-torchscript", action="store_true", help="open int8 models for IPEX from the hub, which are code"
+    )
+    cli_options.add_hub_options(evaluate)
     evaluate.add_argument("--output", metavar="DIR", type=Path, help="where the files go (iqe-evaluation)")
     evaluate.set_defaults(run=cli_jobs.run_evaluate)
 
@@ -227,6 +231,7 @@ def _add_benchmark(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     benchmark.add_argument("--query-rounds", type=int, metavar="N", help="fresh processes of each system for them (3)")
     benchmark.add_argument("--lengths", type=int, metavar="TOKENS", nargs="+", help="of the latency part (16 to 512)")
     benchmark.add_argument("--batch-sizes", type=int, metavar="N", nargs="+", help="of the throughput part (1 to 256)")
+    cli_options.add_hub_options(benchmark)
     benchmark.set_defaults(run=cli_jobs.run_benchmark)
 
 

@@ -14,6 +14,8 @@ from intel_quantized_embeddings.cli import main
 from intel_quantized_embeddings.evaluation.datasets import read_dataset
 from intel_quantized_embeddings.evaluation.tasks import measure, measure_reranking
 from support import tiny_models
+from support.hub_machine import Machine
+from support.hub_server import HubServer
 from support.tiny_models import VOCABULARY
 
 WORDS = [word for word in VOCABULARY if word.isalpha() and len(word) > 2]
@@ -78,6 +80,43 @@ def test_an_int8_folder_is_compared_with_its_source(tiny, tiny_int8_of, runtime,
     assert not (tmp_path / "out").exists()
     assert main(["evaluate", str(folder), "--against", str(tiny), *common]) == 0
     assert f"{runtime} int8" in capsys.readouterr().out
+
+
+def test_an_int8_folder_of_the_hub_is_compared_with_the_very_commit_it_was_made_from(
+    tiny, tiny_int8, datasets, tmp_path
+):
+    """Wherever the source's main branch is by now; and a second time without the hub, from the folder given."""
+    int8 = shutil.copytree(tiny_int8, tmp_path / "int8")
+    with HubServer() as hub:
+        commit = hub.add("me/tiny", tiny)
+        manifest = json.loads((int8 / "manifest.json").read_text("utf-8"))
+        manifest["source"] |= {"id": "me/tiny", "revision": commit}
+        (int8 / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+        other = tiny_models.write_tiny_model(tmp_path / "other", seed=7)
+        hub.add("me/tiny", other)
+        hub.add("me/tiny-int8", tiny)
+        hub.add("me/tiny-int8", int8, branch="v1")
+        machine = Machine(hub, tmp_path / "home")
+        command = ["evaluate", "me/tiny-int8", "--revision", "v1", "--cache-folder", tmp_path / "cache"]
+        command += ["--dataset", datasets[1], "--output", tmp_path / "out"]
+        done = machine.iqe(*command)
+        assert done.returncode == 0, done.stderr
+        results = json.loads((tmp_path / "out" / "evaluation.json").read_text("utf-8"))
+        assert results["model"] == "me/tiny"
+        assert results["fingerprints"] == {
+            "openvino int8": Encoder.load(tiny_int8, max_length=64).fingerprint,
+            "openvino fp32": Encoder.load(tiny, precision="fp32").fingerprint,
+        }
+        asked = len(hub.requests)
+        done = machine.iqe(*command, "--local-files-only")
+        assert done.returncode == 0, done.stderr
+        assert len(hub.requests) == asked
+
+
+def test_a_revision_is_of_one_model(tiny, tiny_int8, datasets, capsys):
+    arguments = ["evaluate", str(tiny), str(tiny_int8), "--revision", "v1", "--dataset", str(datasets[1])]
+    assert main(arguments) == 1
+    assert "--revision 'v1' is of one model, and 2 are given" in capsys.readouterr().err
 
 
 def test_several_folders_stand_side_by_side(tiny, tiny_int8_of, datasets, tmp_path, capsys):

@@ -8,11 +8,12 @@ from types import SimpleNamespace
 import pytest
 
 from intel_quantized_embeddings.benchmarks import systems
-from intel_quantized_embeddings.benchmarks.options import Options
+from intel_quantized_embeddings.benchmarks.options import Options, Subject
 from intel_quantized_embeddings.benchmarks.plots import _STYLES
 from intel_quantized_embeddings.benchmarks.preparation import Request
 from intel_quantized_embeddings.benchmarks.systems import BASELINES, PARTS, QUERY_BASELINE, REFERENCE, SYSTEMS, select
 from intel_quantized_embeddings.errors import OptionError
+from support import tiny_models
 
 NAMES = [system.name for system in SYSTEMS]
 
@@ -78,6 +79,8 @@ def test_what_is_asked_for_by_name_must_run():
 def test_an_int8_folder_goes_to_systems_of_its_runtime(tmp_path, monkeypatch):
     request = Request(
         name="org/model",
+        revision="v1",
+        cache_folder="/kept",
         model=tmp_path,
         int8=tmp_path / "mine",
         kept=tmp_path,
@@ -93,6 +96,18 @@ def test_an_int8_folder_goes_to_systems_of_its_runtime(tmp_path, monkeypatch):
     assert loads["ipex-int8"]._options(request)["model"] == tmp_path / "mine"
     assert loads["openvino-int8"]._options(request)["model"] == "org/model"
     assert loads["ipex-fp32"]._options(request)["model"] == "org/model"
+    for name, expected in (("openvino-int8", ("v1", "/kept")), ("ipex-int8", (None, None))):
+        given = loads[name]._options(request)
+        assert (given.get("revision"), given.get("cache_folder")) == expected
+
+
+@pytest.mark.parametrize(("positions", "lengths"), [(12, (12,)), (16, (16,)), (100, (16, 32, 64))])
+def test_a_model_of_few_tokens_is_measured_at_its_longest_input(tmp_path, monkeypatch, positions, lengths):
+    monkeypatch.setattr(tiny_models, "POSITIONS", positions)
+    folder = tiny_models.write_tiny_model(tmp_path / "short")
+    subject = Subject.find(Options(model=str(folder)))
+    assert subject.lengths == lengths
+    assert subject.max_length == subject.throughput_tokens == positions
 
 
 @pytest.mark.parametrize(

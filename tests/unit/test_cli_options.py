@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from intel_quantized_embeddings.benchmarks import options as benchmarks
 from intel_quantized_embeddings.cli import _parser
+from intel_quantized_embeddings.cli_jobs import _all_given
 from intel_quantized_embeddings.cli_options import given, load_keywords
+from intel_quantized_embeddings.evaluation import options as evaluation
 from intel_quantized_embeddings.load_options import LoadKeywords
 
 COMMANDS = {
@@ -46,3 +49,13 @@ def test_what_is_not_given_is_left_to_its_default(command):
 
 def test_a_number_that_is_zero_is_given():
     assert given(_parser().parse_args([*COMMANDS["query"], "-k", "0"]), "k", "model") == {"k": 0}
+
+
+@pytest.mark.parametrize("options", [evaluation.Options, benchmarks.Options], ids=["evaluate", "benchmark"])
+def test_where_models_are_from_and_kept_reaches_those_that_measure(options):
+    kind = "evaluate" if options is evaluation.Options else "benchmark"
+    words = [kind, "me/model", "--revision", "v1", "--cache-folder", "there", "--local-files-only"]
+    words += ["--dataset", "data", "--allow-torchscript"] if kind == "evaluate" else []
+    taken = options(**_all_given(_parser().parse_args(words)))
+    assert (taken.revision, taken.cache_folder, taken.local_files_only) == ("v1", "there", True)
+    assert getattr(taken, "allow_torchscript", True)

@@ -32,6 +32,9 @@ class Options:
 
     Attributes:
         model: A folder or a hub id, in fp32.
+        revision: Branch, tag or commit of the model on the hub.
+        cache_folder: Where the hub's files and int8 models are kept.
+        local_files_only: Never ask the hub.
         int8: A folder that `iqe quantize` wrote of it, for systems of its runtime; None to quantize on first use.
         texts: Files of texts for the corpus and the queries.
         systems: Names of `systems.SYSTEMS`; None for all that can run here.
@@ -51,6 +54,9 @@ class Options:
     """
 
     model: str = MINILM
+    revision: str | None = None
+    cache_folder: str | None = None
+    local_files_only: bool = False
     int8: Path | None = None
     texts: tuple[Path, ...] = ()
     systems: tuple[str, ...] | None = None
@@ -117,7 +123,12 @@ class Subject:
             QuantizedEmbeddingsError: It is not there, not what it should be, or not in fp32.
             OptionError: A length is more than it takes.
         """
-        source = find_model(options.model)
+        source = find_model(
+            options.model,
+            revision=options.revision,
+            cache_folder=options.cache_folder,
+            local_files_only=options.local_files_only,
+        )
         if (source.path / "manifest.json").is_file():
             raise OptionError(
                 f"{source.name} is an int8 folder; MODEL is the fp32 model it was made from, which the others run and "
@@ -131,7 +142,8 @@ class Subject:
         config = read_json(source.path / "config.json")
         longest = _longest_input(config, settings, source.name)
         max_length = options.max_length or min(MAX_LENGTH, longest)
-        lengths = options.lengths or tuple(length for length in LENGTHS if length <= longest)
+        # A model of fewer tokens than the first of these has its longest input alone.
+        lengths = options.lengths or tuple(length for length in LENGTHS if length <= longest) or (longest,)
         for option, value in (("max-length", max_length), ("lengths", max(lengths))):
             if value > longest:
                 raise OptionError(f"--{option} {value} is more than {source.name} can take: {longest} tokens.")
@@ -153,6 +165,8 @@ class Subject:
         slug = "".join(c if c.isalnum() or c in "-." else "-" for c in self.source.name)
         return Request(
             name=options.model,
+            revision=options.revision,
+            cache_folder=None if options.cache_folder is None else str(Path(options.cache_folder).resolve()),
             model=self.source.path.resolve(),
             int8=None if options.int8 is None else options.int8.resolve(),
             kept=(options.output / "models" / f"{slug}-{self.digest[:12]}").resolve(),

@@ -24,6 +24,8 @@ class Request:
 
     Attributes:
         name: The fp32 model as the user named it: a folder or a hub id.
+        revision: Its branch, tag or commit on the hub.
+        cache_folder: Where the hub's files and int8 models are kept.
         model: Its folder.
         int8: A folder that `iqe quantize` wrote, for systems of its runtime; None to have one made on first use.
         kept: Where files made for other libraries are kept, a folder of this model's own.
@@ -36,6 +38,8 @@ class Request:
     """
 
     name: str
+    revision: str | None
+    cache_folder: str | None
     model: Path
     int8: Path | None
     kept: Path

@@ -96,7 +96,7 @@ class _Ours:
     def _options(self, request: Request) -> dict[str, Any]:
         int8 = self._int8(request)
         return {
-            "model": request.name if int8 is None else int8,
+            **_model(request, int8),
             "runtime": self.runtime.value,
             "precision": self.precision.value,
             "num_threads": request.num_threads,
@@ -126,7 +126,7 @@ def in_input_order(request: Request) -> LoadedSystem:
     from intel_quantized_embeddings.runtimes.openvino import OpenVINORuntime
 
     folder = _int8_folder(request, RuntimeName.OPENVINO)
-    loaded = load_embedder(LoadOptions(model=folder or request.name, max_length=request.max_length))
+    loaded = load_embedder(LoadOptions(**_model(request, folder), max_length=request.max_length))
     tokenizer = Tokenizer(
         loaded.folder / TOKENIZER_FILE, max_length=request.max_length, lowercase=loaded.settings.lowercase
     )
@@ -155,6 +155,13 @@ def _int8_folder(request: Request, runtime: RuntimeName) -> Path | None:
     if request.int8 is None or Manifest.read(request.int8).runtime != runtime.value:
         return None
     return request.int8
+
+
+def _model(request: Request, folder: Path | None) -> dict[str, Any]:
+    """What `Encoder.load` is told of the model: the int8 folder, or the fp32 model and where its files are."""
+    if folder is not None:
+        return {"model": folder}
+    return {"model": request.name, "revision": request.revision, "cache_folder": request.cache_folder}
 
 
 def _int8_origin(folder: Path | None) -> str:

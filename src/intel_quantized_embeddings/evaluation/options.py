@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
@@ -21,6 +22,10 @@ class Options:
         against: What they are compared with: "fp32" or "bf16" for the first model in that precision, or the model that
             int8 folders were made from, where it can't be found by its name.
         max_length: Longest input in tokens; None for what the model's folder says.
+        revision: Branch, tag or commit of the model on the hub, where there is one model.
+        cache_folder: Where the hub's files and int8 models are kept.
+        local_files_only: Never ask the hub.
+        allow_torchscript: Open int8 models for IPEX from the hub, which are code.
         output: Where the JSON and the plot go.
 
     Raises:
@@ -33,6 +38,10 @@ class Options:
     precision: str = Precision.INT8.value
     against: str = Precision.FP32.value
     max_length: int | None = None
+    revision: str | None = None
+    cache_folder: str | None = None
+    local_files_only: bool = False
+    allow_torchscript: bool = False
     output: Path = Path("iqe-evaluation")
 
     def __post_init__(self) -> None:
@@ -42,7 +51,16 @@ class Options:
         Precision.parse(self.precision)
         if self.against == Precision.INT8.value:
             raise OptionError("--against 'int8' is not allowed; it is 'fp32', 'bf16', or a model that runs in fp32.")
+        if self.revision is not None and len(self.models) > 1:
+            raise OptionError(
+                f"--revision {self.revision!r} is of one model, and {len(self.models)} are given; give one at a time."
+            )
         if self.precision == self.against:
             raise OptionError(
                 f"--precision {self.precision!r} would be compared with itself; pass another precision to --against."
             )
+
+    @property
+    def where(self) -> dict[str, Any]:
+        """What `Encoder.load` is told of where files are, whatever model it loads."""
+        return {"cache_folder": self.cache_folder, "local_files_only": self.local_files_only}

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from intel_quantized_embeddings.cross_encoder import CrossEncoder
 from intel_quantized_embeddings.cross_encoder_settings import CrossEncoderSettings
@@ -22,7 +22,7 @@ from intel_quantized_embeddings.evaluation.plots import draw
 from intel_quantized_embeddings.evaluation.results import EvaluationResults, OnDataset
 from intel_quantized_embeddings.evaluation.tasks import Measurement, measure, measure_reranking
 from intel_quantized_embeddings.machine import describe_machine, library_versions, shown_command
-from intel_quantized_embeddings.model_files import find_model
+from intel_quantized_embeddings.model_files import ModelFolder, find_model
 from intel_quantized_embeddings.model_settings import ModelSettings, is_cross_encoder
 from intel_quantized_embeddings.plotting import require_matplotlib
 from intel_quantized_embeddings.quantization.cross_encoder_manifest import read_manifest
@@ -75,14 +75,16 @@ def evaluate(
     say = progress or logger.info
     require_matplotlib(extra="eval")
     datasets = [read_dataset(folder) for folder in options.datasets]
-    encoders = _encoders(options)
+    folders = [find_model(model, revision=options.revision, **options.where) for model in options.models]
+    manifests = [_manifest(folder) for folder in folders]
+    encoders = _encoders(options, folders, manifests)
     # The one that the others are compared with comes last: an int8 folder says what settings all have.
     label, load = next(encoders)
     encoder = load()
     settings, dimension = encoder.settings, _dimension(encoder)
     fingerprints = {label: encoder.fingerprint}
     measured = {label: _measure(datasets, encoder, label, say)}
-    for label, load in (*encoders, _reference(options, settings)):
+    for label, load in (*encoders, _reference(options, manifests[0], settings)):
         encoder = load()
         if label in measured:
             raise OptionError(f"two of what is compared would be called {label!r}; give folders of different names.")
@@ -98,7 +100,7 @@ def evaluate(
     results = EvaluationResults(
         date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         command=shown_command(command),
-        model=_source(options.models[0])[0],
+        model=folders[0].name if manifests[0] is None else manifests[0].source.id,
         reference=reference,
         fingerprints=fingerprints,
         settings=dataclasses.asdict(settings),
@@ -120,53 +122,53 @@ def evaluate(
     return results
 
 
-def _encoders(options: Options) -> Iterator[tuple[str, Callable[[], _Model]]]:
+def _encoders(
+    options: Options, folders: Sequence[ModelFolder], manifests: Sequence[FolderManifest | None]
+) -> Iterator[tuple[str, Callable[[], _Model]]]:
     """A label and what loads it for each encoder that is to be compared."""
-    kinds = {is_cross_encoder(find_model(model).path) for model in options.models}
+    kinds = {is_cross_encoder(folder.path) for folder in folders}
     if len(kinds) > 1:
         raise OptionError("cross-encoders and models that make embeddings can't be compared; give one kind at a time.")
-    kind = CrossEncoder if kinds.pop() else Encoder
+    scores = kinds.pop()
+    kind = CrossEncoder if scores else Encoder
+    common: dict[str, Any] = {} if scores else {"allow_torchscript": options.allow_torchscript}
+    common |= {"max_length": options.max_length, "revision": options.revision, "warm_shapes": False, **options.where}
     several = len(options.models) > 1
-    for model in options.models:
-        manifest = _manifest(model)
+    for model, manifest in zip(options.models, manifests, strict=True):
         prefix = f"{Path(model).name} " if several else ""
         for runtime in options.runtimes if manifest is None else (manifest.runtime,):
             precision = options.precision if manifest is None else manifest.precision
             yield (
                 f"{prefix}{runtime} {precision}",
-                partial(
-                    kind.load,
-                    model,
-                    runtime=runtime,
-                    precision=precision,
-                    max_length=options.max_length,
-                    warm_shapes=False,
-                ),
+                partial(kind.load, model, runtime=runtime, precision=precision, **common),
             )
 
 
-def _reference(options: Options, settings: ModelSettings | CrossEncoderSettings) -> tuple[str, Callable[[], _Model]]:
+def _reference(
+    options: Options, manifest: FolderManifest | None, settings: ModelSettings | CrossEncoderSettings
+) -> tuple[str, Callable[[], _Model]]:
     """What the others are compared with, at the settings of the first of them."""
     by_precision = options.against in list(Precision)
     runtime = options.runtimes[0] if by_precision else RuntimeName.OPENVINO.value
-    model, precision = (_source(options.models[0])[1], options.against) if by_precision else (options.against, "fp32")
+    model, revision, precision = options.models[0], options.revision, options.against
+    if not by_precision:
+        model, revision, precision = options.against, None, Precision.FP32.value
+    elif manifest is not None:  # the very commit that it was made from
+        model, revision = manifest.source.id, manifest.source.revision
+    common: dict[str, Any] = {"runtime": runtime, "precision": precision, "revision": revision, **options.where}
+    common |= {"max_length": settings.max_length, "warm_shapes": False}
 
     def load() -> _Model:
         try:
             if isinstance(settings, CrossEncoderSettings):
-                return CrossEncoder.load(
-                    model, runtime=runtime, precision=precision, max_length=settings.max_length, warm_shapes=False
-                )
+                return CrossEncoder.load(model, **common)
             return Encoder.load(
                 model,
-                runtime=runtime,
-                precision=precision,
                 pooling=settings.pooling.value,
                 normalize=settings.normalize,
-                max_length=settings.max_length,
                 query_instruction=settings.query_instruction,
                 document_instruction=settings.document_instruction,
-                warm_shapes=False,
+                **common,
             )
         except ModelFilesError as exc:
             raise ModelFilesError(f"{exc} Pass the model to compare with: --against FOLDER_OR_ID.") from exc
@@ -175,15 +177,9 @@ def _reference(options: Options, settings: ModelSettings | CrossEncoderSettings)
     return f"{runtime} {precision}" if by_precision else f"{Path(model).name} {precision}", load
 
 
-def _source(model: str) -> tuple[str, str]:
-    """The name to show for a model, and where its fp32 form is to be found."""
-    manifest = _manifest(model)
-    return (find_model(model).name, model) if manifest is None else (manifest.source.id, manifest.source.id)
-
-
-def _manifest(model: str) -> FolderManifest | None:
-    folder = Path(model).expanduser()
-    return read_manifest(folder) if (folder / MANIFEST_FILE).is_file() else None
+def _manifest(folder: ModelFolder) -> FolderManifest | None:
+    """What an int8 folder says of itself, wherever it is from; None of an fp32 model's."""
+    return read_manifest(folder.path) if (folder.path / MANIFEST_FILE).is_file() else None
 
 
 def _measure(
