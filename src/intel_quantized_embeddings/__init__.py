@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from intel_quantized_embeddings.version import __version__
+
 if TYPE_CHECKING:
     from intel_quantized_embeddings.cross_encoder import CrossEncoder
     from intel_quantized_embeddings.encoder import Encoder
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
     from intel_quantized_embeddings.quantization.cross_encoder import quantize_cross_encoder
     from intel_quantized_embeddings.quantization.quantize import QuantizationReport, quantize
     from intel_quantized_embeddings.reranking import Reranker
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "CrossEncoder": "cross_encoder",

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from intel_quantized_embeddings import __version__
+    from intel_quantized_embeddings.version import __version__
 
     parser = argparse.ArgumentParser(prog="iqe", description="int8 text embeddings on CPUs")
     parser.add_argument("--version", action="version", version=__version__)

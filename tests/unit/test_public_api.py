@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import importlib.util
 import inspect
@@ -84,6 +85,20 @@ class TestNames:
 
     def test_the_version_is_the_distributions(self):
         assert intel_quantized_embeddings.__version__ == importlib.metadata.version("intel-quantized-embeddings")
+
+
+def test_no_module_of_the_package_goes_through_its_own_front_door():
+    """What the root gives is loaded from where it is: an import of the root would run in circles."""
+    root = Path(intel_quantized_embeddings.__file__).parent
+    through = {
+        f"{file.relative_to(root)}: {alias.name}"
+        for file in root.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module == "intel_quantized_embeddings"
+        for alias in node.names
+        if alias.name in intel_quantized_embeddings.__all__
+    }
+    assert through == set()
 
 
 class TestMissingExtras:

@@ -14,7 +14,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from intel_quantized_embeddings import __version__
+from intel_quantized_embeddings.version import __version__
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _POWERS_OF_TWO = tuple(1 << power for power in range(14))
