@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,6 +21,8 @@ from intel_quantized_embeddings.errors import (
 )
 from intel_quantized_embeddings.integrations.classification_head import ClassificationHead, convert_head
 from intel_quantized_embeddings.integrations.setfit import QuantizedSetFit, quantize_setfit
+from intel_quantized_embeddings.integrations.setfit_folder import write_classifier
+from intel_quantized_embeddings.integrations.setfit_source import configuration
 from intel_quantized_embeddings.quantization.manifest import Manifest
 
 linear_model = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is not installed (the eval extra)")
@@ -104,6 +107,111 @@ def test_two_classes(tiny, fp32, targets):
     vectors = fp32.encode_documents(TEXTS)
     np.testing.assert_allclose(served.predict_proba(TEXTS), head.predict_proba(vectors), atol=1e-6)
     assert np.array_equal(served.predict(TEXTS), head.predict(vectors))
+
+
+# What a head is trained on, and what SetFit calls its classes then.
+KINDS_OF_LABELS = {
+    "integers": ([0, 1, 2], None),
+    "integers from 7": ([7, 8, 9], None),
+    "unsigned bytes": (np.array([0, 1, 2], dtype=np.uint8), ["a", "b", "c"]),
+    "floats": ([0.0, 1.0, 2.0], None),
+    "floats with names": (np.array([0, 1, 2], dtype=np.float32), ["a", "b", "c"]),
+    "floats from 10": ([10.0, 20.0, 30.0], None),
+    "two floats with names": ([0.0, 1.0], ["no", "yes"]),
+    "booleans": ([False, True], None),
+    "booleans with names": ([False, True], ["no", "yes"]),
+    "strings": (["stone", "sky", "water"], None),
+    "strings, which are names already": (["stone", "sky", "water"], ["a", "b", "c"]),
+    "strings of digits": (["0", "1", "2"], ["a", "b", "c"]),
+    "objects that are strings": (np.array(["stone", "sky", "water"], dtype=object), None),
+    "objects that are digits, which count as numbers": (np.array(["0", "1", "2"], dtype=object), ["a", "b", "c"]),
+    "more names than classes": ([0, 2], ["a", "b", "c", "d"]),
+    "names that are numbers": ([0, 1, 2], [10, 20.5, True]),
+    "NumPy's names": ([0, 1, 2], np.array(["a", "b", "c"])),
+    "no names": ([0, 1, 2], []),
+}
+
+
+def _as_setfit_predicts(head, labels, vectors):
+    """setfit 1.2.0, `SetFitModel.predict`, but for the type of array."""
+    predicted = head.predict(vectors)
+    if labels and predicted.ndim == 1 and predicted.dtype.char != "U":
+        return [labels[int(one)] for one in predicted]
+    return predicted
+
+
+def _trained_on(classes, fp32):
+    """A head whose training texts have these classes in turn."""
+    targets = np.asarray(classes)[np.arange(len(TEXTS)) % len(classes)]
+    return linear_model.LogisticRegression(C=100).fit(fp32.encode_documents(TEXTS), targets)
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_LABELS)
+def test_classes_of_any_kind_are_kept_and_named_as_setfit_does(fp32, sound, tmp_path, kind):
+    classes, labels = KINDS_OF_LABELS[kind]
+    head = _trained_on(classes, fp32)
+    folder = shutil.copytree(sound, tmp_path / "folder")
+    listed = [label.item() if hasattr(label, "item") else label for label in labels] if labels is not None else None
+    write_classifier(folder, convert_head(head), configuration(labels, False)["labels"])
+    served = QuantizedSetFit.load(folder)
+    vectors = served.encode(TEXTS)
+    expected, found = _as_setfit_predicts(head, listed, vectors), served.predict(TEXTS)
+    assert type(found) is type(expected)
+    assert list(found) == list(expected)
+    assert [type(one) for one in found] == [type(one) for one in expected] or head.classes_.dtype.kind in "Ofu"
+    assert served.predict(TEXTS[0]) == expected[0]
+    assert list(served.predict(TEXTS, use_labels=False)) == list(head.predict(vectors))
+
+
+@pytest.mark.parametrize(
+    ("classes", "labels", "message"),
+    [
+        ([0, 1, 7], ["a", "b", "c"], "there are 3 labels, numbered from 0, and none for the class 7"),
+        ([-1, 1], ["no", "yes"], "none for the class -1"),
+        ([1.0, 2.0], ["one", "two"], r"none for the class 2\.0"),
+    ],
+)
+def test_labels_that_do_not_fit_the_head_are_refused_before_anything_is_quantized(
+    tiny, fp32, tmp_path, classes, labels, message
+):
+    """SetFit ends in an IndexError at the first such text, or takes the last label for -1."""
+    head = _trained_on(classes, fp32)
+    lines = []
+    model = SimpleNamespace(model_body=Body(tiny), model_head=head, labels=labels, normalize_embeddings=False)
+    with pytest.raises(OptionError, match=message):
+        quantize_setfit(model, tmp_path / "out", search=False, progress=lines.append)
+    assert lines == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_classes_that_json_can_not_keep_are_refused(fp32):
+    head = _trained_on(["no", "yes"], fp32)
+    head.classes_ = np.array([b"no", b"yes"])  # today's scikit-learn does not train on them
+    with pytest.raises(UnsupportedModelError, match=r"the head's classes are \(b'no', b'yes'\), of type \|S3"):
+        convert_head(head)
+
+
+def test_a_folder_of_format_version_1_opens(sound, tmp_path):
+    folder = shutil.copytree(sound, tmp_path / "folder")
+    description = json.loads((folder / "setfit.json").read_text("utf-8"))
+    del description["head"]["numbered"]
+    (folder / "setfit.json").write_text(json.dumps({**description, "format_version": 1}), "utf-8")
+    assert QuantizedSetFit.load(folder).predict(TEXTS[:3]) == QuantizedSetFit.load(sound).predict(TEXTS[:3])
+
+
+@pytest.mark.parametrize("always", [0, 1])
+def test_a_label_that_every_training_text_had_or_none_is_kept(fp32, always):
+    """A label of several that few texts have is often in none of a handful."""
+    from sklearn.multiclass import OneVsRestClassifier
+
+    targets = np.array([[label == 2, always] for label in LABELS], dtype=int)
+    vectors = fp32.encode_documents(TEXTS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-learn says what it does
+        head = OneVsRestClassifier(linear_model.LogisticRegression(C=100)).fit(vectors, targets)
+    converted = convert_head(head)
+    assert np.array_equal(converted.predict(vectors), head.predict(vectors))
+    np.testing.assert_allclose(converted.predict_proba(vectors), head.predict_proba(vectors), atol=1e-6)
 
 
 def test_several_labels_at_once(tiny, fp32, tmp_path):
@@ -318,6 +426,23 @@ def test_beside_the_real_setfit(tiny, tmp_path, options):
         quantize_setfit(given, tmp_path / f"int8-{number}", search=False, allow_pickle=True)
         int8 = QuantizedSetFit.load(tmp_path / f"int8-{number}")
         assert np.abs(int8.predict_proba(TEXTS) - expected).mean() < 0.05
+
+
+@pytest.mark.reference
+@pytest.mark.filterwarnings("ignore")  # as above
+# The truth value of NumPy's names is an error to SetFit.
+@pytest.mark.parametrize("kind", sorted(KINDS_OF_LABELS.keys() - {"NumPy's names"}))
+def test_classes_of_any_kind_beside_the_real_setfit(tiny, fp32, kind):
+    setfit = pytest.importorskip("setfit", reason="setfit is in the reference environment only")
+    from sentence_transformers import SentenceTransformer
+
+    classes, labels = KINDS_OF_LABELS[kind]
+    head = _trained_on(classes, fp32)
+    theirs = setfit.SetFitModel(model_body=SentenceTransformer(str(tiny)), model_head=head, labels=labels)
+    ours = QuantizedSetFit(encoder=fp32, head=convert_head(head), labels=labels)
+    expected = theirs.predict(TEXTS, as_numpy=True)
+    assert list(ours.predict(TEXTS)) == list(expected)
+    assert ours.predict(TEXTS[0]) == expected[0]
 
 
 @pytest.mark.reference

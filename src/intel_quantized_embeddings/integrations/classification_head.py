@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
+from intel_quantized_embeddings.tokenization import shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,13 +31,29 @@ class ClassificationHead:
         link: "softmax" for one class of several; "binary" for one of two from a single logit, that of the second;
             "sigmoid" for any number of labels at once; "multi-output" for the same, with the probabilities of 0 and
             of 1 for each, as MultiOutputClassifier gives them.
-        classes: What each class is called by the head, strings or integers.
+        classes: What each class is called by the head: strings or numbers of any kind, True and False among them.
+        numbered: Whether `int(class)` is a class's place in a model's list of labels, as SetFit takes it.
     """
 
     weights: NDArray[np.float64]
     bias: NDArray[np.float64]
     link: str
-    classes: tuple[str | int, ...]
+    classes: tuple[str | float, ...]  # which integers and booleans count as
+    numbered: bool = True
+
+    def names(self, labels: Sequence[Any] | None) -> list[Any] | None:
+        """What a model calls each class; None where it has no labels, or these are not for one class of several.
+
+        Raises:
+            ValueError: There is no label for a class.
+        """
+        if not labels or not self.numbered or self.link in SEVERAL_LABELS:
+            return None
+        places = [int(name) for name in self.classes]
+        for name, place in zip(self.classes, places, strict=True):
+            if not 0 <= place < len(labels):
+                raise ValueError(f"there are {len(labels)} labels, numbered from 0, and none for the class {name!r}")
+        return [labels[place] for place in places]
 
     def predict_proba(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
         """Probability of every class, or of every label.
@@ -66,20 +84,25 @@ class ClassificationHead:
         """
         if self.link in SEVERAL_LABELS:
             return (self._logits(vectors) > 0).astype(np.int64)
-        chosen: NDArray[Any] = np.array(self.classes)[self.predict_proba(vectors).argmax(axis=1)]
+        chosen: NDArray[Any] = np.array(self.classes)[self.places(vectors)]
         return chosen
+
+    def places(self, vectors: NDArray[np.float32]) -> NDArray[np.intp]:
+        """Where in `classes` each text's class is, of a head for one class of several. Shape: (n_texts,)."""
+        places: NDArray[np.intp] = self.predict_proba(vectors).argmax(axis=1)
+        return places
 
     def _logits(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
         logits: NDArray[np.float64] = vectors.astype(np.float64) @ self.weights.T + self.bias
         return logits
 
 
-def convert_head(head: Any, *, dimension: int) -> ClassificationHead:
+def convert_head(head: Any, *, dimension: int | None = None) -> ClassificationHead:
     """Take the numbers out of a fitted head: LogisticRegression, several of it for several labels, or SetFitHead.
 
     Args:
         head: What a SetFit model has for `model_head`.
-        dimension: Numbers in a vector.
+        dimension: Numbers in a vector; None leaves it to `require_dimension`.
 
     Raises:
         UnsupportedModelError: It is another one, is not fitted, or does not compute what is known of its kind.
@@ -94,12 +117,22 @@ def convert_head(head: Any, *, dimension: int) -> ClassificationHead:
         ) from exc
     except AttributeError as exc:
         raise UnsupportedModelError(f"the head, a {kind}, can't be converted: {exc}. Is it fitted?") from exc
-    if converted.weights.shape[1] != dimension:
-        raise UnsupportedModelError(
-            f"the head takes vectors of {converted.weights.shape[1]} numbers, and the body makes {dimension}."
-        )
+    if dimension is not None:
+        require_dimension(converted, dimension)
     _check(converted, head)
     return converted
+
+
+def require_dimension(head: ClassificationHead, dimension: int) -> None:
+    """Check that a head takes the vectors that a body makes.
+
+    Raises:
+        UnsupportedModelError: They are of another length.
+    """
+    if head.weights.shape[1] != dimension:
+        raise UnsupportedModelError(
+            f"the head takes vectors of {head.weights.shape[1]} numbers, and the body makes {dimension}."
+        )
 
 
 def write_head(head: ClassificationHead, file: Path) -> dict[str, Any]:
@@ -108,7 +141,7 @@ def write_head(head: ClassificationHead, file: Path) -> dict[str, Any]:
 
     # safetensors writes the bytes as they lie, and scikit-learn's may lie column by column.
     save_file({name: np.ascontiguousarray(getattr(head, name)) for name in ("weights", "bias")}, file)
-    return {"link": head.link, "classes": list(head.classes)}
+    return {"link": head.link, "classes": list(head.classes), "numbered": head.numbered}
 
 
 def read_head(file: Path, described: dict[str, Any]) -> ClassificationHead:
@@ -127,6 +160,7 @@ def read_head(file: Path, described: dict[str, Any]) -> ClassificationHead:
             bias=numbers["bias"],
             link=described["link"],
             classes=tuple(described["classes"]),
+            numbered=described["numbered"],
         )
     except (SafetensorError, KeyError, TypeError, OSError) as exc:
         raise DamagedFilesError(f"{file} is not a classification head: {type(exc).__name__}: {exc}") from exc
@@ -142,12 +176,28 @@ def read_head(file: Path, described: dict[str, Any]) -> ClassificationHead:
 
 def _logistic_regression(head: Any) -> ClassificationHead:
     binary = len(head.classes_) == 2
+    classes = tuple(head.classes_.tolist())
+    if not all(isinstance(name, (str, int, float)) for name in classes):
+        raise UnsupportedModelError(
+            f"the head's classes are {shown(classes)}, of type {head.classes_.dtype}; strings and numbers can be kept. "
+            f"Train it on one of these."
+        )
     return ClassificationHead(
         weights=np.asarray(head.coef_, dtype=np.float64),
         bias=np.asarray(head.intercept_, dtype=np.float64),
         link=BINARY if binary else SOFTMAX,
-        classes=tuple(head.classes_.tolist()),
+        classes=classes,
+        # SetFit takes NumPy's strings for names, and anything else for numbers: "1" of an array of objects as well.
+        numbered=head.classes_.dtype.kind != "U" and all(_is_number(name) for name in classes),
     )
+
+
+def _is_number(name: str | float) -> bool:
+    try:
+        int(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _one_vs_rest(head: Any) -> ClassificationHead:
@@ -164,7 +214,7 @@ def _multi_output(head: Any) -> ClassificationHead:
 
 
 def _several_labels(head: Any, *, link: str) -> ClassificationHead:
-    parts = [_logistic_regression(part) for part in head.estimators_]
+    parts = [_constant(part) or _logistic_regression(part) for part in head.estimators_]
     for label, part in enumerate(parts):
         if part.classes != (0, 1):
             raise UnsupportedModelError(
@@ -176,6 +226,20 @@ def _several_labels(head: Any, *, link: str) -> ClassificationHead:
         bias=np.concatenate([part.bias for part in parts]),
         link=link,
         classes=tuple(range(len(parts))),
+    )
+
+
+def _constant(part: Any) -> ClassificationHead | None:
+    """What scikit-learn puts where every training text had a label, or none did; None for anything else."""
+    if type(part).__name__ != "_ConstantPredictor":
+        return None
+    always = bool(np.ravel(part.y_)[0])
+    # Its probability is 0 or 1: that of these logits, to the last bit.
+    return ClassificationHead(
+        weights=np.zeros((1, part.n_features_in_)),
+        bias=np.array([1e3 if always else -1e3]),
+        link=BINARY,
+        classes=(0, 1),
     )
 
 

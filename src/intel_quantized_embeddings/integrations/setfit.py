@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-import re
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,20 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 from intel_quantized_embeddings.choices import true_or_false
 from intel_quantized_embeddings.encoder import Encoder
-from intel_quantized_embeddings.errors import (
-    DamagedFilesError,
-    MissingExtraError,
-    ModelFilesError,
-    OptionError,
-)
+from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.folders import appearing_whole, output_folder
 from intel_quantized_embeddings.integrations.classification_head import (
-    SEVERAL_LABELS,
     ClassificationHead,
     convert_head,
+    require_dimension,
 )
-from intel_quantized_embeddings.integrations.setfit_folder import BODY_FOLDER, read_classifier, write_classifier
-from intel_quantized_embeddings.model_settings import read_json
+from intel_quantized_embeddings.integrations.setfit_folder import (
+    BODY_FOLDER,
+    read_classifier,
+    write_classifier,
+)
+from intel_quantized_embeddings.integrations.setfit_source import own_prompt, read_setfit_folder, save_body
 from intel_quantized_embeddings.quantization.manifest import Manifest
 from intel_quantized_embeddings.quantization.quantize import QuantizationReport, quantize
 
@@ -35,9 +33,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 logger = logging.getLogger(__name__)
-
-_PICKLED_HEAD = "model_head.pkl"
-_SETFIT_CONFIG = "config_setfit.json"
 
 
 def quantize_setfit(
@@ -70,7 +65,8 @@ def quantize_setfit(
         What quantizing the body came to; `folder` is the whole.
 
     Raises:
-        OptionError: An argument is not allowed, or the head is a pickle and that was not allowed.
+        OptionError: An argument is not allowed, the head is a pickle and that was not allowed, or the model's labels
+            don't fit its head.
         UnsupportedModelError: The head is not a linear one that is known here, or the body can't be quantized.
         QuantizedEmbeddingsError: As `quantize`.
 
@@ -85,9 +81,11 @@ def quantize_setfit(
     say = progress or logger.info
     with tempfile.TemporaryDirectory() as temporary:
         if isinstance(model, (str, os.PathLike)):
-            body, head, config = _read_folder(Path(model).expanduser(), allow_pickle=allow_pickle)
+            body, head, config = read_setfit_folder(Path(model).expanduser(), allow_pickle=allow_pickle)
         else:
-            body, head, config = _save_body(model, Path(temporary))
+            body, head, config = save_body(model, Path(temporary))
+        converted = convert_head(head)
+        _check_labels(converted, config["labels"])
         with appearing_whole(output, overwrite=overwrite) as folder:
             report = quantize(
                 body,
@@ -97,12 +95,12 @@ def quantize_setfit(
                 search=search,
                 normalize=True if config["normalize_embeddings"] else None,
                 # SetFit puts nothing before a text but what the body always does.
-                query_instruction=_own_prompt(body),
-                document_instruction=_own_prompt(body),
+                query_instruction=own_prompt(body),
+                document_instruction=own_prompt(body),
                 progress=lambda line: say(line.replace(str(folder), str(output))),
             )
-            dimension = Manifest.read(folder / BODY_FOLDER).dimension
-            write_classifier(folder, convert_head(head, dimension=dimension), config["labels"])
+            require_dimension(converted, Manifest.read(folder / BODY_FOLDER).dimension)
+            write_classifier(folder, converted, config["labels"])
     return dataclasses.replace(report, folder=output)
 
 
@@ -112,14 +110,19 @@ class QuantizedSetFit:
     Safe to use from several threads at once.
     """
 
-    def __init__(self, *, encoder: Encoder, head: ClassificationHead, labels: Sequence[str] | None = None) -> None:
+    def __init__(self, *, encoder: Encoder, head: ClassificationHead, labels: Sequence[Any] | None = None) -> None:
         """Put loaded parts together; `QuantizedSetFit.load` is what most callers want.
 
         Args:
             encoder: The body.
             head: Its head.
-            labels: Names of the classes where the head knows them by number.
+            labels: Names of the classes where the head knows them by number: that of a class is `labels[int(class)]`,
+                as SetFit has it.
+
+        Raises:
+            OptionError: There is no label for a class.
         """
+        _check_labels(head, labels)
         self.encoder = encoder
         self.head = head
         self.labels = None if labels is None else list(labels)
@@ -221,10 +224,10 @@ class QuantizedSetFit:
             InvalidTextError: An item is not text.
         """
         texts = [inputs] if isinstance(inputs, str) else inputs
-        predicted: Any = self.head.predict(self.encode(texts, show_progress_bar=show_progress_bar))
-        by_number = self.head.link not in SEVERAL_LABELS and all(isinstance(name, int) for name in self.head.classes)
-        if use_labels and self.labels and by_number:
-            predicted = [self.labels[place] for place in predicted]
+        vectors = self.encode(texts, show_progress_bar=show_progress_bar)
+        names = self.head.names(self.labels) if use_labels else None
+        predicted: Any
+        predicted = self.head.predict(vectors) if names is None else [names[at] for at in self.head.places(vectors)]
         return predicted[0] if isinstance(inputs, str) else predicted
 
     def __call__(self, inputs: str | Sequence[str]) -> Any:
@@ -235,59 +238,10 @@ class QuantizedSetFit:
         return f"QuantizedSetFit({self.encoder!r}, {len(self.head.classes)} classes)"
 
 
-def _read_folder(folder: Path, *, allow_pickle: bool) -> tuple[Path, Any, dict[str, Any]]:
-    """The body's folder, the head, and SetFit's configuration of a folder that SetFit wrote."""
-    if not (folder / _PICKLED_HEAD).is_file():
-        raise ModelFilesError(
-            f"{folder} has no {_PICKLED_HEAD}: it is not a folder that SetFit's save_pretrained wrote. For a model on "
-            f"the hub pass SetFitModel.from_pretrained(...)."
-        )
-    if not allow_pickle:
-        raise OptionError(
-            f"{folder / _PICKLED_HEAD} is a pickle, which is code that would run here. If you trust who made it, pass "
-            f"allow_pickle=True, or the loaded model: quantize_setfit(SetFitModel.from_pretrained(...), ...)."
-        )
+def _check_labels(head: ClassificationHead, labels: Sequence[Any] | None) -> None:
     try:
-        import joblib
-    except ImportError as exc:
-        raise MissingExtraError(package="joblib", extra="setfit", needed_for="Reading a SetFit head") from exc
-    config = read_json(folder / _SETFIT_CONFIG) if (folder / _SETFIT_CONFIG).is_file() else {}
-    try:
-        head = joblib.load(folder / _PICKLED_HEAD)
-    except Exception as exc:  # a pickle can raise anything
-        raise DamagedFilesError(f"{folder / _PICKLED_HEAD} can't be read: {type(exc).__name__}: {exc}") from exc
-    return folder, head, _config(config.get("labels"), config.get("normalize_embeddings"))
-
-
-def _save_body(model: Any, temporary: Path) -> tuple[Path, Any, dict[str, Any]]:
-    """The same of a model in memory, whose body is written to a folder in a temporary one."""
-    if not (hasattr(model, "model_body") and hasattr(model, "model_head")):
+        head.names(labels)
+    except ValueError as exc:
         raise OptionError(
-            f"model is a {type(model).__name__}; a SetFitModel or a folder that its save_pretrained wrote is expected."
-        )
-    folder = temporary / _source_name(model)
-    model.model_body.save_pretrained(str(folder), create_model_card=False)
-    labels, normalize = getattr(model, "labels", None), getattr(model, "normalize_embeddings", False)
-    return folder, model.model_head, _config(labels, normalize)
-
-
-def _source_name(model: Any) -> str:
-    """What the body's manifest calls a model in memory: its own name, or that of the model it was trained from."""
-    card = getattr(model, "model_card_data", None)
-    own, trained_from = getattr(card, "model_id", None), getattr(card, "st_id", None)
-    name = Path(own).name if own else f"setfit-{Path(trained_from).name}" if trained_from else "setfit-model"
-    return re.sub(r"[^\w.-]", "-", name)
-
-
-def _config(labels: Any, normalize_embeddings: Any) -> dict[str, Any]:
-    return {
-        "labels": None if not labels else [str(label) for label in labels],
-        "normalize_embeddings": bool(normalize_embeddings),
-    }
-
-
-def _own_prompt(body: Path) -> str:
-    """What sentence-transformers puts before every text that nobody names a prompt for."""
-    file = body / "config_sentence_transformers.json"
-    config = read_json(file) if file.is_file() else {}
-    return str((config.get("prompts") or {}).get(config.get("default_prompt_name") or "") or "")
+            f"labels={labels!r} don't fit the head: {exc}. Pass a label for every number up to the largest class."
+        ) from exc

@@ -9,7 +9,6 @@ from typing import Any
 
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, UnsupportedModelError
 from intel_quantized_embeddings.integrations.classification_head import (
-    SEVERAL_LABELS,
     ClassificationHead,
     read_head,
     write_head,
@@ -18,13 +17,15 @@ from intel_quantized_embeddings.model_files import file_sha256
 from intel_quantized_embeddings.model_settings import read_json
 from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+# Version 1 knew integers and strings, of which the integers were numbers of labels.
+_READABLE = (1, FORMAT_VERSION)
 DESCRIPTION_FILE = "setfit.json"
 HEAD_FILE = "head.safetensors"
 BODY_FOLDER = "body"
 
 
-def write_classifier(folder: Path, head: ClassificationHead, labels: Sequence[str] | None) -> None:
+def write_classifier(folder: Path, head: ClassificationHead, labels: Sequence[Any] | None) -> None:
     """Write a head and what its classes are called beside the body, which is there already."""
     described = write_head(head, folder / HEAD_FILE)
     description = {
@@ -38,7 +39,7 @@ def write_classifier(folder: Path, head: ClassificationHead, labels: Sequence[st
     (folder / DESCRIPTION_FILE).write_text(content + "\n", "utf-8")
 
 
-def read_classifier(folder: Path) -> tuple[ClassificationHead, list[str] | None]:
+def read_classifier(folder: Path) -> tuple[ClassificationHead, list[Any] | None]:
     """Read what `write_classifier` wrote.
 
     Raises:
@@ -49,7 +50,12 @@ def read_classifier(folder: Path) -> tuple[ClassificationHead, list[str] | None]
     description = _read_description(folder)
     _check_hash(folder / HEAD_FILE, description["head"]["sha256"])
     _check_hash(folder / BODY_FOLDER / MANIFEST_FILE, description["body"]["manifest_sha256"])
-    return read_head(folder / HEAD_FILE, description["head"]), description["labels"]
+    head, labels = read_head(folder / HEAD_FILE, description["head"]), description["labels"]
+    try:
+        head.names(labels)
+    except ValueError as exc:
+        raise DamagedFilesError(f"{folder / DESCRIPTION_FILE} does not name every class: {exc}.") from exc
+    return head, labels
 
 
 def _check_hash(file: Path, expected: str) -> None:
@@ -68,9 +74,10 @@ def _read_description(folder: Path) -> dict[str, Any]:
     if not file.is_file():
         raise ModelFilesError(f"{folder} has no {DESCRIPTION_FILE}: it is not a folder that quantize_setfit wrote.")
     description = read_json(file)
-    if description.get("format_version") != FORMAT_VERSION:
+    if description.get("format_version") not in _READABLE:
         raise UnsupportedModelError(
-            f"{file} has format version {description.get('format_version')!r}; this version reads {FORMAT_VERSION}. "
+            f"{file} has format version {description.get('format_version')!r}; this version reads "
+            f"{' and '.join(map(str, _READABLE))}. "
             f"Run quantize_setfit again, or upgrade intel-quantized-embeddings."
         )
     head, body, labels = (description.get(part) for part in ("head", "body", "labels"))
@@ -79,16 +86,16 @@ def _read_description(folder: Path) -> dict[str, Any]:
     if not isinstance(body, dict) or "manifest_sha256" not in body:
         raise DamagedFilesError(f"{file} does not describe a body.")
     classes = head["classes"]
-    if not isinstance(classes, list) or not all(isinstance(name, (str, int)) for name in classes):
+    if not isinstance(classes, list) or not all(isinstance(name, (str, int, float)) for name in classes):
         raise DamagedFilesError(f"{file}: classes is {classes!r}; a list of names or numbers is expected.")
-    if labels is not None and not (isinstance(labels, list) and all(isinstance(label, str) for label in labels)):
+    head.setdefault("numbered", not any(isinstance(name, str) for name in classes))
+    if not isinstance(head["numbered"], bool):
+        raise DamagedFilesError(f"{file}: numbered is {head['numbered']!r}; true or false is expected.")
+    if labels is not None and not (isinstance(labels, list) and all(map(is_plain, labels))):
         raise DamagedFilesError(f"{file}: labels is {labels!r}; a list of names is expected.")
-    numbers = [name for name in classes if isinstance(name, int)]
-    if (
-        labels
-        and head["link"] not in SEVERAL_LABELS
-        and numbers
-        and not 0 <= min(numbers) <= max(numbers) < len(labels)
-    ):
-        raise DamagedFilesError(f"{file} does not name every class.")
     return description
+
+
+def is_plain(label: object) -> bool:
+    """Whether a label comes back from JSON as it went there."""
+    return isinstance(label, (str, int, float))
