@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,12 @@ def _quantized_on_first_use(source: ModelFolder, settings: ModelSettings, option
         source, settings, runtime=RuntimeName(options.runtime), cache_folder=options.cache_folder
     )
     with naming_the_cache(folder):
-        return _quantized(folder, options)
+        loaded = _quantized(folder, options)
+    # Vectors don't depend on these, so a folder in the cache may have been made when the source said otherwise.
+    as_today = replace(
+        loaded.settings, similarity=settings.similarity, default_instruction=settings.default_instruction
+    )
+    return replace(loaded, settings=as_today)
 
 
 @contextmanager

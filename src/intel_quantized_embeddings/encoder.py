@@ -173,7 +173,7 @@ class Encoder:
 
     @property
     def settings(self) -> ModelSettings:
-        """Pooling, normalization, instructions and maximum length in force."""
+        """Pooling, normalization, instructions, maximum length and similarity in force."""
         return self._settings
 
     @property
@@ -185,6 +185,11 @@ class Encoder:
     def tokenizer(self) -> Tokenizer:
         """The model's own tokenizer, which cuts at `max_length`."""
         return self._tokenizer
+
+    @property
+    def pad_token_id(self) -> int:
+        """What fills up the shorter texts of a batch."""
+        return self._pad_token_id
 
     @property
     def fingerprint(self) -> str:
@@ -295,7 +300,9 @@ class Encoder:
 def _fingerprint(loaded: LoadedEmbedder, runtime: Runtime, settings: ModelSettings, options: LoadOptions) -> str:
     """`runtime-precision-pooling-` and 12 hexadecimal digits of a hash over everything that matters."""
     cut = {"truncate_dim": runtime.dimension} if isinstance(runtime, TruncatedRuntime) else {}
-    digest = fingerprint_digest(loaded.hashes, hashed_settings(settings) | cut)
+    # No query's and no document's vector depends on these two.
+    hashed = hashed_settings(settings, leave_out=("similarity", "default_instruction")) | cut
+    digest = fingerprint_digest(loaded.hashes, hashed)
     precision = f"{options.precision}-dynamic" if loaded.dynamic else options.precision
     return f"{options.runtime}-{precision}-{settings.pooling.value}-{digest}"
 

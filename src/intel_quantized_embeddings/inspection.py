@@ -21,9 +21,17 @@ from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE, Fold
 from intel_quantized_embeddings.quantization.probes import ProbeResult
 from intel_quantized_embeddings.quantization.probing import run_probes
 from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName, runtime_module
+from intel_quantized_embeddings.similarity import Similarity
 from intel_quantized_embeddings.terminal import labelled, megabytes
 from intel_quantized_embeddings.tokenization import Tokenizer
 from intel_quantized_embeddings.weight_files import WeightFiles, WeightKind, find_weight_files
+
+_COMPARED = {
+    Similarity.COSINE: "cosine",
+    Similarity.DOT: "dot product",
+    Similarity.EUCLIDEAN: "euclidean distance",
+    Similarity.MANHATTAN: "Manhattan distance",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +229,7 @@ def _settings_lines(settings: ModelSettings | CrossEncoderSettings) -> dict[str,
         "queries": [_beginning(settings.query_instruction)],
         "documents": [_beginning(settings.document_instruction)],
         "longest text": [f"{settings.max_length} tokens{lowercased}"],
+        "compared by": [_COMPARED[settings.similarity]],
     }
 
 

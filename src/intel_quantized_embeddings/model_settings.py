@@ -20,6 +20,7 @@ from intel_quantized_embeddings.errors import (
 from intel_quantized_embeddings.known_models import KnownModels, look_up
 from intel_quantized_embeddings.paths_inside import path_inside
 from intel_quantized_embeddings.pooling import Pooling
+from intel_quantized_embeddings.similarity import Similarity
 
 # sentence-transformers' names of what is asked for and what is searched, in the order it tries them.
 _QUERY_PROMPTS = ("query",)
@@ -46,6 +47,9 @@ class ModelSettings:
         document_instruction: Put before every document.
         lowercase: Whether texts are lowercased before tokenization, whatever the tokenizer does
             (`do_lower_case` of `sentence_bert_config.json`).
+        similarity: How vectors are to be compared (`similarity_fn_name`). They do not depend on it.
+        default_instruction: Put before a text that is said to be neither query nor document (`default_prompt_name`);
+            the vectors of queries and documents do not depend on it.
     """
 
     pooling: Pooling
@@ -54,6 +58,8 @@ class ModelSettings:
     query_instruction: str
     document_instruction: str
     lowercase: bool = False
+    similarity: Similarity = Similarity.COSINE
+    default_instruction: str = ""
 
     def override(
         self,
@@ -152,6 +158,8 @@ def read_settings(
             prompts, _DOCUMENT_PROMPTS, default_prompt, known.document_instruction if known else ""
         ),
         lowercase=any(c.get("do_lower_case") is True for c in transformer_configs(transformer)),
+        similarity=_similarity(folder),
+        default_instruction="" if default_prompt is None else prompts[default_prompt],
     )
 
 
@@ -261,6 +269,19 @@ def _prompts(folder: Path) -> tuple[dict[str, str], str | None]:
             f"{path}: default_prompt_name is {default!r}, which is not among the prompts {sorted(prompts)}."
         )
     return prompts, default
+
+
+def _similarity(folder: Path) -> Similarity:
+    """The one that the folder names; the cosine where it names none, as sentence-transformers has it."""
+    path = folder / "config_sentence_transformers.json"
+    asked = read_json(path).get("similarity_fn_name")
+    try:
+        return Similarity.COSINE if asked is None else Similarity(asked)
+    except ValueError as exc:
+        allowed = ", ".join(repr(one.value) for one in Similarity)
+        raise UnsupportedModelError(
+            f"{path} has similarity_fn_name={asked!r}, which is not built in; built in are {allowed}."
+        ) from exc
 
 
 def _instruction(prompts: dict[str, str], names: tuple[str, ...], default: str | None, known: str) -> str:

@@ -16,7 +16,6 @@ from intel_quantized_embeddings.load_options import LoadOptions, whole_number
 from intel_quantized_embeddings.model_files import find_model
 from intel_quantized_embeddings.model_settings import is_cross_encoder
 from intel_quantized_embeddings.tokenization import check_texts, shown
-from intel_quantized_embeddings.vectors import cosines
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +27,8 @@ class RankedDocument:
 
     Attributes:
         index: Its place among the documents given.
-        score: The higher the better; a cosine from a bi-encoder, whatever the model gives from a cross-encoder.
+        score: The higher the better; from a bi-encoder the similarity that its folder names, a cosine if none, and
+            whatever the model gives from a cross-encoder.
     """
 
     index: int
@@ -38,8 +38,9 @@ class RankedDocument:
 class Reranker:
     """Ranks documents by what a model thinks of each beside the query. Safe to use from several threads at once.
 
-    A bi-encoder (`Encoder`) embeds query and documents apart and takes their cosine: fast. A cross-encoder
-    (`CrossEncoder`) reads each document together with the query: slower, and as a rule better.
+    A bi-encoder (`Encoder`) embeds query and documents apart and compares the vectors as it was trained to, by cosine
+    or dot product: fast. A cross-encoder (`CrossEncoder`) reads each document together with the query: slower, and as
+    a rule better.
 
     Example:
         >>> reranker = Reranker.load("BAAI/bge-reranker-base")  # doctest: +SKIP
@@ -85,7 +86,7 @@ class Reranker:
             local_files_only: Never ask the hub.
             num_threads: Threads for one call.
             pooling: For bi-encoders, as is all that a cross-encoder refuses: normalize, truncate_dim, instructions.
-            normalize: Changes nothing here: the cosine is taken either way.
+            normalize: Changes nothing where the cosine is taken; makes a cosine of a dot product.
             max_length: Longest text, or pair of texts, in tokens.
             truncate_dim: How many numbers of a vector to compare.
             query_instruction: Put before every query.
@@ -142,7 +143,7 @@ class Reranker:
         if isinstance(self._model, CrossEncoder):
             return self._model.score((query, document) for document in listed)
         vector = self._model.encode_queries([query])[0]
-        return cosines(vector, self._model.encode_documents(listed))
+        return self._model.settings.similarity.to_documents(vector, self._model.encode_documents(listed))
 
     def rank(self, query: str, documents: Sequence[str], *, top_n: int | None = None) -> list[RankedDocument]:
         """Put documents in order, the best first; equal ones stay as they were.

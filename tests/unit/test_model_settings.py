@@ -19,6 +19,7 @@ from intel_quantized_embeddings.errors import (
 from intel_quantized_embeddings.known_models import KNOWN_MODELS, look_up
 from intel_quantized_embeddings.model_settings import ModelSettings, read_settings
 from intel_quantized_embeddings.pooling import Pooling
+from intel_quantized_embeddings.similarity import Similarity
 from support.tiny_models import write_tiny_model
 
 BGE = "Represent this sentence for searching relevant passages: "
@@ -466,3 +467,26 @@ def test_a_model_is_known_by_the_hubs_cache_folder(tmp_path):
     write_tiny_model(snapshot, pooling=None)
     settings = read_settings(snapshot, name=snapshot.name)
     assert (settings.pooling, settings.query_instruction) == (Pooling.CLS, BGE)
+
+
+@pytest.mark.parametrize("asked", [None, "cosine", "dot", "euclidean", "manhattan"])
+def test_similarity_is_what_the_folder_says_and_the_cosine_if_nothing(folder, asked):
+    assert folder.read().similarity is Similarity.COSINE
+    folder.write("config_sentence_transformers.json", {"similarity_fn_name": asked})
+    assert folder.read().similarity.value == (asked or "cosine")
+
+
+@pytest.mark.parametrize("asked", ["maxsim", "dot_product", "", 5, ["dot"], {"name": "dot"}, True])
+def test_a_similarity_that_is_not_built_in_is_refused(folder, asked):
+    folder.write("config_sentence_transformers.json", {"similarity_fn_name": asked})
+    with pytest.raises(UnsupportedModelError, match=r"config_sentence_transformers\.json has similarity_fn_name="):
+        folder.read()
+
+
+def test_the_default_prompt_is_for_texts_of_no_kind(folder):
+    assert folder.read().default_instruction == ""
+    prompts = {"s": "S ", "query": "Q "}
+    content = {"prompts": prompts, "default_prompt_name": "s"}
+    folder.write("config_sentence_transformers.json", content)
+    settings = folder.read()
+    assert (settings.query_instruction, settings.default_instruction) == ("Q ", "S ")

@@ -124,12 +124,13 @@ def write_metadata(source: Path, folder: Path, settings: ModelSettings, *, dimen
         folder / "sentence_bert_config.json",
         {"max_seq_length": settings.max_length, "do_lower_case": settings.lowercase},
     )
+    default = {"default": settings.default_instruction} if settings.default_instruction else {}
     write_json(
         folder / "config_sentence_transformers.json",
         {
-            "prompts": {"query": settings.query_instruction, "document": settings.document_instruction},
-            "default_prompt_name": None,
-            "similarity_fn_name": "cosine",
+            "prompts": {"query": settings.query_instruction, "document": settings.document_instruction, **default},
+            "default_prompt_name": next(iter(default), None),
+            "similarity_fn_name": settings.similarity.value,
         },
     )
 
@@ -154,7 +155,7 @@ vectors = encoder.encode_documents(["some text"])  # (1, {manifest.dimension}) f
 ```
 
 {settings.pooling.value} pooling, {"unit length" if settings.normalize else "not normalized"},
-{manifest.dimension} dimensions, at most {settings.max_length} tokens.
+{manifest.dimension} dimensions, at most {settings.max_length} tokens; compared by {settings.similarity.value}.
 Query instruction: {quoted(settings.query_instruction)}. Document instruction: {quoted(settings.document_instruction)}.
 
 Cosine between int8 and fp32 vectors, on texts that were not calibrated on:

@@ -21,6 +21,7 @@ from intel_quantized_embeddings.quantization.config import QuantizationConfig
 from intel_quantized_embeddings.quantization.drop import Drop, SpeedCost
 from intel_quantized_embeddings.quantization.fidelity import CosineSummary, Fidelity
 from intel_quantized_embeddings.quantization.probes import Probe, rows_of
+from intel_quantized_embeddings.similarity import Similarity
 
 logger = logging.getLogger(__name__)
 
@@ -250,6 +251,7 @@ def hash_files(folder: Path) -> dict[str, str]:
 def _from_json(content: dict[str, Any]) -> Manifest:
     settings = dict(content["settings"])
     settings["pooling"] = Pooling(settings["pooling"])
+    settings["similarity"] = Similarity(settings.get("similarity", Similarity.COSINE))  # which was not kept at first
     fidelity = Fidelity(
         documents=CosineSummary(**content["fidelity"]["documents"]),
         queries=CosineSummary(**content["fidelity"]["queries"]),

@@ -1,0 +1,101 @@
+"""How a model's vectors are compared: by what it was trained for, the higher the better."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from intel_quantized_embeddings.choices import chosen
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Similarity(str, Enum):
+    """The functions of sentence-transformers, by their names there (`similarity_fn_name`).
+
+    COSINE and DOT are products, EUCLIDEAN and MANHATTAN distances with a minus before them. Between vectors of length 1
+    all but MANHATTAN give the same order.
+    """
+
+    COSINE = "cosine"
+    DOT = "dot"
+    EUCLIDEAN = "euclidean"
+    MANHATTAN = "manhattan"
+
+    @staticmethod
+    def parse(value: str | Similarity) -> Similarity:
+        """Turn a user's word into a similarity.
+
+        Raises:
+            OptionError: It is none of them.
+        """
+        return chosen(Similarity, value, option="similarity_fn_name")
+
+    def matrix(self, one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.float32]:
+        """Compare every vector with every other one.
+
+        Args:
+            one: Shape: (n, dimension).
+            other: Shape: (m, dimension).
+
+        Returns:
+            Shape: (n, m).
+        """
+        import numpy as np
+
+        if self is Similarity.COSINE:
+            one, other = _unit(one), _unit(other)
+        if self in (Similarity.COSINE, Similarity.DOT):
+            products: NDArray[np.float32] = (one @ other.T).astype(np.float32, copy=False)
+            return products
+        # Row by row: all differences at once would take `dimension` times the memory of the result.
+        found = np.empty((len(one), len(other)), dtype=np.float32)
+        for row, vector in enumerate(one):
+            found[row] = self._minus_length(other - vector)
+        return found
+
+    def pairwise(self, one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.float32]:
+        """Compare each vector with the other at the same place. Shapes: (n, dimension), the result's (n,)."""
+        import numpy as np
+
+        if self is Similarity.COSINE:
+            one, other = _unit(one), _unit(other)
+        if self in (Similarity.COSINE, Similarity.DOT):
+            products: NDArray[np.float32] = np.einsum("nd,nd->n", one, other).astype(np.float32, copy=False)
+            return products
+        return self._minus_length(one - other)
+
+    def to_documents(self, query: NDArray[np.float32], documents: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Compare a query with documents, each by itself: a matrix product rounds otherwise for other numbers of rows.
+
+        Args:
+            query: Shape: (dimension,).
+            documents: Shape: (n_documents, dimension).
+
+        Returns:
+            Shape: (n_documents,). A document's does not depend on its company.
+        """
+        import numpy as np
+
+        from intel_quantized_embeddings.vectors import cosines
+
+        if self is Similarity.COSINE:
+            return cosines(query, documents)
+        if self is Similarity.DOT:
+            return np.array([row @ query for row in documents], dtype=np.float32)
+        return self._minus_length(documents - query)
+
+    def _minus_length(self, differences: NDArray[Any]) -> NDArray[np.float32]:
+        import numpy as np
+
+        order = 1 if self is Similarity.MANHATTAN else 2
+        lengths: NDArray[np.float32] = np.linalg.norm(differences, ord=order, axis=-1).astype(np.float32, copy=False)
+        return -lengths
+
+
+def _unit(vectors: NDArray[Any]) -> NDArray[np.float32]:
+    from intel_quantized_embeddings.vectors import unit
+
+    return unit(vectors)

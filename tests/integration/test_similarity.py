@@ -1,0 +1,119 @@
+"""A model trained for the dot product, or a distance, stays one: in the folder that is written and where we rank."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from intel_quantized_embeddings import Encoder, Reranker, quantize
+from intel_quantized_embeddings.inspection import inspect_folder
+from intel_quantized_embeddings.quantization.manifest import Manifest
+from intel_quantized_embeddings.similarity import Similarity
+from support.few_texts import TEN_TEXTS
+from support.tiny_models import VOCABULARY, write_tiny_model
+
+QUERY = "what is a river"
+# Of very different lengths, so that vectors are: the orders by cosine, product and distance have little in common.
+TEXTS = [" ".join(VOCABULARY[4 + (5 * i + 3 * j) % 60] for j in range(1 + i % 9)) for i in range(30)]
+
+
+def write(folder, similarity, *, normalize=False, **more):
+    """A tiny model whose folder names a similarity."""
+    write_tiny_model(folder, normalize=normalize, prompts={})
+    (folder / "config_sentence_transformers.json").write_text(json.dumps({"similarity_fn_name": similarity, **more}))
+    return folder
+
+
+def told(folder):
+    """What a folder says to sentence-transformers."""
+    return json.loads((folder / "config_sentence_transformers.json").read_text("utf-8"))
+
+
+@pytest.fixture(scope="module", params=[one.value for one in Similarity])
+def model(request, tmp_path_factory):
+    return write(tmp_path_factory.mktemp("similarity") / f"tiny-{request.param}", request.param)
+
+
+@pytest.fixture(scope="module")
+def int8(model):
+    return quantize(
+        model, f"{model}-int8", calibration_texts=TEN_TEXTS, calibration_queries=TEN_TEXTS, search=False
+    ).folder
+
+
+def test_the_int8_folder_says_what_the_source_says(model, int8):
+    asked = told(model)["similarity_fn_name"]
+    assert told(int8)["similarity_fn_name"] == asked
+    manifest = json.loads((int8 / "manifest.json").read_text("utf-8"))
+    assert manifest["settings"]["similarity"] == asked
+    assert Encoder.load(int8).settings.similarity is Similarity(asked)
+    assert f"compared by {asked}" in (int8 / "README.md").read_text("utf-8")
+    for folder in (model, int8):
+        assert ("product" in inspect_folder(folder).text) == (asked == "dot")
+        assert ("distance" in inspect_folder(folder).text) == (asked in ("euclidean", "manhattan"))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_documents_are_ranked_by_it(model, int8, precision):
+    encoder = Encoder.load(int8 if precision == "int8" else model, precision=precision)
+    query, documents = encoder.encode_queries([QUERY])[0], encoder.encode_documents(TEXTS)
+    lengths = np.linalg.norm(documents, axis=1)
+    scores = {
+        "cosine": documents @ query / (lengths * np.linalg.norm(query)),
+        "dot": documents @ query,
+        "euclidean": -np.linalg.norm(documents - query, axis=1),
+        "manhattan": -np.abs(documents - query).sum(axis=1),
+    }
+    orders = {name: tuple(np.argsort(-found, kind="stable")) for name, found in scores.items()}
+    assert len(set(orders.values())) == 4
+    ranked = Reranker(encoder).rank(QUERY, TEXTS)
+    asked = told(model)["similarity_fn_name"]
+    assert tuple(document.index for document in ranked) == orders[asked]
+    np.testing.assert_allclose([one.score for one in ranked], -np.sort(-scores[asked]), rtol=1e-4, atol=1e-5)
+
+
+def test_a_manifest_that_does_not_say_is_of_a_cosine(model, int8, tmp_path):
+    """As written before it was kept."""
+    folder = shutil.copytree(int8, tmp_path / "old")
+    content = json.loads((folder / "manifest.json").read_text("utf-8"))
+    del content["settings"]["similarity"], content["settings"]["default_instruction"]
+    (folder / "manifest.json").write_text(json.dumps(content), "utf-8")
+    assert Manifest.read(folder).settings.similarity is Similarity.COSINE
+    assert Encoder.load(folder).fingerprint == Encoder.load(int8).fingerprint
+
+
+def test_vectors_and_fingerprint_do_not_depend_on_it(tmp_path):
+    one, other = (
+        Encoder.load(write(tmp_path / name, name), precision="fp32", warm_shapes=False) for name in ("cosine", "dot")
+    )
+    assert one.fingerprint == other.fingerprint
+    assert np.array_equal(one.encode_documents(TEXTS[:3]), other.encode_documents(TEXTS[:3]))
+
+
+def test_a_model_quantized_on_first_use_follows_its_folder(tmp_path, monkeypatch):
+    """Also where the int8 form in the cache was made when the folder said otherwise."""
+    monkeypatch.setattr("intel_quantized_embeddings.quantization.cache.built_in_texts", _few)
+    folder = write(tmp_path / "mine", "cosine", normalize=True)
+    cache = tmp_path / "cache"
+    assert Encoder.load(folder, cache_folder=cache).settings.similarity is Similarity.COSINE
+    write(folder, "dot", normalize=True)
+    assert Encoder.load(folder, cache_folder=cache).settings.similarity is Similarity.DOT
+
+
+def _few():
+    from intel_quantized_embeddings.quantization.calibration import Texts
+
+    return Texts(documents=tuple(TEN_TEXTS), queries=tuple(TEN_TEXTS))
+
+
+def test_a_default_prompt_is_kept_for_sentence_transformers(tmp_path):
+    folder = write(tmp_path / "mine", "dot", prompts={"cluster": "cluster: "}, default_prompt_name="cluster")
+    int8 = quantize(
+        folder, tmp_path / "int8", calibration_texts=TEN_TEXTS, calibration_queries=TEN_TEXTS, search=False
+    ).folder
+    written = told(int8)
+    assert written["prompts"][written["default_prompt_name"]] == "cluster: "
+    assert Encoder.load(int8).settings.default_instruction == "cluster: "
