@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
+import json
+import pickle
+import re
 import sys
 
 import numpy as np
@@ -11,6 +15,8 @@ import pytest
 from intel_quantized_embeddings import Encoder
 from intel_quantized_embeddings.errors import InvalidTextError, OptionError
 from intel_quantized_embeddings.integrations.sentence_transformers import IntelQuantizedSentenceTransformer
+from intel_quantized_embeddings.similarity import Similarity
+from support.tiny_models import write_tiny_model
 
 TEXTS = ["the cat sat on the mat", "a cold river", "music and light in the old city"]
 
@@ -95,6 +101,57 @@ class TestVectors:
         assert np.array_equal(np.unpackbits(bits, axis=1), whole > 0)
         assert np.array_equal(signed.astype(int), bits.astype(int) - 128)
 
+    def test_of_whole_numbers_fill_the_ranges_of_the_call(self, model, caplog):
+        """As sentence-transformers rounds; of so few vectors it is said what that means."""
+        whole = model.encode(TEXTS)
+        starts, ends = whole.min(axis=0), whole.max(axis=0)
+        small, signed = model.encode(TEXTS, precision="uint8"), model.encode(TEXTS, precision="int8")
+        assert (small.dtype, signed.dtype) == (np.uint8, np.int8)
+        assert np.array_equal(signed.astype(int), small.astype(int) - 128)
+        assert np.abs(starts + small * (ends - starts) / 255 - whole).max() <= (ends - starts).max() / 255 + 1e-6
+        assert "are those of the 3 vectors of this call" in caplog.text
+        for one in (TEXTS[0], TEXTS[:1]):
+            with pytest.raises(OptionError, match="takes its ranges from the vectors of the call"):
+                model.encode(one, precision="int8")
+
+    def test_of_any_list_of_texts(self, model):
+        whole = model.encode(TEXTS)
+        for texts in (tuple(TEXTS), np.array(TEXTS), np.array(TEXTS, dtype=object), iter(TEXTS), dict.fromkeys(TEXTS)):
+            assert same(model.encode(texts), whole)
+        assert same(model.encode(np.array(TEXTS[0])), whole[0])
+        assert same(model.encode(np.array(TEXTS)[0]), whole[0])
+        assert same(model.encode(sentences=TEXTS), whole)
+        assert same(model.encode_query(inputs=TEXTS[0]), model.encode_query(sentences=TEXTS[0]))
+        assert model.encode([]).shape == (0, 32)
+        with pytest.raises(OptionError, match="no texts were given"):
+            model.encode()
+
+    def test_do_not_depend_on_where_or_in_how_many_processes(self, model):
+        whole = model.encode(TEXTS)
+        pool = model.start_multi_process_pool(target_devices=["cpu"] * 4)
+        assert same(model.encode(TEXTS, pool=pool, chunk_size=2), whole)
+        assert same(model.encode_multi_process(TEXTS, pool, "query"), model.encode_query(TEXTS))
+        model.stop_multi_process_pool(pool)
+        assert same(model.encode(TEXTS, device=["cpu", "cpu"], task="query"), whole)
+        assert same(model.to("cpu").cpu().eval().encode(TEXTS, precision=None), whole)
+        with pytest.raises(OptionError, match="device='cuda'"):
+            model.to("cuda")
+        with pytest.raises(OptionError, match="device="):
+            model.start_multi_process_pool(["cuda:0"])
+
+    def test_are_cut_for_all_calls_by_an_attribute_or_in_a_block(self, tiny_encoder):
+        model = IntelQuantizedSentenceTransformer(tiny_encoder)
+        whole = model.encode(TEXTS)
+        for block in (model.truncate_embeddings, model.truncate_sentence_embeddings):
+            with block(12):
+                assert same(model.encode(TEXTS), whole[:, :12])
+                assert same(model.encode_query(TEXTS, truncate_dim=5), model.encode_query(TEXTS)[:, :5])
+                assert model.get_embedding_dimension() == model.get_sentence_embedding_dimension() == 12
+            assert same(model.encode(TEXTS), whole)
+        model.truncate_dim = 1000
+        assert model.get_embedding_dimension() == 32
+        assert same(model.encode(TEXTS), whole)
+
     def test_of_what_is_not_text_are_refused(self, model):
         with pytest.raises(InvalidTextError, match="text 1 is 5"):
             model.encode(["one", 5])
@@ -104,16 +161,18 @@ class TestVectors:
         [
             ("output_value", "token_embeddings"),
             ("output_value", None),
-            ("precision", "int8"),
             ("precision", "float16"),
             ("device", "cuda"),
+            ("device", ["cpu", "cuda:1"]),
             ("truncate_dim", 0),
+            ("task", "clustering"),
+            ("processing_kwargs", {"text": {"max_length": 8}}),
             ("normalise_embeddings", True),
         ],
     )
     def test_that_can_not_be_had_are_refused_by_name(self, model, option, value):
         for encode in (model.encode, model.encode_query, model.encode_document):
-            with pytest.raises(OptionError, match=f"{option}={value!r}"):
+            with pytest.raises(OptionError, match=re.escape(f"{option}={value!r}")):
                 encode(TEXTS, **{option: value})
 
 
@@ -128,11 +187,23 @@ class TestTensors:
         assert model.encode_query(TEXTS[0], convert_to_tensor=True).shape == (32,)
         rows = model.encode(TEXTS, convert_to_numpy=False)
         assert [type(row) for row in rows] == [torch.Tensor] * 3
-        for given in (tensor, rows):
-            similar = model.similarity(given, model.encode(TEXTS))
-            assert isinstance(similar, torch.Tensor)
-            assert same(similar.numpy(), model.similarity(model.encode(TEXTS), tensor))
+        vectors = model.encode(TEXTS)
+        for given in (tensor, rows, vectors, list(vectors), tensor.double(), tensor.bfloat16().requires_grad_()):
+            for one, other in ((given, vectors), (vectors, given), (given, given)):
+                assert isinstance(model.similarity(one, other), torch.Tensor)  # as sentence-transformers has it
+                assert np.allclose(model.similarity(one, other), vectors @ vectors.T, atol=1e-2)
+                assert np.allclose(model.similarity_pairwise(one, other), 1, atol=1e-2)
+        assert model.device == torch.device("cpu")
+        assert model.tokenize(TEXTS)["input_ids"].dtype == torch.int64
         assert same(model.encode(TEXTS, device=torch.device("cpu")), model.encode(TEXTS))
+
+    def test_are_numpys_where_it_is_not(self, model, monkeypatch):
+        monkeypatch.setitem(sys.modules, "torch", None)
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+        vectors = model.encode(TEXTS)
+        assert type(model.similarity(vectors, vectors)) is np.ndarray
+        assert type(model.similarity_pairwise(vectors, vectors)) is np.ndarray
+        assert model.device == "cpu"
 
     def test_are_refused_where_it_is_not(self, model, monkeypatch):
         monkeypatch.setitem(sys.modules, "torch", None)
@@ -143,6 +214,43 @@ class TestTensors:
 
 
 class TestSimilarity:
+    @pytest.fixture
+    def scores(self, monkeypatch):
+        """Similarities as NumPy arrays, whatever is installed."""
+        monkeypatch.setattr("intel_quantized_embeddings.integrations.sentence_transformers_parts.has_torch", _no)
+
+    @pytest.fixture
+    def model(self, tiny_encoder, scores):
+        return IntelQuantizedSentenceTransformer(tiny_encoder)
+
+    @pytest.mark.parametrize("name", ["cosine", "dot", "euclidean", "manhattan"])
+    def test_is_the_one_that_is_named(self, model, tiny_encoder, name):
+        vectors = np.random.default_rng(0).normal(size=(4, 32)).astype(np.float32)
+        expected = Similarity(name).matrix(vectors, vectors[:2])
+        given = IntelQuantizedSentenceTransformer(tiny_encoder, similarity_fn_name=name)
+        model.similarity_fn_name = Similarity(name)  # an enumeration's member, as sentence-transformers has
+        for one in (given, model):
+            assert one.similarity_fn_name == name
+            assert same(one.similarity(vectors, vectors[:2]), expected)
+            assert same(one.similarity_pairwise(vectors[:2], vectors[:2]), np.diag(expected))
+        model.similarity_fn_name = None
+        assert model.similarity_fn_name == "cosine"
+        with pytest.raises(OptionError, match="similarity_fn_name='maxsim' is not known; it is one of 'cosine', 'dot'"):
+            model.similarity_fn_name = "maxsim"
+
+    def test_is_that_of_the_models_own_folder(self, tmp_path, scores):
+        folder = write_tiny_model(tmp_path / "dot", normalize=False)
+        (folder / "config_sentence_transformers.json").write_text('{"similarity_fn_name": "dot"}')
+        model = IntelQuantizedSentenceTransformer(Encoder.load(folder, precision="fp32", warm_shapes=False))
+        vectors = model.encode(TEXTS)
+        assert model.similarity_fn_name == "dot"
+        assert same(model.similarity(vectors, vectors), vectors @ vectors.T)
+
+    def test_of_two_single_vectors_is_one_number(self, model):
+        one, two = model.encode(TEXTS[0]), model.encode(TEXTS[1])
+        assert np.ndim(model.similarity_pairwise(one, two)) == 0
+        assert model.similarity(one, two).shape == (1, 1)
+
     def test_is_the_cosine(self, model):
         vectors = model.encode(TEXTS)
         assert same(model.similarity(3 * vectors, vectors[:2]), vectors @ vectors[:2].T)
@@ -161,3 +269,67 @@ def test_tells_its_dimension_and_length(model, tiny_encoder):
     assert model.get_embedding_dimension() == model.get_sentence_embedding_dimension() == tiny_encoder.dimension
     assert model.get_max_seq_length() == model.max_seq_length == tiny_encoder.max_length
     assert model.prompts == {"query": "query: ", "document": "document: "}
+
+
+def test_a_length_that_is_set_cuts_from_then_on(tiny_int8, runtime):
+    model = IntelQuantizedSentenceTransformer(Encoder.load(tiny_int8, runtime=runtime, warm_shapes=False))
+    model.max_seq_length = 8
+    assert (model.max_seq_length, model.encoder.max_length) == (8, 8)
+    assert same(model.encode(["the cat " * 30]), model.encode(["the cat " * 40]))
+    with pytest.raises(OptionError, match="max_length"):
+        model.max_seq_length = 10_000
+
+
+def test_prompts_may_be_added(tiny_encoder, bare):
+    model = IntelQuantizedSentenceTransformer(tiny_encoder)
+    model.prompts["cluster"] = "cluster: "
+    assert same(model.encode(TEXTS, "cluster"), bare.encode_documents([f"cluster: {text}" for text in TEXTS]))
+    model.prompts = {"query": "find "}
+    assert same(model.encode_query(TEXTS), bare.encode_documents([f"find {text}" for text in TEXTS]))
+    assert same(model.encode_document(TEXTS), bare.encode_documents(TEXTS))
+
+
+def test_the_folders_default_prompt_is_for_texts_of_no_kind(tmp_path):
+    folder = write_tiny_model(tmp_path / "defaulting")
+    content = {"prompts": {"query": "query: ", "sts": "alike: "}, "default_prompt_name": "sts"}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(content))
+    encoder = Encoder.load(folder, precision="fp32", warm_shapes=False)
+    model = IntelQuantizedSentenceTransformer(encoder)
+    assert same(model.encode(TEXTS), encoder.encode(TEXTS, instruction="alike: "))
+    assert same(model.encode(TEXTS, prompt=""), encoder.encode(TEXTS, instruction=""))
+    assert same(model.encode_query(TEXTS), encoder.encode(TEXTS, instruction="query: "))
+
+
+def test_tokens_are_those_that_are_encoded(model, tiny_encoder):
+    tokens = model.tokenize([*TEXTS, "the cat " * 100])
+    ids = tiny_encoder.tokenize([*TEXTS, "the cat " * 100], instruction="").token_ids
+    assert tokens["input_ids"].shape == tokens["attention_mask"].shape == (4, tiny_encoder.max_length)
+    assert [list(row[: sum(mask)]) for row, mask in zip(*tokens.values(), strict=True)] == ids
+
+
+def test_what_is_not_here_is_an_error_that_says_so_and_hasattr_is_false(model):
+    assert not hasattr(model, "smart_batching_collate")
+    for name in ("fit", "save_pretrained", "parameters", "forward"):
+        with pytest.raises(OptionError, match=rf"has no attribute '{name}': it encodes and compares"):
+            getattr(model, name)
+    assert same(copy.deepcopy(model).encode(TEXTS), model.encode(TEXTS))
+    assert same(pickle.loads(pickle.dumps(model)).encode(TEXTS), model.encode(TEXTS))
+
+
+def test_evaluators_leave_their_scores(model, tiny_encoder):
+    """As in a SentenceTransformer's model card: all of them, and a row of the main ones."""
+
+    def evaluator(given, output_path):
+        given.model_card_data.set_evaluation_metrics(evaluator, {"accuracy": 0.5, "f1": 0.4}, epoch=2, step=7)
+        return {"accuracy": 0.5, "f1": 0.4}
+
+    evaluator.primary_metric = "accuracy"
+    assert model.evaluate(evaluator) == {"accuracy": 0.5, "f1": 0.4}
+    card = model.model_card_data
+    assert card.eval_results_dict == {evaluator: {"accuracy": 0.5, "f1": 0.4}}
+    assert card.training_logs == [{"Epoch": 2, "Step": 7, "accuracy": 0.5}]
+    assert tiny_encoder.fingerprint in card.base_model
+
+
+def _no():
+    return False

@@ -5,66 +5,108 @@ Nothing of sentence-transformers or torch is needed.
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from intel_quantized_embeddings.encoder import Encoder
 from intel_quantized_embeddings.errors import OptionError
+from intel_quantized_embeddings.integrations.sentence_transformers_parts import (
+    CardData,
+    OnTheCPU,
+    as_array,
+    check_device,
+    check_precision,
+    compared,
+    given_out,
+    in_precision,
+    need_torch,
+    refuse_others,
+    rows,
+    texts_of,
+    value_of,
+)
 from intel_quantized_embeddings.load_options import whole_number
-from intel_quantized_embeddings.vectors import to_binary, unit
+from intel_quantized_embeddings.similarity import Similarity
+from intel_quantized_embeddings.vectors import unit
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-# What can't be had here, and the values that ask for nothing of it.
-_ONLY = {
-    "output_value": ("sentence_embedding",),
-    "device": (None, "cpu"),
-    "pool": (None,),
-    "chunk_size": (None,),
-}
+# The values of SentenceTransformer.encode's other arguments that ask for nothing here.
+_OTHERS = {"task": ("query", "document", None), "processing_kwargs": (None,)}
 
 
-class IntelQuantizedSentenceTransformer:
-    """A loaded encoder with the methods of a `SentenceTransformer`.
+class IntelQuantizedSentenceTransformer(OnTheCPU):
+    """A loaded encoder with the methods of a `SentenceTransformer`, but for those that train or save.
 
-    As there, `encode` puts nothing before a text, `encode_query` the query's instruction, `encode_document` the
-    document's. It is not a subclass: a library that checks the type is given vectors, or its own wrapper around this
-    (docs/integrations.md).
+    As there, `encode` puts before a text what the model's folder names as its default, which is nothing as a rule,
+    `encode_query` the query's instruction, `encode_document` the document's; vectors are compared by what the folder
+    names, the cosine as a rule. It is not a subclass: a library that checks the type is given vectors, or its own
+    wrapper around this (docs/integrations.md).
 
     Args:
         encoder: What encodes, at the runtime, precision and maximum length it was loaded with.
         default_prompt_name: What `encode` puts before a text that nobody names a prompt for: "query" or "document", as
-            E5 models want one. None is nothing, also where the model's own folder names a default.
+            E5 models want one. None is what the model's own folder names.
+        similarity_fn_name: How vectors are compared: "cosine", "dot", "euclidean" or "manhattan". None is what the
+            model's own folder names.
+
+    Attributes:
+        encoder: As given.
+        default_prompt_name: As given.
+        prompts: Instructions by the names that `prompt_name` takes, which may be added to; "passage" and "corpus" are
+            accepted for "document".
+        truncate_dim: How many first numbers of each vector `encode` keeps where a call does not say; None keeps all.
+        model_card_data: Where evaluators leave their scores.
 
     Raises:
-        OptionError: `default_prompt_name` is unknown.
+        OptionError: `default_prompt_name` or `similarity_fn_name` is unknown.
 
     Example:
         >>> model = IntelQuantizedSentenceTransformer(Encoder.load("BAAI/bge-small-en-v1.5"))  # doctest: +SKIP
         >>> model.similarity(model.encode_query("what is int8?"), model.encode_document(texts))  # doctest: +SKIP
     """
 
-    similarity_fn_name = "cosine"
-    device = "cpu"
+    SUPPORTED_SIMILARITY_FN_NAMES = tuple(one.value for one in Similarity)
 
-    def __init__(self, encoder: Encoder, *, default_prompt_name: str | None = None) -> None:
+    def __init__(
+        self, encoder: Encoder, *, default_prompt_name: str | None = None, similarity_fn_name: str | None = None
+    ) -> None:
         self.encoder = encoder
+        settings = encoder.settings
+        self.prompts = {"query": settings.query_instruction, "document": settings.document_instruction}
         self.default_prompt_name = default_prompt_name
+        self.truncate_dim: int | None = None
+        self.similarity_fn_name = similarity_fn_name
+        model = None if encoder.options is None else str(encoder.options.model)
+        self.model_card_data = CardData(base_model=f"{model} ({encoder.fingerprint})", model_id=model)
         self._instruction(default_prompt_name, None, default="")
 
     @property
-    def prompts(self) -> dict[str, str]:
-        """The instructions by the names that `prompt_name` takes; "passage" is accepted for "document"."""
-        settings = self.encoder.settings
-        return {"query": settings.query_instruction, "document": settings.document_instruction}
+    def similarity_fn_name(self) -> str:
+        """How `similarity` compares; None sets it to what the model's own folder names."""
+        return self._similarity.value
+
+    @similarity_fn_name.setter
+    def similarity_fn_name(self, name: Any) -> None:
+        # sentence-transformers' own enumeration is not one of strings.
+        self._similarity = self.encoder.settings.similarity if name is None else Similarity.parse(value_of(name))
 
     @property
     def max_seq_length(self) -> int:
-        """Longest input in tokens; longer texts are cut."""
+        """Longest input in tokens; longer texts are cut. Setting it loads the encoder anew with `max_length`."""
         return self.encoder.max_length
+
+    @max_seq_length.setter
+    def max_seq_length(self, length: int) -> None:
+        if length == self.encoder.max_length:
+            return
+        options = self.encoder.options
+        if options is None:
+            raise OptionError(f"max_seq_length={length!r}: only an encoder made by Encoder.load can be loaded anew.")
+        self.encoder = Encoder.from_options(dataclasses.replace(options, max_length=length))
 
     def get_max_seq_length(self) -> int:
         """The same as `max_seq_length`."""
@@ -72,43 +114,62 @@ class IntelQuantizedSentenceTransformer:
 
     def get_embedding_dimension(self) -> int:
         """Numbers in a vector."""
-        return self.encoder.dimension
+        kept = whole_number("truncate_dim", self.truncate_dim, least=1)
+        return self.encoder.dimension if kept is None else min(kept, self.encoder.dimension)
 
     def get_sentence_embedding_dimension(self) -> int:
         """The same under its name before sentence-transformers 6."""
-        return self.encoder.dimension
+        return self.get_embedding_dimension()
+
+    @contextmanager
+    def truncate_embeddings(self, truncate_dim: int | None) -> Iterator[None]:
+        """Keep that many first numbers of each vector inside the `with` block; None keeps all."""
+        before, self.truncate_dim = self.truncate_dim, whole_number("truncate_dim", truncate_dim, least=1)
+        try:
+            yield
+        finally:
+            self.truncate_dim = before
+
+    truncate_sentence_embeddings = truncate_embeddings  # its name before sentence-transformers 6
 
     def encode(
         self,
-        sentences: str | Sequence[str],
+        inputs: str | Iterable[str] | None = None,
         prompt_name: str | None = None,
         prompt: str | None = None,
         batch_size: int = 32,
         show_progress_bar: bool | None = None,
-        *,
+        output_value: str | None = "sentence_embedding",
+        precision: str | None = "float32",
         convert_to_numpy: bool = True,
         convert_to_tensor: bool = False,
+        device: Any = None,
         normalize_embeddings: bool = False,
-        precision: str = "float32",
         truncate_dim: int | None = None,
+        pool: Any = None,
+        chunk_size: int | None = None,
         **others: Any,
     ) -> Any:
         """Encode a text or several.
 
         Args:
-            sentences: A text, or several.
-            prompt_name: "query" or "document", what to put before each; see `default_prompt_name`.
+            inputs: A text, or several. `sentences` is accepted for it, as sentence-transformers had it before 6.
+            prompt_name: "query" or "document", what to put before each; see `prompts` and `default_prompt_name`.
             prompt: What to put before each instead.
             batch_size: Not used: batches are planned by length.
             show_progress_bar: Draw a bar on the terminal.
+            output_value: "sentence_embedding" alone.
+            precision: "float32", which None is too; one bit a number, eight to a byte: "ubinary" in uint8, "binary" in
+                int8; "int8" or "uint8" by the ranges of the vectors of this call.
             convert_to_numpy: False gives torch tensors in a list.
             convert_to_tensor: Give one torch tensor.
+            device: "cpu", or a list of it.
             normalize_embeddings: Make vectors of length 1 where the model itself does not, or where they were cut.
-            precision: "float32", or one bit a number, eight to a byte: "ubinary" in uint8, "binary" in int8.
             truncate_dim: Keep that many first numbers, as `Encoder.load` does for all calls (which also makes
                 them of length 1 again).
-            others: What SentenceTransformer has beside (`output_value`, `device`, `pool`, `chunk_size`), at the
-                values that ask for nothing here.
+            pool: Not used: a call has all cores.
+            chunk_size: Not used.
+            others: `task` and `processing_kwargs`, at the values that ask for nothing here.
 
         Returns:
             Shape: (n_texts, dimension), float32; (n_texts, ceil(dimension / 8)) of bits; without the first axis for
@@ -118,74 +179,122 @@ class IntelQuantizedSentenceTransformer:
             OptionError: An argument asks for what can't be had here, or for a tensor where torch is not installed.
             InvalidTextError: An item is not text.
         """
-        _refuse(others)
-        _check_precision(precision)
-        length = whole_number("truncate_dim", truncate_dim, least=1)
+        inputs = texts_of(inputs, others)
+        refuse_others(others | {"output_value": output_value}, _ALLOWED, method="SentenceTransformer.encode")
+        check_precision(precision)
+        check_device(device)
+        length = whole_number("truncate_dim", self.truncate_dim if truncate_dim is None else truncate_dim, least=1)
         if convert_to_tensor or not convert_to_numpy:
-            _need_torch()
-        instruction = self._instruction(prompt_name or self.default_prompt_name, prompt, default="")
-        alone = isinstance(sentences, str)
-        texts = [sentences] if isinstance(sentences, str) else sentences
+            need_torch()
+        instruction = self._instruction(
+            prompt_name or self.default_prompt_name, prompt, default=self.encoder.settings.default_instruction
+        )
+        alone = isinstance(inputs, str)
+        texts = [inputs] if isinstance(inputs, str) else inputs
         vectors: NDArray[Any]
         vectors = self.encoder.encode(texts, instruction=instruction, show_progress=bool(show_progress_bar))
         if length is not None:
             vectors = vectors[:, :length]
         if normalize_embeddings and (length is not None or not self.encoder.settings.normalize):
             vectors = unit(vectors)
-        if precision != "float32":
-            bits = to_binary(vectors)
-            vectors = bits if precision == "ubinary" else (bits ^ 128).view("int8")
-        if convert_to_tensor or not convert_to_numpy:
-            import torch
-
-            tensor = torch.from_numpy(vectors)
-            return tensor[0] if alone else tensor if convert_to_tensor else list(tensor)
-        return vectors[0] if alone else vectors
+        return given_out(
+            in_precision(vectors, precision),
+            alone=alone,
+            convert_to_numpy=convert_to_numpy,
+            convert_to_tensor=convert_to_tensor,
+        )
 
     def encode_query(
         self,
-        sentences: str | Sequence[str],
+        inputs: str | Iterable[str] | None = None,
         prompt_name: str | None = None,
         prompt: str | None = None,
         *others: Any,
         **options: Any,
     ) -> Any:
         """Encode texts to search with; as `encode`, with the query's instruction unless another is asked for."""
-        prompt = self._instruction(prompt_name, prompt, default=self.prompts["query"])
-        return self.encode(sentences, None, prompt, *others, **options)
+        return self._encode_as("query", inputs, prompt_name, prompt, others, options)
 
     def encode_document(
         self,
-        sentences: str | Sequence[str],
+        inputs: str | Iterable[str] | None = None,
         prompt_name: str | None = None,
         prompt: str | None = None,
         *others: Any,
         **options: Any,
     ) -> Any:
         """Encode texts to be searched; as `encode`, with the document's instruction unless another is asked for."""
-        prompt = self._instruction(prompt_name, prompt, default=self.prompts["document"])
-        return self.encode(sentences, None, prompt, *others, **options)
+        return self._encode_as("document", inputs, prompt_name, prompt, others, options)
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> Any:
-        """Cosine of every vector of one with every vector of the other.
+        """Compare every vector of one with every vector of the other, by `similarity_fn_name`.
+
+        Args:
+            embeddings1: Vectors, or one, of NumPy or torch, or a list of them.
+            embeddings2: The same.
 
         Returns:
-            Shape: (n_texts_1, n_texts_2). A torch tensor if `embeddings1` is one or a list of them, else a NumPy array.
+            Shape: (n1, n2), the higher the more alike. A torch tensor where torch is installed, as
+            sentence-transformers gives it, else a NumPy array.
         """
-        one, two = _rows(embeddings1), _rows(embeddings2)
-        return _like(unit(one) @ unit(two).T, embeddings1)
+        return compared(self._similarity.matrix(rows(embeddings1), rows(embeddings2)))
 
     def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Any:
-        """Cosine of each vector with the other's at the same place.
+        """Compare each vector with the other's at the same place, by `similarity_fn_name`.
 
         Returns:
-            Shape: (n_texts,). A torch tensor if `embeddings1` is one or a list of them, else a NumPy array.
+            Shape: (n_texts,), or a single number of two single vectors; of torch or NumPy as `similarity`.
         """
-        one, two = _rows(embeddings1), _rows(embeddings2)
-        return _like((unit(one) * unit(two)).sum(axis=1), embeddings1)
+        one, other = as_array(embeddings1), as_array(embeddings2)
+        found = compared(self._similarity.pairwise(rows(one), rows(other)))
+        return found[0] if one.ndim == other.ndim == 1 else found
+
+    def tokenize(self, texts: Iterable[str]) -> dict[str, Any]:
+        """Tokenize texts as `encode` does, without any instruction.
+
+        Returns:
+            "input_ids" and "attention_mask", padded to the longest. Shape of each: (n_texts, tokens), int64; of torch
+            or NumPy as `similarity`.
+
+        Raises:
+            InvalidTextError: An item is not text.
+        """
+        import numpy as np
+
+        listed = self.encoder.tokenize([texts] if isinstance(texts, str) else list(texts), instruction="").token_ids
+        width = max(map(len, listed), default=0)
+        input_ids = np.full((len(listed), width), self.encoder.pad_token_id, dtype=np.int64)
+        mask = np.zeros_like(input_ids)
+        for row, ids in enumerate(listed):
+            input_ids[row, : len(ids)] = ids
+            mask[row, : len(ids)] = 1
+        return {"input_ids": compared(input_ids), "attention_mask": compared(mask)}
+
+    def encode_multi_process(
+        self,
+        sentences: Iterable[str],
+        pool: Any = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        **options: Any,
+    ) -> Any:
+        """The same as `encode`, under its name before sentence-transformers 5."""
+        return self.encode(sentences, prompt_name, prompt, pool=pool, **options)
 
     def __repr__(self) -> str:
         return f"IntelQuantizedSentenceTransformer({self.encoder!r})"
+
+    def _encode_as(
+        self,
+        kind: str,
+        inputs: str | Iterable[str] | None,
+        prompt_name: str | None,
+        prompt: str | None,
+        others: tuple[Any, ...],
+        options: dict[str, Any],
+    ) -> Any:
+        prompt = self._instruction(prompt_name, prompt, default=self.prompts.get(kind, ""))
+        return self.encode(inputs, None, prompt, *others, **options)
 
     def _instruction(self, prompt_name: str | None, prompt: str | None, *, default: str) -> str:
         """What to put before a text: the prompt itself, else the one of that name, else `default`."""
@@ -193,58 +302,13 @@ class IntelQuantizedSentenceTransformer:
             return prompt
         if prompt_name is None:
             return default
-        prompts = self.prompts
-        name = "document" if prompt_name == "passage" else prompt_name
-        if name not in prompts:
+        name = "document" if prompt_name in ("passage", "corpus") and prompt_name not in self.prompts else prompt_name
+        if name not in self.prompts:
             raise OptionError(
-                f"prompt_name={prompt_name!r} is not allowed; there are {', '.join(map(repr, prompts))}. "
+                f"prompt_name={prompt_name!r} is not allowed; there are {', '.join(map(repr, self.prompts))}. "
                 f"prompt='...' puts a text of your own before."
             )
-        return prompts[name]
+        return self.prompts[name]
 
 
-def _refuse(others: dict[str, Any]) -> None:
-    for name, value in others.items():
-        if name not in _ONLY:
-            raise OptionError(f"{name}={value!r} is not an argument of SentenceTransformer.encode.")
-        if (value if value is None else str(value)) not in _ONLY[name]:  # torch.device("cpu") is "cpu"
-            allowed = " or ".join(map(repr, _ONLY[name]))
-            raise OptionError(f"{name}={value!r} can't be had here; only {allowed}, or leave it out.")
-
-
-def _check_precision(precision: str) -> None:
-    if precision in ("int8", "uint8"):
-        raise OptionError(
-            f"precision={precision!r} would depend on what else is in the call: sentence-transformers takes its ranges "
-            f"from there. intel_quantized_embeddings.vectors.to_int8 makes int8 of each vector alone, to compare by "
-            f"cosine; sentence_transformers.quantize_embeddings takes ranges of your own."
-        )
-    if precision not in ("float32", "binary", "ubinary"):
-        raise OptionError(f"precision={precision!r} is not known; it is 'float32', 'binary' or 'ubinary'.")
-
-
-def _need_torch() -> None:
-    if importlib.util.find_spec("torch") is None:
-        raise OptionError(
-            "a torch tensor was asked for (convert_to_tensor=True or convert_to_numpy=False) and torch is not "
-            "installed. Leave these out for NumPy arrays, or pip install torch."
-        )
-
-
-def _rows(vectors: Any) -> NDArray[np.float32]:
-    """Vectors of any kind, one or several, as the rows of an array."""
-    import numpy as np
-
-    if isinstance(vectors, (list, tuple)):
-        vectors = [np.asarray(vector) for vector in vectors]
-    return np.atleast_2d(np.asarray(vectors, dtype=np.float32))
-
-
-def _like(numbers: NDArray[np.float32], vectors: Any) -> Any:
-    """As a torch tensor where the vectors are torch's."""
-    sample = vectors[0] if isinstance(vectors, (list, tuple)) and len(vectors) else vectors
-    if type(sample).__module__ != "torch":
-        return numbers
-    import torch
-
-    return torch.from_numpy(numbers)
+_ALLOWED = _OTHERS | {"output_value": ("sentence_embedding",)}

@@ -1,0 +1,288 @@
+"""What the shapes of sentence-transformers' classes share: refusing arguments, tensors, results of evaluators."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from intel_quantized_embeddings.errors import OptionError
+from intel_quantized_embeddings.vectors import to_binary
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from typing_extensions import Self
+
+# What `start_multi_process_pool` gives.
+_POOL: dict[str, Any] = {"input": None, "output": None, "processes": []}
+
+logger = logging.getLogger(__name__)
+
+# Fewer vectors than these give poor ranges for int8; sentence-transformers warns below the same number.
+_FEW_FOR_RANGES = 100
+
+
+class NotHereError(OptionError, AttributeError):
+    """What a SentenceTransformer has and its shape here has not; an AttributeError, so that `hasattr` says False."""
+
+
+class OnTheCPU:
+    """What is said to a torch module and means nothing here."""
+
+    training = False
+
+    @property
+    def device(self) -> Any:
+        """The CPU: as torch names it, where torch is installed."""
+        if not has_torch():
+            return "cpu"
+        import torch
+
+        return torch.device("cpu")
+
+    def evaluate(self, evaluator: Any, output_path: str | None = None) -> Any:
+        """Run an evaluator of sentence-transformers, and return its scores."""
+        return evaluator(self, output_path)
+
+    def start_multi_process_pool(self, target_devices: Any = None) -> dict[str, Any]:
+        """Give something to pass to `encode`, which needs no other processes: each call has all cores.
+
+        Raises:
+            OptionError: A device is not the CPU.
+        """
+        check_device(target_devices)
+        return dict(_POOL)
+
+    @staticmethod
+    def stop_multi_process_pool(pool: dict[str, Any]) -> None:
+        """Stop nothing."""
+
+    def to(self, device: Any = None, *_: Any, **__: Any) -> Self:
+        """Stay on the CPU.
+
+        Raises:
+            OptionError: It is asked to go elsewhere.
+        """
+        check_device(device)
+        return self
+
+    def cpu(self) -> Self:
+        """Stay on the CPU."""
+        return self
+
+    def eval(self) -> Self:
+        """Stay as it is: nothing here is trained."""
+        return self
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise NotHereError(
+            f"{type(self).__name__} has no attribute {name!r}: it encodes and compares. What trains, saves or looks "
+            f"into the layers of a model needs sentence-transformers' own class."
+        )
+
+
+def refuse_others(given: Mapping[str, Any], allowed: Mapping[str, tuple[Any, ...]], *, method: str) -> None:
+    """Refuse what asks for something that is not here.
+
+    Args:
+        given: Arguments that are not known by name.
+        allowed: The values that ask for nothing, by the names that there are.
+        method: What they were given to.
+
+    Raises:
+        OptionError: A name is unknown, or a value asks for something.
+    """
+    for name, value in given.items():
+        if name not in allowed:
+            raise OptionError(f"{name}={value!r} is not an argument of {method}.")
+        if not any(value is one or (isinstance(value, str) and value == one) for one in allowed[name]):
+            values = " or ".join(map(repr, allowed[name]))
+            raise OptionError(f"{name}={value!r} can't be had here; only {values}, or leave it out.")
+
+
+def check_device(device: Any) -> None:
+    """Check that a device, or each of several, is the CPU; all its cores work on a call as it is.
+
+    Raises:
+        OptionError: It is another.
+    """
+    for one in device if isinstance(device, (list, tuple)) else [device]:
+        if one is not None and str(one) not in ("cpu", "cpu:0"):  # torch.device("cpu") is "cpu"
+            raise OptionError(f"device={device!r} can't be had here; only 'cpu' or None, or leave it out.")
+
+
+def has_torch() -> bool:
+    """Whether torch is installed, without importing it."""
+    return importlib.util.find_spec("torch") is not None
+
+
+def need_torch() -> None:
+    """Check that a tensor can be made.
+
+    Raises:
+        OptionError: torch is not installed.
+    """
+    if not has_torch():
+        raise OptionError(
+            "a torch tensor was asked for (convert_to_tensor=True or convert_to_numpy=False) and torch is not "
+            "installed. Leave these out for NumPy arrays, or pip install torch."
+        )
+
+
+def given_out(
+    numbers: NDArray[Any], *, alone: bool, convert_to_numpy: bool = True, convert_to_tensor: bool = False
+) -> Any:
+    """Rows as the caller wants them: NumPy's, one tensor, or a list of tensors; the first alone of a single input."""
+    if not convert_to_tensor and convert_to_numpy:
+        return numbers[0] if alone else numbers
+    import torch
+
+    tensor = torch.from_numpy(numbers)
+    return tensor[0] if alone else tensor if convert_to_tensor else list(tensor)
+
+
+def compared(numbers: NDArray[Any]) -> Any:
+    """Similarities as sentence-transformers gives them: a tensor, where torch is installed."""
+    if not has_torch():
+        return numbers
+    import torch
+
+    return torch.from_numpy(numbers)
+
+
+def as_array(vectors: Any) -> NDArray[Any]:
+    """Vectors of any kind, one or several, as an array; of floating point, which whole numbers become."""
+    import numpy as np
+
+    if isinstance(vectors, (list, tuple)):
+        vectors = [_one(vector) for vector in vectors]
+    found = np.asarray(_one(vectors))
+    return found if found.dtype in (np.float32, np.float64) else found.astype(np.float32)
+
+
+def _one(vectors: Any) -> Any:
+    """A tensor as NumPy's, which has no bfloat16 and takes nothing that gradients flow through."""
+    if type(vectors).__module__ != "torch" or not hasattr(vectors, "detach"):
+        return vectors
+    tensor = vectors.detach().cpu()
+    return tensor.numpy() if str(tensor.dtype) in ("torch.float32", "torch.float64") else tensor.float().numpy()
+
+
+def value_of(name: Any) -> str:
+    """A name, or that of a member of an enumeration."""
+    value: str = getattr(name, "value", name)
+    return value
+
+
+def texts_of(inputs: Any, others: dict[str, Any]) -> Any:
+    """The texts under today's name of the argument or the former one.
+
+    Raises:
+        OptionError: There are none under either.
+    """
+    if "sentences" in others and inputs is None:
+        inputs = others.pop("sentences")
+    if inputs is None:
+        raise OptionError("no texts were given: encode(texts), or encode(inputs=texts).")
+    return inputs.item() if getattr(inputs, "ndim", None) == 0 else inputs  # np.array("a text")
+
+
+def rows(vectors: Any) -> NDArray[np.float32]:
+    """Vectors of any kind, one or several, as the rows of an array."""
+    import numpy as np
+
+    return np.atleast_2d(as_array(vectors))
+
+
+def check_precision(precision: str | None) -> None:
+    """Check what numbers of a vector are asked for as.
+
+    Raises:
+        OptionError: It is not known.
+    """
+    if precision not in (None, "float32", "int8", "uint8", "binary", "ubinary"):
+        raise OptionError(
+            f"precision={precision!r} is not known; it is 'float32', 'int8', 'uint8', 'binary' or 'ubinary'."
+        )
+
+
+def in_precision(vectors: NDArray[np.float32], precision: str | None) -> NDArray[Any]:
+    """Vectors as sentence-transformers rounds them; for int8 and uint8 by the ranges of these very vectors.
+
+    Args:
+        vectors: Shape: (n_texts, dimension).
+        precision: As `check_precision` lets it pass.
+
+    Returns:
+        The same shape, or (n_texts, ceil(dimension / 8)) of bits.
+
+    Raises:
+        OptionError: Ranges are asked of a single vector.
+    """
+    import numpy as np
+
+    if precision in (None, "float32"):
+        return vectors
+    if precision in ("binary", "ubinary"):
+        bits = to_binary(vectors)
+        return bits if precision == "ubinary" else (bits ^ 128).view("int8")
+    if len(vectors) == 1:
+        raise OptionError(
+            f"precision={precision!r} takes its ranges from the vectors of the call, and this is one vector. "
+            f"intel_quantized_embeddings.vectors.to_int8 takes each vector by itself."
+        )
+    if not len(vectors):
+        return vectors.astype(precision)
+    if len(vectors) < _FEW_FOR_RANGES:
+        logger.warning(
+            "the ranges of precision=%r are those of the %d vectors of this call: vectors of another call can't be "
+            "compared with these. intel_quantized_embeddings.vectors.to_int8 takes each vector by itself",
+            precision,
+            len(vectors),
+        )
+    starts = vectors.min(axis=0)
+    steps = (vectors.max(axis=0) - starts) / 255
+    whole: NDArray[np.float32] = np.clip(np.floor((vectors - starts) / np.where(steps == 0, 1, steps)), 0, 255)
+    rounded: NDArray[Any] = whole.astype(np.uint8) if precision == "uint8" else (whole - 128).astype(np.int8)
+    return rounded
+
+
+@dataclass
+class CardData:
+    """What evaluators write their results to, and `mine_hard_negatives` tells models apart by.
+
+    Attributes:
+        base_model: The model and its fingerprint: vectors kept under it are not those of another int8 form.
+        model_id: The folder or hub id.
+        eval_results_dict: The scores of every evaluator that was run.
+        training_logs: A row for each evaluation, as after training.
+    """
+
+    base_model: str
+    model_id: str | None
+    eval_results_dict: dict[Any, dict[str, Any]] = field(default_factory=dict)
+    training_logs: list[dict[str, Any]] = field(default_factory=list)
+
+    def set_evaluation_metrics(self, evaluator: Any, metrics: dict[str, Any], epoch: int = 0, step: int = 0) -> None:
+        """Keep what an evaluator found."""
+        self.eval_results_dict[evaluator] = dict(metrics)
+        primary = _primary_metrics(evaluator)
+        found = {name: value for name, value in metrics.items() if name in primary}
+        if not found:
+            return
+        if self.training_logs and self.training_logs[-1]["Step"] == step:
+            self.training_logs[-1].update(found)
+        else:
+            self.training_logs.append({"Epoch": epoch, "Step": step, **found})
+
+
+def _primary_metrics(evaluator: Any) -> Iterable[str]:
+    """The names of an evaluator's main scores: one, or of several evaluators one after another, one each."""
+    several = getattr(evaluator, "evaluators", None)
+    if several is not None:
+        return [name for one in several for name in _primary_metrics(one)]
+    primary = getattr(evaluator, "primary_metric", None)
+    return [primary] if isinstance(primary, str) else list(primary or ())
