@@ -15,6 +15,8 @@ from intel_quantized_embeddings.model_settings import read_json
 from intel_quantized_embeddings.quantization.cross_encoder_manifest import CrossEncoderManifest
 from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE, FolderManifest
 from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
+from intel_quantized_embeddings.runtimes.forks import importing
+from intel_quantized_embeddings.runtimes.tokenizer_threads import refuse_lost_threads
 from intel_quantized_embeddings.weight_files import find_weight_files
 
 # What is said of an embedding model's vectors and means nothing to a score.
@@ -57,6 +59,7 @@ def load_cross_encoder(options: LoadOptions) -> LoadedCrossEncoder:
         value = getattr(options, name)
         if value is not None:
             raise OptionError(f"{name}={value!r} is for models that make embeddings; {options.model} scores pairs.")
+    refuse_lost_threads()
     source = find_model(
         options.model,
         revision=options.revision,
@@ -68,7 +71,8 @@ def load_cross_encoder(options: LoadOptions) -> LoadedCrossEncoder:
     settings = read_cross_encoder_settings(source.path, name=source.name, default_max_length=options.max_length)
     if options.precision != Precision.INT8.value:
         return _unquantized(source, settings, options)
-    from intel_quantized_embeddings.quantization.cross_encoder import cross_encoder_on_first_use
+    with importing():
+        from intel_quantized_embeddings.quantization.cross_encoder import cross_encoder_on_first_use
 
     folder = cross_encoder_on_first_use(source, settings, cache_folder=options.cache_folder)
     with naming_the_cache(folder):
@@ -103,7 +107,8 @@ def _quantized(folder: Path, options: LoadOptions) -> LoadedCrossEncoder:
 
 
 def _unquantized(source: ModelFolder, settings: CrossEncoderSettings, options: LoadOptions) -> LoadedCrossEncoder:
-    from intel_quantized_embeddings.runtimes.openvino import build_cross_encoder
+    with importing():
+        from intel_quantized_embeddings.runtimes.openvino import build_cross_encoder
 
     built = build_cross_encoder(source.path, max_length=settings.max_length, name=source.name)
     weights = find_weight_files(source.path, read_json(source.path / "config.json"))

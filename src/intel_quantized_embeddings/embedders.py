@@ -17,6 +17,8 @@ from intel_quantized_embeddings.quantization.config import MethodName
 from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE, FolderManifest, Manifest
 from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName, runtime_module
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
+from intel_quantized_embeddings.runtimes.forks import importing
+from intel_quantized_embeddings.runtimes.tokenizer_threads import refuse_lost_threads
 from intel_quantized_embeddings.weight_files import WeightFiles, WeightKind, find_weight_files
 
 logger = logging.getLogger(__name__)
@@ -53,6 +55,7 @@ def load_embedder(options: LoadOptions) -> LoadedEmbedder:
     Raises:
         QuantizedEmbeddingsError: As `Encoder.load` lists them.
     """
+    refuse_lost_threads()  # before any work
     source = find_model(
         options.model,
         revision=options.revision,
@@ -80,7 +83,8 @@ def load_embedder(options: LoadOptions) -> LoadedEmbedder:
 
 def _quantized_on_first_use(source: ModelFolder, settings: ModelSettings, options: LoadOptions) -> LoadedEmbedder:
     """Open the int8 form in the cache, made now if it is not there."""
-    from intel_quantized_embeddings.quantization.cache import quantized_on_first_use
+    with importing():
+        from intel_quantized_embeddings.quantization.cache import quantized_on_first_use
 
     folder = quantized_on_first_use(
         source, settings, runtime=RuntimeName(options.runtime), cache_folder=options.cache_folder

@@ -10,7 +10,8 @@
     ├── HubUploadError            (OSError)            the hub did not take a folder, or could not be reached
     ├── OtherEncoderError         (ValueError)         a collection holds the vectors of another encoder
     ├── VectorStoreError          (OSError)            a vector store can't be reached, read or written
-    └── QuantizationError         (RuntimeError)       making an int8 model failed
+    ├── QuantizationError         (RuntimeError)       making an int8 model failed
+    └── ForkedProcessError        (RuntimeError)       a process was forked in the middle of what it needs
 
 Each also inherits the builtin a caller would reach for, so `except ImportError` and
 `except ValueError` keep working. Foreign errors are mapped where they enter (the hub in
@@ -79,6 +80,10 @@ class VectorStoreError(QuantizedEmbeddingsError, OSError):
 
 class QuantizationError(QuantizedEmbeddingsError, RuntimeError):
     """Making an int8 model failed; no folder was left behind."""
+
+
+class ForkedProcessError(QuantizedEmbeddingsError, RuntimeError):
+    """A process was forked while another thread was in the middle of what this one needs, and would wait for ever."""
 
 
 def _rebuild_missing_extra(package: str, extra: str, message: str) -> MissingExtraError:

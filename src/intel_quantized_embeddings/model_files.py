@@ -11,6 +11,7 @@ from pathlib import Path
 
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, OptionError
 from intel_quantized_embeddings.model_settings import read_json
+from intel_quantized_embeddings.runtimes.forks import importing
 from intel_quantized_embeddings.weight_files import wanted_patterns
 
 DEFAULT_MODEL = "BAAI/bge-small-en-v1.5"
@@ -183,13 +184,14 @@ def _snapshot(
     patterns: list[str],
 ) -> Path:
     """The seam to huggingface_hub: every error of it becomes a ModelFilesError here."""
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    with importing():
+        from huggingface_hub import constants, snapshot_download
+        from huggingface_hub.errors import (
+            GatedRepoError,
+            LocalEntryNotFoundError,
+            RepositoryNotFoundError,
+            RevisionNotFoundError,
+        )
 
     where = hub_name()
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,12 +11,8 @@ from typing import Any
 
 from intel_quantized_embeddings.errors import DamagedFilesError, InvalidTextError, ModelFilesError, OptionError
 from intel_quantized_embeddings.model_settings import read_json
-
-# What the tokenizers library takes for "no"; anything else in TOKENIZERS_PARALLELISM is a yes.
-_NO_THREADS = ("", "off", "false", "f", "no", "n", "0")
-
-# The process in which texts were first tokenized, which is when the library starts its threads.
-_threads_of: int | None = None
+from intel_quantized_embeddings.runtimes.forks import importing
+from intel_quantized_embeddings.runtimes.tokenizer_threads import refuse_lost_threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +36,11 @@ class Tokenizer:
     """
 
     def __init__(self, file: Path, *, max_length: int, lowercase: bool = False) -> None:
-        from tokenizers import Tokenizer as FastTokenizer
-        from tokenizers import normalizers
+        with importing():
+            from tokenizers import Tokenizer as FastTokenizer
+            from tokenizers import normalizers
 
+        refuse_lost_threads()
         if not file.is_file():
             raise ModelFilesError(
                 f"{file} is not there. Write it with transformers: "
@@ -111,7 +108,7 @@ class Tokenizer:
         )
 
     def _encode_batch(self, inputs: list[Any]) -> list[Any]:
-        _refuse_lost_threads()
+        refuse_lost_threads()
         with self._naming_the_file():
             encodings: list[Any] = self._tokenizer.encode_batch_fast(inputs)
         if self._known_ids is not None:
@@ -145,19 +142,6 @@ class Tokenizer:
             if type(exc) is not Exception and type(exc).__name__ != "PanicException":
                 raise
             raise DamagedFilesError(f"{self._file} is not a tokenizer of the tokenizers library: {exc}") from exc
-
-
-def _refuse_lost_threads() -> None:
-    """Check that the threads which tokenizing was told to use are of this process."""
-    global _threads_of
-    if _threads_of is None:
-        _threads_of = os.getpid()
-    told = os.environ.get("TOKENIZERS_PARALLELISM", "")
-    if told.lower() not in _NO_THREADS and _threads_of != os.getpid():
-        raise OptionError(
-            f"TOKENIZERS_PARALLELISM={told!r} asks for threads that did not come along into this forked process: "
-            f"tokenizing would wait for them for ever. Unset it, or start processes by spawning."
-        )
 
 
 def _truncated(encodings: Sequence[Any]) -> set[int]:

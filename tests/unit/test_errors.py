@@ -19,6 +19,7 @@ BUILTINS = {
     "OptionError": ValueError,
     "InvalidTextError": TypeError,
     "QuantizationError": RuntimeError,
+    "ForkedProcessError": RuntimeError,
 }
 
 

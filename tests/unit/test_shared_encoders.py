@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 
 import pytest
 
+from intel_quantized_embeddings import Encoder, IntelQuantizedEmbeddings
 from intel_quantized_embeddings.errors import ModelFilesError
 from intel_quantized_embeddings.integrations.shared_encoders import shared_encoder
 from intel_quantized_embeddings.load_options import LoadOptions
@@ -41,3 +43,34 @@ def test_what_could_not_be_loaded_is_tried_again(tmp_path):
         shared_encoder(fp32(tmp_path / "model"))
     write_tiny_model(tmp_path / "model")
     assert shared_encoder(fp32(tmp_path / "model")).dimension == 32
+
+
+@pytest.mark.parametrize("shape", ["shared", "LangChain"])
+def test_a_model_loads_while_another_one_does(tiny, monkeypatch, shape):
+    """A second's load does not wait for the minute in which another model is quantized."""
+    begun, enough = threading.Event(), threading.Event()
+    load = Encoder.from_options.__func__
+
+    def slow(cls, options):
+        if options.max_length == 32:
+            begun.set()
+            assert enough.wait(60)
+        return load(cls, options)
+
+    def ask(max_length):
+        if shape == "shared":
+            return shared_encoder(fp32(tiny, max_length=max_length))
+        return IntelQuantizedEmbeddings(model=str(tiny), precision="fp32", max_length=max_length).encoder
+
+    monkeypatch.setattr(Encoder, "from_options", classmethod(slow))
+    other = threading.Thread(target=ask, args=(32,), daemon=True)
+    other.start()
+    assert begun.wait(60)
+    try:
+        done = threading.Thread(target=ask, args=(16,), daemon=True)
+        done.start()
+        done.join(60)
+        assert not done.is_alive()
+    finally:
+        enough.set()
+        other.join(60)

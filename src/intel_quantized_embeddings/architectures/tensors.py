@@ -12,6 +12,7 @@ import numpy as np
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError
 from intel_quantized_embeddings.model_settings import read_json
 from intel_quantized_embeddings.paths_inside import path_inside
+from intel_quantized_embeddings.runtimes.forks import importing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,7 +51,8 @@ class TensorReader:
     """The tensors of one or several safetensors files, each read when asked for."""
 
     def __init__(self, files: list[Path]) -> None:
-        from safetensors import SafetensorError, safe_open
+        with importing():
+            from safetensors import SafetensorError, safe_open
 
         self._files: dict[str, Path] = {}
         for file in files:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,14 +13,15 @@ from intel_quantized_embeddings.encoder import Encoder
 from intel_quantized_embeddings.integrations.retired_classes import raise_renamed
 from intel_quantized_embeddings.load_options import LoadOptions, whole_number
 from intel_quantized_embeddings.reranking import Reranker
+from intel_quantized_embeddings.runtimes.forks import KeyedLocks
 from intel_quantized_embeddings.vectors import VectorType
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# One for the process, not one an object, so that objects stay picklable; loading is rare.
-_LOADING = threading.Lock()
+# In the module, not in an object, so that objects stay picklable.
+_LOADING = KeyedLocks()
 
 _Model = TypeVar("_Model")
 
@@ -78,7 +78,7 @@ class ModelOptions(BaseModel):
         wanted = self._load_options()
         loaded = self._loaded
         if loaded is None or loaded[1] != wanted:
-            with _LOADING:
+            with _LOADING.holding(LoadOptions(**wanted)):
                 loaded = self._loaded
                 if loaded is None or loaded[1] != wanted:
                     loaded = self._loaded = load(**wanted), wanted

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from pathlib import Path
 from typing import Any, cast
 from weakref import WeakValueDictionary
@@ -12,8 +11,9 @@ from intel_quantized_embeddings.cross_encoder import CrossEncoder
 from intel_quantized_embeddings.encoder import Encoder
 from intel_quantized_embeddings.load_options import LoadOptions
 from intel_quantized_embeddings.reranking import Reranker, kind_of_model
+from intel_quantized_embeddings.runtimes.forks import KeyedLocks
 
-_LOADING = threading.Lock()
+_LOADING = KeyedLocks()
 _LOADED: WeakValueDictionary[tuple[LoadOptions, object], Any] = WeakValueDictionary()
 
 
@@ -45,7 +45,7 @@ def shared_reranker(options: LoadOptions) -> Reranker:
 
 def _shared(options: LoadOptions, kind: type[Encoder | CrossEncoder]) -> Encoder | CrossEncoder:
     key = options, _state(options.model)
-    with _LOADING:
+    with _LOADING.holding(key):
         model: Encoder | CrossEncoder | None = _LOADED.get(key)
         if model is None:
             model = _LOADED[key] = kind.from_options(options)

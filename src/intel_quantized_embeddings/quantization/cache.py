@@ -21,6 +21,7 @@ from intel_quantized_embeddings.quantization.manifest import FORMAT_VERSION, MAN
 from intel_quantized_embeddings.quantization.quantize import quantize_folder
 from intel_quantized_embeddings.quantization.quantizers import quantizer_module
 from intel_quantized_embeddings.runtimes.base import RuntimeName
+from intel_quantized_embeddings.runtimes.forks import importing
 from intel_quantized_embeddings.weight_files import find_weight_files
 
 logger = logging.getLogger(__name__)
@@ -91,7 +92,8 @@ def made_once(
         OptionError: The cache folder can't be written.
         QuantizedEmbeddingsError: What `make` raises.
     """
-    from filelock import FileLock, Timeout
+    with importing():
+        from filelock import FileLock, Timeout
 
     folder = _cache_root(cache_folder) / _cache_name(source, settings, runtime, format_version)
     if (folder / MANIFEST_FILE).is_file():
@@ -129,7 +131,8 @@ def made_once(
 def _cache_root(cache_folder: str | os.PathLike[str] | None) -> Path:
     if cache_folder is not None:
         return Path(cache_folder).expanduser() / "int8"
-    import platformdirs
+    with importing():
+        import platformdirs
 
     return Path(platformdirs.user_cache_dir("intel-quantized-embeddings")) / "int8"
 

@@ -6,7 +6,6 @@ import copy
 import importlib.util
 import re
 import tempfile
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from intel_quantized_embeddings.quantization.config import ActivationRanges, Met
 from intel_quantized_embeddings.quantization.quantizers import Recipe
 from intel_quantized_embeddings.runtimes.base import EmbedderGraph, RuntimeName, runtime_module
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
+from intel_quantized_embeddings.runtimes.forks import KeyedLocks, between_forks
 from intel_quantized_embeddings.runtimes.quiet import quiet_torch
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ LIBRARIES: tuple[str, ...] = ("torch", "intel-extension-for-pytorch", "neural-co
 METHODS: tuple[MethodName, ...] = (MethodName.STATIC, MethodName.QAT)
 
 # Neural Compressor keeps its working file in a module's variable.
-_ONE_AT_A_TIME = threading.Lock()
+_ONE_AT_A_TIME = KeyedLocks()
 
 
 def require_quantizer() -> None:
@@ -141,7 +141,8 @@ def quantize_module(model: TorchEmbedder, token_ids: Sequence[Sequence[int]], re
                 config.set_local(f"{re.escape(modules[name])}$", left)
             prepared = prepare(model, config, example_inputs=inputs[len(inputs) // 2])
             for one in inputs:
-                prepared(*one)
+                with between_forks:
+                    prepared(*one)
             converted: torch.jit.ScriptModule = convert(prepared)
     except Exception as exc:
         # Neural Compressor and IPEX raise AssertionError, RuntimeError and what Python raises for their slips.
@@ -162,7 +163,7 @@ def _neural_compressors_folder() -> Iterator[None]:
     """Let Neural Compressor work in a temporary folder; left alone it makes `nc_workspace` where the caller stands."""
     from neural_compressor.torch.algorithms.static_quant import static_quant, utility
 
-    with _ONE_AT_A_TIME, tempfile.TemporaryDirectory() as folder:
+    with _ONE_AT_A_TIME.holding(None), tempfile.TemporaryDirectory() as folder:
         before = utility.ipex_config_path
         static_quant.ipex_config_path = utility.ipex_config_path = str(Path(folder) / "ipex.json")
         try:

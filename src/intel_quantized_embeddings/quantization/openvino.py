@@ -14,6 +14,7 @@ from intel_quantized_embeddings.pooling import Pooling
 from intel_quantized_embeddings.quantization.config import ActivationRanges, MethodName
 from intel_quantized_embeddings.quantization.quantizers import Recipe
 from intel_quantized_embeddings.runtimes.base import EmbedderGraph
+from intel_quantized_embeddings.runtimes.forks import between_forks, importing
 from intel_quantized_embeddings.runtimes.int8_products import sums_are_exact
 from intel_quantized_embeddings.runtimes.openvino_graph import ATTENTION_MASK, INPUT_IDS, POOLING_PREFIX
 from intel_quantized_embeddings.runtimes.quiet import environment, quiet_torch
@@ -35,7 +36,7 @@ def require_quantizer() -> None:
     """
     try:
         # Else NNCF tells its makers of every use, over the network and unasked. It looks once, when it is imported.
-        with environment(NNCF_CI="1"):
+        with environment(NNCF_CI="1"), importing():
             import nncf  # noqa: F401
     except ImportError as exc:
         raise MissingExtraError(package="nncf", extra="quantize", needed_for="Quantizing to int8") from exc
@@ -68,7 +69,8 @@ def quantize_graph(embedder: EmbedderGraph, token_ids: Sequence[Sequence[int]], 
     """Quantize an embedder; see `QuantizerModule.quantize_graph`."""
     nodes = _nodes_of_linear_layers(embedder.graph)
     in_float = [nodes[name] for name in recipe.floating_point_layers]
-    with quiet_torch(), _quiet_nncf():  # NNCF imports torch where it is installed
+    # NNCF imports torch where it is installed.
+    with quiet_torch(), _quiet_nncf(), between_forks:
         try:
             if recipe.method is MethodName.DYNAMIC:
                 return _compressed(embedder.graph, in_float)
@@ -110,7 +112,7 @@ def _quantized(
     inputs = [_inputs(ids) for ids in sorted(token_ids, key=len)]
     return nncf.quantize(
         graph.clone(),
-        nncf.Dataset(inputs),
+        nncf.Dataset(inputs, _letting_forks_come),
         model_type=nncf.ModelType.TRANSFORMER,
         subset_size=len(inputs),
         ignored_scope=nncf.IgnoredScope(names=list(in_float), patterns=[f"{POOLING_PREFIX}.*"], validate=False),
@@ -177,6 +179,12 @@ def _range_estimator(ranges: ActivationRanges | None) -> RangeEstimatorParameter
 def _inputs(ids: Sequence[int]) -> dict[str, NDArray[np.int64]]:
     row = np.array([ids], dtype=np.int64)
     return {INPUT_IDS: row, ATTENTION_MASK: np.ones_like(row)}
+
+
+def _letting_forks_come(inputs: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
+    """Between two texts that NNCF runs there is nothing that a fork could cut off."""
+    with between_forks.paused():
+        return inputs
 
 
 @contextmanager

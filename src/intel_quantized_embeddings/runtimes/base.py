@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights
 from intel_quantized_embeddings.choices import chosen
 from intel_quantized_embeddings.model_settings import ModelSettings
+from intel_quantized_embeddings.runtimes.forks import importing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -182,14 +183,16 @@ def runtime_module(name: RuntimeName) -> RuntimeModule:
     Raises:
         MissingExtraError: Its libraries are not installed.
         QuantizedEmbeddingsError: They are installed and don't work together.
+        ForkedProcessError: Another thread was importing them when this process was forked.
     """
-    if name is RuntimeName.OPENVINO:
-        from intel_quantized_embeddings.runtimes import openvino
+    with importing():
+        if name is RuntimeName.OPENVINO:
+            from intel_quantized_embeddings.runtimes import openvino
 
-        return openvino
-    from intel_quantized_embeddings.runtimes.import_ipex import import_ipex
+            return openvino
+        from intel_quantized_embeddings.runtimes.import_ipex import import_ipex
 
-    import_ipex()
-    from intel_quantized_embeddings.runtimes import ipex
+        import_ipex()
+        from intel_quantized_embeddings.runtimes import ipex
 
-    return ipex
+        return ipex

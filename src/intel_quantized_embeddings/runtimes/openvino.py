@@ -180,7 +180,8 @@ class _Requests:
         try:
             request = self._idle.get_nowait()
         except queue.Empty:
-            request = self._compiled.create_infer_request()
+            with between_forks:
+                request = self._compiled.create_infer_request()
         inputs = {INPUT_IDS: input_ids, ATTENTION_MASK: attention_mask}
         try:
             with between_forks:
@@ -217,7 +218,8 @@ def _is_rows(shape: ov.PartialShape) -> bool:
 def save_graph(graph: ov.Model, file: Path) -> None:
     """Write a quantized embedder; see `RuntimeModule.save_graph`."""
     # Compressing constants to fp16 would change the ranges, and with them the vectors just measured.
-    ov.save_model(graph, str(file), compress_to_fp16=False)
+    with between_forks:
+        ov.save_model(graph, str(file), compress_to_fp16=False)
 
 
 def compile_graph(

@@ -15,6 +15,7 @@ from openvino import opset15 as ops
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 from intel_quantized_embeddings.model_settings import ModelSettings
 from intel_quantized_embeddings.runtimes.base import Precision
+from intel_quantized_embeddings.runtimes.forks import between_forks
 from intel_quantized_embeddings.runtimes.openvino_graph import (
     ATTENTION_MASK,
     INPUT_IDS,
@@ -45,9 +46,10 @@ def read_exported(file: Path, settings: ModelSettings) -> tuple[ov.Model, Precis
     precision = _weight_precision(exported)
     try:
         embedder = _with_pooling(exported, settings, file)
-        compiled = core.compile_model(embedder, "CPU")
-        for shape in ((1, 3), (2, 7)):
-            compiled({INPUT_IDS: np.ones(shape, np.int64), ATTENTION_MASK: np.ones(shape, np.int64)})
+        with between_forks:
+            compiled = core.compile_model(embedder, "CPU")
+            for shape in ((1, 3), (2, 7)):
+                compiled({INPUT_IDS: np.ones(shape, np.int64), ATTENTION_MASK: np.ones(shape, np.int64)})
     except RuntimeError as exc:
         raise UnsupportedModelError(
             f"{file} does not run as a text encoder of any batch size and length; export it with dynamic shapes. "
@@ -63,7 +65,8 @@ def read_model(file: Path) -> ov.Model:
         DamagedFilesError: OpenVINO can't.
     """
     try:
-        graph = ov.Core().read_model(str(file))
+        with between_forks:
+            graph = ov.Core().read_model(str(file))
         for port in (*graph.inputs, *graph.outputs):
             port.get_names()  # names that are no text are found here, not wherever they are first asked for
         return graph

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ import numpy as np
 
 from intel_quantized_embeddings.batching import padded_length
 from intel_quantized_embeddings.encoder import Encoder
+from intel_quantized_embeddings.errors import ForkedProcessError
 from intel_quantized_embeddings.serving.metrics import Metrics
 from intel_quantized_embeddings.serving.rounds import Rounds
 
@@ -68,6 +70,7 @@ class Batcher:
         self._changed = threading.Condition()  # guards the waiting requests and whether to stop
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="rounds", daemon=True)
+        self._process = os.getpid()
         self._speed = _Speed()
 
     @property
@@ -119,7 +122,15 @@ class Batcher:
 
         Returns:
             Shape: (n_texts, dimension), float32.
+
+        Raises:
+            ForkedProcessError: The batcher is that of the process that this one was forked from.
         """
+        if self._process != os.getpid():
+            raise ForkedProcessError(
+                "this process was forked from one that serves: the thread that encodes did not come along. Start each "
+                "service in a process of its own."
+            )
         job = _Job(token_ids, dimension=self._encoder.dimension)
         with self._changed:
             if self._stopping:
