@@ -13,6 +13,7 @@ from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError
 from intel_quantized_embeddings.load_options import LoadOptions
 from intel_quantized_embeddings.model_files import TOKENIZER_FILE, ModelFolder, file_sha256, find_model
 from intel_quantized_embeddings.model_settings import ModelSettings, read_json, read_settings
+from intel_quantized_embeddings.partial_snapshots import SETTINGS
 from intel_quantized_embeddings.quantization.config import MethodName
 from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE, FolderManifest, Manifest
 from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName, runtime_module
@@ -61,6 +62,7 @@ def load_embedder(options: LoadOptions) -> LoadedEmbedder:
         revision=options.revision,
         cache_folder=options.cache_folder,
         local_files_only=options.local_files_only,
+        given=[name for name in SETTINGS if getattr(options, name) is not None],
     )
     if (source.path / MANIFEST_FILE).is_file():
         return _quantized(source.path, options, from_hub=source.revision)
@@ -218,4 +220,4 @@ def _unquantized(
 def source_hashes(source: ModelFolder, weights: WeightFiles) -> dict[str, str]:
     """SHA-256 of what the results of a model depend on that is not quantized, by name."""
     files = [*weights.files, source.path / "config.json", source.path / TOKENIZER_FILE]
-    return {file.name: file_sha256(file) for file in files if file.is_file()}
+    return {file.relative_to(source.path).as_posix(): file_sha256(file) for file in files if file.is_file()}

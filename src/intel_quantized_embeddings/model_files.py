@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import importlib.util
+import json
+import logging
 import os
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
-from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, OptionError
-from intel_quantized_embeddings.model_settings import read_json
+from intel_quantized_embeddings.errors import (
+    DamagedFilesError,
+    ModelFilesError,
+    OptionError,
+    QuantizedEmbeddingsError,
+)
+from intel_quantized_embeddings.model_settings import is_cross_encoder, read_json
+from intel_quantized_embeddings.partial_snapshots import never_fetched, refuse_undecided, undecided
 from intel_quantized_embeddings.runtimes.forks import importing
-from intel_quantized_embeddings.weight_files import wanted_patterns
+from intel_quantized_embeddings.weight_files import named_files, wanted_patterns
+from intel_quantized_embeddings.whole_files import is_there, require_whole
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "BAAI/bge-small-en-v1.5"
 TOKENIZER_FILE = "tokenizer.json"
@@ -34,6 +48,7 @@ _METADATA = [
     "config_sentence_transformers.json",
     "sentence_*config.json",
     "[0-9]_*/config.json",
+    "adapter_config.json",
 ]
 _OWN_FILES = ("encoder.xml", "encoder.bin", "encoder.pt", "README.md")
 
@@ -61,6 +76,7 @@ def find_model(
     revision: str | None = None,
     cache_folder: str | os.PathLike[str] | None = None,
     local_files_only: bool = False,
+    given: Collection[str] = (),
 ) -> ModelFolder:
     """Find a model's files, downloading them where they are not here yet.
 
@@ -69,25 +85,44 @@ def find_model(
         revision: Branch, tag or commit on the hub.
         cache_folder: Where the hub's files are kept instead of the hub's own cache.
         local_files_only: Never ask the hub; `HF_HUB_OFFLINE=1` does the same.
+        given: Which of the settings that a folder's files decide the caller decides: names of `Encoder.load`'s options.
 
     Raises:
-        ModelFilesError: There is no such folder, id or revision, or the hub can't be reached.
+        ModelFilesError: There is no such folder, id or revision, the hub can't be reached, or the cache lacks files
+            that decide settings.
+        DamagedFilesError: A file that describes the model is empty, or a Git LFS pointer.
         OptionError: `model` is neither a path nor an id, or a revision is asked of a folder.
     """
     folder = _folder(model, revision=revision)
     if folder is not None:
+        _require_whole(folder, given=given, by_path=True)
         return folder
     text = os.fspath(model)
     if text == MINILM and revision is None:
         carried = _minilm_wheel()
         if carried is not None:
             return ModelFolder(path=carried, name=MINILM, revision=None)
-    return _from_hub(
+    folder = _from_hub(
         text,
         revision=revision,
         cache_folder=None if cache_folder is None else str(Path(cache_folder).expanduser()),
         local_files_only=local_files_only,
     )
+    _require_whole(folder, given=given, by_path=False)
+    return folder
+
+
+def _require_whole(folder: ModelFolder, *, given: Collection[str], by_path: bool) -> None:
+    """Check that the files which describe a model are there and are not links to nothing, pointers or empty."""
+    folders = [folder.path, *(inner for inner in folder.path.glob("[0-9]_*") if inner.is_dir())]
+    for file in (file for inner in folders for file in sorted(inner.iterdir())):
+        name = file.relative_to(folder.path).as_posix()
+        if any(fnmatchcase(name, pattern) for pattern in _METADATA) and is_there(file):
+            require_whole(file)
+    if (folder.path / _MANIFEST).is_file():
+        return  # it lists what there must be
+    missing = never_fetched(folder.path, scores_pairs=_scores_pairs(folder.path))
+    refuse_undecided(undecided(missing, given=given), model=folder.name, folder=folder.path, by_path=by_path)
 
 
 def _folder(model: str | os.PathLike[str], *, revision: str | None) -> ModelFolder | None:
@@ -162,17 +197,65 @@ def _from_hub(model: str, *, revision: str | None, cache_folder: str | None, loc
         )
 
     path = fetch(_METADATA)
+    described = [*_METADATA, *_of_modules(path)]
+    path = fetch(described) if len(described) > len(_METADATA) else path
     own = (path / _MANIFEST).is_file()
     for patterns in (_OWN_FILES,) if own else wanted_patterns(read_json(path / "config.json")):
-        path = fetch([*_METADATA, *patterns])
-        if any(any(path.glob(pattern)) for pattern in patterns[:2]):
+        path = fetch([*described, *patterns])
+        if any(any(path.glob(pattern)) for pattern in patterns):
+            named = named_files(path, patterns)
+            path = fetch([*described, *patterns, *map(glob.escape, named)]) if named else path
             break
     if not (path / "config.json").is_file():
         raise ModelFilesError(
             f"{model} was found and has no config.json in {path}: it is not a text encoder, or its cached copy is "
             f"incomplete and wants to be loaded once with the hub reachable."
         )
+    if not own:
+        _ask_for(never_fetched(path, scores_pairs=False), model, path, cache_folder, local_files_only=local_files_only)
     return ModelFolder(path=path, name=model, revision=path.name)
+
+
+def _scores_pairs(folder: Path) -> bool:
+    try:
+        return is_cross_encoder(folder)
+    except QuantizedEmbeddingsError:
+        return False  # whoever reads the settings says what is wrong with the folder
+
+
+def _of_modules(folder: Path) -> list[str]:
+    """Patterns of what describes the modules that `modules.json` keeps under names of their own."""
+    try:
+        modules = json.loads((folder / "modules.json").read_text("utf-8"))
+        paths = {str(module["path"]) for module in modules if module.get("path")}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return []  # whoever reads the settings says what is wrong with it
+    usual = re.compile(r"[0-9]_[^/]*")
+    return [f"{glob.escape(path.rstrip('/'))}/config.json" for path in sorted(paths) if not usual.fullmatch(path)]
+
+
+def _ask_for(
+    names: Collection[str], model: str, snapshot: Path, cache_folder: str | None, *, local_files_only: bool
+) -> None:
+    """Have the hub's client note which files a repository does not have, once: then it is known offline too.
+
+    Its version 2 keeps a list of the repository, and nothing is left to ask.
+    """
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    if local_files_only or constants.HF_HUB_OFFLINE:
+        return
+    for name in names:
+        try:
+            hf_hub_download(model, name, revision=snapshot.name, cache_dir=cache_folder)
+        except LocalEntryNotFoundError:
+            return  # the hub can't be reached
+        except EntryNotFoundError:
+            continue
+        except Exception as exc:  # noqa: BLE001 - see _snapshot; what was not learnt is said where it is missed
+            logger.debug("asking for %s of %s: %s", name, model, one_line(exc))
+            return
 
 
 def _snapshot(
@@ -218,10 +301,11 @@ def _snapshot(
         cause = exc
     except LocalEntryNotFoundError as exc:
         asked = not (local_files_only or constants.HF_HUB_OFFLINE)
+        some = f" ({one_line(exc)})" if type(exc).__name__ == "IncompleteSnapshotError" else ""
         problem = (
-            f"the local cache does not have the files of {model}{f' at revision {revision}' if revision else ''}, and "
-            f"{where} {f'could not be reached{_reason(exc)}' if asked else 'was not asked'}. Load it once where the "
-            f"hub can be reached (HF_ENDPOINT names a mirror), or pass the path of a folder with its files; there "
+            f"the local cache does not have the files of {model}{f' at revision {revision}' if revision else ''}{some}"
+            f", and {where} {f'could not be reached{_reason(exc)}' if asked else 'was not asked'}. Load it once where "
+            f"the hub can be reached (HF_ENDPOINT names a mirror), or pass the path of a folder with its files; there "
             f"is no folder {model!r} here.{_hint(model)}"
         )
         cause = exc

@@ -15,6 +15,7 @@ from intel_quantized_embeddings.errors import InvalidTextError
 from intel_quantized_embeddings.load_options import LoadOptions, whole_number
 from intel_quantized_embeddings.model_files import find_model
 from intel_quantized_embeddings.model_settings import is_cross_encoder
+from intel_quantized_embeddings.partial_snapshots import SETTINGS
 from intel_quantized_embeddings.tokenization import check_texts, shown
 
 if TYPE_CHECKING:
@@ -177,5 +178,6 @@ def kind_of_model(options: LoadOptions) -> type[Encoder | CrossEncoder]:
         revision=options.revision,
         cache_folder=options.cache_folder,
         local_files_only=options.local_files_only,
+        given=[name for name in SETTINGS if getattr(options, name) is not None],
     )
     return CrossEncoder if is_cross_encoder(source.path) else Encoder

@@ -15,7 +15,8 @@ from intel_quantized_embeddings import Encoder
 from support.exported_models import write_openvino_export
 from support.hub_machine import MODEL, TEXTS, Machine
 from support.hub_server import HubServer
-from support.tiny_models import write_tiny_model
+from support.onnx_files import write_onnx_export
+from support.tiny_models import HIDDEN, VOCABULARY, write_tiny_model
 
 # The others' weights, and what no encoder needs.
 _NOISE = [
@@ -126,14 +127,21 @@ def test_a_torchscript_model_is_fetched_where_the_configuration_says_that_it_is_
     assert not Path(machine.find(model="someone/pickled")["path"], "pytorch_model.bin").exists()
 
 
-def test_an_onnx_export_is_fetched_where_there_are_no_safetensors(hub, machine, tiny_files):
-    """A repository with only an ONNX export gets that one fetched, and no variant beside it."""
+@pytest.mark.parametrize("more_in", ["model.onnx_data", "Constant_7_attr__value", "weights/[1]*.bin"])
+def test_an_onnx_export_is_fetched_with_all_its_files(hub, machine, tiny_files, tmp_path, more_in):
+    """Whatever their names, and no variant beside it; offline it is the same."""
+    random = np.random.default_rng(0)
+    table, bias = (random.normal(size=shape).astype(np.float32) for shape in ((len(VOCABULARY), HIDDEN), HIDDEN))
+    write_onnx_export(tmp_path / "onnx" / "model.onnx", table, bias, table_in="model.onnx_data", bias_in=more_in)
     files = {name: content for name, content in tiny_files.items() if name != "model.safetensors"}
-    files |= {"onnx/model.onnx": b"onnx", "onnx/model.onnx_data": b"data"}
-    hub.add(MODEL, {**files, "onnx/model_O3.onnx": b"not wanted", "pytorch_model.bin": b"not wanted"})
-    found = machine.find()
-    assert Path(found["path"], "onnx", "model.onnx").read_bytes() == b"onnx"
+    files |= {name: content for name, content in _files(tmp_path).items() if name.startswith("onnx/")}
+    noise = dict.fromkeys(("onnx/model_O3.onnx", "onnx/model_O3.onnx_data", "pytorch_model.bin"), b"not wanted")
+    hub.add(MODEL, {**files, **noise})
+    result = machine.encode()
+    assert "vectors" in result, result.get("message")
     assert sorted(hub.downloaded()) == sorted(files)
+    hub.stop()
+    assert machine.encode(local_files_only=True)["vectors"] == result["vectors"]
 
 
 def test_only_pickled_weights_are_refused_with_the_reason(hub, machine, tiny_files):
@@ -276,6 +284,50 @@ def test_two_models_do_not_share_a_cache_entry(hub, machine, tiny_files, tmp_pat
     _assert_vectors(
         machine.encode(model="someone/other"), Encoder.load(other, precision="fp32").encode_documents(TEXTS)
     )
+
+
+def test_what_others_left_out_is_missed_offline_and_fetched_online(hub, machine, tiny_files, expected):
+    """Four files of a model would load with other settings than all of it."""
+    hub.add(MODEL, tiny_files)
+    machine.fill("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors")
+    _assert_refused(machine.encode(local_files_only=True), "modules.json", "never fetched")
+    _assert_vectors(machine.encode(), expected)
+    hub.requests.clear()
+    _assert_vectors(machine.encode(local_files_only=True), expected)
+    assert hub.requests == []
+
+
+def test_what_a_repository_does_not_have_is_known_offline_after_one_load(hub, machine, tiny_files):
+    """Both by what the hub's client lists and by what it notes of files that it asked for."""
+    bare = ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors")
+    hub.add(MODEL, {name: tiny_files[name] for name in bare})
+    online = machine.encode(pooling="mean")
+    assert "vectors" in online, online.get("message")
+    assert machine.encode(pooling="mean", local_files_only=True)["fingerprint"] == online["fingerprint"]
+
+
+def test_a_whole_repository_that_others_fetched_works_offline(hub, machine, tiny_files, expected):
+    hub.add(MODEL, {**tiny_files, ".gitattributes": b"*.safetensors filter=lfs"})
+    machine.fill()
+    _assert_vectors(machine.encode(local_files_only=True), expected)
+
+
+def test_modules_and_shards_of_any_name_are_fetched(hub, machine, tiny_files, tmp_path, expected):
+    """Named by modules.json and by the index, whatever the usual names are."""
+    weights = dict(load_file_from(tiny_files["model.safetensors"], tmp_path))
+    files = {name: content for name, content in tiny_files.items() if name not in ("model.safetensors", "modules.json")}
+    files["my pooling/config.json"] = files.pop("1_Pooling/config.json")
+    modules = json.loads(tiny_files["modules.json"])
+    for module in modules:
+        module["path"] = {"1_Pooling": "my pooling"}.get(module["path"], module["path"])
+    files["modules.json"] = json.dumps(modules).encode()
+    save_file(weights, str(tmp_path / "all[1].safetensors"))
+    files["all[1].safetensors"] = (tmp_path / "all[1].safetensors").read_bytes()
+    index = {"weight_map": dict.fromkeys(weights, "all[1].safetensors")}
+    files["model.safetensors.index.json"] = json.dumps(index).encode()
+    hub.add(MODEL, {**files, "model-00001-of-00002.safetensors": b"not wanted", "other/config.json": b"not wanted"})
+    _assert_vectors(machine.encode(), expected)
+    assert sorted(hub.downloaded()) == sorted(files)
 
 
 def test_an_incomplete_cache_is_an_error_offline(hub, machine, tiny_files):

@@ -40,6 +40,16 @@ except QuantizedEmbeddingsError as exc:
 print(json.dumps(result))
 """
 
+_FILL = """
+import json, sys
+from huggingface_hub import hf_hub_download, snapshot_download
+given = json.loads(sys.stdin.read())["options"]
+for name in given["names"]:
+    hf_hub_download(given["model"], name)
+if not given["names"]:
+    snapshot_download(given["model"])
+print("{}")
+"""
 
 _PUSH = """
 import json, sys
@@ -68,6 +78,10 @@ class Machine:
     def find(self, *, env: dict[str, str] | None = None, **options: object) -> dict[str, Any]:
         """Only fetch the files."""
         return self._run(_FIND, env, {"model": MODEL, **options})
+
+    def fill(self, *names: str) -> None:
+        """Have some files fetched, or all where none is named, as another library does."""
+        self._run(_FILL, None, {"model": MODEL, "names": names})
 
     def push(
         self, folder: Path, repo_id: str, *, env: dict[str, str] | None = None, **options: object

@@ -28,10 +28,26 @@ def safetensors_files(folder: Path) -> list[Path]:
 
     Raises:
         DamagedFilesError: The shard index can't be read or points outside the folder.
-        ModelFilesError: The shard index names a file that is not there.
+        ModelFilesError: The shard index names files that are not there.
     """
     if (folder / WEIGHTS_FILE).is_file():
         return [folder / WEIGHTS_FILE]
+    names = shard_names(folder)
+    missing = [repr(name) for name in names if not (folder / name).is_file()]
+    if missing:
+        raise ModelFilesError(
+            f"{folder / INDEX_FILE} names the shard {', '.join(missing[:5])}{' and others' if missing[5:] else ''}, "
+            f"which is not in {folder}: {len(missing)} of {len(names)} are missing. Fetch the whole model again."
+        )
+    return [folder / name for name in names]
+
+
+def shard_names(folder: Path) -> list[str]:
+    """List the files that the index of sharded safetensors names, there or not; empty where there is no index.
+
+    Raises:
+        DamagedFilesError: The index can't be read or points outside the folder.
+    """
     index = folder / INDEX_FILE
     if not index.is_file():
         return []
@@ -42,9 +58,8 @@ def safetensors_files(folder: Path) -> list[Path]:
     for name in names:
         if not isinstance(name, str) or Path(name).name != name:
             raise DamagedFilesError(f"{index} names the shard {name!r}; shards are plain file names beside it.")
-        if not path_inside(folder, name, listed_in=index).is_file():
-            raise ModelFilesError(f"{index} names the shard {name!r}, which is not in {folder}.")
-    return [folder / name for name in names]
+        path_inside(folder, name, listed_in=index)
+    return names
 
 
 class TensorReader:

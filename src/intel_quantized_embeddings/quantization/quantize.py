@@ -168,7 +168,14 @@ def quantize(
     quantizer_module(runtime_name).require_quantizer()
     if config.method == MethodName.QAT.value and importlib.util.find_spec("torch") is None:
         raise MissingExtraError(package="torch", extra="ipex", needed_for="Quantization-aware training")
-    source = find_model(model, revision=revision, cache_folder=cache_folder, local_files_only=options.local_files_only)
+    settings_given = {"pooling": pooling, "normalize": normalize, "max_length": max_length}
+    source = find_model(
+        model,
+        revision=revision,
+        cache_folder=cache_folder,
+        local_files_only=options.local_files_only,
+        given=[name for name, value in settings_given.items() if value is not None],
+    )
     refuse_existing(output, overwrite=overwrite, source=source.path)
     if (source.path / MANIFEST_FILE).is_file():
         raise UnsupportedModelError(f"{source.name} is int8 already; load it as it is.")

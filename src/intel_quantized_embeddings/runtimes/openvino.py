@@ -241,7 +241,7 @@ def build_graph(folder: Path, settings: ModelSettings, *, name: str, allow_torch
     if weights.kind is not WeightKind.EXPORT:
         encoder = EncoderConfig.from_hf(config, where=name)
         return graph_of_weights(encoder, load_weights(folder, encoder), settings)
-    model, precision = read_exported(weights.files[0], settings)
+    model, precision = read_exported(weights.files[0], settings, folder=folder)
     max_positions, pad_token_id = exported_limits(config, settings)
     return EmbedderGraph(
         graph=model,

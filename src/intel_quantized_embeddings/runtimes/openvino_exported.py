@@ -5,6 +5,7 @@ Such a graph ends in the last hidden state; pooling and normalization are added 
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from openvino import opset15 as ops
 
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 from intel_quantized_embeddings.model_settings import ModelSettings
+from intel_quantized_embeddings.onnx_data import readable
 from intel_quantized_embeddings.runtimes.base import Precision
 from intel_quantized_embeddings.runtimes.forks import between_forks
 from intel_quantized_embeddings.runtimes.openvino_graph import (
@@ -26,12 +28,13 @@ from intel_quantized_embeddings.runtimes.openvino_graph import (
 _TOKEN_TYPES = "token_type_ids"
 
 
-def read_exported(file: Path, settings: ModelSettings) -> tuple[ov.Model, Precision]:
+def read_exported(file: Path, settings: ModelSettings, *, folder: Path) -> tuple[ov.Model, Precision]:
     """Open an exported encoder and put pooling behind it.
 
     Args:
         file: An .xml or .onnx file.
         settings: Which pooling, and whether to normalize.
+        folder: The model's folder, with all files that an .onnx file names.
 
     Returns:
         The embedder and the precision of its weights.
@@ -42,7 +45,7 @@ def read_exported(file: Path, settings: ModelSettings) -> tuple[ov.Model, Precis
         DamagedFilesError: OpenVINO can't read the file.
     """
     core = ov.Core()
-    exported = read_model(file)
+    exported = read_model(file, folder=folder)
     precision = _weight_precision(exported)
     try:
         embedder = _with_pooling(exported, settings, file)
@@ -58,15 +61,24 @@ def read_exported(file: Path, settings: ModelSettings) -> tuple[ov.Model, Precis
     return embedder, precision
 
 
-def read_model(file: Path) -> ov.Model:
+def read_model(file: Path, *, folder: Path | None = None) -> ov.Model:
     """Read a graph.
+
+    Args:
+        file: An .xml or .onnx file.
+        folder: The model's folder, which an .onnx file's tensors may be in; else the file's own.
 
     Raises:
         DamagedFilesError: OpenVINO can't.
+        ModelFilesError: A file with tensors of it is not there.
     """
+    is_onnx = file.suffix == ".onnx"
     try:
-        with between_forks:
-            graph = ov.Core().read_model(str(file))
+        with (
+            between_forks,
+            readable(file, folder=folder or file.parent) if is_onnx else nullcontext(str(file)) as given,
+        ):
+            graph = ov.Core().read_model(given)
         for port in (*graph.inputs, *graph.outputs):
             port.get_names()  # names that are no text are found here, not wherever they are first asked for
         return graph

@@ -1,0 +1,48 @@
+"""Files that are there by name only: links to nothing, Git LFS pointers, and files without a byte."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError
+
+_POINTER = b"version https://git-lfs.github.com/spec/"
+
+
+def is_there(file: Path) -> bool:
+    """Whether there is such a file.
+
+    Raises:
+        ModelFilesError: There is a link of that name, and nothing where it leads.
+    """
+    if file.is_file():
+        return True
+    if file.is_symlink() and not file.exists():
+        raise ModelFilesError(
+            f"{file} is a link to {os.readlink(file)}, and nothing is there: the hub's cache lost that file, or only "
+            f"the links were copied. Delete the link and load the model once with the hub reachable, or copy the "
+            f"files themselves."
+        )
+    return False
+
+
+def require_whole(file: Path, *, may_be_empty: bool = False) -> None:
+    """Check that a file which is there holds more than its name.
+
+    Args:
+        file: The file.
+        may_be_empty: Whether no bytes can be all of it.
+
+    Raises:
+        DamagedFilesError: It is empty, or a Git LFS pointer.
+    """
+    with file.open("rb") as opened:
+        begins = opened.read(len(_POINTER))
+    if not begins and not may_be_empty:
+        raise DamagedFilesError(f"{file} is empty: a broken download or copy. Delete it and fetch it again.")
+    if begins == _POINTER:
+        raise DamagedFilesError(
+            f"{file} is a Git LFS pointer, which stands for the file: the repository was cloned without Git LFS. Run "
+            f"git lfs pull in it, or pass the hub id instead of the folder."
+        )
