@@ -205,7 +205,8 @@ def _unquantized(
         return None
     if precision is not Precision.INT8 and embedder.precision is Precision.INT8:
         raise OptionError(
-            f"precision={precision.value!r} was asked of {source.name}, whose weights are int8. Pass precision='int8'."
+            f"precision={precision.value!r} was asked of {source.name}, which was quantized and computes as int8. Pass "
+            f"precision='int8'."
         )
     return LoadedEmbedder(
         graph=embedder.graph,
@@ -214,6 +215,7 @@ def _unquantized(
         max_positions=embedder.max_positions,
         pad_token_id=embedder.pad_token_id,
         hashes=source_hashes(source, weights),
+        dynamic=embedder.dynamic,
     )
 
 

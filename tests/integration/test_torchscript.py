@@ -109,13 +109,13 @@ def test_both_adapters_open_it_with_one_import_changed(like_optimum_intels):
 def test_it_is_int8_and_can_not_be_had_otherwise(like_optimum_intels, tmp_path):
     folder, _ = like_optimum_intels
     assert Encoder.load(folder, pooling="cls", **ALLOWED).fingerprint.startswith("ipex-int8-cls-")
-    with pytest.raises(OptionError, match="weights are int8"):
+    with pytest.raises(OptionError, match="computes as int8"):
         Encoder.load(folder, pooling="cls", precision="fp32", **ALLOWED)
     with pytest.raises(UnsupportedModelError, match="quantize the fp32 model it was made from"):
         quantize(folder, tmp_path / "out", pooling="cls", runtime="ipex")
 
 
-def _script(tiny, wrap):
+def _script(tiny, wrap, prepare=lambda model: model):
     """The tiny model's encoder without pooling as TorchScript; `wrap` makes the outputs from the hidden state."""
     from intel_quantized_embeddings.architectures import EncoderConfig, load_weights
     from intel_quantized_embeddings.architectures.torch_encoder import TorchEmbedder
@@ -134,9 +134,25 @@ def _script(tiny, wrap):
                 hidden = layer(hidden, self._attention_bias(attention_mask))
             return wrap(hidden)
 
-    model = Encoding(config, load_weights(tiny, config), pooling=Pooling.MEAN, normalize=True)
+    model = prepare(Encoding(config, load_weights(tiny, config), pooling=Pooling.MEAN, normalize=True))
     ids = torch.ones((1, 5), dtype=torch.int64)
     return torch.jit.trace(model, (ids, ids, ids), strict=False, check_trace=False)
+
+
+@needs_ipex
+@pytest.mark.parametrize(("kept_as", "said"), [("qint8", "ipex-int8-dynamic-cls-"), ("float16", "ipex-fp32-cls-")])
+def test_layers_that_torch_quantizes_at_run_time_are_said(tiny, tmp_path, kept_as, said):
+    """`quantize_dynamic` in 8 bits; in half precision it quantizes nothing, under nearly the same name."""
+
+    def dynamic(model):
+        import torch
+
+        return torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}, dtype=getattr(torch, kept_as))
+
+    folder = write_torchscript_folder(tiny, tmp_path / "dynamic", _script(tiny, lambda hidden: hidden, dynamic))
+    encoder = Encoder.load(folder, pooling="cls", precision=said.split("-")[1], **ALLOWED)
+    assert encoder.fingerprint.startswith(said)
+    assert encoder.encode_documents(TEXTS).shape[0] == len(TEXTS)
 
 
 @needs_ipex

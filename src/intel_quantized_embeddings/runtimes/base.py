@@ -90,6 +90,7 @@ class EmbedderGraph:
         settings: The pooling and normalization in the graph, and what the folder says beside.
         max_positions: The longest input in tokens it can take.
         pad_token_id: What padding must hold.
+        dynamic: Whether numbers are quantized at run time, in one that others quantized.
     """
 
     graph: Any
@@ -97,6 +98,7 @@ class EmbedderGraph:
     settings: ModelSettings
     max_positions: int
     pad_token_id: int
+    dynamic: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -160,11 +160,12 @@ def build_graph(folder: Path, settings: ModelSettings, *, name: str, allow_torch
             f"{name} is a TorchScript model ({weights.files[0].name}). TorchScript is code that would run here: if "
             f"you trust who made it, load it with allow_torchscript=True."
         )
-    graph, precision = read_torchscript(weights.files[0], settings)
+    graph, precision, dynamic = read_torchscript(weights.files[0], settings)
     max_positions, pad_token_id = exported_limits(config, settings)
     return EmbedderGraph(
         graph=graph,
         precision=precision,
+        dynamic=dynamic,
         settings=settings,
         max_positions=max_positions,
         pad_token_id=pad_token_id,

@@ -19,6 +19,16 @@ from intel_quantized_embeddings.runtimes.base import Precision
 
 _TOKEN_TYPES = "token_type_ids"
 
+# torch's and IPEX's operators as a graph shows them. Half-precision weights (`linear_dynamic_fp16`) are none of these.
+_AT_RUN_TIME = (
+    "quantized::linear_dynamic(",
+    "quantized::linear_relu_dynamic(",
+    "quantize_per_tensor_dynamic",
+    "choose_qparams",
+    "woq_linear",
+)
+_QUANTIZED = ("quantize_per_tensor", "quantize_per_channel", "quantized::linear(", "quantized::linear_relu(")
+
 
 class TorchScriptEmbedder(nn.Module):
     """A foreign encoder with pooling behind it: takes ids and mask, returns (batch, dimension)."""
@@ -37,7 +47,7 @@ class TorchScriptEmbedder(nn.Module):
         return pooled
 
 
-def read_torchscript(file: Path, settings: ModelSettings) -> tuple[TorchScriptEmbedder, Precision]:
+def read_torchscript(file: Path, settings: ModelSettings) -> tuple[TorchScriptEmbedder, Precision, bool]:
     """Open a TorchScript encoder, which is code of whoever made it, and put pooling behind it.
 
     Args:
@@ -45,7 +55,8 @@ def read_torchscript(file: Path, settings: ModelSettings) -> tuple[TorchScriptEm
         settings: Which pooling, and whether to normalize.
 
     Returns:
-        The embedder, and INT8 where its layers are quantized, else FP32.
+        The embedder, INT8 where its layers are quantized, else FP32, and whether numbers are quantized by ranges that
+        are taken at run time.
 
     Raises:
         DamagedFilesError: torch can't read the file.
@@ -75,8 +86,10 @@ def read_torchscript(file: Path, settings: ModelSettings) -> tuple[TorchScriptEm
         raise UnsupportedModelError(
             f"{file} does not run as a text encoder of any batch size and length: {_last_line(exc)}"
         ) from exc
-    quantized = "quantize_per_tensor" in str(script.inlined_graph)
-    return embedder, Precision.INT8 if quantized else Precision.FP32
+    operators = str(script.inlined_graph)
+    dynamic = any(operator in operators for operator in _AT_RUN_TIME)
+    quantized = dynamic or any(operator in operators for operator in _QUANTIZED)
+    return embedder, Precision.INT8 if quantized else Precision.FP32, dynamic
 
 
 def _last_hidden_state(outputs: Any) -> Tensor:

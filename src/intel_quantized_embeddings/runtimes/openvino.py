@@ -139,9 +139,9 @@ class OpenVINORuntime:
             "INFERENCE_PRECISION_HINT": "bf16" if self._precision is Precision.BF16 else "f32",
             # Pinned, the threads of every process start at the first core: two processes of one thread would share it.
             "ENABLE_CPU_PINNING": False,
+            # Left alone, OpenVINO does so wherever weights are kept in few bits.
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": _DYNAMIC_GROUP if self._dynamic else 0,
         }
-        if self._dynamic:
-            common["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = _DYNAMIC_GROUP
         with between_forks:
             compiled = ov.Core().compile_model(self._graph, "CPU", {**common, **options})
         return _Requests(compiled, queued=queued)
@@ -241,11 +241,12 @@ def build_graph(folder: Path, settings: ModelSettings, *, name: str, allow_torch
     if weights.kind is not WeightKind.EXPORT:
         encoder = EncoderConfig.from_hf(config, where=name)
         return graph_of_weights(encoder, load_weights(folder, encoder), settings)
-    model, precision = read_exported(weights.files[0], settings, folder=folder)
+    model, stored = read_exported(weights.files[0], settings, folder=folder)
     max_positions, pad_token_id = exported_limits(config, settings)
     return EmbedderGraph(
         graph=model,
-        precision=precision,
+        precision=stored.precision,
+        dynamic=stored.dynamic,
         settings=settings,
         max_positions=max_positions,
         pad_token_id=pad_token_id,

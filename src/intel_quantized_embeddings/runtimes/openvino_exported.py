@@ -5,6 +5,7 @@ Such a graph ends in the last hidden state; pooling and normalization are added 
 
 from __future__ import annotations
 
+import logging
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ from openvino import opset15 as ops
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 from intel_quantized_embeddings.model_settings import ModelSettings
 from intel_quantized_embeddings.onnx_data import readable
-from intel_quantized_embeddings.runtimes.base import Precision
 from intel_quantized_embeddings.runtimes.forks import between_forks
 from intel_quantized_embeddings.runtimes.openvino_graph import (
     ATTENTION_MASK,
@@ -24,11 +24,14 @@ from intel_quantized_embeddings.runtimes.openvino_graph import (
     add_pooling,
     model_input,
 )
+from intel_quantized_embeddings.runtimes.openvino_precision import StoredPrecision, stored_precision
+
+logger = logging.getLogger(__name__)
 
 _TOKEN_TYPES = "token_type_ids"
 
 
-def read_exported(file: Path, settings: ModelSettings, *, folder: Path) -> tuple[ov.Model, Precision]:
+def read_exported(file: Path, settings: ModelSettings, *, folder: Path) -> tuple[ov.Model, StoredPrecision]:
     """Open an exported encoder and put pooling behind it.
 
     Args:
@@ -37,16 +40,23 @@ def read_exported(file: Path, settings: ModelSettings, *, folder: Path) -> tuple
         folder: The model's folder, with all files that an .onnx file names.
 
     Returns:
-        The embedder and the precision of its weights.
+        The embedder and what it computes in.
 
     Raises:
-        UnsupportedModelError: The graph's inputs or output are not those of a text encoder, or it runs at one
-            batch size or length only.
+        UnsupportedModelError: The graph's inputs or output are not those of a text encoder, its weights are of a type
+            that is not built in, or it runs at one batch size or length only.
         DamagedFilesError: OpenVINO can't read the file.
     """
     core = ov.Core()
     exported = read_model(file, folder=folder)
-    precision = _weight_precision(exported)
+    stored = stored_precision(exported, name=str(file))
+    if stored.few_bits is not None:
+        logger.warning(
+            "%s keeps weights as %s: it computes as int8, and has kept less of its model than int8 would. Compare them "
+            "with `iqe evaluate`",
+            file,
+            stored.few_bits,
+        )
     try:
         embedder = _with_pooling(exported, settings, file)
         with between_forks:
@@ -58,7 +68,7 @@ def read_exported(file: Path, settings: ModelSettings, *, folder: Path) -> tuple
             f"{file} does not run as a text encoder of any batch size and length; export it with dynamic shapes. "
             f"OpenVINO says: {str(exc).splitlines()[-1]}"
         ) from exc
-    return embedder, precision
+    return embedder, stored
 
 
 def read_model(file: Path, *, folder: Path | None = None) -> ov.Model:
@@ -84,18 +94,6 @@ def read_model(file: Path, *, folder: Path | None = None) -> ov.Model:
         return graph
     except (RuntimeError, UnicodeDecodeError) as exc:  # the latter also where its message quotes the file's bytes
         raise DamagedFilesError(f"OpenVINO can't read {file}: {exc}") from exc
-
-
-def _weight_precision(graph: ov.Model) -> Precision:
-    """INT8 where layers are quantized or weights are stored in 8 bits, else FP32."""
-    small = (ov.Type.i8, ov.Type.u8)
-    for node in graph.get_ops():
-        kind = node.get_type_name()
-        if kind == "FakeQuantize":
-            return Precision.INT8
-        if kind == "Constant" and node.get_element_type() in small and len(node.get_output_shape(0)) > 1:
-            return Precision.INT8
-    return Precision.FP32
 
 
 def _with_pooling(graph: ov.Model, settings: ModelSettings, file: Path) -> ov.Model:
