@@ -76,11 +76,30 @@ def load_embedder(options: LoadOptions) -> LoadedEmbedder:
     # Whether what others made is int8 already shows only when it is opened; safetensors never are.
     weights = find_weight_files(source.path, read_json(source.path / "config.json"))
     quantizable = weights.kind is WeightKind.SAFETENSORS and weights.files
+    if options.precision == Precision.INT8.value and weights.kind is WeightKind.EXPORT:
+        # Only of an fp32 one is there an int8 form: then it need not be opened to see that it is.
+        before = _quantized_before(source, settings, options)
+        if before is not None:
+            return before
     if options.precision != Precision.INT8.value or not quantizable:
         opened = _unquantized(source, settings, weights, options)
         if opened is not None:
             return opened
     return _quantized_on_first_use(source, settings, options)
+
+
+def _quantized_before(source: ModelFolder, settings: ModelSettings, options: LoadOptions) -> LoadedEmbedder | None:
+    """Open the int8 form of an export in the cache; None where there is none."""
+    if options.runtime != RuntimeName.OPENVINO.value:
+        return None
+    with importing():
+        from intel_quantized_embeddings.quantization.cache import quantized_before
+
+    folder = quantized_before(source, settings, runtime=RuntimeName.OPENVINO, cache_folder=options.cache_folder)
+    if folder is None:
+        return None
+    with naming_the_cache(folder):
+        return _quantized(folder, options)
 
 
 def _quantized_on_first_use(source: ModelFolder, settings: ModelSettings, options: LoadOptions) -> LoadedEmbedder:

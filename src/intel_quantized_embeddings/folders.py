@@ -128,7 +128,14 @@ def _old(temporary: Path) -> Path:
 
 
 def _umask() -> int:
-    """The process's umask, which can only be read by setting it: mkdtemp's 0700 is too strict to keep."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
+    """The process's umask: mkdtemp's 0700 is too strict to keep.
+
+    Linux shows it. Elsewhere it can only be read by setting it, for a moment in which another thread's files get it.
+    """
+    try:
+        status = Path("/proc/self/status").read_text("ascii", "replace")
+        return int(next(line for line in status.splitlines() if line.startswith("Umask:")).split()[1], base=8)
+    except (OSError, StopIteration, ValueError, IndexError):
+        mask = os.umask(0o077)
+        os.umask(mask)
+        return mask

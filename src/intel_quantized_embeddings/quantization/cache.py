@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -95,7 +96,7 @@ def made_once(
     with importing():
         from filelock import FileLock, Timeout
 
-    folder = _cache_root(cache_folder) / _cache_name(source, settings, runtime, format_version)
+    folder = _cached(source, settings, runtime=runtime, format_version=format_version, cache_folder=cache_folder)
     if (folder / MANIFEST_FILE).is_file():
         return folder
     quantizer_module(runtime).require_quantizer()
@@ -114,8 +115,9 @@ def made_once(
         ) from exc
     started = time.perf_counter()
     try:
-        if (folder / MANIFEST_FILE).is_file():  # another process was faster
+        if (folder / MANIFEST_FILE).is_file():  # another process made it while this one waited for the lock
             return folder
+        _clear_half(folder)
         logger.warning(
             "quantizing %s to int8: once, a minute for a small model and some for a large one; kept in %s",
             source.name,
@@ -126,6 +128,48 @@ def made_once(
         lock.release()
     logger.warning("quantized %s in %.0f s; %s", source.name, time.perf_counter() - started, fidelity)
     return folder
+
+
+def quantized_before(
+    source: ModelFolder,
+    settings: ModelSettings,
+    *,
+    runtime: RuntimeName,
+    cache_folder: str | os.PathLike[str] | None,
+) -> Path | None:
+    """Find an embedding model's int8 folder in the cache, None where it was not made yet; see `made_once`."""
+    folder = _cached(source, settings, runtime=runtime, format_version=FORMAT_VERSION, cache_folder=cache_folder)
+    return folder if os.path.isfile(folder / MANIFEST_FILE) else None  # a cache that can't be read has none
+
+
+def _clear_half(folder: Path) -> None:
+    """Remove what lies where a folder is to be made: half a copy, or one whose manifest somebody deleted.
+
+    Raises:
+        OptionError: It can't be removed.
+    """
+    if not (folder.exists() or folder.is_symlink()):
+        return
+    logger.warning("%s has no %s: it is no whole int8 model, and is made again", folder, MANIFEST_FILE)
+    try:
+        if folder.is_dir() and not folder.is_symlink():
+            shutil.rmtree(folder)
+        else:
+            folder.unlink()
+    except OSError as exc:
+        raise OptionError(f"{folder} is no whole int8 model and can't be removed ({exc}). Delete it.") from exc
+
+
+def _cached(
+    source: ModelFolder,
+    settings: ModelSettings | CrossEncoderSettings,
+    *,
+    runtime: RuntimeName,
+    format_version: int,
+    cache_folder: str | os.PathLike[str] | None,
+) -> Path:
+    """Where a model's int8 folder is, or will be."""
+    return _cache_root(cache_folder) / _cache_name(source, settings, runtime, format_version)
 
 
 def _cache_root(cache_folder: str | os.PathLike[str] | None) -> Path:

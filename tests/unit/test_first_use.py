@@ -1,0 +1,154 @@
+"""Where int8 models made on first use are kept, and what else may lie there. Nothing is quantized here."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import stat
+import threading
+
+import pytest
+
+from intel_quantized_embeddings import Encoder
+from intel_quantized_embeddings.errors import OptionError
+from intel_quantized_embeddings.folders import appearing_whole
+from intel_quantized_embeddings.model_files import find_model
+from intel_quantized_embeddings.model_settings import read_settings
+from intel_quantized_embeddings.quantization import cache
+from intel_quantized_embeddings.quantization.cache import made_once, quantized_before
+from intel_quantized_embeddings.runtimes import openvino
+from intel_quantized_embeddings.runtimes.base import RuntimeName
+from support.exported_models import write_openvino_export
+
+pytest.importorskip("nncf", reason="making int8 models needs the `quantize` extra")
+
+
+@pytest.fixture
+def source(tiny):
+    return find_model(tiny)
+
+
+@pytest.fixture
+def settings(tiny):
+    return read_settings(tiny, name="tiny")
+
+
+def make(folder):
+    """Write the least that is taken for an int8 folder, as `quantize_folder` does: never over what is there."""
+    with appearing_whole(folder, overwrite=False) as made:
+        (made / "manifest.json").write_text("{}")
+    return "as faithful as ever"
+
+
+def ask(source, settings, cache_folder, make=make):
+    return made_once(source, settings, make, runtime=RuntimeName.OPENVINO, cache_folder=cache_folder)
+
+
+def half_a_copy(folder):
+    folder.mkdir(parents=True)
+    (folder / "encoder.xml").write_text("<net>")
+
+
+def a_file(folder):
+    folder.parent.mkdir(parents=True)
+    folder.write_text("")
+
+
+def a_link_to_nothing(folder):
+    folder.parent.mkdir(parents=True)
+    folder.symlink_to(folder.parent / "nowhere")
+
+
+@pytest.mark.parametrize("leave", [half_a_copy, a_file, a_link_to_nothing], ids=lambda leave: leave.__name__)
+def test_what_is_no_whole_model_is_made_again(source, settings, tmp_path, caplog, leave):
+    """A manifest deleted by hand, half a copy: nobody has to pass an option that there is not."""
+    folder = cache._cached(source, settings, runtime=RuntimeName.OPENVINO, cache_folder=tmp_path)
+    leave(folder)
+    with caplog.at_level(logging.WARNING):
+        assert ask(source, settings, tmp_path) == folder
+    assert [file.name for file in folder.iterdir()] == ["manifest.json"]
+    assert "is made again" in caplog.text
+
+
+def test_a_link_to_another_folder_is_replaced_and_the_folder_left_alone(source, settings, tmp_path):
+    """Somebody's data may be there."""
+    theirs = tmp_path / "theirs"
+    half_a_copy(theirs)
+    folder = cache._cached(source, settings, runtime=RuntimeName.OPENVINO, cache_folder=tmp_path)
+    folder.parent.mkdir()
+    folder.symlink_to(theirs)
+    ask(source, settings, tmp_path)
+    assert (theirs / "encoder.xml").is_file()
+
+
+def test_what_can_not_be_removed_is_said(source, settings, tmp_path, monkeypatch):
+    folder = cache._cached(source, settings, runtime=RuntimeName.OPENVINO, cache_folder=tmp_path)
+    half_a_copy(folder)
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    with pytest.raises(OptionError, match=r"can't be removed .*Delete it"):
+        ask(source, settings, tmp_path)
+
+
+def test_a_whole_one_is_not_made_again(source, settings, tmp_path):
+    def never(folder):
+        raise AssertionError("made twice")
+
+    assert quantized_before(source, settings, runtime=RuntimeName.OPENVINO, cache_folder=tmp_path) is None
+    folder = ask(source, settings, tmp_path)
+    assert ask(source, settings, tmp_path, never) == folder
+    assert quantized_before(source, settings, runtime=RuntimeName.OPENVINO, cache_folder=tmp_path) == folder
+
+
+def test_two_threads_make_one(source, settings, tmp_path):
+    begun, enough, made = threading.Event(), threading.Event(), []
+
+    def slowly(folder):
+        begun.set()
+        assert enough.wait(60)
+        made.append(folder)
+        return make(folder)
+
+    threads = [threading.Thread(target=ask, args=(source, settings, tmp_path, slowly)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    assert begun.wait(60)
+    enough.set()
+    for thread in threads:
+        thread.join(60)
+    assert len(made) == 1
+
+
+def test_an_export_whose_int8_form_is_there_is_not_opened(tiny, tiny_int8, tmp_path, monkeypatch):
+    """Reading, compiling and running a large one takes longer than loading the int8 model."""
+    bare = tmp_path / "exported"
+    shutil.copytree(tiny, bare, ignore=shutil.ignore_patterns("model.safetensors"))
+    write_openvino_export(tiny, bare / "openvino_model.xml")
+    found = find_model(bare)
+    settings = read_settings(bare, name=found.name)
+    folder = cache._cached(found, settings, runtime=RuntimeName.OPENVINO, cache_folder=tmp_path)
+    shutil.copytree(tiny_int8, folder)
+
+    def opened(*arguments, **options):
+        raise AssertionError("the export was opened")
+
+    monkeypatch.setattr(openvino, "read_exported", opened)
+    encoder = Encoder.load(bare, cache_folder=tmp_path, warm_shapes=False)
+    assert encoder.fingerprint == Encoder.load(tiny_int8, warm_shapes=False).fingerprint
+
+
+def test_a_folder_gets_the_rights_that_the_process_gives_without_changing_them(tmp_path, monkeypatch):
+    """Setting the umask to read it would give another thread's files other rights."""
+    before = os.umask(0o027)
+    try:
+        monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("the process's umask was set"))
+        with appearing_whole(tmp_path / "out", overwrite=False) as folder:
+            (folder / "manifest.json").write_text("{}")
+        assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o750
+    finally:
+        monkeypatch.undo()
+        os.umask(before)
