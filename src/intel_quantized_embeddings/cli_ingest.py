@@ -7,7 +7,8 @@ import json
 import sys
 import textwrap
 from argparse import Namespace
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from intel_quantized_embeddings.cli_options import add_load_options, given, load_keywords
 from intel_quantized_embeddings.errors import QuantizedEmbeddingsError, VectorStoreError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 # What a script can go by.
 INCOMPLETE, REFUSED, STOPPED = 1, 2, 3
 _LINES_SHOWN = 4
+_PLACES_SHOWN = 20  # beside the first
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -29,9 +31,9 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Read files and folders (.md .txt .rst .html .py .pdf, and .jsonl with a text a line), split them, "
         "and bring a Chroma collection to hold exactly their pieces: only new ones are embedded, and what is gone from "
         "these sources is removed. Interrupted at any moment, it goes on when run again.",
-        epilog="Ends with status 0; 1 where something could not be read (all else is done); 2 where nothing was done, "
-        "as of a wrong option or a collection of another encoder; 3 where it had to stop, as of a full disk: run it "
-        "again to go on.",
+        epilog="Ends with status 0; 1 where something could not be read or stored (all else is done); 2 where "
+        "nothing was done, as of a wrong option or a collection of another encoder; 3 where it had to stop, as of a "
+        "full disk: run it again to go on.",
     )
     ingest.add_argument("sources", metavar="SOURCE", nargs="+", help="a file or a folder")
     _add_collection(ingest)
@@ -107,13 +109,21 @@ def run_query(options: Namespace) -> int:
 def _shown(rank: int, passage: Passage) -> str:
     """A passage for a terminal: where it is from, and its first lines."""
     title = passage.metadata.get("title")
-    finer = "".join(f", {name} {passage.metadata[name]}" for name in ("page", "id") if name in passage.metadata)
-    head = f"{rank}. {passage.metadata.get('source', passage.id)}{finer}  (distance {passage.distance:.3f})"
+    head = f"{rank}. {_place(passage.metadata, passage.id)}  (distance {passage.distance:.3f})"
+    others = [f"   also in {_place(place, passage.id)}" for place in passage.places[1 : _PLACES_SHOWN + 1]]
+    if len(passage.places) > _PLACES_SHOWN + 1:
+        others.append(f"   and in {len(passage.places) - _PLACES_SHOWN - 1:,} places more, which --json lists")
     lines = [*([str(title)] if title else []), *passage.text.splitlines()]
     text = textwrap.wrap(
         " ".join(" ".join(lines).split()), terminal_width() - 3, max_lines=_LINES_SHOWN, placeholder=" ..."
     )
-    return "\n".join([head, *(f"   {line}" for line in text)])
+    return "\n".join([head, *others, *(f"   {line}" for line in text)])
+
+
+def _place(metadata: Mapping[str, Any], otherwise: str) -> str:
+    """A document for a terminal: its file, and where in it."""
+    finer = "".join(f", {name} {metadata[name]}" for name in ("page", "id") if name in metadata)
+    return f"{metadata.get('source', otherwise)}{finer}"
 
 
 def _failed(exc: QuantizedEmbeddingsError, *, as_json: bool) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -90,6 +91,26 @@ class Tokenizer:
             return len(uncut.encode(text, add_special_tokens=False).ids)
 
         return count
+
+    def has_overlong_word(self) -> Callable[[str], bool] | None:
+        """Make what tells a text with a word too long for the tokenizer to look into, which it takes as unknown.
+
+        WordPiece has such a limit, of 100 characters as a rule; None for tokenizers without one.
+        """
+        own = json.loads(self._tokenizer.to_str())["model"]
+        limit = own.get("max_input_chars_per_word") if own.get("type", "WordPiece") == "WordPiece" else None
+        if limit is None:
+            return None
+        normalizer, pre_tokenizer = self._tokenizer.normalizer, self._tokenizer.pre_tokenizer
+
+        def has_one(text: str) -> bool:
+            if len(text) <= limit and text.isascii():  # what is normalized may become longer
+                return False
+            normal = normalizer.normalize_str(text) if normalizer is not None else text
+            words = pre_tokenizer.pre_tokenize_str(normal) if pre_tokenizer is not None else [(normal, (0, 0))]
+            return any(len(word) > limit for word, _ in words)
+
+        return has_one
 
     def encode_pairs(self, pairs: Sequence[tuple[str, str]], *, second_text: int) -> TokenizedTexts:
         """Tokenize pairs by the tokenizer's own template; where one is too long, its longer text is cut.

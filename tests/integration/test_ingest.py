@@ -94,10 +94,13 @@ class TestRuns:
         assert bring(docs).removed == 1
         assert "mine" in contents(chroma)
 
-    def test_a_renamed_file_is_a_new_one_and_the_old_one_is_gone(self, bring, docs, chroma):
+    def test_a_renamed_file_is_not_embedded_again(self, bring, docs, chroma):
         bring()
         (docs / "cat.md").rename(docs / "kitten.md")
-        assert counts(bring()) == (1, 0, 1, 2)
+        assert counts(bring()) == (0, 1, 0, 2)
+        sources = {metadata["iqe_source"] for _, metadata, _ in contents(chroma).values()}
+        assert str(docs / "kitten.md") in sources
+        assert str(docs / "cat.md") not in sources
 
     def test_vectors_are_the_same_however_many_are_embedded_at_once(self, bring, chroma, tmp_path, monkeypatch):
         texts = write_texts(tmp_path / "texts", files=3, paragraphs=5)

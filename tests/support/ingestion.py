@@ -6,6 +6,7 @@ import random
 import shutil
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import chromadb
@@ -20,19 +21,34 @@ Contents = dict[str, tuple[str, dict, bytes]]
 
 
 def write_texts(folder: Path, *, files: int, paragraphs: int, seed: int = 0) -> Path:
-    """Files of random paragraphs, one of which comes twice in the first files.
-
-    Not more often: many equal vectors cut an approximate index into parts that don't find each other.
-    """
+    """Files of random paragraphs, one of which comes twice in every file."""
     random_ = random.Random(seed)
     folder.mkdir(parents=True, exist_ok=True)
     again = " ".join(random_.choices(_WORDS, k=30))
     for number in range(files):
         texts = [" ".join(random_.choices(_WORDS, k=random_.randint(20, 45))) for _ in range(paragraphs)]
-        if number < 3:
-            texts[:1] = texts[paragraphs // 2 : paragraphs // 2 + 1] = [again]
+        texts[:1] = texts[paragraphs // 2 : paragraphs // 2 + 1] = [again]
         (folder / f"text-{number:03}.txt").write_text("\n\n".join(texts), "utf-8")
     return folder
+
+
+def pdf(*pages: str) -> bytes:
+    """A PDF with a line of text on each page."""
+    kids = " ".join(f"{3 + 2 * n} 0 R" for n in range(len(pages)))
+    objects = [b"<</Type/Catalog/Pages 2 0 R>>", f"<</Type/Pages/Kids[{kids}]/Count {len(pages)}>>".encode()]
+    font = "<</Font<</F<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>>>"
+    for n, text in enumerate(pages):
+        drawn = zlib.compress(f"BT /F 12 Tf 72 700 Td ({text}) Tj ET".encode())
+        page = f"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Contents {4 + 2 * n} 0 R/Resources{font}>>"
+        head = f"<</Length {len(drawn)}/Filter/FlateDecode>>stream\n".encode()
+        objects += [page.encode(), head + drawn + b"\nendstream"]
+    body, places = b"%PDF-1.4\n", []
+    for number, content in enumerate(objects, start=1):
+        places.append(len(body))
+        body += f"{number} 0 obj".encode() + content + b"endobj\n"
+    table = "".join(f"{place:010} 00000 n \n" for place in places)
+    trailer = f"trailer<</Size {len(objects) + 1}/Root 1 0 R>>\nstartxref\n{len(body)}\n%%EOF\n"
+    return body + f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}{trailer}".encode()
 
 
 def iqe(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:

@@ -17,7 +17,7 @@ try:
 except (ImportError, AttributeError) as exc:
     raise MissingExtraError(package="chromadb>=1.5", extra="ingest", needed_for="Ingestion") from exc
 
-from intel_quantized_embeddings.ingestion.documents import Problem
+from intel_quantized_embeddings.ingestion.problems import Problem
 from intel_quantized_embeddings.ingestion.report import IngestionReport
 from intel_quantized_embeddings.ingestion.run import ingest
 from intel_quantized_embeddings.ingestion.search import Passage, query

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from intel_quantized_embeddings.errors import MissingExtraError
 from intel_quantized_embeddings.ingestion.jsonl import json_lines
+from intel_quantized_embeddings.ingestion.opened_files import open_whole_file, read_bytes
+from intel_quantized_embeddings.ingestion.problems import Problem, UnreadableError
 
 Scalar = str | int | float | bool
 
@@ -21,6 +24,11 @@ _BLOCKS = (
     *("summary", "table", "td", "th", "title", "tr", "ul"),
 )
 _NOT_TEXT = ("script", "style", "noscript", "template")
+# Declarations, marked sections and an internal subset, which browsers pass over and Python's parser may reject.
+_DECLARATION = re.compile(r"<!(?!--)[^>\[]*(?:\[[^\]]*\])?[^>]*>")
+# What Python decodes and no page is written in.
+_NOT_OF_PAGES = ("idna", "punycode", "raw_unicode_escape", "undefined", "unicode_escape")
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,38 +38,16 @@ class Document:
     Attributes:
         text: All of it, as it will be split.
         source: The file's path.
-        key: Its id within the file, empty where the file gives none.
         metadata: What is kept with each of its chunks.
     """
 
     text: str
     source: str
-    key: str = ""
     metadata: Mapping[str, Scalar] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """What could not be read, and why.
-
-    Attributes:
-        place: A file, a folder, or `file:line`.
-        reason: For a person.
-    """
-
-    place: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.place}: {self.reason}"
-
-
-class UnreadableError(Exception):
-    """A file, or a part of it, is not what its name says; never leaves this package."""
-
-
 def read_file(file: Path) -> Iterator[Document | Problem]:
-    """Read one file; what goes wrong comes as a problem, and what can be read still comes.
+    """Read one file; what goes wrong comes as a problem, and what could be read until then comes too.
 
     Args:
         file: With an ending that `KINDS` has.
@@ -69,12 +55,27 @@ def read_file(file: Path) -> Iterator[Document | Problem]:
     Raises:
         MissingExtraError: What reads this kind is not installed.
     """
+    found: list[Document | Problem] = []
     try:
-        yield from KINDS[file.suffix.lower()](file)
-    except OSError as exc:
-        yield Problem(place=str(file), reason=exc.strerror or str(exc))
-    except UnreadableError as exc:
-        yield Problem(place=str(file), reason=str(exc))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what readers suspect a file to be, which is nobody's to change here
+            for item in KINDS[file.suffix.lower()](file):
+                found.append(_storable(item) if isinstance(item, Document) else item)
+    except BaseException as exc:  # noqa: BLE001 - `Problem.of` raises what is not the file's
+        found.append(Problem.of(file, exc))
+    return iter(found)
+
+
+def _storable(document: Document) -> Document:
+    """A document without halves of surrogate pairs, which PDF and HTML can spell and no encoding of Unicode can."""
+    texts = (document.text, *(value for value in document.metadata.values() if isinstance(value, str)))
+    if not any(map(_SURROGATES.search, texts)):
+        return document
+    metadata = {
+        name: _SURROGATES.sub("\ufffd", value) if isinstance(value, str) else value
+        for name, value in document.metadata.items()
+    }
+    return replace(document, text=_SURROGATES.sub("\ufffd", document.text), metadata=metadata)
 
 
 def decode(content: bytes) -> str:
@@ -95,25 +96,24 @@ def decode(content: bytes) -> str:
 
 
 def _text(file: Path) -> Iterator[Document]:
-    yield Document(text=decode(file.read_bytes()), source=str(file), metadata={"source": str(file)})
+    yield Document(text=decode(read_bytes(file)), source=str(file), metadata={"source": str(file)})
 
 
 def _html(file: Path) -> Iterator[Document]:
     """A page's text, in the encoding that it declares, UTF-8 where it declares none."""
     try:
         from bs4 import BeautifulSoup
+        from bs4.builder import ParserRejectedMarkup
         from bs4.dammit import EncodingDetector
     except ImportError as exc:
         raise MissingExtraError(package="bs4", extra="ingest", needed_for="reading HTML") from exc
-    content = file.read_bytes()
+    content = read_bytes(file)
     declared = EncodingDetector.find_declared_encoding(content, is_html=True)
+    markup = _decode_as(declared, content) if declared else decode(content)
     try:
-        markup = content.decode(declared) if declared else decode(content)
-    except (UnicodeDecodeError, LookupError) as exc:
-        raise UnreadableError(f"not in the encoding {declared} that it declares: {exc}") from exc
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what it suspects the page to be, which is nobody's to change here
         page = BeautifulSoup(markup, "html.parser")
+    except (ParserRejectedMarkup, AssertionError):
+        page = BeautifulSoup(_DECLARATION.sub(" ", markup), "html.parser")
     title = " ".join(page.title.get_text().split()) if page.title else ""
     for element in page(_NOT_TEXT):
         element.decompose()
@@ -128,29 +128,52 @@ def _html(file: Path) -> Iterator[Document]:
     yield Document(text=text, source=str(file), metadata={"source": str(file), **named})
 
 
+def _decode_as(declared: str, content: bytes) -> str:
+    try:
+        if codecs.lookup(declared).name.replace("-", "_") in _NOT_OF_PAGES:
+            raise LookupError("no page is written in it")
+        return content.decode(declared)
+    except (UnicodeError, LookupError) as exc:
+        raise UnreadableError(f"not in the encoding {declared} that it declares: {exc}") from exc
+
+
 def _pdf(file: Path) -> Iterator[Document | Problem]:
-    """A document a page, so that an answer can name it."""
+    """A document a page, so that an answer can name it. Files that open without a password are read, locked or not."""
     try:
         from pypdf import PdfReader
-        from pypdf.errors import PyPdfError
+        from pypdf.errors import DependencyError, FileNotDecryptedError
     except ImportError as exc:
         raise MissingExtraError(package="pypdf", extra="ingest", needed_for="reading PDF") from exc
     found = False
-    try:
-        reader = PdfReader(file)
-        for number, page in enumerate(reader.pages, start=1):
-            text = page.extract_text().encode("utf-8", "replace").decode()
+    with open_whole_file(file) as opened:
+        try:
+            reader = PdfReader(opened)
+            pages = len(reader.pages)
+        except FileNotDecryptedError as exc:
+            raise UnreadableError("an encrypted PDF that asks for a password; write it again without one") from exc
+        except DependencyError as exc:
+            raise UnreadableError(f"an encrypted PDF, to which a package is missing: {exc}") from exc
+        # pypdf raises plain errors of many kinds on what is no PDF inside.
+        except Exception as exc:
+            raise UnreadableError(f"not a PDF that can be read: {Problem.of(file, exc).reason}") from exc
+        broken: dict[str, list[int]] = {}
+        for number in range(1, pages + 1):
+            try:
+                text = reader.pages[number - 1].extract_text()
+            except BaseException as exc:  # noqa: BLE001 - `Problem.of` raises what is not the page's
+                broken.setdefault(Problem.of(file, exc).reason, []).append(number)
+                continue
             found = found or (not text.isspace() and bool(text))
             yield Document(text=text, source=str(file), metadata={"source": str(file), "page": number})
-    except OSError:
-        raise
-    # pypdf raises plain errors of many kinds on what is no PDF inside.
-    except (PyPdfError, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as exc:
-        raise UnreadableError(f"not a PDF that can be read: {type(exc).__name__}: {exc}") from exc
-    except NotImplementedError as exc:
-        raise UnreadableError(f"a PDF of a kind that can't be read: {exc}") from exc
-    if not found:
+    for reason, numbers in broken.items():
+        yield Problem(place=str(file), reason=f"{_listed(numbers)} can't be read: {reason}")
+    if not found and not broken:
         yield Problem(place=str(file), reason="a PDF without text; scanned pages want OCR first")
+
+
+def _listed(pages: list[int]) -> str:
+    few = ", ".join(map(str, pages[:5])) + (f" and {len(pages) - 5} more" if len(pages) > 5 else "")
+    return f"page{'s' if len(pages) > 1 else ''} {few}"
 
 
 def _jsonl(file: Path) -> Iterator[Document | Problem]:
@@ -158,8 +181,7 @@ def _jsonl(file: Path) -> Iterator[Document | Problem]:
         if isinstance(line, str):
             yield Problem(place=f"{file}:{number}", reason=line)
         else:
-            metadata = {"source": str(file), **line.metadata}
-            yield Document(text=line.text, source=str(file), key=line.key, metadata=metadata)
+            yield Document(text=line.text, source=str(file), metadata={"source": str(file), **line.metadata})
 
 
 # How each kind of file is read, by its ending.

@@ -7,11 +7,17 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from intel_quantized_embeddings.ingestion.opened_files import open_file
+from intel_quantized_embeddings.ingestion.problems import Problem, printable
 
 # What `iqe ingest` and Chroma keep under names of their own.
-RESERVED = ("iqe_", "chroma:")
+RESERVED = ("iqe_", "chroma:", "#", "$")
 _LARGEST = 2**63
+# More than 5,460 keys of one record and Chroma 1.5 can neither read nor write the collection again, for good.
+MOST_KEYS = 1000
+LONGEST_LINE = 2**26
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,10 +43,11 @@ def json_lines(file: Path) -> Iterator[tuple[int, JsonLine | str]]:
 
     Raises:
         OSError: It can't be read.
+        UnreadableError: It is no regular file.
     """
     first_line_of: dict[str, int] = {}
-    with file.open("rb") as opened:
-        for number, content in enumerate(opened, start=1):
+    with open_file(file) as opened:
+        for number, content in enumerate(_lines(opened), start=1):
             stripped = content.removeprefix(b"\xef\xbb\xbf").strip() if number == 1 else content.strip()
             if not stripped:
                 continue
@@ -49,12 +56,25 @@ def json_lines(file: Path) -> Iterator[tuple[int, JsonLine | str]]:
                 first = first_line_of.setdefault(line.key, number) if line.key else number
                 if first != number:
                     raise ValueError(f"its id {line.key!r} is that of line {first}")
-                yield number, line
             except ValueError as exc:
-                yield number, str(exc)
+                yield number, printable(str(exc))
+            except BaseException as exc:  # noqa: BLE001 - `Problem.of` raises what is not the line's
+                yield number, Problem.of(file, exc).reason
+            else:
+                yield number, line
+
+
+def _lines(opened: BinaryIO) -> Iterator[bytes]:
+    """The lines of a file; of one that is too long only its beginning, which is too long still."""
+    while line := opened.readline(LONGEST_LINE + 1):
+        yield line
+        while len(line) > LONGEST_LINE and not line.endswith(b"\n"):
+            line = opened.readline(LONGEST_LINE + 1)
 
 
 def _line(content: bytes) -> JsonLine:
+    if len(content) > LONGEST_LINE:
+        raise ValueError(f"longer than {LONGEST_LINE:,} bytes, which is the most of a line")
     try:
         found = json.loads(content.decode("utf-8"))
     except UnicodeDecodeError as exc:
@@ -67,6 +87,8 @@ def _line(content: bytes) -> JsonLine:
     if key is not None and (isinstance(key, bool) or not isinstance(key, (str, int))):
         raise ValueError(f"its id {key!r} is neither text nor a whole number")
     text = found.pop("text")
+    if len(found) > MOST_KEYS:
+        raise ValueError(f"it has {len(found):,} keys beside its text; at most {MOST_KEYS:,} are kept")
     named = {} if key is None else {"id": str(key)}
     metadata = named | {name: _scalar(name, value) for name, value in found.items() if value is not None}
     for kept in (text, *metadata, *metadata.values()):
@@ -77,7 +99,7 @@ def _line(content: bytes) -> JsonLine:
 def _scalar(name: str, value: Any) -> str | int | float | bool:
     """What Chroma keeps as it is; lists and objects become JSON."""
     if not name or name.startswith(RESERVED):
-        raise ValueError(f"its key {name!r} is not allowed: names that begin with {' or '.join(RESERVED)} are taken")
+        raise ValueError(f"its key {name!r} is not allowed: names that begin with {', '.join(RESERVED)} are taken")
     if isinstance(value, (list, dict)):
         return json.dumps(value, ensure_ascii=False, sort_keys=True)
     if isinstance(value, float) and not math.isfinite(value):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from intel_quantized_embeddings.ingestion.splitting import SOURCE, Record
+from intel_quantized_embeddings.ingestion.places import from_metadata, merged, to_metadata
+from intel_quantized_embeddings.ingestion.splitting import Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,10 +18,12 @@ class MetadataChange:
     Attributes:
         id: Of the record.
         metadata: What is new or another; None for what goes, as Chroma wants it.
+        source: A file that has it.
     """
 
     id: str
     metadata: Mapping[str, Any]
+    source: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,9 +32,9 @@ class Plan:
 
     Attributes:
         add: Records to embed and store.
-        change: Records whose text is stored and whose metadata differs.
-        remove: Ids of records that are gone.
-        unchanged: How many stay as they are.
+        change: Records whose text is stored and whose metadata differs, as of a file more or less that has it.
+        remove: Ids of records that no file has any more.
+        unchanged: How many of the records wanted stay as they are.
     """
 
     add: Sequence[Record]
@@ -47,23 +51,30 @@ def make_plan(
     Args:
         wanted: What the sources hold now.
         stored: Metadata by id of everything in the collection.
-        answers_for: Whether a file's records are removed when they are not wanted; of files that were not read
-            whole, and of files outside this run's sources, none is.
+        answers_for: Whether a file is no place of a record any more when it was not found in it; of files that were
+            not read whole, and of files outside this run's sources, none is taken away.
     """
-    wanted_ids = {record.id for record in wanted}
-    change = []
-    for record in wanted:
-        if record.id in stored:
-            differing = _differing(record.metadata, stored[record.id])
-            if differing:
-                change.append(MetadataChange(id=record.id, metadata=differing))
+    answers_for = cache(answers_for)
+    wanted_by_id = {record.id: record for record in wanted}
+    changes: list[MetadataChange] = []
+    remove: list[str] = []
+    unchanged = 0
+    for id, metadata in stored.items():
+        places = from_metadata(metadata)
+        record = wanted_by_id.get(id)
+        if record is None and not places:
+            continue  # another program's
+        now = merged(record.places if record else (), places, answers_for=answers_for)
+        if not now:
+            remove.append(id)
+            continue
+        differing = _differing(to_metadata(now), metadata)
+        if differing:
+            changes.append(MetadataChange(id=id, metadata=differing, source=now[0].source))
+        elif record is not None:
+            unchanged += 1
     add = [record for record in wanted if record.id not in stored]
-    remove = [
-        id
-        for id, metadata in stored.items()
-        if id not in wanted_ids and SOURCE in metadata and answers_for(metadata[SOURCE])
-    ]
-    return Plan(add=add, change=change, remove=remove, unchanged=len(wanted) - len(add) - len(change))
+    return Plan(add=add, change=changes, remove=remove, unchanged=unchanged)
 
 
 def _differing(wanted: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from intel_quantized_embeddings.ingestion.documents import Problem
+from intel_quantized_embeddings.ingestion.problems import Problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,13 +21,14 @@ class IngestionReport:
         files: How many were read, whole or in part.
         passed_over: Files of other kinds in the folders.
         documents: Files, pages of PDFs and lines of JSONL.
-        chunks: What the sources hold now: added + changed + unchanged.
+        chunks: Different chunks that the sources hold now.
+        repeated: How often one of them came again; it is stored once, with all its sources.
         added: Chunks embedded and stored.
-        changed: Chunks of which only the metadata was written.
+        changed: Chunks of which only the metadata was written, as where a file more or less has them.
         unchanged: Chunks that were there already.
-        removed: Chunks that are gone from the sources.
+        removed: Chunks that no file has any more.
         seconds: What embedding and storing took.
-        problems: What could not be read. Nothing of such a file was removed.
+        problems: What could not be read or stored. Nothing of such a file was removed.
     """
 
     chroma: str
@@ -38,6 +39,7 @@ class IngestionReport:
     passed_over: int
     documents: int
     chunks: int
+    repeated: int
     added: int
     changed: int
     unchanged: int
@@ -47,7 +49,7 @@ class IngestionReport:
 
     @property
     def complete(self) -> bool:
-        """Whether everything could be read."""
+        """Whether everything could be read and stored."""
         return not self.problems
 
     def to_mapping(self) -> dict[str, Any]:
@@ -56,11 +58,12 @@ class IngestionReport:
 
     def __str__(self) -> str:
         kinds = f"; {self.passed_over:,} of other kinds passed over" if self.passed_over else ""
+        again = f" (and {self.repeated:,} that repeat one)" if self.repeated else ""
         done = "would be added" if self.dry_run else "added"
         speed = f" in {self.seconds:.1f} s, {self.added / self.seconds:,.0f} a second" if self.seconds else ""
         lines = [
             f"{self.collection} in {self.chroma}: {_counted(self.files, 'file')}, "
-            f"{_counted(self.documents, 'document')}, {_counted(self.chunks, 'chunk')}{kinds}",
+            f"{_counted(self.documents, 'document')}, {_counted(self.chunks, 'chunk')}{again}{kinds}",
             f"{self.added:,} {done}{speed}; {self.changed:,} with new metadata, {self.removed:,} removed, "
             f"{self.unchanged:,} unchanged",
         ]

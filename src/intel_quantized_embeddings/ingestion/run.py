@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from intel_quantized_embeddings.encoder import Encoder
 from intel_quantized_embeddings.errors import OptionError
-from intel_quantized_embeddings.ingestion.documents import Document, Problem, read_file
+from intel_quantized_embeddings.ingestion.documents import Document, read_file
 from intel_quantized_embeddings.ingestion.opening import looked_at, opened
+from intel_quantized_embeddings.ingestion.places import from_metadata
 from intel_quantized_embeddings.ingestion.plan import Plan, make_plan
+from intel_quantized_embeddings.ingestion.problems import Problem, do_in_parts
 from intel_quantized_embeddings.ingestion.report import IngestionReport
-from intel_quantized_embeddings.ingestion.sources import FoundFiles, covers, find_files
-from intel_quantized_embeddings.ingestion.splitting import SOURCE, ChunkSize, Record, RecordMaker, Splitter
+from intel_quantized_embeddings.ingestion.sources import FoundFiles, Places, find_files
+from intel_quantized_embeddings.ingestion.splitting import ChunkSize, Record, RecordMaker, Splitter
 from intel_quantized_embeddings.ingestion.store import Store
 from intel_quantized_embeddings.integrations.shared_encoders import shared_encoder
 from intel_quantized_embeddings.load_options import LoadOptions
@@ -53,8 +56,10 @@ def ingest(
 ) -> IngestionReport:
     """Read files, split them, and bring a Chroma collection to hold exactly their chunks.
 
-    Only chunks that are new are embedded. Chunks that are gone from the sources of this run are removed; those of
-    other sources are never touched. Interrupted at any moment and run again, it ends as if it had not been.
+    Only chunks that are new are embedded. A chunk that occurs more than once is stored once, with all its sources.
+    Chunks that are gone from the sources of this run are removed; those of other sources are never touched.
+    Interrupted at any moment and run again, it ends as if it had not been. What is wrong with one file is reported
+    and stops nothing.
 
     Args:
         sources: Files (.md .txt .rst .html .py .pdf .jsonl) and folders of them.
@@ -70,7 +75,7 @@ def ingest(
         options: Those of `Encoder.load`.
 
     Returns:
-        What was done, and what could not be read.
+        What was done, and what could not be read or stored.
 
     Raises:
         OptionError: A value is not allowed, a source is not there, or reindexing would lose texts.
@@ -85,18 +90,20 @@ def ingest(
     found = find_files(sources)
     encoder = shared_encoder(load_options)
     size = ChunkSize.settle(encoder, tokens=chunk_tokens, overlap=overlap_tokens)
-    maker = RecordMaker(Splitter(encoder.tokenizer.counter(), size))
+    tokenizer = encoder.tokenizer
+    maker = RecordMaker(Splitter(tokenizer.counter(), size, has_overlong_word=tokenizer.has_overlong_word()))
     held: dict[str, Any] = {"encoder": encoder, "reindex": reindex, "patience_s": patience_s}
     if dry_run:
         with looked_at(chroma, collection, **held) as store:
-            read, plan = _prepare(found, maker, store, reindex=reindex, show_progress=show_progress)
-        seconds = 0.0
+            read, stored = _prepare(found, maker, store, reindex=reindex, show_progress=show_progress)
+        plan = read.plan(stored)
+        done = _Done(plan=plan, removed=len(plan.remove), problems=(), seconds=0.0)
     else:
         with opened(chroma, collection, **held) as index:
-            read, plan = _prepare(found, maker, index.store, reindex=reindex, show_progress=show_progress)
+            read, stored = _prepare(found, maker, index.store, reindex=reindex, show_progress=show_progress)
             if reindex:
                 index.start_anew()
-            seconds = _carry_out(plan, index.store, encoder, show_progress=show_progress)
+            done = _carry_out(read, stored, index.store, encoder, show_progress=show_progress)
     return IngestionReport(
         chroma=os.fspath(chroma),
         collection=collection,
@@ -106,13 +113,17 @@ def ingest(
         passed_over=found.passed_over,
         documents=read.documents,
         chunks=len(read.records),
-        added=len(plan.add),
-        changed=len(plan.change),
-        unchanged=plan.unchanged,
-        removed=len(plan.remove),
-        seconds=round(seconds, 3),
-        problems=read.problems,
+        repeated=maker.repeated,
+        added=len(done.plan.add),
+        changed=len(done.plan.change),
+        unchanged=done.plan.unchanged,
+        removed=done.removed,
+        seconds=round(done.seconds, 3),
+        problems=(*read.problems, *done.problems),
     )
+
+
+_Stored: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,85 +131,149 @@ class _Read:
     """What the files gave.
 
     Attributes:
-        unsure: Files and folders that were not read whole: what is stored of them may not be gone.
+        roots: What this run answers for,
+        unsure: but for files and folders that were not read whole: what is stored of them may not be gone.
     """
 
     records: Sequence[Record]
     files: int
     documents: int
     problems: tuple[Problem, ...]
+    roots: Sequence[str]
     unsure: Sequence[str]
+
+    def answers_for(self) -> Callable[[str], bool]:
+        """Make what tells whether all that a file holds is known."""
+        roots, unsure = Places(self.roots), Places(self.unsure)
+        return lambda source: roots.cover(source) and not unsure.cover(source)
+
+    def plan(self, stored: _Stored, *, failed: Iterable[Record] = ()) -> Plan:
+        """Compare with what is stored, without records that could not be."""
+        without = {record.id for record in failed}
+        sources = {place.source for record in failed for place in record.places}
+        wanted = [record for record in self.records if record.id not in without]
+        sure = replace(self, unsure=[*self.unsure, *sources])
+        return make_plan(wanted, stored, answers_for=sure.answers_for())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Done:
+    """What was done, and what could not be."""
+
+    plan: Plan
+    removed: int
+    problems: tuple[Problem, ...]
+    seconds: float
 
 
 def _prepare(
     found: FoundFiles, maker: RecordMaker, store: Store | None, *, reindex: bool, show_progress: bool
-) -> tuple[_Read, Plan]:
-    """Read everything and see what is to be done."""
+) -> tuple[_Read, _Stored]:
+    """Read everything and see what is there."""
     stored = store.metadata_by_id() if store else {}
-    kept_from = {str(metadata[SOURCE]) for metadata in stored.values() if SOURCE in metadata}
-    read = _read(found, maker, kept_from=kept_from, show_progress=show_progress)
-    roots = [str(root) for root in found.roots]
+    places = {id: [place.source for place in from_metadata(metadata)] for id, metadata in stored.items()}
+    read = _read(found, maker, kept_from={source for its in places.values() for source in its}, shown=show_progress)
+    if not reindex:
+        return read, stored
+    answers_for = read.answers_for()
+    lost = {
+        id: [source for source in its if not answers_for(source)] or ["another program"]
+        for id, its in places.items()
+        if not its or not all(map(answers_for, its))
+    }
+    if lost:
+        raise OptionError(_would_lose(lost))
+    return read, {}
 
-    def answers_for(source: str) -> bool:
-        return covers(roots, source) and not covers(read.unsure, source)
 
-    if reindex:
-        lost = [id for id, metadata in stored.items() if not answers_for(str(metadata.get(SOURCE, "")))]
-        if lost:
-            raise OptionError(_would_lose(lost, stored))
-        stored = {}
-    return read, make_plan(read.records, stored, answers_for=answers_for)
-
-
-def _read(found: FoundFiles, maker: RecordMaker, *, kept_from: set[str], show_progress: bool) -> _Read:
-    records: list[Record] = []
+def _read(found: FoundFiles, maker: RecordMaker, *, kept_from: set[str], shown: bool) -> _Read:
     problems = list(found.problems)
-    unsure = [problem.place for problem in problems]
+    unsure = list(found.unlisted)
     documents = files = 0
-    with progress_bar(found.files, shown=show_progress, unit="file", title="Reading") as advance:
+    with progress_bar(found.files, shown=shown, unit="file", title="Reading") as advance:
         for file in found.files:
-            read = list(read_file(file))
-            wrong = [item for item in read if isinstance(item, Problem)]
-            good = [item for item in read if isinstance(item, Document)]
-            records += maker.records(good)
+            good, wrong = _read_one(file, maker)
             problems += wrong
             unsure += [str(file)] if wrong else []
-            documents += len(good)
+            documents += good
             files += bool(good or not wrong)
             if advance is not None:
                 advance(1)
-    for root in map(str, _empty_folders(found)):
-        if any(covers([root], source) for source in kept_from):
+    for root in _empty_folders(found):
+        place = Places([root])
+        if any(map(place.cover, kept_from)):
             unsure.append(root)
             problems.append(Problem(place=root, reason=_EMPTIED))
-    return _Read(records=records, files=files, documents=documents, problems=tuple(problems), unsure=unsure)
+    return _Read(
+        records=maker.records(),
+        files=files,
+        documents=documents,
+        problems=tuple(problems),
+        roots=[str(root) for root in found.roots],
+        unsure=unsure,
+    )
 
 
-def _empty_folders(found: FoundFiles) -> Iterator[os.PathLike[str]]:
-    files = [str(file) for file in found.files]
+def _read_one(file: Path, maker: RecordMaker) -> tuple[int, list[Problem]]:
+    """Read a file and split what it holds: how many documents went well, and what did not."""
+    good, wrong = 0, []
+    for item in read_file(file):
+        if isinstance(item, Document):
+            try:
+                maker.add(item)
+                good += 1
+            except BaseException as exc:  # noqa: BLE001 - `Problem.of` raises what is not the document's
+                wrong.append(Problem.of(file, exc))
+        else:
+            wrong.append(item)
+    return good, wrong
+
+
+def _empty_folders(found: FoundFiles) -> Iterator[str]:
     for root in found.roots:
-        if root.is_dir() and not any(covers([str(root)], file) for file in files):
-            yield root
+        place = Places([str(root)])
+        if os.path.isdir(root) and not any(place.cover(str(file)) for file in found.files):
+            yield str(root)
 
 
-def _carry_out(plan: Plan, store: Store, encoder: Encoder, *, show_progress: bool) -> float:
-    """Add, change, remove; gives the seconds it took."""
+def _carry_out(read: _Read, stored: _Stored, store: Store, encoder: Encoder, *, show_progress: bool) -> _Done:
+    """Add, change, remove."""
     started = time.perf_counter()
+    plan = read.plan(stored)
+    failed: list[tuple[Record, BaseException]] = []
+
+    def embed_and_store(some: Sequence[Record]) -> None:
+        store.write(some, encoder.encode_documents([record.text for record in some]))
+
     with progress_bar(plan.add, shown=show_progress, unit="text", title="Embedding") as advance:
         for start in range(0, len(plan.add), AT_ONCE):
             some = plan.add[start : start + AT_ONCE]
-            store.write(some, encoder.encode_documents([record.text for record in some]))
+            failed += do_in_parts(some, embed_and_store)
             if advance is not None:
                 advance(len(some))
-    store.change(plan.change)
-    store.remove(plan.remove)
-    return time.perf_counter() - started
+    if failed:  # what should replace the older pieces of these files is not there
+        plan = read.plan(stored, failed=[record for record, _ in failed])
+    unchangeable = do_in_parts(plan.change, store.change)
+    problems = [
+        *(Problem.of(_where(record), exc) for record, exc in failed),
+        *(Problem.of(change.source, exc) for change, exc in unchangeable),
+    ]
+    removed = store.remove(plan.remove)
+    return _Done(
+        plan=plan, removed=removed, problems=tuple(dict.fromkeys(problems)), seconds=time.perf_counter() - started
+    )
 
 
-def _would_lose(ids: Sequence[str], stored: Mapping[str, Mapping[str, Any]]) -> str:
-    sources = sorted({str(stored[id].get(SOURCE, "another program")) for id in ids})
+def _where(record: Record) -> str:
+    first, *others = record.places
+    return f"{first.source}, piece {first.chunk}" + (f", and {len(others):,} places more" if others else "")
+
+
+def _would_lose(sources_by_id: Mapping[str, Sequence[str]]) -> str:
+    sources = sorted({source for its in sources_by_id.values() for source in its})
     shown = ", ".join(sources[:3]) + (f" and {len(sources) - 3} more" if len(sources) > 3 else "")
     return (
-        f"--reindex (reindex=True) would lose {len(ids):,} texts of the collection, which come from {shown}: they are "
-        f"not among the sources of this run, or can't be read now. Name those sources too, or another collection."
+        f"--reindex (reindex=True) would lose {len(sources_by_id):,} texts of the collection, which come from {shown}: "
+        f"they are not among the sources of this run, or can't be read now. Name those sources too, or another "
+        f"collection."
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from intel_quantized_embeddings.encoder import Encoder
 from intel_quantized_embeddings.errors import OptionError, OtherEncoderError
 from intel_quantized_embeddings.ingestion.opening import connected, existing, may_hold
+from intel_quantized_embeddings.ingestion.places import PLACES, from_metadata
 from intel_quantized_embeddings.ingestion.store import retrying
 from intel_quantized_embeddings.integrations.chroma import FINGERPRINT
 from intel_quantized_embeddings.integrations.chroma_collections import check_encoder, kept_config, no_collection
@@ -32,13 +33,15 @@ class Passage:
         id: In the collection.
         text: The chunk.
         distance: Between its vector and the question's, in the collection's space; 1 - cosine unless it says otherwise.
-        metadata: `source` and whatever else was kept.
+        metadata: `source` and whatever else was kept, of the first document that has it.
+        places: The metadata of every document that has it, in their order; none of what another program stored.
     """
 
     id: str
     text: str
     distance: float
     metadata: Mapping[str, Any]
+    places: tuple[Mapping[str, Any], ...]
 
     def to_mapping(self) -> dict[str, Any]:
         """For JSON."""
@@ -91,7 +94,13 @@ def query(
         )
     columns = (answer[name][0] for name in ("ids", "documents", "distances", "metadatas"))
     return [
-        Passage(id=id, text=text or "", distance=distance, metadata=metadata or {})
+        Passage(
+            id=id,
+            text=text or "",
+            distance=distance,
+            metadata={name: value for name, value in (metadata or {}).items() if name != PLACES},
+            places=tuple(place.flat() for place in from_metadata(metadata or {})),
+        )
         for id, text, distance, metadata in zip(*columns, strict=True)
     ]
 

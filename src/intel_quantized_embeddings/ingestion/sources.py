@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import stat
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from intel_quantized_embeddings.errors import OptionError
-from intel_quantized_embeddings.ingestion.documents import KINDS, Problem, kind
+from intel_quantized_embeddings.ingestion.documents import KINDS, kind
+from intel_quantized_embeddings.ingestion.problems import Problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,14 +20,16 @@ class FoundFiles:
     Attributes:
         roots: The SOURCEs as absolute paths, links resolved; a run answers for what is under them.
         files: Sorted; a file that several links or SOURCEs lead to comes once.
-        passed_over: Files of other kinds, in folders.
-        problems: Folders that can't be listed.
+        passed_over: Files of other kinds, in folders, and what is no file: pipes, sockets, devices.
+        problems: Folders that can't be listed, and names that are no text.
+        unlisted: Those folders, as paths.
     """
 
     roots: tuple[Path, ...]
     files: tuple[Path, ...]
     passed_over: int
     problems: tuple[Problem, ...]
+    unlisted: tuple[str, ...]
 
 
 def find_files(sources: Iterable[str | os.PathLike[str]]) -> FoundFiles:
@@ -42,58 +46,101 @@ def find_files(sources: Iterable[str | os.PathLike[str]]) -> FoundFiles:
     roots = tuple(sorted({_root(source) for source in sources}))
     if not roots:
         raise OptionError("no SOURCE was given; a file or a folder is needed.")
-    names: dict[Path, Path] = {}
+    names: dict[str, Path] = {}
     problems: list[Problem] = []
+    unlisted: dict[Path, OSError] = {}
     passed_over: set[Path] = set()
-    candidates = sorted({file for root in roots for file in _listed(root, problems)})
+    candidates = sorted({file for root in roots for file in _listed(root, unlisted)})
     # A file itself before links to it, so that a link made later does not rename it.
-    for file in sorted(candidates, key=lambda file: (file.is_symlink(), file)):
-        if kind(file) is None:
+    for file in sorted(candidates, key=lambda file: (os.path.islink(file), file)):
+        if not _is_utf8(str(file)):
+            problems.append(Problem(place=ascii(str(file)), reason="its name is not UTF-8"))
+        elif kind(file) is None or _is_special(file):
             passed_over.add(file)
         else:
-            names.setdefault(Path(os.path.realpath(file)), file)
+            names.setdefault(_real(file), file)
     return FoundFiles(
         roots=roots,
         files=tuple(sorted(names.values())),
         passed_over=len(passed_over),
-        problems=tuple(dict.fromkeys(problems)),
+        problems=(*(Problem.of(folder, exc) for folder, exc in unlisted.items()), *problems),
+        unlisted=tuple(map(str, unlisted)),
     )
 
 
-def covers(places: Sequence[str], source: str) -> bool:
-    """Whether a file is one of these places or lies in one.
+class Places:
+    """Files and folders, asked whether they cover others.
 
     Args:
         places: Absolute paths.
-        source: An absolute path.
     """
-    return any(source == place or source.startswith(place.rstrip("/") + "/") for place in places)
+
+    def __init__(self, places: Iterable[str]) -> None:
+        self._places = {PurePath(place) for place in places}
+
+    def cover(self, source: str) -> bool:
+        """Whether a file, by its absolute path, is one of these places or lies in one."""
+        path = PurePath(source)
+        return path in self._places or any(folder in self._places for folder in path.parents)
 
 
 def _root(source: str | os.PathLike[str]) -> Path:
-    path = Path(source).expanduser()
-    if not path.exists():
-        raise OptionError(f"there is no {os.fspath(source)!r} (looked for {path.absolute()}).")
-    if path.is_file() and kind(path) is None:
+    try:
+        path = Path(source).expanduser()
+        mode = path.stat().st_mode
+    except FileNotFoundError as exc:
+        raise OptionError(f"there is no {os.fspath(source)!r} (looked for {path.absolute()}).") from exc
+    except (OSError, ValueError, RuntimeError) as exc:  # RuntimeError: ~name of nobody
+        raise OptionError(f"{os.fspath(source)!r} can't be looked at: {exc}") from exc
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise OptionError(f"{os.fspath(source)!r} is a pipe, a socket or a device; a SOURCE is a file or a folder.")
+    if stat.S_ISREG(mode) and kind(path) is None:
         raise OptionError(f"{os.fspath(source)!r} is of no kind that is read; those end in {', '.join(KINDS)}.")
     return Path(os.path.realpath(path))
 
 
-def _listed(root: Path, problems: list[Problem]) -> Iterator[Path]:
-    if not root.is_dir():
+def _listed(root: Path, unlisted: dict[Path, OSError]) -> Iterator[Path]:
+    """List what is no folder under a folder, however deep; of a file, itself. Folders that fail go into `unlisted`."""
+    if not os.path.isdir(root):
         yield root
         return
+    folders = [root]
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(folder) as entries:
+                inside = [entry for entry in entries if not entry.name.startswith(".")]
+        except OSError as exc:
+            unlisted[folder] = exc
+            continue
+        for entry in inside:
+            path = folder / entry.name
+            if _is_folder(entry):
+                folders.append(path)
+            elif not os.path.isdir(path):  # which is a link to a folder
+                yield path
 
-    def unlisted(error: OSError) -> None:
-        problems.append(Problem(place=str(error.filename), reason=error.strerror or str(error)))
 
-    for folder, inner, names in os.walk(root, onerror=unlisted):
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
-        for file in (Path(folder, name) for name in names if not name.startswith(".")):
-            if not _is_utf8(str(file)):
-                problems.append(Problem(place=ascii(str(file)), reason="its name is not UTF-8"))
-            elif file.is_file() or not file.exists():  # a link that leads nowhere is told when it is read
-                yield file
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
+
+
+def _is_special(file: Path) -> bool:
+    """Whether it is no file; a link that leads nowhere is taken for one, and told when it is read."""
+    try:
+        return not stat.S_ISREG(os.stat(file).st_mode)
+    except OSError:
+        return False
+
+
+def _real(file: Path) -> str:
+    try:
+        return os.path.realpath(file)
+    except OSError:  # gone meanwhile, which is told when it is read
+        return str(file)
 
 
 def _is_utf8(name: str) -> bool:

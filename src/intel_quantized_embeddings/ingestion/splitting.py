@@ -4,32 +4,45 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from intel_quantized_embeddings.encoder import Encoder
 from intel_quantized_embeddings.errors import MissingExtraError, OptionError
-from intel_quantized_embeddings.ingestion.documents import Document, Scalar
+from intel_quantized_embeddings.ingestion.documents import Document
+from intel_quantized_embeddings.ingestion.places import Place
 from intel_quantized_embeddings.load_options import whole_number
-
-# Kept with each record, beside the metadata of its document.
-SOURCE, CHUNK = "iqe_source", "iqe_chunk"
 
 # About a paragraph or two: more blurs what a vector says, and many models read no more.
 _USUAL_TOKENS = 256
 _OVERLAPS = 8  # the usual overlap is this part of a chunk
+# Tokens say too little about length: a word that a model does not know is one, whatever its length, and whitespace
+# and characters that do not show are often none. Prose and code have 2 to 7 characters a token.
+_MOST_CHARACTERS_A_TOKEN = 16
+_FEWEST_CHARACTERS = 256
+# Counting takes most of the time that splitting does, and a piece need not be as long as it can be.
+_CLOSE_ENOUGH = 16
+# Nothing is lost with it, and cutting there spares looking at each.
+_BLANK = re.compile(r"(?<!\s)\s{1000,}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """A chunk as a collection holds it."""
+    """A chunk as a collection holds it.
+
+    Attributes:
+        id: A hash of the text.
+        text: What is embedded.
+        places: The documents that have it, at least one.
+    """
 
     id: str
     text: str
-    metadata: Mapping[str, Scalar]
+    places: tuple[Place, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,57 +85,143 @@ class ChunkSize:
 class Splitter:
     """LangChain's recursive splitter over the model's tokenizer: at headings, definitions, paragraphs, lines, words.
 
+    What has none of these is cut between characters: no chunk has more tokens or characters than its size allows, or
+    a word that the model would take as unknown for its length alone.
+
+    Args:
+        count: Counts a text's tokens.
+        size: How long chunks are.
+        has_overlong_word: Whether a text has a word that is too long for the tokenizer to look into.
+
     Raises:
         MissingExtraError: It is not installed.
     """
 
-    def __init__(self, count: Callable[[str], int], size: ChunkSize) -> None:
+    def __init__(
+        self, count: Callable[[str], int], size: ChunkSize, *, has_overlong_word: Callable[[str], bool] | None = None
+    ) -> None:
         try:
             from langchain_text_splitters import Language, RecursiveCharacterTextSplitter
         except ImportError as exc:
             raise MissingExtraError(
                 package="langchain_text_splitters", extra="ingest", needed_for="splitting texts"
             ) from exc
+        self._count = count
+        self._size = size
+        self._has_overlong_word = has_overlong_word or (lambda text: False)
+        self._most_characters = max(_MOST_CHARACTERS_A_TOKEN * size.tokens, _FEWEST_CHARACTERS)
         options: dict[str, Any] = {
             "chunk_size": size.tokens,
             "chunk_overlap": size.overlap,
-            "length_function": count,
+            "length_function": self._length,
         }
         languages = {".md": Language.MARKDOWN, ".rst": Language.RST, ".py": Language.PYTHON}
-        self._plain = RecursiveCharacterTextSplitter(**options)
-        self._by_ending = {
-            ending: RecursiveCharacterTextSplitter.from_language(language, **options)
+        separators = {
+            ending: RecursiveCharacterTextSplitter.get_separators_for_language(language)
             for ending, language in languages.items()
+        }
+        # The last separator is "", which goes by single characters and does not see what they make together.
+        self._plain = RecursiveCharacterTextSplitter(separators=["\n\n", "\n", " "], **options)
+        self._by_ending = {
+            ending: RecursiveCharacterTextSplitter(
+                separators=[separator for separator in its if separator], is_separator_regex=True, **options
+            )
+            for ending, its in separators.items()
         }
 
     def split(self, document: Document) -> list[str]:
         """Cut a document; one without words gives none."""
         splitter = self._by_ending.get(Path(document.source).suffix.lower(), self._plain)
-        return [chunk for chunk in splitter.split_text(document.text) if chunk.strip()]
+        chunks = (
+            cut.strip()
+            for part in _BLANK.split(document.text)
+            for chunk in splitter.split_text(part)
+            for cut in self._cut(chunk)
+        )
+        return [chunk for chunk in chunks if chunk and self._count(chunk)]
+
+    def _length(self, text: str) -> float:
+        """A text's length in tokens, or what its characters make where that is more."""
+        if len(text) > self._most_characters:  # too long, whatever it is: not worth counting
+            return len(text) / self._most_characters * self._size.tokens
+        if self._has_overlong_word(text):
+            return self._size.tokens + 1
+        return max(self._count(text), len(text) / self._most_characters * self._size.tokens)
+
+    def _cut(self, text: str) -> Iterator[str]:
+        """Cut a text that is too long between characters, neighbours sharing some."""
+        if self._length(text) <= self._size.tokens:
+            yield text
+            return
+        start, taken = 0, self._most_characters
+        while True:
+            taken = self._longest(text, start, guess=taken)
+            end = _not_inside_a_character(text, start, start + taken)
+            yield text[start:end]
+            if end == len(text):
+                return
+            shared = (end - start) * self._size.overlap // self._size.tokens
+            start = _not_inside_a_character(text, start, max(end - shared, start + 1))
+
+    def _longest(self, text: str, start: int, *, guess: int) -> int:
+        """Find about how many characters from a place on fit; one always does."""
+        most = min(self._most_characters, len(text) - start)
+        fits, too_many, tried = 0, most + 1, min(guess, most)
+        while fits == 0 or too_many - fits > fits // _CLOSE_ENOUGH + 1:
+            if self._length(text[start : start + tried]) <= self._size.tokens or tried == 1:
+                fits, tried = tried, tried + max(tried // _CLOSE_ENOUGH, 1)
+            else:
+                too_many, tried = tried, tried - max(tried // _CLOSE_ENOUGH, 1)
+            if not fits < tried < too_many:
+                tried = max((fits + too_many) // 2, 1)
+        return fits
+
+
+def _not_inside_a_character(text: str, start: int, end: int) -> int:
+    """The place before accents and joined characters, so that a letter stays whole; where they don't end, the place."""
+    place = end
+    while start + 1 < place < len(text) and (
+        unicodedata.category(text[place]).startswith("M") or "\u200d" in text[place - 1 : place + 1]
+    ):
+        place -= 1
+        if end - place > 32:
+            return end
+    return place if place > start + 1 else end
 
 
 @dataclass(slots=True)
 class RecordMaker:
-    """Makes the records of a run, and counts what repeats.
+    """Makes the records of a run: each text once, with all the documents that have it.
 
-    A record's id is a hash of its file, its document's id, its text, and how many times that text came before in the
-    document's file. So the same text in two files, or twice in one, is two records; a file read twice gives the same
-    ones; and a chunk whose neighbours changed stays what it was.
+    A record's id is a hash of its text: the same text in two files, or twice in one, is one record. Many vectors that
+    are alike would keep an approximate index from finding others.
+
+    Attributes:
+        repeated: How often a text came again.
     """
 
     splitter: Splitter
-    _seen: Counter[str] = field(default_factory=Counter)
+    repeated: int = 0
+    _texts: dict[str, str] = field(default_factory=dict)
+    _places: dict[str, dict[tuple[str, str], Place]] = field(default_factory=dict)
 
-    def records(self, documents: Iterable[Document]) -> Iterator[Record]:
-        """Split documents, in order."""
-        for document in documents:
-            for place, text in enumerate(self.splitter.split(document)):
-                identity = (document.source, document.key, text)
-                digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
-                again = self._seen[digest]
-                self._seen[digest] += 1
-                yield Record(
-                    id=f"{digest}-{again}" if again else digest,
-                    text=text,
-                    metadata={**document.metadata, SOURCE: document.source, CHUNK: place},
-                )
+    def add(self, document: Document) -> None:
+        """Split a document; where that fails, nothing of it is there."""
+        where = document.source, json.dumps(dict(document.metadata), sort_keys=True)
+        for number, text in enumerate(self.splitter.split(document)):
+            id = hashlib.sha256(text.encode()).hexdigest()[:32]
+            self.repeated += id in self._texts
+            self._texts.setdefault(id, text)
+            place = Place(source=document.source, chunk=number, metadata=document.metadata)
+            self._places.setdefault(id, {}).setdefault(where, place)
+
+    def records(self) -> list[Record]:
+        """All of them, in the order in which their texts came first."""
+        return [
+            Record(
+                id=id,
+                text=text,
+                places=tuple(sorted(self._places[id].values(), key=lambda place: place.source)),
+            )
+            for id, text in self._texts.items()
+        ]

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
-from chromadb.errors import ChromaError, RateLimitError
+from chromadb.errors import ChromaError, InvalidArgumentError, RateLimitError
 
 from intel_quantized_embeddings.errors import VectorStoreError
+from intel_quantized_embeddings.ingestion.places import to_metadata
 from intel_quantized_embeddings.ingestion.plan import MetadataChange
+from intel_quantized_embeddings.ingestion.problems import UnreadableError
 from intel_quantized_embeddings.ingestion.splitting import Record
 from intel_quantized_embeddings.terminal import megabytes
 
@@ -113,6 +115,9 @@ class Store:
         Args:
             records: Any number of them.
             vectors: Shape: (n_records, dimension).
+
+        Raises:
+            UnreadableError: Chroma does not take one of them.
         """
         for some in self._slices(len(records)):
             slice_ = records[some]
@@ -121,12 +126,16 @@ class Store:
                     ids=[record.id for record in slice_],  # noqa: B023 - called at once
                     embeddings=vectors[some],  # noqa: B023
                     documents=[record.text for record in slice_],  # noqa: B023
-                    metadatas=[dict(record.metadata) for record in slice_],  # noqa: B023
+                    metadatas=[to_metadata(record.places) for record in slice_],  # noqa: B023
                 )
             )
 
     def change(self, changes: Sequence[MetadataChange]) -> None:
-        """Give records other metadata."""
+        """Give records other metadata.
+
+        Raises:
+            UnreadableError: Chroma does not take one of them.
+        """
         for some in self._slices(len(changes)):
             slice_ = changes[some]
             self._write(
@@ -136,17 +145,43 @@ class Store:
                 )
             )
 
-    def remove(self, ids: Sequence[str]) -> None:
-        """Remove records."""
+    def remove(self, ids: Sequence[str]) -> int:
+        """Remove records.
+
+        Returns:
+            How many went. Chroma's own answer is how many it was asked for.
+
+        Raises:
+            VectorStoreError: One is still there.
+        """
+        gone = 0
         for some in self._slices(len(ids)):
             slice_ = list(ids[some])
+            before = self._how_many(slice_)
             self._write(lambda: self._collection.delete(ids=slice_))  # noqa: B023
+            left = self._how_many(slice_)
+            if left:
+                raise VectorStoreError(f"Chroma still has {left:,} of {len(slice_):,} records that it was to remove.")
+            gone += before
+        return gone
+
+    def _how_many(self, ids: list[str]) -> int:
+        return len(self._call(lambda: self._collection.get(ids=ids, include=[]))["ids"])
 
     def _slices(self, length: int) -> list[slice]:
         return [slice(start, start + self._most) for start in range(0, length, self._most)]
 
     def _write(self, call: Callable[[], object]) -> None:
-        self._call(call)
+        try:
+            self._call(call)
+        except VectorStoreError as exc:
+            if isinstance(exc.__cause__, InvalidArgumentError):  # of what was written, not of the store
+                raise UnreadableError(f"Chroma does not take it: {exc.__cause__}") from exc
+            raise
+        except BaseException as exc:
+            if type(exc).__name__ == "PanicException":  # of Rust, and of the store
+                raise VectorStoreError(_refusal(exc, self._folder)) from exc
+            raise
         self._after_write()
 
     def _call(self, call: Callable[[], _Result]) -> _Result:
@@ -158,7 +193,7 @@ def _is_away(exc: Exception) -> bool:
     return isinstance(exc, (httpx.TransportError, RateLimitError)) or type(exc) is Exception
 
 
-def _refusal(exc: Exception, folder: Path | None) -> str:
+def _refusal(exc: BaseException, folder: Path | None) -> str:
     told = f"Chroma did not do as asked ({type(exc).__name__}: {exc})."
     if folder is not None and folder.is_dir():
         free = shutil.disk_usage(folder).free

@@ -1,0 +1,90 @@
+"""Where a piece of text occurs, and how a collection keeps that: once in it, however often it is in the files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from intel_quantized_embeddings.ingestion.documents import Scalar
+
+# Kept with each record, beside the metadata of the document that has it first.
+SOURCE, CHUNK = "iqe_source", "iqe_chunk"
+# Kept where it occurs more than once: the other places as JSON. As a list of Chroma's own, some thousands of places
+# leave a collection that Chroma 1.5 can neither read nor write again.
+PLACES = "iqe_places"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A document that has a piece.
+
+    Attributes:
+        source: The file's path.
+        chunk: The piece's number in the document; its first there.
+        metadata: The document's.
+    """
+
+    source: str
+    chunk: int
+    metadata: Mapping[str, Scalar] = field(default_factory=dict)
+
+    def flat(self) -> dict[str, Scalar]:
+        """As metadata of a record."""
+        return {**self.metadata, SOURCE: self.source, CHUNK: self.chunk}
+
+
+def to_metadata(places: Sequence[Place]) -> dict[str, Scalar]:
+    """Make the metadata of a record: that of its first place, and the others as JSON.
+
+    Args:
+        places: At least one.
+    """
+    first, *others = places
+    kept = first.flat()
+    if others:
+        kept[PLACES] = json.dumps([place.flat() for place in others], ensure_ascii=False)
+    return kept
+
+
+def from_metadata(metadata: Mapping[str, Any]) -> list[Place]:
+    """Read the places of a record; none of what another program stored."""
+    try:
+        others = json.loads(metadata.get(PLACES, "[]"))
+        flat = [metadata, *others]
+        return [
+            Place(
+                source=one[SOURCE],
+                chunk=one[CHUNK],
+                metadata={name: value for name, value in one.items() if name not in (SOURCE, CHUNK, PLACES)},
+            )
+            for one in flat
+            if isinstance(one[SOURCE], str)
+        ]
+    except (KeyError, TypeError, ValueError):
+        return []
+
+
+def merged(found: Iterable[Place], stored: Iterable[Place], *, answers_for: Callable[[str], bool]) -> list[Place]:
+    """Bring together where a piece is now and where it was found by other runs.
+
+    Args:
+        found: By this run.
+        stored: By earlier ones, of any source.
+        answers_for: Whether this run says all there is about a file.
+
+    Returns:
+        All places, by the file's path, so that the order of runs makes no difference.
+    """
+    now = list(found)
+    seen = {_identity(place) for place in now}
+    kept = [place for place in stored if not answers_for(place.source) and _identity(place) not in seen]
+    return sorted([*now, *kept], key=lambda place: place.source)
+
+
+def _identity(place: Place) -> tuple[str, str]:
+    """What stays of a place while its document's other metadata change: a line's id or a page's number."""
+    fixed = [place.metadata.get("id"), place.metadata.get("page")]
+    told = fixed if any(value is not None for value in fixed) else dict(place.metadata)
+    return place.source, json.dumps(told, sort_keys=True)
