@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
+import weakref
 
 import numpy as np
 import pytest
@@ -84,6 +86,27 @@ class TestCollection:
         first = client.get_collection("docs").configuration["embedding_function"]
         first.warm_up()
         assert client.get_collection("docs").configuration["embedding_function"].encoder is first.encoder
+
+    def test_holds_the_models_of_the_last_two_that_were_asked_and_no_more(self, client, tiny_int8, runtime):
+        """Chroma drops the function after each call; a model is held for the next one, not as long as the process."""
+
+        def ask(number: int) -> weakref.ref:
+            return weakref.ref(client.get_collection(f"docs-{number}").configuration["embedding_function"].encoder)
+
+        for number in range(3):
+            function = IntelQuantizedEmbeddingFunction(tiny_int8, runtime=runtime, max_length=32 + number)
+            client.create_collection(f"docs-{number}", embedding_function=function)
+        del function
+        IntelQuantizedEmbeddingFunction.release()
+        first, second = ask(0), ask(1)
+        gc.collect()
+        assert ask(0)() is first() is not None  # not loaded again
+        third = ask(2)
+        gc.collect()
+        assert (second(), first() is None, third() is None) == (None, False, False)
+        IntelQuantizedEmbeddingFunction.release()
+        gc.collect()
+        assert (first(), third()) == (None, None)
 
 
 class TestConfiguration:

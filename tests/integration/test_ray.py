@@ -20,7 +20,7 @@ import ray
 import ray.data
 
 from intel_quantized_embeddings import Encoder
-from intel_quantized_embeddings.errors import DamagedFilesError, InvalidTextError, OptionError
+from intel_quantized_embeddings.errors import InvalidTextError, OptionError, OtherEncoderError
 from intel_quantized_embeddings.integrations.ray import EmbedDocuments
 from intel_quantized_embeddings.runtimes.cores import affinity, cpu_quota
 
@@ -104,7 +104,7 @@ class TestActors:
         assert [row["id"] for row in rows] == list(range(200))
 
     def test_that_are_given_another_model_say_so(self, tiny_int8):
-        with pytest.raises(ray.exceptions.RayError, match=r"DamagedFilesError: .* and another is wanted"):
+        with pytest.raises(ray.exceptions.RayError, match=r"OtherEncoderError: .* and another is wanted"):
             embedded("pyarrow", EmbedDocuments, model=tiny_int8, fingerprint="another")
 
     def test_need_whole_cpus(self, tiny_int8):
@@ -181,7 +181,7 @@ class TestMistakes:
             embed(pa.table({"text": TEXTS}).to_pandas())
 
     def test_another_encoder(self, tiny_int8):
-        with pytest.raises(DamagedFilesError, match="another is wanted"):
+        with pytest.raises(OtherEncoderError, match="another is wanted"):
             EmbedDocuments(tiny_int8, fingerprint="another")
 
     @pytest.mark.parametrize(

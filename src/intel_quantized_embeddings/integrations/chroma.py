@@ -6,11 +6,11 @@ Importing this module registers it: a process that opens such a collection impor
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from intel_quantized_embeddings.encoder import Encoder
 from intel_quantized_embeddings.errors import MissingExtraError, OptionError, OtherEncoderError
@@ -46,8 +46,11 @@ _KEPT = (
     "document_instruction",
 )
 FINGERPRINT = "fingerprint"
-# Chroma builds a function from a collection's configuration for every call, and drops it.
-_MOST_BUILT = 16
+# Chroma builds a function from a collection's configuration for every call, and drops it. So that no call loads its
+# model anew, the encoders used last are held, and no more: each is all of a model in memory.
+_MOST_HELD = 2
+_held: tuple[Encoder, ...] = ()
+_built: WeakValueDictionary[str, IntelQuantizedEmbeddingFunction] = WeakValueDictionary()
 
 
 @register_embedding_function
@@ -85,6 +88,7 @@ class IntelQuantizedEmbeddingFunction(EmbeddingFunction[Documents]):
         self.options = dataclasses.replace(LoadOptions.from_keywords(model, options), model=_place(model))
         self._expected = fingerprint
         self._encoder: Encoder | None = None
+        self._is_chromas = False  # nobody but Chroma has it, for a call
 
     @classmethod
     def of(cls, encoder: Encoder) -> IntelQuantizedEmbeddingFunction:
@@ -120,7 +124,18 @@ class IntelQuantizedEmbeddingFunction(EmbeddingFunction[Documents]):
                     f"the int8 folder that was used then, or embed the documents again."
                 )
             self._encoder = encoder
+        if self._is_chromas:
+            _hold(self._encoder)
         return self._encoder
+
+    @staticmethod
+    def release() -> None:
+        """Let go of the models that reopened collections used last; the next call of one loads its model again.
+
+        Functions that are passed to `get_collection` keep theirs as long as they exist.
+        """
+        global _held
+        _held = ()
 
     def warm_up(self) -> None:
         """Load now (downloading and quantizing if need be) instead of with the first text."""
@@ -160,7 +175,12 @@ class IntelQuantizedEmbeddingFunction(EmbeddingFunction[Documents]):
             OptionError: It is not such a configuration.
         """
         IntelQuantizedEmbeddingFunction.validate_config(config)
-        return _built(json.dumps(config, sort_keys=True))
+        key = json.dumps(config, sort_keys=True)
+        function = _built.get(key)
+        if function is None:
+            function = _built[key] = IntelQuantizedEmbeddingFunction(**config)
+            function._is_chromas = True
+        return function
 
     @staticmethod
     def validate_config(config: dict[str, Any]) -> None:
@@ -200,9 +220,10 @@ class IntelQuantizedEmbeddingFunction(EmbeddingFunction[Documents]):
         return f"IntelQuantizedEmbeddingFunction({self.options!r})"
 
 
-@functools.lru_cache(maxsize=_MOST_BUILT)
-def _built(config: str) -> IntelQuantizedEmbeddingFunction:
-    return IntelQuantizedEmbeddingFunction(**json.loads(config))
+def _hold(encoder: Encoder) -> None:
+    """Hold an encoder for the next call; without a lock, as a race only makes that one load again."""
+    global _held
+    _held = (encoder, *(held for held in _held if held is not encoder))[:_MOST_HELD]
 
 
 def _place(model: str | os.PathLike[str]) -> str:

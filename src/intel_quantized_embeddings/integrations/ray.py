@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from intel_quantized_embeddings.encoder import Encoder
-from intel_quantized_embeddings.errors import DamagedFilesError, InvalidTextError, MissingExtraError, OptionError
+from intel_quantized_embeddings.errors import InvalidTextError, MissingExtraError, OptionError, OtherEncoderError
 from intel_quantized_embeddings.load_options import LoadOptions
 from intel_quantized_embeddings.model_files import DEFAULT_MODEL
 from intel_quantized_embeddings.runtimes.pinning import pin_to_own_cores
@@ -49,7 +49,7 @@ class EmbedDocuments:
 
     Raises:
         OptionError: A value is not allowed, or there are fewer cores than Ray gave away.
-        DamagedFilesError: The model is not the one of the fingerprint.
+        OtherEncoderError: The model is not the one of the fingerprint.
         QuantizedEmbeddingsError: As `Encoder.load` lists them.
 
     Example:
@@ -85,7 +85,7 @@ class EmbedDocuments:
                 pin_to_own_cores(threads)
         self.encoder = Encoder.from_options(chosen)
         if fingerprint not in (None, self.encoder.fingerprint):
-            raise DamagedFilesError(
+            raise OtherEncoderError(
                 f"{model} loads as {self.encoder.fingerprint} here and {fingerprint} is wanted: their vectors don't "
                 f"compare. Give every machine the same int8 folder."
             )
@@ -97,8 +97,9 @@ class EmbedDocuments:
             batch: Columns as Ray gives them for `batch_format="numpy"` or `"pyarrow"`.
 
         Returns:
-            The same form with the vectors as one more column: an array, Shape: (n_texts, dimension), float32; or a
-            fixed-size list of float, which Parquet files hold as a list.
+            The same form with the vectors as one more column: an array, Shape: (n_texts, dimension), float32, of which
+            Ray makes a column of an extension type that Polars can't compute with; or a fixed-size list of float,
+            which any reader of Parquet or Arrow takes.
 
         Raises:
             OptionError: It has no such column, has one of the vectors' name, or is in another form.
