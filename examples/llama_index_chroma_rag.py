@@ -56,6 +56,8 @@ def filled_index(embedding: IntelQuantizedEmbedding, options: argparse.Namespace
     pipeline = IngestionPipeline(transformations=[embedding], vector_store=store, disable_cache=True)
 
     def add(entries: Sequence[Entry]) -> None:
+        # Of an id that is there, LlamaIndex's Chroma store reports success and keeps the old text and vector.
+        collection.delete(ids=[e.id for e in entries])
         # LlamaIndex puts the metadata before the text it embeds: here, the source.
         pipeline.run(nodes=[TextNode(id_=e.id, text=e.text, metadata={"source": e.source}) for e in entries])
 

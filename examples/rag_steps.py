@@ -161,10 +161,11 @@ def missing_entries(client: ClientAPI, collection: Collection, entries: Sequence
     """Remove from a collection what is not among the entries, and find those that it does not hold yet."""
     stored = set(collection.get(include=[])["ids"])
     gone = sorted(stored.difference(entry.id for entry in entries))
+    before = collection.count()
     for start in range(0, len(gone), batch_size(client)):
         collection.delete(ids=gone[start : start + batch_size(client)])
-    if gone:
-        say(f"removed {len(gone):,} that are no longer among them")
+    if gone:  # Chroma's own number is how many it was asked for
+        say(f"removed {before - collection.count():,} that are no longer among them")
     return [entry for entry in entries if entry.id not in stored]
 
 

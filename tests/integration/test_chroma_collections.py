@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -47,6 +48,17 @@ class TestOpening:
         made = open_collection(client, "docs", encoder=tiny_encoder, create=True)
         assert open_collection(client, "docs", encoder=tiny_encoder).id == made.id
 
+    @pytest.mark.parametrize(("space", "warned"), [("ip", True), ("cosine", False), ("l2", False)])
+    def test_warns_of_thresholds_where_scores_are_dot_products(self, client, tiny_encoder, space, warned):
+        """LangChain's score of a text found by itself is 0 or 1 there, whichever way its product was rounded."""
+        create_collection(client, "docs", encoder=tiny_encoder, hnsw={"space": space})
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            open_collection(client, "docs", encoder=tiny_encoder)
+        told = [str(warning.message) for warning in caught if "threshold" in str(warning.message)]
+        assert bool(told) == warned
+        assert all("'docs' compares by 'ip'" in message and "'cosine'" in message for message in told)
+
     def test_refuses_another_encoder_and_names_both_and_the_way_out(self, client, tiny_encoder, other_encoder):
         open_collection(client, "docs", encoder=tiny_encoder, create=True)
         with pytest.raises(OtherEncoderError) as refused:
@@ -62,7 +74,8 @@ class TestOpening:
 
     def test_an_empty_collection_learns_its_encoder_and_keeps_its_settings(self, client, tiny_encoder, other_encoder):
         client.create_collection("docs", embedding_function=None, configuration={"hnsw": {"space": "ip"}})
-        opened = open_collection(client, "docs", encoder=tiny_encoder)
+        with pytest.warns(UserWarning, match="threshold"):
+            opened = open_collection(client, "docs", encoder=tiny_encoder)
         assert opened.configuration_json["hnsw"]["space"] == "ip"
         with pytest.raises(OtherEncoderError, match=tiny_encoder.fingerprint):
             open_collection(client, "docs", encoder=other_encoder)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from support.documents import ROOT, blocks, run_as_shown
@@ -31,5 +33,20 @@ def test_a_haystack_pipeline_finds_and_reranks(run):
     run("IntelQuantizedRanker")
 
 
+def test_a_cache_of_vectors_keeps_queries_documents_and_models_apart(minilm, tmp_path, monkeypatch, capsys):
+    """And the snippet after it: slices into Chroma, and a node that replaces another."""
+    pytest.importorskip("langchain_classic", reason="langchain-classic is not installed: the `test` group brings it")
+    pytest.importorskip("langchain_chroma", reason="it comes with the `examples` extra")
+    pytest.importorskip("llama_index.vector_stores.chroma", reason="it comes with the `examples` extra")
+    monkeypatch.chdir(tmp_path)
+    known: dict[str, object] = {}
+    shown = [block for block in blocks(ROOT / "docs" / PAGE, "python") if "IntelQuantizedEmbeddings" in block.text]
+    (following,) = (block for block in blocks(ROOT / "docs" / PAGE, "python") if "TextNode" in block.text)
+    for block in [*shown, following]:
+        exec(compile(block.text, PAGE, "exec"), known)
+        expected = re.findall(r"^ *print\(.*\)  # (.*)$", block.text, re.MULTILINE)
+        assert capsys.readouterr().out.splitlines() == expected
+
+
 def test_every_snippet_is_run_by_a_test_here():
-    assert len(blocks(ROOT / "docs" / PAGE, "python")) == 4
+    assert len(blocks(ROOT / "docs" / PAGE, "python")) == 6

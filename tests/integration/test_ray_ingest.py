@@ -177,3 +177,29 @@ def test_too_few_cores_are_told_in_one_line(docs, tiny_int8, tmp_path):
     err = finished(*arguments, "--cores", 99, "--actors", 1, status=1)
     assert "error: an actor failed: " in err
     assert "alone: 99;" in err
+
+
+def test_the_files_are_read_by_pandas_duckdb_pyarrow_and_polars(tiny_int8, tmp_path):
+    """Vectors are plain fixed-size lists, no type of Ray's own, which Polars does not know."""
+    duckdb = pytest.importorskip("duckdb", reason="DuckDB is not installed: the `test` group brings it")
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed: the `ray` extra brings it")
+    polars = pytest.importorskip("polars", reason="Polars is not installed: the `test` group brings it")
+    encoder = Encoder.load(tiny_int8)
+    writer = ray_ingest.EmbedIntoFiles(folder=tmp_path, model=tiny_int8, fingerprint=encoder.fingerprint)
+    texts = ["the cat sat", "a cold river", "music and light"]
+    writer(pa.table({"id": ["0", "1", "2"], "source": ["a", "b", "c"], "text": texts}))
+    (file,) = tmp_path.glob("part-*.parquet")
+    kind = pq.read_schema(file).field("vector").type
+    assert (kind.list_size, kind.value_type) == (32, pa.float32())
+    assert not isinstance(kind, pa.ExtensionType)
+    assert polars.read_parquet_schema(file)["vector"] == polars.Array(polars.Float32, 32)
+    found = {
+        "pyarrow": pq.read_table(file)["vector"].to_pylist(),
+        "pandas": pandas.read_parquet(file)["vector"].tolist(),
+        "duckdb": [row[0] for row in duckdb.sql(f"SELECT vector FROM '{file}' ORDER BY id").fetchall()],
+        "polars": polars.read_parquet(file)["vector"].to_list(),
+        "polars, lazily": polars.scan_parquet(file).collect()["vector"].to_list(),
+    }
+    expected = encoder.encode_documents(texts)
+    for reader, vectors in found.items():
+        np.testing.assert_array_equal(np.array(vectors, np.float32), expected, err_msg=reader)

@@ -18,7 +18,7 @@ from intel_quantized_embeddings.integrations.chroma_collections import (
     connect,
     create_collection,
     is_address,
-    open_collection,
+    take_collection,
 )
 from intel_quantized_embeddings.integrations.chroma_snapshots import DATABASE, IndexCopy, only_writer
 
@@ -123,7 +123,7 @@ class Index:
         """Open or make the collection; with `reindex` one of another encoder too, to be read."""
         found = self._call(lambda: existing(self._client, self._name)) if reindex else None
         self._use(
-            found or self._call(lambda: open_collection(self._client, self._name, encoder=self._encoder, create=True))
+            found or self._call(lambda: take_collection(self._client, self._name, encoder=self._encoder, create=True))
         )
 
     def start_anew(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -91,6 +92,9 @@ def open_collection(client: ClientAPI, name: str, *, encoder: Encoder, create: b
         encoder: What will fill or ask it: `Encoder.load(...)`, or the `encoder` of an adapter.
         create: Make it where there is none, compared by cosine.
 
+    Warns:
+        UserWarning: It compares by "ip", where no threshold on scores means what it says.
+
     Returns:
         The collection, for `ChromaVectorStore(chroma_collection=...)`; for LangChain pass `client` and `name` to
         `Chroma(...)` after this.
@@ -100,6 +104,19 @@ def open_collection(client: ClientAPI, name: str, *, encoder: Encoder, create: b
         OptionError: There is none of this name, or the name is not allowed.
         VectorStoreError: Chroma failed.
     """
+    collection = take_collection(client, name, encoder=encoder, create=create)
+    if space_of(collection) == "ip":
+        warnings.warn(
+            f"the collection {name!r} compares by 'ip': its distances are 1 - the dot product, below zero or above it "
+            f"by rounding where a text is found by itself, and LangChain's relevance scores are then 0 or 1. Set no "
+            f"threshold on its scores; make the collection with 'cosine' where vectors have length 1.",
+            stacklevel=2,
+        )
+    return collection
+
+
+def take_collection(client: ClientAPI, name: str, *, encoder: Encoder, create: bool = False) -> Collection:
+    """Do what `open_collection` does, without its warning, for who asks for no scores."""
     function = IntelQuantizedEmbeddingFunction.of(encoder)
     try:
         collection = client.get_collection(name, embedding_function=function)  # type: ignore[arg-type]  # texts alone
@@ -169,6 +186,12 @@ def create_collection(
         if "name" in str(exc) and "Expected" in str(exc):
             raise OptionError(f"collection={name!r} is not allowed. {exc}") from exc
         raise VectorStoreError(f"the collection {name!r} can't be made: {exc}") from exc
+
+
+def space_of(collection: Collection) -> str:
+    """How a collection compares vectors: "cosine", "l2" or "ip"."""
+    index = collection.configuration_json.get("hnsw") or collection.configuration_json.get("spann") or {}
+    return str(index.get("space", "l2"))
 
 
 def kept_fingerprint(collection: Collection) -> str | None:
