@@ -9,11 +9,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from intel_quantized_embeddings.errors import DamagedFilesError, OptionError, UnsupportedModelError
-from intel_quantized_embeddings.model_settings import read_json, read_max_length, read_modules, transformer_configs
+from intel_quantized_embeddings.json_files import read_json
+from intel_quantized_embeddings.model_settings import read_max_length
+from intel_quantized_embeddings.module_files import read_modules, read_transformer_config, refuse_unknown_keys
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+# What `config_sentence_transformers.json` of a cross-encoder may hold.
+_OWN_CONFIG_KEYS = (
+    "model_type",
+    "activation_fn",
+    "prompts",
+    "default_prompt_name",
+    "keep_in_fp32_modules",
+    "__version__",
+    "requirements",
+)
 
 # A query's first token and a document's beside the special ones, of which a pair has three or four.
 FEWEST_TOKENS = 6
@@ -82,26 +95,46 @@ def read_cross_encoder_settings(
         OptionError: Neither the folder nor the caller says how many tokens a pair may have.
     """
     config = read_json(folder / "config.json")
-    own = read_json(folder / "config_sentence_transformers.json")
+    own = _own_config(folder / "config_sentence_transformers.json")
     modules = read_modules(folder)
-    if any(kind != "Transformer" for kind, _ in modules):
+    if any(kind != "Transformer" for kind, _ in modules) or len(modules) > 1:
         raise UnsupportedModelError(
             f"{name} has the modules {', '.join(kind for kind, _ in modules)}; a cross-encoder is a Transformer alone. "
             f"Load a model that makes embeddings with Encoder.load or Reranker.load."
         )
-    prompts, default_prompt = own.get("prompts") or {}, own.get("default_prompt_name")
-    if isinstance(prompts, dict) and prompts.get(default_prompt):
-        raise UnsupportedModelError(
-            f"{name} puts the prompt {prompts[default_prompt]!r} before its pairs, which is not built in."
-        )
-    transformer = next((where for _, where in modules), folder)
-    if transformer.resolve() != folder.resolve():
-        raise UnsupportedModelError(f"{name} keeps its transformer in {transformer}; it must lie in the folder itself.")
+    where = next((where for _, where in modules), folder)
+    if where.resolve() != folder.resolve():
+        raise UnsupportedModelError(f"{name} keeps its transformer in {where}; it must lie in the folder itself.")
+    transformer = read_transformer_config(folder, task="sequence-classification")
     return CrossEncoderSettings(
-        max_length=read_max_length(transformer, config, default_max_length),
+        max_length=read_max_length(folder, transformer, config, default_max_length),
         activation=_activation(config, own, name=name),
-        lowercase=any(c.get("do_lower_case") is True for c in transformer_configs(transformer)),
+        lowercase=bool(transformer.get("do_lower_case")),
     )
+
+
+def _own_config(path: Path) -> dict[str, Any]:
+    own = read_json(path)
+    refuse_unknown_keys(own, _OWN_CONFIG_KEYS, path)
+    kind = own.get("model_type", "CrossEncoder")
+    if kind != "CrossEncoder":
+        raise UnsupportedModelError(
+            f"{path} has model_type={kind!r}; what scores pairs of texts is a 'CrossEncoder'. Load a model that makes "
+            f"embeddings with Encoder.load or Reranker.load."
+        )
+    prompts, default = own.get("prompts") or {}, own.get("default_prompt_name")
+    if not isinstance(prompts, dict) or not all(isinstance(prompt, str) for prompt in prompts.values()):
+        raise DamagedFilesError(f"{path}: prompts is {prompts!r}; a table of names and texts is expected.")
+    if default is not None and default not in list(prompts):
+        raise DamagedFilesError(
+            f"{path}: default_prompt_name is {default!r}, which is not among the prompts {sorted(prompts)}."
+        )
+    if default is not None and prompts[default]:
+        raise UnsupportedModelError(
+            f"{path} puts the prompt {prompts[default]!r} before pairs (default_prompt_name={default!r}), which is not "
+            f"built in."
+        )
+    return own
 
 
 def _activation(config: dict[str, Any], own: dict[str, Any], *, name: str) -> Activation:
@@ -110,13 +143,14 @@ def _activation(config: dict[str, Any], own: dict[str, Any], *, name: str) -> Ac
     if not isinstance(nested, dict):
         raise DamagedFilesError(f"config.json of {name}: sentence_transformers is {nested!r}; a table is expected.")
     asked = (
-        own.get("activation_fn")
-        or nested.get("activation_fn")
-        or config.get("sbert_ce_default_activation_function")
-        or Activation.SIGMOID.value
+        own.get("activation_fn") or nested.get("activation_fn") or config.get("sbert_ce_default_activation_function")
     )
-    try:
-        return Activation(str(asked).rsplit(".", 1)[-1])
-    except ValueError as exc:
-        allowed = " and ".join(activation.value for activation in Activation)
-        raise UnsupportedModelError(f"{name} puts its scores through {asked!r}; built in are {allowed}.") from exc
+    if not asked:
+        return Activation.SIGMOID
+    package, _, last = str(asked).rpartition(".")
+    known = {activation.value: activation for activation in Activation}
+    # Of a class outside torch sentence-transformers takes its own default instead, whatever the class is called.
+    if package.split(".")[0] != "torch" or last not in known:
+        allowed = " and ".join(known)
+        raise UnsupportedModelError(f"{name} puts its scores through {asked!r}; built in are {allowed} of torch.nn.")
+    return known[last]

@@ -6,7 +6,6 @@ Reads what sentence-transformers writes, the forms of versions 2 to 6.
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,17 @@ from intel_quantized_embeddings.errors import (
     OptionError,
     UnsupportedModelError,
 )
+from intel_quantized_embeddings.json_files import read_json as read_json  # also read by this name elsewhere
 from intel_quantized_embeddings.known_models import KnownModels, look_up
-from intel_quantized_embeddings.paths_inside import path_inside
+from intel_quantized_embeddings.module_files import (
+    longest_input,
+    normalizes,
+    read_modules,
+    read_pooling,
+    read_transformer_config,
+    refuse_other_pipelines,
+    refuse_unknown_keys,
+)
 from intel_quantized_embeddings.pooling import Pooling
 from intel_quantized_embeddings.similarity import Similarity
 
@@ -29,10 +37,16 @@ _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 # transformers writes a huge number here where a tokenizer has no limit of its own.
 _NO_LIMIT = 1_000_000
 
-# Of a file that describes a model. The index of a model in a thousand parts has some 10 MB.
-_LARGEST = 100_000_000
-
-_HANDLED_MODULES = ("Transformer", "Pooling", "Normalize")
+# What `config_sentence_transformers.json` may hold; that of a cross-encoder has more.
+_OWN_CONFIG_KEYS = (
+    "model_type",
+    "prompts",
+    "default_prompt_name",
+    "similarity_fn_name",
+    "truncate_dim",
+    "__version__",
+    "requirements",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,20 +107,6 @@ class ModelSettings:
         )
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; an absent file is an empty one.
-
-    Raises:
-        DamagedFilesError: The file is not a JSON object.
-    """
-    if not path.is_file():
-        return {}
-    value = _parse(path)
-    if not isinstance(value, dict):
-        raise DamagedFilesError(f"{path} holds a JSON {type(value).__name__}; an object is expected.")
-    return value
-
-
 def is_cross_encoder(folder: Path) -> bool:
     """Whether a folder holds a model that scores pairs of texts.
 
@@ -142,80 +142,51 @@ def read_settings(
         DamagedFilesError: A metadata file is not what it should be.
     """
     config = read_json(folder / "config.json")
-    known = look_up(_names(folder, name, config))
+    known = look_up(_names(folder, name))
     modules = read_modules(folder)
-    chosen = Pooling.parse(pooling) if pooling is not None else _pooling(folder, modules, known, name=name)
-    prompts, default_prompt = _prompts(folder)
-    transformer = next((where for kind, where in modules if kind == "Transformer"), folder)
+    refuse_other_pipelines(folder, modules)
+    prompts, default_prompt = _prompts(folder, config)
+    task = "sequence-classification" if is_cross_encoder(folder) else "feature-extraction"
+    transformer = read_transformer_config(folder, task=task)
+    if pooling is not None:
+        chosen = Pooling.parse(pooling)
+    else:
+        chosen = _pooling(folder, modules, known, name=name, origin=config.get("_name_or_path"))
     return ModelSettings(
         pooling=chosen,
-        normalize=_normalize(modules) if normalize is None else normalize,
-        max_length=read_max_length(transformer, config, default_max_length),
+        normalize=normalizes(modules) if normalize is None else normalize,
+        max_length=read_max_length(folder, transformer, config, default_max_length),
         query_instruction=_instruction(
             prompts, _QUERY_PROMPTS, default_prompt, known.query_instruction if known else ""
         ),
         document_instruction=_instruction(
             prompts, _DOCUMENT_PROMPTS, default_prompt, known.document_instruction if known else ""
         ),
-        lowercase=any(c.get("do_lower_case") is True for c in transformer_configs(transformer)),
+        lowercase=bool(transformer.get("do_lower_case")),
         similarity=_similarity(folder),
         default_instruction="" if default_prompt is None else prompts[default_prompt],
     )
 
 
-def _names(folder: Path, name: str, config: dict[str, Any]) -> list[str]:
-    """What the model may be known as: as asked for, its folder, the hub's cache folder, its origin."""
+def _names(folder: Path, name: str) -> list[str]:
+    """Return the model's own names: as asked for, its folder, the hub's cache folder.
+
+    `_name_or_path` of config.json is not one of them: it names what the model was made from.
+    """
     resolved = folder.resolve()
-    names = [name, resolved.name, str(config.get("_name_or_path", ""))]
+    names = [name, resolved.name]
     if resolved.parent.name == "snapshots":  # models--BAAI--bge-small-en-v1.5/snapshots/<commit>
         names.append(resolved.parent.parent.name)
     return names
 
 
-def _parse(path: Path) -> Any:
-    try:
-        if path.stat().st_size > _LARGEST:
-            raise ValueError(f"it has {path.stat().st_size:,} bytes, which none has")
-        return json.loads(path.read_text("utf-8"))
-    except (ValueError, RecursionError) as exc:
-        raise DamagedFilesError(f"{path} is not readable JSON: {exc}") from exc
-
-
-def read_modules(folder: Path) -> list[tuple[str, Path]]:
-    """The pipeline of `modules.json` as (class name, folder); empty where the file is absent.
-
-    Only the class name is kept: version 6 moved the classes to other Python modules.
-
-    Raises:
-        UnsupportedModelError: There is a module that is not built in.
-        DamagedFilesError: The file is not a list of modules.
-    """
-    path = folder / "modules.json"
-    if not path.is_file():
-        return []
-    parsed = _parse(path)
-    try:
-        if not isinstance(parsed, list):
-            raise TypeError(f"it is a {type(parsed).__name__}")
-        listed = [(str(m["type"]).rsplit(".", 1)[-1], str(m.get("path", ""))) for m in parsed]
-    except (TypeError, KeyError, AttributeError) as exc:
-        raise DamagedFilesError(f"{path} is not a list of modules with a type and a path.") from exc
-    modules = []
-    for kind, where in listed:
-        if kind not in _HANDLED_MODULES:
-            raise UnsupportedModelError(
-                f"{path} has a {kind} module; built in are {', '.join(_HANDLED_MODULES)}. "
-                f"Leaving it out would give other vectors than the model's own, so this model can't be run here."
-            )
-        modules.append((kind, path_inside(folder, where, listed_in=path)))
-    return modules
-
-
-def _pooling(folder: Path, modules: list[tuple[str, Path]], known: KnownModels | None, *, name: str) -> Pooling:
+def _pooling(
+    folder: Path, modules: list[tuple[str, Path]], known: KnownModels | None, *, name: str, origin: object
+) -> Pooling:
     at = next((where for kind, where in modules if kind == "Pooling"), folder / "1_Pooling")
     path = at / "config.json"
     if path.is_file():
-        return _read_pooling(path)
+        return read_pooling(path)
     if any(kind == "Pooling" for kind, _ in modules):
         raise ModelFilesError(f"{folder / 'modules.json'} has a Pooling module, and {path} is not there.")
     if is_cross_encoder(folder):
@@ -225,41 +196,31 @@ def _pooling(folder: Path, modules: list[tuple[str, Path]], known: KnownModels |
         )
     if known is not None:
         return known.pooling
+    ancestor = look_up([origin]) if isinstance(origin, str) else None
+    hint = (
+        f" Its config.json says that it was made from {origin}, which is made for pooling={ancestor.pooling.value!r}, "
+        f"and this one may be too."
+        if ancestor
+        else ""
+    )
     raise OptionError(
         f"nothing in {name} says how to pool its token vectors (no 1_Pooling/config.json), and the model is not "
         f"known by name. Pass pooling='cls' or pooling='mean', whichever its model card says; "
-        f"the wrong one gives vectors that search badly without any error."
+        f"the wrong one gives vectors that search badly without any error.{hint}"
     )
 
 
-def _read_pooling(path: Path) -> Pooling:
-    config = read_json(path)
-    asked = config.get("pooling_mode")
-    if asked is None:  # versions before 6: one flag a mode
-        prefix = "pooling_mode_"
-        asked = [key.removeprefix(prefix) for key, on in config.items() if on is True and key.startswith(prefix)]
-    listed = asked if isinstance(asked, list) else [asked]
-    names = {"cls_token": "cls", "mean_tokens": "mean", "lasttoken": "last"}
-    modes = [names.get(str(mode), str(mode)) for mode in listed]
-    allowed = [mode.value for mode in Pooling]
-    if len(modes) != 1 or modes[0] not in allowed:
-        raise UnsupportedModelError(f"{path} asks for the pooling {asked!r}; built in are {allowed}, one at a time.")
-    if config.get("include_prompt") is False:
-        raise UnsupportedModelError(
-            f"{path} has include_prompt=false (the instruction's tokens are left out of pooling), "
-            f"which is not built in."
-        )
-    return Pooling(modes[0])
-
-
-def _normalize(modules: list[tuple[str, Path]]) -> bool:
-    """A pipeline says so by its Normalize module; a folder without one gets unit vectors."""
-    return not modules or any(kind == "Normalize" for kind, _ in modules)
-
-
-def _prompts(folder: Path) -> tuple[dict[str, str], str | None]:
+def _prompts(folder: Path, model: dict[str, Any]) -> tuple[dict[str, str], str | None]:
     path = folder / "config_sentence_transformers.json"
     config = read_json(path)
+    refuse_unknown_keys(config, _OWN_CONFIG_KEYS, path)
+    kind = config.get("model_type", "SentenceTransformer")
+    if kind != "SentenceTransformer":
+        raise UnsupportedModelError(
+            f"{path} has model_type={kind!r}: it makes no embeddings of one vector a text. An Encoder is a "
+            f"'SentenceTransformer'."
+        )
+    _refuse_shorter_vectors(config.get("truncate_dim"), model, path)
     prompts = config.get("prompts") or {}
     default = config.get("default_prompt_name")
     if not isinstance(prompts, dict) or not all(isinstance(p, str) for p in prompts.values()):
@@ -284,6 +245,19 @@ def _similarity(folder: Path) -> Similarity:
         ) from exc
 
 
+def _refuse_shorter_vectors(dimension: object, model: dict[str, Any], path: Path) -> None:
+    if dimension is None:
+        return
+    own = model.get("dim") if model.get("model_type") == "distilbert" else model.get("hidden_size")
+    if isinstance(dimension, int) and isinstance(own, int) and dimension >= own:
+        return
+    raise UnsupportedModelError(
+        f"{path} has truncate_dim={dimension!r}: vectors that are cut as they come out, and not brought to length 1 "
+        f"again, which is not built in. Take the key out and load with truncate_dim={dimension!r} to have them cut and "
+        f"of the length that the model's own have."
+    )
+
+
 def _instruction(prompts: dict[str, str], names: tuple[str, ...], default: str | None, known: str) -> str:
     """The first prompt of its kind, in the order sentence-transformers documents, else the default one.
 
@@ -298,26 +272,26 @@ def _instruction(prompts: dict[str, str], names: tuple[str, ...], default: str |
     return known
 
 
-def transformer_configs(transformer: Path) -> list[dict[str, Any]]:
-    """`sentence_bert_config.json`, which also exists under the names of other architectures."""
-    return [read_json(file) for file in sorted(transformer.glob("sentence_*config.json"))]
+def read_max_length(folder: Path, transformer: dict[str, Any], config: dict[str, Any], default: int | None) -> int:
+    """Find the longest input in tokens that a folder's files name.
 
-
-def read_max_length(transformer: Path, config: dict[str, Any], default: int | None) -> int:
-    """The longest input in tokens that a folder's files name.
+    Args:
+        folder: The model's folder.
+        transformer: Its `sentence_bert_config.json`.
+        config: Its `config.json`.
+        default: For a folder that does not say it.
 
     Raises:
         OptionError: They name none, and neither does the caller.
     """
-    candidates = [c.get("max_seq_length") for c in transformer_configs(transformer)]
-    candidates.append(read_json(transformer / "tokenizer_config.json").get("model_max_length"))
-    candidates.append(config.get("max_position_embeddings"))
-    for value in candidates:
+    tokenizer = read_json(folder / "tokenizer_config.json")
+    own = tokenizer["model_max_length"] if "model_max_length" in tokenizer else tokenizer.get("max_len")
+    for value in (longest_input(transformer), own, config.get("max_position_embeddings")):
         if isinstance(value, (int, float)) and not isinstance(value, bool) and 3 <= value < _NO_LIMIT:
             return int(value)
     if default is not None:
         return default
     raise OptionError(
-        f"nothing in {transformer} says how many tokens its model takes (max_seq_length, model_max_length or "
+        f"nothing in {folder} says how many tokens its model takes (max_seq_length, model_max_length or "
         f"max_position_embeddings). Pass max_length=."
     )

@@ -1,0 +1,40 @@
+"""Reading the JSON files of a model's folder, none of which is trusted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from intel_quantized_embeddings.errors import DamagedFilesError
+
+# Of a file that describes a model. The index of a model in a thousand parts has some 10 MB.
+_LARGEST = 100_000_000
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; an absent file is an empty one.
+
+    Raises:
+        DamagedFilesError: The file is not a JSON object.
+    """
+    if not path.is_file():
+        return {}
+    value = parse_json(path)
+    if not isinstance(value, dict):
+        raise DamagedFilesError(f"{path} holds a JSON {type(value).__name__}; an object is expected.")
+    return value
+
+
+def parse_json(path: Path) -> Any:
+    """Read any JSON.
+
+    Raises:
+        DamagedFilesError: The file is not JSON, or absurdly large.
+    """
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise ValueError(f"it has {path.stat().st_size:,} bytes; at most {_LARGEST:,} are read")
+        return json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError) as exc:
+        raise DamagedFilesError(f"{path} is not readable JSON: {exc}") from exc
