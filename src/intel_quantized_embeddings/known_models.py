@@ -1,5 +1,7 @@
 """What is known of published models by name, for folders that do not say it themselves.
 
+A name is a model's own where it is a published one, followed at most by words for how the model was packed. What a
+fine-tuned model's name begins with, or its config.json says that it was made from, tells nothing of its instructions.
 A folder's own files always win; this table only fills gaps. Sources are the models' cards; a test compares dimensions
 and licences with mteb's. Models whose sources disagree, or whose architecture is not built in, are not listed by id,
 and still match by pattern.
@@ -21,9 +23,9 @@ class KnownModels:
     """A family of models that pool alike and take the same instructions.
 
     Attributes:
-        pattern: Matches in the last part of a model's id, lower case, at its start or after "_" or "--"
-            (which stand for "/" in folder names). Anything may follow a match that ends at a word's
-            end, so that `bge-small-en-v1.5-rag-int8-static` is a BGE.
+        pattern: Matches the last part of a model's id, lower case, whole but for an owner before it (after which
+            folder names have "--" or "_" for "/"), and for words such as "int8" and "onnx" at the end, so that
+            `bge-small-en-v1.5-rag-int8-static` is a BGE, and `bge-small-en-v1.5-legal` is not known.
         licence: Of the models listed, as the hub abbreviates it.
         dimensions: Hub id -> numbers in a vector, of the models best known.
     """
@@ -39,19 +41,21 @@ class KnownModels:
 KNOWN_MODELS = (
     # https://huggingface.co/BAAI/bge-small-en-v1.5, bge-small-zh-v1.5, bge-m3
     KnownModels(
-        pattern=r"bge-(small|base|large)-en",
+        pattern=r"bge-(small|base|large)-en(-v1\.5)?",
         pooling=Pooling.CLS,
         query_instruction=_SEARCH_PASSAGES,
         licence="mit",
         dimensions={"BAAI/bge-small-en-v1.5": 384, "BAAI/bge-base-en-v1.5": 768, "BAAI/bge-large-en-v1.5": 1024},
     ),
     KnownModels(
-        pattern=r"bge-(small|base|large)-zh",
+        pattern=r"bge-(small|base|large)-zh(-v1\.5)?",
         pooling=Pooling.CLS,
         query_instruction="为这个句子生成表示以用于检索相关文章：",
         licence="mit",
         dimensions={"BAAI/bge-small-zh-v1.5": 512, "BAAI/bge-base-zh-v1.5": 768, "BAAI/bge-large-zh-v1.5": 1024},
     ),
+    # https://huggingface.co/BAAI/bge-large-zh-noinstruct
+    KnownModels(pattern=r"bge-(small|base|large)-(en|zh)-noinstruct", pooling=Pooling.CLS, licence="mit"),
     KnownModels(pattern=r"bge-m3", pooling=Pooling.CLS, licence="mit", dimensions={"BAAI/bge-m3": 1024}),
     # https://huggingface.co/Snowflake/snowflake-arctic-embed-m, -l-v2.0
     KnownModels(
@@ -62,7 +66,7 @@ KNOWN_MODELS = (
         dimensions={"Snowflake/snowflake-arctic-embed-l-v2.0": 1024},
     ),
     KnownModels(
-        pattern=r"snowflake-arctic-embed-(xs|s|m|l|m-long|m-v1\.5)(?!-v2)",
+        pattern=r"snowflake-arctic-embed-(xs|s|m|l|m-long|m-v1\.5)",
         pooling=Pooling.CLS,
         query_instruction=_SEARCH_PASSAGES,
         licence="apache-2.0",
@@ -90,9 +94,9 @@ KNOWN_MODELS = (
         licence="mit",
         dimensions={"WhereIsAI/UAE-Large-V1": 1024},
     ),
-    # https://huggingface.co/intfloat/e5-small-v2, multilingual-e5-small (not the -instruct ones)
+    # https://huggingface.co/intfloat/e5-small-v2, e5-small-unsupervised, multilingual-e5-small
     KnownModels(
-        pattern=r"(multilingual-)?e5-(small|base|large)(?!.*instruct)",
+        pattern=r"(multilingual-e5-(small|base|large)|e5-(small|base|large)(-v2|-unsupervised)?)",
         pooling=Pooling.MEAN,
         query_instruction="query: ",
         document_instruction="passage: ",
@@ -108,7 +112,7 @@ KNOWN_MODELS = (
     ),
     # https://huggingface.co/thenlper/gte-small
     KnownModels(
-        pattern=r"gte-(small|base|large)(?!-(en|zh))",
+        pattern=r"gte-(small|base|large)",
         pooling=Pooling.MEAN,
         licence="mit",
         dimensions={"thenlper/gte-small": 384, "thenlper/gte-base": 768, "thenlper/gte-large": 1024},
@@ -129,11 +133,24 @@ KNOWN_MODELS = (
 )
 
 
+# Words at a name's end that say how a model was packed: for what, in which format, how many bits. None of them
+# stands for training.
+_PACKED = (
+    r"(?:[-_.](?:rag|int8|int4|uint8|q8|q4|o[1-4]|fp32|fp16|bf16|[48]bit|onnx|openvino|ov|ipex|torchscript|safetensors"
+    r"|static|dynamic|quant|quantized|optimized|avx2|avx512|vnni|arm64|cpu|q|qdq))*"
+)
+
+
+# Before a "_" only those who publish these models, or their int8 forms: "legal_bge-small-en-v1.5" is another model.
+_OWNERS = sorted({model.split("/")[0].lower() for known in KNOWN_MODELS for model in known.dimensions} | {"intel"})
+_OWNED = rf"(?:(?:.*--)?(?:(?:{'|'.join(_OWNERS)})_)?)"
+
+
 def look_up(names: Iterable[str]) -> KnownModels | None:
-    """Find the first of several names (ids, folder names) that is a known model's."""
+    """Find the first of several names (ids, folder names) that is a known model's own."""
     for name in names:
         last = name.rstrip("/").rsplit("/", 1)[-1].lower()
         for known in KNOWN_MODELS:
-            if re.search(rf"(?:^|_|--)(?:{known.pattern})(?![a-z0-9])", last):
+            if re.fullmatch(f"{_OWNED}(?:{known.pattern}){_PACKED}", last):
                 return known
     return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -381,7 +380,11 @@ def test_models_with_the_search_instruction_are_known(bare, name):
     ("name", "expected"),
     [
         ("BAAI/bge-small-zh-v1.5", (Pooling.CLS, "为这个句子生成表示以用于检索相关文章：", "")),
+        ("BAAI/bge-large-zh-noinstruct", (Pooling.CLS, "", "")),
         ("BAAI/bge-m3", (Pooling.CLS, "", "")),
+        ("Xenova/bge-m3-onnx", (Pooling.CLS, "", "")),
+        ("intfloat/e5-base-unsupervised", (Pooling.MEAN, "query: ", "passage: ")),
+        ("e5-large-v2-fp16-openvino", (Pooling.MEAN, "query: ", "passage: ")),
         ("Snowflake/snowflake-arctic-embed-m-v2.0", (Pooling.CLS, "query: ", "")),
         ("Snowflake/snowflake-arctic-embed-l-v2.0", (Pooling.CLS, "query: ", "")),
         ("intfloat/e5-small-v2", (Pooling.MEAN, "query: ", "passage: ")),
@@ -406,6 +409,20 @@ def test_other_models_are_known(bare, name, expected):
         "BAAI/bge-small-english",
         "BAAI/bge-m30",
         "someone/my-bge-small-en-v1.5",
+        "legal_bge-small-en-v1.5",
+        "bge-small-en-v1.5-legal",
+        "bge-small-en-v1.5-finetuned-int8",
+        "someone/bge-base-en-v1.5-matryoshka",
+        "BAAI/bge-m3-retromae",
+        "BAAI/bge-m3-unsupervised",
+        "BAAI/bge-small-en-icl",
+        "intfloat/multilingual-e5-large-pooled-instruct",
+        "intfloat/e5-base-4k",
+        "dwzhu/e5rope-base",
+        "Snowflake/snowflake-arctic-embed-m-v2.0-legal",
+        "thenlper/gte-large-zh",
+        "thenlper/gte-small-en-onnx",
+        "sentence-transformers/all-mpnet-base-v2-negation",
         "bge-small-en-v1.5/other",
         "intfloat/multilingual-e5-large-instruct",
         "intfloat/e5-mistral-7b-instruct",
@@ -431,10 +448,22 @@ def test_a_folder_is_known_by_its_own_name(tmp_path):
     assert Folder(tmp_path / "bge-small-en-v1.5").read("anything").pooling is Pooling.CLS
 
 
-def test_a_model_is_known_by_where_its_config_says_it_came_from(bare):
-    """transformers writes the source's name into config.json."""
+@pytest.mark.parametrize("origin", ["BAAI/bge-small-en-v1.5", "intfloat/e5-base-v2", "/models/bge-small-en-v1.5"])
+@pytest.mark.parametrize("prompts", [None, {}, {"query": "", "document": ""}])
+def test_an_ancestor_gives_no_instruction(folder, origin, prompts):
+    """`_name_or_path` of config.json names what a fine-tuned model was made from, not the model."""
+    folder.write("config.json", {"_name_or_path": origin, "max_position_embeddings": 512})
+    if prompts is not None:
+        folder.write("config_sentence_transformers.json", {"prompts": prompts})
+    settings = folder.read("my-model")
+    assert (settings.query_instruction, settings.document_instruction) == ("", "")
+
+
+def test_an_ancestor_gives_no_pooling_but_the_error_tells_of_it(bare):
+    """Training may have changed the pooling; the error says which one the ancestor has."""
     bare.write("config.json", {"_name_or_path": "thenlper/gte-small", "max_position_embeddings": 512})
-    assert bare.read().pooling is Pooling.MEAN
+    with pytest.raises(OptionError, match=r"made from thenlper/gte-small, which is made for pooling='mean'"):
+        bare.read()
 
 
 def test_the_first_known_name_decides():
@@ -442,15 +471,15 @@ def test_the_first_known_name_decides():
     assert look_up(["unknown", "BAAI/bge-m3", "intfloat/e5-small"]).pooling is Pooling.CLS
 
 
-def test_no_model_is_known_twice():
+def test_no_model_is_known_twice(monkeypatch):
     """Every name in these tests matches one family at most, so the table's order does not matter."""
+    families = KNOWN_MODELS
     for name in (*_CLS_WITH_BGE_INSTRUCTION, "bge-m3", "snowflake-arctic-embed-m-v2.0", "multilingual-e5-small"):
-        last = name.rstrip("/").rsplit("/", 1)[-1]
-        assert len([known for known in KNOWN_MODELS if _matches(known.pattern, last)]) == 1
-
-
-def _matches(pattern: str, name: str) -> bool:
-    return re.search(rf"(?:^|_|--)(?:{pattern})(?![a-z0-9])", name.lower()) is not None
+        found = 0
+        for family in families:
+            monkeypatch.setattr("intel_quantized_embeddings.known_models.KNOWN_MODELS", (family,))
+            found += look_up([name]) is not None
+        assert found == 1, name
 
 
 def test_lowercasing_and_length_come_from_sentence_bert_config_unless_overridden(tmp_path):
