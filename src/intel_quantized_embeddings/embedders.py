@@ -20,6 +20,7 @@ from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName, run
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
 from intel_quantized_embeddings.runtimes.forks import importing
 from intel_quantized_embeddings.runtimes.tokenizer_threads import refuse_lost_threads
+from intel_quantized_embeddings.tokenizer_files import BESIDE
 from intel_quantized_embeddings.weight_files import WeightFiles, WeightKind, find_weight_files
 
 logger = logging.getLogger(__name__)
@@ -194,7 +195,9 @@ def open_quantized(folder: Path, manifest: FolderManifest, options: LoadOptions)
         )
     runtime = runtime_module(RuntimeName(options.runtime))
     hashes = {
-        name: digest for name, digest in manifest.files.items() if name.startswith("encoder.") or name == TOKENIZER_FILE
+        name: digest
+        for name, digest in manifest.files.items()
+        if name.startswith("encoder.") or name in (TOKENIZER_FILE, *BESIDE)
     }
     try:
         return runtime.read_graph(folder / runtime.ENCODER_FILE), hashes
@@ -240,5 +243,5 @@ def _unquantized(
 
 def source_hashes(source: ModelFolder, weights: WeightFiles) -> dict[str, str]:
     """SHA-256 of what the results of a model depend on that is not quantized, by name."""
-    files = [*weights.files, source.path / "config.json", source.path / TOKENIZER_FILE]
+    files = [*weights.files, *(source.path / name for name in ("config.json", TOKENIZER_FILE, *BESIDE))]
     return {file.relative_to(source.path).as_posix(): file_sha256(file) for file in files if file.is_file()}

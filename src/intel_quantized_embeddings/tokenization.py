@@ -10,10 +10,19 @@ from pathlib import Path
 from reprlib import Repr
 from typing import Any
 
-from intel_quantized_embeddings.errors import DamagedFilesError, InvalidTextError, ModelFilesError, OptionError
-from intel_quantized_embeddings.model_settings import read_json
+from intel_quantized_embeddings.errors import (
+    DamagedFilesError,
+    InvalidTextError,
+    ModelFilesError,
+    OptionError,
+    UnsupportedModelError,
+)
+from intel_quantized_embeddings.json_files import read_json
+from intel_quantized_embeddings.long_texts import LongTexts
 from intel_quantized_embeddings.runtimes.forks import importing
 from intel_quantized_embeddings.runtimes.tokenizer_threads import refuse_lost_threads
+from intel_quantized_embeddings.tokenizer_building import apply_tokenizer_files
+from intel_quantized_embeddings.tokenizer_files import read_tokenizer_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +42,8 @@ class Tokenizer:
     """A model's tokenizer, cutting at `max_length` and never padding.
 
     `tokenizer.json` may carry padding and truncation of its own (all-MiniLM-L6-v2's pads to 128 and
-    cuts there); both are overridden.
+    cuts there); both are overridden, but for the end that is cut. The files beside it change what it does, as they do
+    in transformers.
     """
 
     def __init__(self, file: Path, *, max_length: int, lowercase: bool = False) -> None:
@@ -48,14 +58,21 @@ class Tokenizer:
                 f"AutoTokenizer.from_pretrained({str(file.parent)!r}).save_pretrained({str(file.parent)!r})"
             )
         self._file = file
+        beside = read_tokenizer_files(file.parent)
+        self._token_types = beside.token_types
         with self._naming_the_file():
             self._tokenizer = FastTokenizer.from_file(str(file))
+            side = beside.truncation_side or (self._tokenizer.truncation or {}).get("direction", "right")
+            self._tokenizer.no_padding()
+            self._tokenizer.no_truncation()
+            self._tokenizer = apply_tokenizer_files(self._tokenizer, beside)
             if lowercase:
                 own = self._tokenizer.normalizer
                 first = normalizers.Lowercase()
                 self._tokenizer.normalizer = normalizers.Sequence([first, own]) if own is not None else first
-            self._tokenizer.no_padding()
-            self._tokenizer.enable_truncation(max_length)
+            self._refuse_token_types()
+            self._tokenizer.enable_truncation(max_length, direction=side)
+            self._long_texts = LongTexts(self._tokenizer, max_length=max_length)
             # None where all of its ids are known to the model, so that they need not be looked at.
             self._known_ids = self._fewer_than_its_own()
 
@@ -73,7 +90,8 @@ class Tokenizer:
                 f"the instruction {shown(instruction)} has half of a surrogate pair: it has no UTF-8 form."
             )
         check_texts(texts)
-        encodings = self._encode_batch([instruction + text for text in texts])
+        cut = self._long_texts.cut
+        encodings = self._encode_batch([cut(instruction + text) for text in texts])
         return TokenizedTexts(token_ids=[encoding.ids for encoding in encodings], truncated=_truncated(encodings))
 
     @property
@@ -85,6 +103,7 @@ class Tokenizer:
     def counter(self) -> Callable[[str], int]:
         """Make what counts a text's tokens, the special ones left out and nothing cut."""
         uncut = self._tokenizer.from_str(self._tokenizer.to_str())
+        uncut.encode_special_tokens = self._tokenizer.encode_special_tokens  # which a file does not hold
         uncut.no_truncation()
 
         def count(text: str) -> int:
@@ -117,16 +136,27 @@ class Tokenizer:
 
         Args:
             pairs: Two strings each, with a UTF-8 form.
-            second_text: What the ids of a pair's second text are raised by.
+            second_text: What the ids of a pair's second text are raised by, where the files beside `tokenizer.json` say
+                that the model is given token types.
         """
-        encodings = self._encode_batch(list(pairs))
-        return TokenizedTexts(
-            token_ids=[
-                [token + second_text * text for token, text in zip(encoding.ids, encoding.type_ids, strict=True)]
-                for encoding in encodings
-            ],
-            truncated=_truncated(encodings),
-        )
+        if not self._token_types:
+            second_text = 0
+        long = {place for place, pair in enumerate(pairs) if any(map(self._long_texts.is_long, pair))}
+        rows, truncated = [], set()
+        short = iter(self._encode_batch([tuple(pair) for place, pair in enumerate(pairs) if place not in long]))
+        for place, (first, second) in enumerate(pairs):
+            if place in long:
+                with self._naming_the_file():
+                    ids, types, was_cut = self._long_texts.encode_pair(first, second)
+                if self._known_ids is not None:
+                    self._refuse_unknown(ids, self._known_ids)
+            else:
+                encoding = next(short)
+                ids, types, was_cut = encoding.ids, encoding.type_ids, bool(encoding.overflowing)
+            rows.append([token + second_text * text for token, text in zip(ids, types, strict=True)])
+            if was_cut:
+                truncated.add(place)
+        return TokenizedTexts(token_ids=rows, truncated=truncated)
 
     def _encode_batch(self, inputs: list[Any]) -> list[Any]:
         refuse_lost_threads()
@@ -136,6 +166,14 @@ class Tokenizer:
             for encoding in encodings:
                 self._refuse_unknown(encoding.ids, self._known_ids)
         return encodings
+
+    def _refuse_token_types(self) -> None:
+        """Check that a text alone gets the first token type, the only one that the models built here give it."""
+        if self._token_types and any(self._tokenizer.encode("").type_ids):
+            raise UnsupportedModelError(
+                f"{self._file} gives a text alone other token types than 0, which is not built in. If the model has "
+                f"none, take token_type_ids out of model_input_names in the tokenizer_config.json beside it."
+            )
 
     def _fewer_than_its_own(self) -> int | None:
         """How many ids the model beside it has embeddings for, where that is less than the tokenizer may give."""

@@ -161,6 +161,7 @@ class TestTokenizer:
 
     def test_rules_that_fail_on_a_text(self, fp32):
         _change_tokenizer(fp32, unk_token="[not there]")
+        (fp32 / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
         encoder = _load(fp32)
         with pytest.raises(
             DamagedFilesError, match=r"tokenizer.json is not a tokenizer of the tokenizers library: .*UNK"

@@ -21,6 +21,8 @@ CLS, SEP = VOCABULARY.index("[CLS]"), VOCABULARY.index("[SEP]")
 def file(tmp_path_factory):
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
     write_tiny_tokenizer(path)
+    names = ["input_ids", "token_type_ids", "attention_mask"]
+    path.with_name("tokenizer_config.json").write_text(json.dumps({"model_input_names": names}))
     return path
 
 

@@ -11,10 +11,11 @@ from typing import Any
 
 from intel_quantized_embeddings.folders import appearing_whole
 from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
+from intel_quantized_embeddings.tokenizer_files import BESIDE
 
 INT8_FILE = "openvino_model_qint8_quantized.xml"
 ONNX_FILE = "model.onnx"
-_TOKENIZER_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+_TOKENIZER_FILES = ("config.json", "tokenizer.json", *BESIDE)
 ONNX_OPSET = 18
 
 

@@ -23,6 +23,7 @@ from intel_quantized_embeddings.quantization.quantize import quantize_folder
 from intel_quantized_embeddings.quantization.quantizers import quantizer_module
 from intel_quantized_embeddings.runtimes.base import RuntimeName
 from intel_quantized_embeddings.runtimes.forks import importing
+from intel_quantized_embeddings.tokenizer_files import BESIDE
 from intel_quantized_embeddings.weight_files import find_weight_files
 
 logger = logging.getLogger(__name__)
@@ -186,7 +187,7 @@ def _cache_name(
 ) -> str:
     """A readable name that ends in a digest of everything the int8 model is made from."""
     files = [*find_weight_files(source.path, read_json(source.path / "config.json")).files]
-    files += [source.path / "config.json", source.path / TOKENIZER_FILE]
+    files += [source.path / name for name in ("config.json", TOKENIZER_FILE, *BESIDE)]
     made_from = {
         # A commit of the hub stands for its files.
         "files": source.revision or {file.name: file_sha256(file) for file in files if file.is_file()},

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from intel_quantized_embeddings.model_files import ModelFolder, file_sha256
+from intel_quantized_embeddings.model_files import TOKENIZER_FILE, ModelFolder, file_sha256
 from intel_quantized_embeddings.model_settings import ModelSettings
 from intel_quantized_embeddings.quantization.calibration import Texts
 from intel_quantized_embeddings.quantization.config import MethodName, QuantizationConfig
@@ -27,6 +27,7 @@ from intel_quantized_embeddings.quantization.manifest import (
 from intel_quantized_embeddings.quantization.quantizers import quantizer_module
 from intel_quantized_embeddings.quantization.subject import Attempt, Subject
 from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName, runtime_module
+from intel_quantized_embeddings.tokenizer_files import BESIDE
 from intel_quantized_embeddings.weight_files import WeightFiles
 
 _KINDS = {
@@ -34,7 +35,7 @@ _KINDS = {
     MethodName.DYNAMIC: "Dynamic int8",
     MethodName.QAT: "Static int8 after quantization-aware training",
 }
-_COPIED = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+_COPIED = ("config.json", TOKENIZER_FILE, *BESIDE)
 
 
 def write_folder(

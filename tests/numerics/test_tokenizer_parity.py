@@ -1,0 +1,173 @@
+"""Ids and token types beside transformers 5's AutoTokenizer, over files that contradict each other."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tokenizers import AddedToken, Regex, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer as FastTokenizer
+
+from intel_quantized_embeddings.tokenization import Tokenizer
+from support.tiny_models import VOCABULARY
+
+pytestmark = pytest.mark.reference
+
+TEXTS = [
+    "The CAT café",
+    "猫cat 東京 dog",
+    "a [SEP] [UNK] b [PAD]x",
+    "the  cat\t\n sat ",
+    "#!Cat’s Ⅷ ﬁre <s> dog",
+    "Hello <mask> cat ",
+    "<new> cat",
+    "  lead",
+    "a\u0301 b\nc",
+    "x" * 101,
+]
+SPECIAL = {
+    "pad_token": "[PAD]",
+    "unk_token": "[UNK]",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "mask_token": "[UNK]",
+}
+ENDS = {"bos_token": "[CLS]", "eos_token": "[SEP]"}
+FLAGS = [
+    {},
+    {"do_lower_case": True, "strip_accents": False},
+    {"do_lower_case": False, "strip_accents": True},
+    {"do_lower_case": False, "tokenize_chinese_chars": False},
+    {"model_input_names": ["input_ids", "attention_mask"], "split_special_tokens": True},
+    {"cls_token": "the", "sep_token": "cat", "additional_special_tokens": ["dog"]},
+    {
+        "added_tokens_decoder": {
+            "37": {"content": VOCABULARY[37], "rstrip": True, "normalized": False, "special": False}
+        }
+    },
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def auto():
+    transformers = pytest.importorskip("transformers", reason="transformers is in the reference environments only")
+    if int(transformers.__version__.split(".")[0]) < 5:
+        pytest.skip("transformers 4 keeps what tokenizer.json has and changes BERT's flags in it")
+    return transformers.AutoTokenizer
+
+
+def _agree(auto, folder):
+    theirs = auto.from_pretrained(str(folder))
+    ours = Tokenizer(folder / "tokenizer.json", max_length=500)
+    assert ours.encode(TEXTS).token_ids == [theirs(text)["input_ids"] for text in TEXTS]
+    pairs = list(zip(TEXTS, reversed(TEXTS), strict=True))
+    for pair, ids in zip(pairs, ours.encode_pairs(pairs, second_text=10_000).token_ids, strict=True):
+        given = theirs(*pair)
+        types = given.get("token_type_ids", [0] * len(ids))
+        assert ids == [i + 10_000 * t for i, t in zip(given["input_ids"], types, strict=True)]
+
+
+def _write(folder, tokenizer, config, tokenizer_config, **files):
+    folder.mkdir()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    for name, content in {"config": config, "tokenizer_config": tokenizer_config, **files}.items():
+        if content is not None:
+            (folder / f"{name}.json").write_text(json.dumps(content))
+    return folder
+
+
+_NORMALIZERS = {
+    "lowers": normalizers.BertNormalizer(lowercase=True),
+    "keeps case": normalizers.BertNormalizer(lowercase=False, strip_accents=False),
+    "others": normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()]),
+    "none": None,
+}
+_WORD_PIECE_CLASSES = ["BertTokenizer", "BertTokenizerFast", "DistilBertTokenizer", "MPNetTokenizer"]
+_WORD_PIECE_CLASSES += ["PreTrainedTokenizerFast", "XLMRobertaTokenizer", None]
+
+
+@pytest.mark.parametrize("normalizer", _NORMALIZERS)
+@pytest.mark.parametrize("model_type", ["bert", "distilbert", "mpnet", "electra"])
+def test_word_pieces(auto, tmp_path, model_type, normalizer):
+    tokenizer = FastTokenizer(models.WordPiece({word: i for i, word in enumerate(VOCABULARY)}, unk_token="[UNK]"))
+    if _NORMALIZERS[normalizer] is not None:
+        tokenizer.normalizer = _NORMALIZERS[normalizer]
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    for place, (name, flags) in enumerate((name, flags) for name in _WORD_PIECE_CLASSES for flags in FLAGS):
+        described = {**SPECIAL, **(ENDS if model_type == "mpnet" else {}), "model_max_length": 500, **flags}
+        if name is not None:
+            described["tokenizer_class"] = name
+        config = {"model_type": model_type, "vocab_size": len(VOCABULARY)}
+        _agree(auto, _write(tmp_path / str(place), tokenizer, config, described))
+
+
+def _byte_pairs(spaced, normalizer):
+    tokenizer = FastTokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=spaced)
+    trainer = trainers.BpeTrainer(
+        vocab_size=330,
+        special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(["the cat sat on the mat", "a café dog"] * 20, trainer)
+    if normalizer is not None:
+        tokenizer.normalizer = normalizer
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=spaced)
+    return tokenizer
+
+
+def _unigram(normalizer):
+    tokenizer = FastTokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    trainer = trainers.UnigramTrainer(vocab_size=120, special_tokens=special, unk_token="<unk>", show_progress=False)
+    tokenizer.train_from_iterator(["the cat sat on the mat", "a café dog"] * 20, trainer)
+    if normalizer is not None:
+        tokenizer.normalizer = normalizer
+    tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True, special=True)])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    return tokenizer
+
+
+_BESIDE = [
+    {},
+    {"special_tokens_map": {"cls_token": "<s>", "mask_token": {"content": "<mask>", "rstrip": True, "lstrip": False}}},
+    {"added_tokens": {"<new>": 1000}},
+]
+_OPTIONS = [{}, {"add_prefix_space": True}, {"add_prefix_space": False}, {"additional_special_tokens": ["<new>"]}]
+
+
+@pytest.mark.parametrize(
+    ("model_type", "make"),
+    [
+        ("roberta", lambda: _byte_pairs(False, None)),
+        ("roberta", lambda: _byte_pairs(True, normalizers.Lowercase())),
+        ("xlm-roberta", lambda: _unigram(None)),
+        (
+            "xlm-roberta",
+            lambda: _unigram(normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")])),
+        ),
+    ],
+    ids=["bytes", "bytes, spaced and lowered", "unigram", "unigram, normalized"],
+)
+def test_bytes_and_unigrams(auto, tmp_path, model_type, make):
+    tokenizer = make()
+    own = {"roberta": "RobertaTokenizer", "xlm-roberta": "XLMRobertaTokenizer"}[model_type]
+    cases = [
+        (name, options, files)
+        for name in (own, f"{own}Fast", "PreTrainedTokenizerFast", None)
+        for options in _OPTIONS
+        for files in _BESIDE
+    ]
+    for place, (name, options, files) in enumerate(cases):
+        described = {"model_max_length": 500, **options, **({} if name is None else {"tokenizer_class": name})}
+        _agree(auto, _write(tmp_path / str(place), tokenizer, {"model_type": model_type}, described, **files))
+    _agree(auto, _write(tmp_path / "without", tokenizer, {"model_type": model_type}, None))
+    named = {"model_type": model_type, "tokenizer_class": own}
+    _agree(auto, _write(tmp_path / "named", tokenizer, named, {"model_max_length": 500}))
