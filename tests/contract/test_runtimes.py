@@ -13,6 +13,7 @@ import pytest
 from intel_quantized_embeddings import Encoder
 from intel_quantized_embeddings.batching import single_text_shapes
 from intel_quantized_embeddings.errors import InvalidTextError, OptionError
+from intel_quantized_embeddings.quantization.probes import COUNT_OF_VECTORS
 from intel_quantized_embeddings.runtimes.base import Precision
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
 
@@ -129,8 +130,10 @@ def test_no_shape_of_a_query_is_left_for_a_query_to_prepare(encoder, monkeypatch
     queries = _shapes_run(encoder := Encoder.load(**{**asdict(encoder._options), "max_length": 50}), monkeypatch)
     for words in (0, 1, 12, 20, 45, 300):
         encoder.encode_queries(["stone " * words])
-    assert set(queries) <= set(warmed) == set(single_text_shapes(max_length=50))
-    assert _shapes_of_loading(encoder, monkeypatch, warm_shapes=False) == []
+    assert set(queries) <= set(warmed)
+    assert set(warmed) >= set(single_text_shapes(max_length=50))
+    # Without it loading runs nothing but the probes of an int8 folder.
+    assert len(_shapes_of_loading(encoder, monkeypatch, warm_shapes=False)) <= COUNT_OF_VECTORS
 
 
 def test_a_cpu_quota_sets_the_number_of_streams(encoder, monkeypatch):

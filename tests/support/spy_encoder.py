@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from intel_quantized_embeddings import Encoder
+from intel_quantized_embeddings.model_settings import ModelSettings
 
 
 @dataclass
@@ -23,6 +24,10 @@ class SpyEncoder:
     real: Encoder
     calls: list[tuple[str, list[str]]] = field(default_factory=list)
     before_encoding: Callable[[], object] = lambda: None
+
+    @property
+    def settings(self) -> ModelSettings:
+        return self.real.settings
 
     def encode_documents(self, texts: Iterable[str], show_progress: bool = False) -> np.ndarray:
         return self.real.encode_documents(self._note("documents", texts), show_progress=show_progress)
