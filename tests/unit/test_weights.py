@@ -296,6 +296,11 @@ def test_other_architectures_are_refused_with_a_way_out(model_type):
     [
         ({"position_embedding_type": "relative_key"}, "position_embedding_type='relative_key'"),
         ({"is_decoder": True}, "is a decoder"),
+        ({"auto_map": {"AutoModel": "modeling_own.OwnModel"}}, "auto_map=.*code"),
+        ({"auto_map": {"AutoConfig": "own--configuration.Own"}}, "auto_map=.*code"),
+        ({"auto_map": "modeling_own.OwnModel"}, "auto_map=.*code"),
+        ({"quantization_config": {"quant_method": "gptq"}}, "quantization_config=.*gptq"),
+        ({"pruned_heads": {"0": [1]}}, "pruned_heads="),
         ({"hidden_act": "silu"}, "activation 'silu'; built in are gelu"),
         ({"hidden_act": None}, "activation None"),
     ],
@@ -304,6 +309,28 @@ def test_variants_that_would_compute_something_else_are_refused(change, message)
     """What would load without complaint and give other vectors is refused."""
     with pytest.raises(UnsupportedModelError, match=message):
         EncoderConfig.from_hf({**tiny_config(Family.BERT), **change}, where="it")
+
+
+@pytest.mark.parametrize(
+    "harmless", [{"auto_map": None}, {"auto_map": {"AutoModelForMaskedLM": "a.B"}}, {"pruned_heads": {}}]
+)
+def test_variants_of_something_else_are_not_refused(harmless):
+    """What neither an encoder nor a cross-encoder is built from may be the repository's own."""
+    assert EncoderConfig.from_hf({**tiny_config(Family.BERT), **harmless}, where="it").hidden_size == 32
+
+
+def test_mpnets_padding_id_is_fixed():
+    """transformers counts its positions from 1, whatever config.json says."""
+    config = tiny_config(Family.MPNET)
+    assert EncoderConfig.from_hf({**config, "pad_token_id": None}, where="it").first_position == 2
+    with pytest.raises(UnsupportedModelError, match="pad_token_id=0; MPNet counts positions from the padding id 1"):
+        EncoderConfig.from_hf({**config, "pad_token_id": 0}, where="it")
+
+
+def test_distilberts_epsilon_is_fixed():
+    """transformers does not look for it in config.json."""
+    config = {**tiny_config(Family.DISTILBERT), "layer_norm_eps": 0.1}
+    assert EncoderConfig.from_hf(config, where="it").layer_norm_eps == 1e-12
 
 
 @pytest.mark.parametrize("value", [None, 0, -1, 2.5, "384", True])
