@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 import textwrap
@@ -66,6 +67,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run_ingest(options: Namespace) -> int:
     """`iqe ingest`."""
+    _take_any_text()
     try:
         from intel_quantized_embeddings.ingestion import ingest
 
@@ -87,6 +89,7 @@ def run_ingest(options: Namespace) -> int:
 
 def run_query(options: Namespace) -> int:
     """`iqe query`."""
+    _take_any_text()
     try:
         from intel_quantized_embeddings.ingestion import query
 
@@ -104,6 +107,13 @@ def run_query(options: Namespace) -> int:
     else:
         print("\n\n".join(_shown(rank, passage) for rank, passage in enumerate(passages, start=1)) or "nothing in it")
     return 0
+
+
+def _take_any_text() -> None:
+    """Let a terminal that is not UTF-8 show what it can of file names and texts, instead of ending the run."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _shown(rank: int, passage: Passage) -> str:

@@ -179,6 +179,28 @@ class TestReading:
         assert "not read: " in done.stdout
         assert texts(chroma) == {CAT, RIVER}
 
+    @pytest.mark.parametrize("extra", [(), ("--json",)])
+    def test_a_terminal_that_does_not_know_the_letters_of_a_name_is_told_all_the_same(self, docs, chroma, tiny, extra):
+        (docs / "m\u00e9\u4e2d.txt").write_bytes(b"\xff")
+        done = iqe(
+            *(
+                "ingest",
+                docs,
+                "--chroma",
+                chroma,
+                "--collection",
+                "docs",
+                "--model",
+                tiny,
+                "--precision",
+                "fp32",
+                *extra,
+            ),
+            env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        )
+        assert (done.returncode, done.stderr) == (1, "")
+        assert "m\\xe9\\u4e2d.txt" in done.stdout.replace("\\\\", "\\")
+
 
 class TestFiles:
     @pytest.mark.parametrize("kind", ["pipe", "socket", "device", "endless device", "link to a pipe"])
