@@ -33,6 +33,8 @@ try:
         IntelQuantizedRanker,
         IntelQuantizedTextEmbedder,
     )
+    from intel_quantized_embeddings.quantization.manifest import Manifest
+    from intel_quantized_embeddings.similarity import Similarity
 except ImportError as exc:
     sys.exit(f"error: {exc}. This example needs: pip install -e '.[examples,haystack]'")
 
@@ -47,11 +49,12 @@ FIELDS, SEPARATOR = ["source"], "\n\n"
 def rag(options: argparse.Namespace) -> None:
     """Quantize, embed, find, rerank."""
     folder = steps.int8_folder(options.model, options.data)
-    store = InMemoryDocumentStore(embedding_similarity_function="cosine")
+    by_product = Manifest.read(folder).settings.similarity is Similarity.DOT
+    store = InMemoryDocumentStore(embedding_similarity_function="dot_product" if by_product else "cosine")
     searching = searching_pipeline(folder, store, options)
     searching.warm_up()  # so that a reranker that is not there is told before any work is done
     index(folder, store, options.docs)
-    steps.heading(f"Answers (source, cosine to the reranker, place among the first {FOUND})")
+    steps.heading(f"Answers (source, similarity to the reranker, place among the first {FOUND})")
     for question in options.question or steps.QUESTIONS:
         ask(searching, question)
 

@@ -45,7 +45,7 @@ def rag(options: argparse.Namespace) -> None:
     folder = steps.int8_folder(options.model, options.data)
     embeddings = IntelQuantizedEmbeddings(model=folder, show_progress=sys.stderr.isatty())
     store = filled_store(embeddings, options)
-    steps.heading("Answers (source, cosine)")
+    steps.heading("Answers (source, similarity)")
     for question in options.question or steps.QUESTIONS:
         ask(store, question, llm)
 

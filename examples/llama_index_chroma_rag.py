@@ -37,13 +37,13 @@ def rag(options: argparse.Namespace) -> None:
     folder = steps.int8_folder(options.model, options.data)
     index = filled_index(IntelQuantizedEmbedding(model_name=str(folder)), options)
     retriever = index.as_retriever(similarity_top_k=PASSAGES)
-    steps.heading("Answers (source, cosine)")
+    steps.heading("Answers (source, similarity)")
     for question in options.question or steps.QUESTIONS:
         print(f"\n{question}")
         for rank, found in enumerate(retriever.retrieve(question), start=1):
             # LlamaIndex scores Chroma's passages with e to the minus (1 - cosine).
-            cosine = 1 + math.log(found.get_score())
-            steps.show_passage(rank, cosine, found.metadata["source"], found.text)
+            similarity = 1 + math.log(found.get_score())
+            steps.show_passage(rank, similarity, found.metadata["source"], found.text)
 
 
 def filled_index(embedding: IntelQuantizedEmbedding, options: argparse.Namespace) -> VectorStoreIndex:

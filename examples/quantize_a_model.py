@@ -18,6 +18,7 @@ try:
     from intel_quantized_embeddings import Encoder, QuantizationReport, quantize
     from intel_quantized_embeddings.errors import QuantizedEmbeddingsError
     from intel_quantized_embeddings.quantization.calibration import read_texts
+    from intel_quantized_embeddings.vectors import cosines
 except ImportError as exc:
     sys.exit(f"error: {exc}. This example needs: pip install -e '.[quantize]'")
 
@@ -47,9 +48,12 @@ def compare(model: str, folder: Path) -> None:
     texts8, texts32 = int8.encode_documents(DOCUMENTS), fp32.encode_documents(DOCUMENTS)
     query8, query32 = int8.encode_queries([QUERY])[0], fp32.encode_queries([QUERY])[0]
     print(f"\n{QUERY}\n  {'fp32':>6} {'int8':>6}   cosine of int8 to fp32, text")
-    for text, vector8, vector32 in zip(DOCUMENTS, texts8, texts32, strict=True):
-        # Vectors have length 1 here, so a product is a cosine.
-        print(f"  {query32 @ vector32:6.3f} {query8 @ vector8:6.3f}   {vector8 @ vector32:.4f}  {text}")
+    # Compared as the model's folder says: by cosine, as a rule.
+    similarity = fp32.settings.similarity
+    scores8, scores32 = similarity.to_documents(query8, texts8), similarity.to_documents(query32, texts32)
+    for text, score8, score32, vector8, vector32 in zip(DOCUMENTS, scores8, scores32, texts8, texts32, strict=True):
+        (cosine,) = cosines(vector8, vector32[None])
+        print(f"  {score32:6.3f} {score8:6.3f}   {cosine:.4f}  {text}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -88,7 +88,7 @@ def ingest(options: argparse.Namespace) -> None:
         missing = {entry.id for entry in steps.missing_entries(client, collection, entries)}
         store(folder, missing, collection, at_once=steps.batch_size(client))
     if options.question:
-        steps.heading("Answers (source, cosine)")
+        steps.heading("Answers (source, similarity)")
     for question in options.question or ():
         ask(collection, question)
 

@@ -24,7 +24,7 @@ try:
 
     from corpus import Entry, read_corpus
     from intel_quantized_embeddings import Encoder
-    from intel_quantized_embeddings.errors import QuantizedEmbeddingsError
+    from intel_quantized_embeddings.errors import OptionError, QuantizedEmbeddingsError
     from intel_quantized_embeddings.vectors import cosines, to_binary, to_int8
 except ImportError as exc:
     sys.exit(f"error: {exc}. This example needs: pip install -e '.[examples]'")
@@ -69,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     try:
         encoder = Encoder.load(options.model, truncate_dim=options.truncate_dim)
+        if encoder.settings.lengths_matter:
+            raise OptionError(f"bits and int8 keep no lengths, and {options.model} is compared by them.")
         entries = read_corpus(options.docs)
         documents = encoder.encode_documents([entry.titled for entry in entries], show_progress=sys.stderr.isatty())
         query = encoder.encode_queries([options.question])[0]

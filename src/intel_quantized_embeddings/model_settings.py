@@ -75,6 +75,11 @@ class ModelSettings:
     similarity: Similarity = Similarity.COSINE
     default_instruction: str = ""
 
+    @property
+    def lengths_matter(self) -> bool:
+        """Whether what is lost with a vector's length changes how it compares."""
+        return not self.normalize and self.similarity is not Similarity.COSINE
+
     def override(
         self,
         *,
@@ -163,7 +168,7 @@ def read_settings(
             prompts, _DOCUMENT_PROMPTS, default_prompt, known.document_instruction if known else ""
         ),
         lowercase=bool(transformer.get("do_lower_case")),
-        similarity=_similarity(folder),
+        similarity=read_similarity(folder),
         default_instruction="" if default_prompt is None else prompts[default_prompt],
     )
 
@@ -232,8 +237,13 @@ def _prompts(folder: Path, model: dict[str, Any]) -> tuple[dict[str, str], str |
     return prompts, default
 
 
-def _similarity(folder: Path) -> Similarity:
-    """The one that the folder names; the cosine where it names none, as sentence-transformers has it."""
+def read_similarity(folder: Path) -> Similarity:
+    """How a folder, quantized or not, says that vectors are compared; the cosine where it does not.
+
+    Raises:
+        UnsupportedModelError: It names one that is not built in.
+        DamagedFilesError: The file can't be read.
+    """
     path = folder / "config_sentence_transformers.json"
     asked = read_json(path).get("similarity_fn_name")
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,9 @@ from intel_quantized_embeddings.errors import OptionError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+logger = logging.getLogger(__name__)
 
 
 class VectorType(str, Enum):
@@ -39,10 +44,27 @@ class VectorType(str, Enum):
             return to_int8(vectors)
         return to_binary(vectors) if self is VectorType.BINARY else vectors
 
-    def listed(self, vectors: NDArray[np.float32]) -> list[list[float]]:
-        """Vectors in this type as frameworks take them: Python's numbers in lists, whole ones if not FLOAT32."""
+    def listed(self, vectors: NDArray[np.float32], *, lengths_matter: bool = False) -> list[list[float]]:
+        """Vectors in this type as frameworks take them: Python's numbers in lists, whole ones if not FLOAT32.
+
+        Args:
+            vectors: Shape: (n_texts, dimension).
+            lengths_matter: Whether their lengths do, as `ModelSettings.lengths_matter` says; a warning is logged once
+                where this type loses them.
+        """
+        if lengths_matter and self is not VectorType.FLOAT32:
+            _warn_of_lost_lengths(self.value)
         numbers: list[list[float]] = self.of(vectors).tolist()
         return numbers
+
+
+@functools.cache
+def _warn_of_lost_lengths(kind: str) -> None:
+    logger.warning(
+        "vector_type=%r keeps the direction of vectors and not their length, and this model's are compared by it (dot "
+        "product or distance): what is found is in the order of cosines. vector_type='float32' keeps it",
+        kind,
+    )
 
 
 def unit(vectors: NDArray[Any]) -> NDArray[np.float32]:

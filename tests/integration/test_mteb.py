@@ -15,6 +15,7 @@ import pytest
 from intel_quantized_embeddings import Encoder, quantize
 from intel_quantized_embeddings.errors import OptionError
 from support.retrieval import RetrievalSet, ndcg_at_10, read_beir
+from support.tiny_models import write_tiny_model
 
 pytestmark = pytest.mark.reference
 mteb = pytest.importorskip("mteb", reason="mteb is in the reference environment only (make test)")
@@ -69,6 +70,18 @@ class TestEncoder:
         assert np.array_equal(encode(model, PromptType.query), queries)
         assert np.array_equal(encode(model, PromptType.document), documents)
         assert np.array_equal(encode(model, None), documents)
+
+    @pytest.mark.parametrize("name", ["dot", "euclidean", "manhattan"])
+    def test_similarities_are_those_of_the_models_folder(self, tmp_path, name):
+        folder = write_tiny_model(tmp_path / "tiny", normalize=False)
+        (folder / "config_sentence_transformers.json").write_text(json.dumps({"similarity_fn_name": name}))
+        encoder = Encoder.load(folder, precision="fp32", warm_shapes=False)
+        model = IntelQuantizedMTEBEncoder(encoder, name="me/tiny")
+        assert model.mteb_model_meta.similarity_fn_name.value == name
+        vectors = encoder.encode_documents(TEXTS)
+        expected = encoder.settings.similarity.matrix(vectors, vectors)
+        np.testing.assert_allclose(model.similarity(vectors, vectors), expected, atol=1e-5)
+        np.testing.assert_allclose(model.similarity_pairwise(vectors, vectors), np.diag(expected), atol=1e-4)
 
     def test_similarities_are_cosines(self, model, tiny_encoder):
         vectors = tiny_encoder.encode_documents(TEXTS)

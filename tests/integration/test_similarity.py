@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from intel_quantized_embeddings import Encoder, Reranker, quantize
+from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.inspection import inspect_folder
 from intel_quantized_embeddings.quantization.manifest import Manifest
 from intel_quantized_embeddings.similarity import Similarity
@@ -117,3 +118,97 @@ def test_a_default_prompt_is_kept_for_sentence_transformers(tmp_path):
     written = told(int8)
     assert written["prompts"][written["default_prompt_name"]] == "cluster: "
     assert Encoder.load(int8).settings.default_instruction == "cluster: "
+
+
+def _own_scores(encoder):
+    query, documents = encoder.encode_queries([QUERY])[0], encoder.encode_documents(TEXTS)
+    return encoder.settings.similarity.to_documents(query, documents)
+
+
+def test_evaluation_ranks_by_it(model, tmp_path, capsys):
+    pytest.importorskip("pytrec_eval", reason="the eval extra is not installed")
+    pytest.importorskip("bm25s", reason="the eval extra is not installed")
+    from intel_quantized_embeddings.evaluation.datasets import RetrievalDataset
+    from intel_quantized_embeddings.evaluation.tasks import measure
+
+    encoder = Encoder.load(model, precision="fp32")
+    best = int(np.argmax(_own_scores(encoder)))
+    dataset = RetrievalDataset(
+        name="one",
+        documents={str(place): text for place, text in enumerate(TEXTS)},
+        queries={"q": QUERY},
+        relevant={"q": {str(best): 1}},
+    )
+    assert measure(dataset, encoder).main == 1
+
+
+SPACES = {"cosine": "cosine", "dot": "ip", "euclidean": "l2", "manhattan": "l2"}
+
+
+class TestChroma:
+    @pytest.fixture(autouse=True)
+    def chroma(self):
+        return pytest.importorskip("chromadb", reason="the chroma extra is not installed")
+
+    @pytest.mark.parametrize("loaded", [False, True])
+    def test_a_collection_compares_by_it(self, chroma, model, tmp_path, loaded):
+        """Whether the model is loaded yet or not."""
+        from intel_quantized_embeddings.integrations.chroma import IntelQuantizedEmbeddingFunction
+
+        function = IntelQuantizedEmbeddingFunction(model, precision="fp32")
+        if loaded:
+            function.warm_up()
+        client = chroma.PersistentClient(tmp_path / "chroma")
+        collection = client.create_collection("texts", embedding_function=function)
+        assert (function._encoder is None) == (not loaded)
+        assert collection.configuration_json["hnsw"]["space"] == SPACES[told(model)["similarity_fn_name"]]
+        collection.add(ids=[str(place) for place in range(len(TEXTS))], documents=TEXTS)
+        found = collection.query(query_texts=[QUERY], n_results=1)["ids"][0]
+        if told(model)["similarity_fn_name"] != "manhattan":  # of which the euclidean distance is a neighbour
+            assert found == [str(int(np.argmax(_own_scores(function.encoder))))]
+
+    def test_a_collection_of_ours_compares_by_it_or_is_refused(self, chroma, model, tmp_path):
+        from intel_quantized_embeddings.integrations.chroma_collections import connect, open_collection
+
+        encoder = Encoder.load(model, precision="fp32")
+        client = connect(tmp_path / "chroma")
+        if encoder.settings.similarity is Similarity.MANHATTAN:
+            with pytest.raises(OptionError, match="Manhattan distance, which Chroma does not have"):
+                open_collection(client, "texts", encoder=encoder, create=True)
+            return
+        collection = open_collection(client, "texts", encoder=encoder, create=True)
+        assert collection.configuration_json["hnsw"]["space"] == SPACES[encoder.settings.similarity.value]
+
+    def test_a_model_that_was_not_here_when_the_collection_was_made_is_told_of(self, tmp_path, caplog, monkeypatch):
+        from intel_quantized_embeddings.integrations import chroma
+
+        folder = write(tmp_path / "mine", "dot")
+        function = chroma.IntelQuantizedEmbeddingFunction(folder, precision="fp32")
+        monkeypatch.setattr(chroma, "_similarity_of", lambda options: None)
+        assert function.default_space() == "cosine"
+        function.warm_up()
+        assert "are to be compared by dot. Make it again" in caplog.text
+        assert function.default_space() == "ip"
+
+
+@pytest.mark.parametrize(("similarity", "warned"), [("cosine", False), ("dot", True), ("euclidean", True)])
+def test_giving_out_vectors_without_their_lengths_is_told_once(tmp_path, caplog, similarity, warned):
+    from intel_quantized_embeddings.vectors import VectorType, _warn_of_lost_lengths
+
+    settings = Encoder.load(write(tmp_path / "mine", similarity), precision="fp32", warm_shapes=False).settings
+    _warn_of_lost_lengths.cache_clear()
+    for _ in range(2):
+        VectorType.FLOAT32.listed(np.ones((1, 4), np.float32), lengths_matter=settings.lengths_matter)
+        VectorType.INT8.listed(np.ones((1, 4), np.float32), lengths_matter=settings.lengths_matter)
+    assert caplog.text.count("vector_type='int8' keeps the direction of vectors and not their length") == warned
+
+
+def test_the_adapters_tell_it(tmp_path, caplog):
+    pytest.importorskip("langchain_core", reason="the langchain extra is not installed")
+    from intel_quantized_embeddings import IntelQuantizedEmbeddings
+    from intel_quantized_embeddings.vectors import _warn_of_lost_lengths
+
+    _warn_of_lost_lengths.cache_clear()
+    folder = write(tmp_path / "mine", "dot")
+    IntelQuantizedEmbeddings(model=str(folder), precision="fp32", vector_type="binary").embed_query("the cat")
+    assert "vector_type='binary' keeps the direction" in caplog.text

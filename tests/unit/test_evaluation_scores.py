@@ -13,6 +13,7 @@ from intel_quantized_embeddings.evaluation.datasets import ClassificationDataset
 from intel_quantized_embeddings.evaluation.first_stage import bm25_candidates
 from intel_quantized_embeddings.evaluation.ranking import Embedded, overlap, rank, rerank, score
 from intel_quantized_embeddings.evaluation.tasks import Measurement, Metric, measure, relative_drop
+from intel_quantized_embeddings.similarity import Similarity
 from support.retrieval import RetrievalSet, ndcg_at_10
 
 for needed in ("pytrec_eval", "bm25s", "sklearn", "scipy"):
@@ -58,6 +59,20 @@ def test_ndcg_agrees_with_a_plain_implementation():
     ranking = rank(Embedded.of(documents, rows), Embedded.of(queries, asked))
     found = score(ranking, relevant, ("ndcg_cut_10",))["ndcg_cut_10"].mean()
     assert found == pytest.approx(ndcg_at_10(RetrievalSet(documents, queries, relevant), rows, asked), abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("similarity", "expected"),
+    [("cosine", "d1 d2 d3"), ("dot", "d2 d3 d1"), ("euclidean", "d1 d3 d2"), ("manhattan", "d1 d3 d2")],
+)
+def test_documents_are_ranked_by_the_similarity_that_is_asked_for(similarity, expected):
+    vectors = {"d1": [1, 0], "d2": [9, 4], "d3": [2, 2]}
+    documents, query = (
+        Embedded.of(some, np.array(list(some.values()), np.float32), similarity=Similarity(similarity))
+        for some in (vectors, {"q": [1, 0]})
+    )
+    assert rank(documents, query) == {"q": expected.split()}
+    assert rerank({"q": ["d3", "d2", "d1"]}, documents, query) == {"q": expected.split()}
 
 
 def test_overlap_counts_what_both_find_among_the_first():
@@ -111,6 +126,30 @@ def test_retrieval_is_perfect_where_vectors_are_and_worse_where_they_are_spoilt(
     assert good.main == 1
     assert bad.main < 0.9
     assert relative_drop(good, bad) == pytest.approx(1 - bad.main)
+
+
+class Lengths(Words):
+    """Vectors whose lengths alone tell texts apart."""
+
+    def encode_documents(self, texts):
+        return np.array([[len(text), 0] for text in texts], dtype=np.float32)
+
+    encode_queries = encode_documents
+
+
+def test_similarity_and_retrieval_are_measured_by_the_one_that_is_asked_for(retrieval):
+    pairs = SimilarityDataset(name="pairs", first=("a", "a", "a"), second=("aaaa", "aa", "a"), scores=(0.1, 0.5, 0.9))
+    assert measure(pairs, Lengths()).main == 0  # every cosine is 1
+    assert measure(pairs, Lengths(), similarity=Similarity.DOT).main == pytest.approx(-1)
+    assert measure(pairs, Lengths(), similarity=Similarity.EUCLIDEAN).main == pytest.approx(1)
+    longest = RetrievalDataset(
+        name="longest",
+        documents={"d1": "cat dog", "d2": "cat dog bird"},
+        queries={"q": "cat"},
+        relevant={"q": {"d2": 1}},
+    )
+    assert measure(longest, Lengths(), similarity=Similarity.DOT).main == 1
+    assert measure(longest, Lengths(), similarity=Similarity.MANHATTAN).main < 1
 
 
 def similarities(cosines):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from intel_quantized_embeddings.errors import MissingExtraError
+from intel_quantized_embeddings.similarity import Similarity
 from intel_quantized_embeddings.vectors import unit
 
 if TYPE_CHECKING:
@@ -23,23 +24,34 @@ _QUERIES_AT_ONCE = 256
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """Texts' ids and vectors, made unit length. Shape of the vectors: (n_texts, dimension)."""
+    """Texts' ids and vectors, ready to be compared.
+
+    Attributes:
+        ids: In order.
+        vectors: Made unit length once where the cosine compares them. Shape: (n_texts, dimension).
+        similarity: What compares them as they are here: the product stands for the cosine.
+    """
 
     ids: tuple[str, ...]
     vectors: NDArray[np.float32]
+    similarity: Similarity
 
     @classmethod
-    def of(cls, ids: Iterable[str], vectors: NDArray[np.float32]) -> Embedded:
+    def of(
+        cls, ids: Iterable[str], vectors: NDArray[np.float32], *, similarity: Similarity = Similarity.COSINE
+    ) -> Embedded:
         """Sort by id, which makes places and ids the same order."""
         listed = list(ids)
         order = sorted(range(len(listed)), key=listed.__getitem__)
-        return cls(tuple(listed[place] for place in order), unit(vectors)[order])
+        if similarity is Similarity.COSINE:
+            vectors, similarity = unit(vectors), Similarity.DOT
+        return cls(tuple(listed[place] for place in order), vectors[order], similarity)
 
 
 def rank(
     documents: Embedded, queries: Embedded, *, excluded: Mapping[str, str] | None = None, depth: int = DEPTH
 ) -> Ranking:
-    """Order documents by their cosine to each query, the nearest first.
+    """Order documents by their similarity to each query, the nearest first.
 
     Args:
         documents: What is searched.
@@ -51,19 +63,20 @@ def rank(
     ranking = {}
     for start in range(0, len(queries.ids), _QUERIES_AT_ONCE):
         part = slice(start, start + _QUERIES_AT_ONCE)
-        for query, cosines in zip(queries.ids[part], queries.vectors[part] @ documents.vectors.T, strict=True):
-            nearest = (documents.ids[place] for place in _nearest(cosines, depth + 1))
+        similarities = documents.similarity.matrix(queries.vectors[part], documents.vectors)
+        for query, row in zip(queries.ids[part], similarities, strict=True):
+            nearest = (documents.ids[place] for place in _nearest(row, depth + 1))
             ranking[query] = [document for document in nearest if document != excluded.get(query)][:depth]
     return ranking
 
 
 def rerank(candidates: Mapping[str, Sequence[str]], documents: Embedded, queries: Embedded) -> Ranking:
-    """Order each query's own candidates by their cosine to it."""
+    """Order each query's own candidates by their similarity to it."""
     row_of = {id_: row for row, id_ in enumerate(documents.ids)}
     ranking = {}
     for query, vector in zip(queries.ids, queries.vectors, strict=True):
         rows = sorted(row_of[id_] for id_ in candidates[query])
-        places = _nearest(documents.vectors[rows] @ vector, len(rows))
+        places = _nearest(documents.similarity.to_documents(vector, documents.vectors[rows]), len(rows))
         ranking[query] = [documents.ids[rows[place]] for place in places]
     return ranking
 
@@ -109,11 +122,11 @@ def overlap(one: Ranking, other: Ranking, *, depth: int = 10) -> float:
     return float(np.mean(shares))
 
 
-def _nearest(cosines: NDArray[np.float32], count: int) -> NDArray[np.intp]:
-    """Places of the highest cosines, highest first, lower places first among equal ones."""
-    if count < len(cosines):
-        least = np.partition(cosines, len(cosines) - count)[len(cosines) - count]
-        places = np.flatnonzero(cosines >= least)
+def _nearest(similarities: NDArray[np.float32], count: int) -> NDArray[np.intp]:
+    """Places of the highest similarities, highest first, lower places first among equal ones."""
+    if count < len(similarities):
+        least = np.partition(similarities, len(similarities) - count)[len(similarities) - count]
+        places = np.flatnonzero(similarities >= least)
     else:
-        places = np.arange(len(cosines))
-    return places[np.lexsort((places, -cosines[places]))][:count]
+        places = np.arange(len(similarities))
+    return places[np.lexsort((places, -similarities[places]))][:count]

@@ -28,6 +28,7 @@ from intel_quantized_embeddings.plotting import require_matplotlib
 from intel_quantized_embeddings.quantization.cross_encoder_manifest import read_manifest
 from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE, FolderManifest
 from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
+from intel_quantized_embeddings.similarity import Similarity
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,7 +84,8 @@ def evaluate(
     encoder = load()
     settings, dimension = encoder.settings, _dimension(encoder)
     fingerprints = {label: encoder.fingerprint}
-    measured = {label: _measure(datasets, encoder, label, say)}
+    similarity = None if isinstance(settings, CrossEncoderSettings) else settings.similarity
+    measured = {label: _measure(datasets, encoder, label, say, similarity)}
     for label, load in (*encoders, _reference(options, manifests[0], settings)):
         encoder = load()
         if label in measured:
@@ -94,7 +96,7 @@ def evaluate(
                 f"they are not of one model, and only encoders of one model can be compared."
             )
         fingerprints[label] = encoder.fingerprint
-        measured[label] = _measure(datasets, encoder, label, say)
+        measured[label] = _measure(datasets, encoder, label, say, similarity)
     reference, expected = label, measured.pop(label)
     say("comparing")
     results = EvaluationResults(
@@ -183,7 +185,11 @@ def _manifest(folder: ModelFolder) -> FolderManifest | None:
 
 
 def _measure(
-    datasets: Sequence[Dataset], encoder: _Model, label: str, say: Callable[[str], object]
+    datasets: Sequence[Dataset],
+    encoder: _Model,
+    label: str,
+    say: Callable[[str], object],
+    similarity: Similarity | None,
 ) -> list[Measurement]:
     measured = []
     for dataset in datasets:
@@ -191,7 +197,7 @@ def _measure(
         if isinstance(encoder, CrossEncoder):
             measured.append(measure_reranking(dataset, _ScoringWithBar(encoder)))
         else:
-            measured.append(measure(dataset, _WithBar(encoder)))
+            measured.append(measure(dataset, _WithBar(encoder), similarity=similarity))
     return measured
 
 

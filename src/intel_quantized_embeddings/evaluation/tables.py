@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from intel_quantized_embeddings.evaluation.comparison import Comparison, Difference
 from intel_quantized_embeddings.evaluation.results import EvaluationResults, OnDataset
+from intel_quantized_embeddings.similarity import Similarity
 
 
 def table(results: EvaluationResults) -> str:
@@ -14,7 +16,7 @@ def table(results: EvaluationResults) -> str:
     has_vectors = "pooling" in settings
     kind = f"{settings['pooling'].value} pooling" if has_vectors else "cross-encoder"
     parts = [
-        [f"{results.model}, {kind}, {settings['max_length']} tokens at most"],
+        [f"{results.model}, {kind}, {settings['max_length']} tokens at most{_compared(settings)}"],
         *(_dataset(results, one) for one in results.datasets),
         [
             f"change: to {results.reference}, with the 95 % interval of a paired bootstrap",
@@ -23,6 +25,12 @@ def table(results: EvaluationResults) -> str:
         ],
     ]
     return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
+
+
+def _compared(settings: dict[str, Any]) -> str:
+    """How vectors were compared, where it is not the cosine."""
+    similarity = settings.get("similarity", Similarity.COSINE)
+    return "" if similarity is Similarity.COSINE else f", compared by {similarity.value}"
 
 
 def _dataset(results: EvaluationResults, one: OnDataset) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from intel_quantized_embeddings.encoder import Encoder
 from intel_quantized_embeddings.errors import MissingExtraError, OptionError
 from intel_quantized_embeddings.evaluation.datasets import (
     ClassificationDataset,
@@ -17,6 +18,7 @@ from intel_quantized_embeddings.evaluation.datasets import (
 )
 from intel_quantized_embeddings.evaluation.first_stage import bm25_candidates
 from intel_quantized_embeddings.evaluation.ranking import Embedded, Ranking, rank, rerank, score
+from intel_quantized_embeddings.similarity import Similarity
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -82,17 +84,24 @@ class Measurement:
         return self.metrics[0].score
 
 
-def measure(dataset: Dataset, encoder: Encodes) -> Measurement:
+def measure(dataset: Dataset, encoder: Encodes, *, similarity: Similarity | None = None) -> Measurement:
     """Encode a dataset and score the vectors.
+
+    Args:
+        dataset: What to encode.
+        encoder: What encodes.
+        similarity: How its vectors are compared; None is what an `Encoder`'s folder says, the cosine for others.
 
     Raises:
         MissingExtraError: A library of the `eval` extra is not installed.
     """
+    if similarity is None:
+        similarity = encoder.settings.similarity if isinstance(encoder, Encoder) else Similarity.COSINE
     if isinstance(dataset, RetrievalDataset):
-        return _retrieval(dataset, encoder)
+        return _retrieval(dataset, encoder, similarity)
     if isinstance(dataset, ClassificationDataset):
         return _classification(dataset, encoder)
-    return _similarity(dataset, encoder)
+    return _similarity(dataset, encoder, similarity)
 
 
 def measure_reranking(dataset: Dataset, model: ScoresPairs) -> Measurement:
@@ -138,13 +147,13 @@ def spearman(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
     return 0.0 if np.ptp(one) == 0 or np.ptp(other) == 0 else float(spearmanr(one, other).statistic)
 
 
-def _retrieval(dataset: RetrievalDataset, encoder: Encodes) -> Measurement:
+def _retrieval(dataset: RetrievalDataset, encoder: Encodes, similarity: Similarity) -> Measurement:
     vectors = {
         "documents": encoder.encode_documents(list(dataset.documents.values())),
         "queries": encoder.encode_queries(list(dataset.queries.values())),
     }
-    documents = Embedded.of(dataset.documents, vectors["documents"])
-    queries = Embedded.of(dataset.queries, vectors["queries"])
+    documents = Embedded.of(dataset.documents, vectors["documents"], similarity=similarity)
+    queries = Embedded.of(dataset.queries, vectors["queries"], similarity=similarity)
     # As in ArguAna, where the queries are documents.
     themselves = {id_: id_ for id_, text in dataset.queries.items() if dataset.documents.get(id_, "").endswith(text)}
     ranking = rank(documents, queries, excluded=themselves)
@@ -182,9 +191,8 @@ def _classification(dataset: ClassificationDataset, encoder: Encodes) -> Measure
     return Measurement(metrics=(Metric(name="accuracy", values=right.astype(np.float64)),), vectors={"texts": test})
 
 
-def _similarity(dataset: SimilarityDataset, encoder: Encodes) -> Measurement:
+def _similarity(dataset: SimilarityDataset, encoder: Encodes, similarity: Similarity) -> Measurement:
     first, second = encoder.encode_documents(dataset.first), encoder.encode_documents(dataset.second)
-    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
-    cosines = np.einsum("nd,nd->n", first, second) / np.maximum(lengths, 1e-12)
-    metric = Metric(name="Spearman", values=cosines.astype(np.float64), truth=np.array(dataset.scores))
+    found = similarity.pairwise(first, second)
+    metric = Metric(name="Spearman", values=found.astype(np.float64), truth=np.array(dataset.scores))
     return Measurement(metrics=(metric,), vectors={"texts": np.concatenate([first, second])})

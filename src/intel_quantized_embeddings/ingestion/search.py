@@ -32,7 +32,8 @@ class Passage:
     Attributes:
         id: In the collection.
         text: The chunk.
-        distance: Between its vector and the question's, in the collection's space; 1 - cosine unless it says otherwise.
+        distance: Between its vector and the question's, in the collection's space; 1 - cosine, or of a dot-product
+            model 1 - product, unless it says otherwise.
         metadata: `source` and whatever else was kept, of the first document that has it.
         places: The metadata of every document that has it, in their order; none of what another program stored.
     """

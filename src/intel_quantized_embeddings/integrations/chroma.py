@@ -7,16 +7,24 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from intel_quantized_embeddings.encoder import Encoder
-from intel_quantized_embeddings.errors import MissingExtraError, OptionError, OtherEncoderError
+from intel_quantized_embeddings.errors import (
+    MissingExtraError,
+    OptionError,
+    OtherEncoderError,
+    QuantizedEmbeddingsError,
+)
 from intel_quantized_embeddings.integrations.shared_encoders import shared_encoder
 from intel_quantized_embeddings.load_options import LoadKeywords, LoadOptions
-from intel_quantized_embeddings.model_files import DEFAULT_MODEL
+from intel_quantized_embeddings.model_files import DEFAULT_MODEL, find_model
+from intel_quantized_embeddings.model_settings import read_similarity
+from intel_quantized_embeddings.similarity import Similarity
 
 try:
     from chromadb.api.types import Documents, EmbeddingFunction, Embeddings, Space
@@ -30,6 +38,8 @@ except (ImportError, AttributeError) as exc:
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+logger = logging.getLogger(__name__)
 
 # What vectors depend on, kept with a collection. Left out: what differs from machine to machine, and
 # `allow_torchscript`, which whoever opens a collection decides, not the database.
@@ -46,6 +56,13 @@ _KEPT = (
     "document_instruction",
 )
 FINGERPRINT = "fingerprint"
+# How Chroma compares: it has no Manhattan distance, and the euclidean one is the nearest to it.
+SPACES: dict[Similarity, Space] = {
+    Similarity.COSINE: "cosine",
+    Similarity.DOT: "ip",
+    Similarity.EUCLIDEAN: "l2",
+    Similarity.MANHATTAN: "l2",
+}
 # Chroma builds a function from a collection's configuration for every call, and drops it. So that no call loads its
 # model anew, the encoders used last are held, and no more: each is all of a model in memory.
 _MOST_HELD = 2
@@ -89,6 +106,8 @@ class IntelQuantizedEmbeddingFunction(EmbeddingFunction[Documents]):
         self._expected = fingerprint
         self._encoder: Encoder | None = None
         self._is_chromas = False  # nobody but Chroma has it, for a call
+        self._similarity: Similarity | None = None
+        self._said_cosine = False
 
     @classmethod
     def of(cls, encoder: Encoder) -> IntelQuantizedEmbeddingFunction:
@@ -126,6 +145,16 @@ class IntelQuantizedEmbeddingFunction(EmbeddingFunction[Documents]):
             self._encoder = encoder
         if self._is_chromas:
             _hold(self._encoder)
+            similarity = self._similarity = encoder.settings.similarity
+            if self._said_cosine and encoder.settings.lengths_matter:
+                logger.warning(
+                    "a collection may have been made to compare by cosine before %s was on this machine, and its "
+                    "vectors are to be compared by %s. Make it again: create_collection(..., "
+                    "configuration={'hnsw': {'space': %r}})",
+                    self.options.model,
+                    similarity.value,
+                    SPACES[similarity],
+                )
         return self._encoder
 
     @staticmethod
@@ -155,8 +184,14 @@ class IntelQuantizedEmbeddingFunction(EmbeddingFunction[Documents]):
         return "intel_quantized"
 
     def default_space(self) -> Space:
-        """How vectors are compared where a collection does not say."""
-        return "cosine"
+        """How vectors are compared where a collection does not say: as the model's folder does, if it is known here.
+
+        Of a hub id that was never loaded here it is not; `encoder` then warns if it should not have been the cosine.
+        """
+        if self._similarity is None:
+            self._similarity = self._encoder.settings.similarity if self._encoder else _similarity_of(self.options)
+        self._said_cosine = self._similarity is None
+        return SPACES[self._similarity or Similarity.COSINE]
 
     def supported_spaces(self) -> list[Space]:
         """How vectors can be compared."""
@@ -224,6 +259,17 @@ def _hold(encoder: Encoder) -> None:
     """Hold an encoder for the next call; without a lock, as a race only makes that one load again."""
     global _held
     _held = (encoder, *(held for held in _held if held is not encoder))[:_MOST_HELD]
+
+
+def _similarity_of(options: LoadOptions) -> Similarity | None:
+    """What the model's folder says, without loading it; None where its files are not on this machine."""
+    try:
+        found = find_model(
+            options.model, revision=options.revision, cache_folder=options.cache_folder, local_files_only=True
+        )
+        return read_similarity(found.path)
+    except QuantizedEmbeddingsError:  # which loading it will say
+        return None
 
 
 def _place(model: str | os.PathLike[str]) -> str:

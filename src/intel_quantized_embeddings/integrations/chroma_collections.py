@@ -23,6 +23,7 @@ from intel_quantized_embeddings.errors import (
 )
 from intel_quantized_embeddings.integrations.chroma import FINGERPRINT, IntelQuantizedEmbeddingFunction
 from intel_quantized_embeddings.integrations.chroma_snapshots import put_right
+from intel_quantized_embeddings.similarity import Similarity
 
 import chromadb  # isort: skip  # after ours, which says what to install where it is missing
 from chromadb.config import Settings
@@ -90,7 +91,7 @@ def open_collection(client: ClientAPI, name: str, *, encoder: Encoder, create: b
         client: From `connect`, or any client of Chroma.
         name: The collection.
         encoder: What will fill or ask it: `Encoder.load(...)`, or the `encoder` of an adapter.
-        create: Make it where there is none, compared by cosine.
+        create: Make it where there is none, compared as the model's folder says: by cosine as a rule.
 
     Warns:
         UserWarning: It compares by "ip", where no threshold on scores means what it says.
@@ -169,12 +170,17 @@ def create_collection(
         name: The collection.
         encoder: What will fill it.
         metadata: The collection's own.
-        hnsw: The index's settings; cosine and Chroma's own when None.
+        hnsw: The index's settings; Chroma's own when None, and the space that the model's folder says.
 
     Raises:
-        OptionError: The name is not allowed.
+        OptionError: The name is not allowed, or Chroma can't compare as the model's folder says.
         VectorStoreError: There is one of this name, or Chroma failed.
     """
+    if encoder.settings.similarity is Similarity.MANHATTAN and not hnsw:
+        raise OptionError(
+            f"the vectors of {encoder.fingerprint} are to be compared by Manhattan distance, which Chroma does not "
+            f"have. Make the collection with the space 'l2' to compare by euclidean distance, or use another store."
+        )
     try:
         return client.create_collection(
             name,

@@ -23,6 +23,8 @@ except ImportError as exc:
     raise MissingExtraError(package="haystack", extra="haystack", needed_for="IntelQuantizedTextEmbedder") from exc
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from typing_extensions import Self, Unpack
 
     from intel_quantized_embeddings.load_options import LoadKeywords
@@ -83,6 +85,9 @@ class _EmbeddingComponent(_ModelComponent):
             self._model = shared_encoder(self.options)
         return cast("Encoder", self._model)
 
+    def _listed(self, vectors: NDArray[np.float32]) -> list[list[float]]:
+        return VectorType(self.vector_type).listed(vectors, lengths_matter=self.encoder.settings.lengths_matter)
+
     def _use_once(self) -> None:
         self.encoder.encode_queries(["warm up"])
 
@@ -125,7 +130,7 @@ class IntelQuantizedTextEmbedder(_EmbeddingComponent):
         Raises:
             InvalidTextError: It is not text.
         """
-        return {"embedding": VectorType(self.vector_type).listed(self.encoder.encode_queries([text]))[0]}
+        return {"embedding": self._listed(self.encoder.encode_queries([text]))[0]}
 
     @component.output_types(embedding=list[float])
     async def run_async(self, text: str) -> dict[str, Any]:
@@ -186,7 +191,7 @@ class IntelQuantizedDocumentEmbedder(_EmbeddingComponent):
         vectors = self.encoder.encode_documents(
             _texts(documents, self.meta_fields_to_embed, self.embedding_separator), show_progress=self.progress_bar
         )
-        pairs = zip(documents, VectorType(self.vector_type).listed(vectors), strict=True)
+        pairs = zip(documents, self._listed(vectors), strict=True)
         return {"documents": [dataclasses.replace(document, embedding=vector) for document, vector in pairs]}
 
     @component.output_types(documents=list[Document])
@@ -260,8 +265,9 @@ class IntelQuantizedRanker(_ModelComponent):
             score_threshold: Instead of the ranker's own.
 
         Returns:
-            Copies with their scores, best first, under "documents": cosines from a bi-encoder, what the model
-            gives from a cross-encoder. Equal ones stay in the order they came in.
+            Copies with their scores, best first, under "documents": from a bi-encoder cosines, or what its
+            folder says instead, and what the model gives from a cross-encoder. Equal ones stay in the order they
+            came in.
 
         Raises:
             OptionError: `top_k` is not positive.

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from intel_quantized_embeddings.encoder import Encoder
 from intel_quantized_embeddings.errors import MissingExtraError, OptionError
+from intel_quantized_embeddings.integrations.sentence_transformers_parts import compared, rows
 
 try:
     from mteb.models.model_meta import ModelMeta, ScoringFunction
-    from mteb.similarity_functions import cos_sim, pairwise_cos_sim
     from mteb.types import PromptType
 except ImportError as exc:
     raise MissingExtraError(package="mteb", extra="mteb", needed_for="IntelQuantizedMTEBEncoder") from exc
@@ -52,7 +52,7 @@ class IntelQuantizedMTEBEncoder:
                 "revision": encoder.fingerprint,
                 "embed_dim": encoder.dimension,
                 "max_tokens": encoder.max_length,
-                "similarity_fn_name": ScoringFunction.COSINE,
+                "similarity_fn_name": ScoringFunction(settings.similarity.value),
                 "use_instructions": bool(settings.query_instruction or settings.document_instruction),
             }
         )
@@ -87,17 +87,17 @@ class IntelQuantizedMTEBEncoder:
         return encode(texts, show_progress=show_progress_bar)
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> Any:
-        """Cosine of every vector of one with every vector of the other.
+        """Compare every vector of one with every vector of the other, as the model's folder says.
 
         Returns:
             A torch tensor. Shape: (n_texts_1, n_texts_2).
         """
-        return cos_sim(embeddings1, embeddings2)
+        return compared(self.encoder.settings.similarity.matrix(rows(embeddings1), rows(embeddings2)))
 
     def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Any:
-        """Cosine of each vector with the other's at the same place.
+        """Compare each vector with the other's at the same place.
 
         Returns:
             A torch tensor. Shape: (n_texts,).
         """
-        return pairwise_cos_sim(embeddings1, embeddings2)
+        return compared(self.encoder.settings.similarity.pairwise(rows(embeddings1), rows(embeddings2)))

@@ -123,7 +123,7 @@ class EncoderOptions(ModelOptions):
         self.encoder.encode_queries(["warm up"])
 
     def _listed(self, vectors: NDArray[np.float32]) -> list[list[float]]:
-        return VectorType(self.vector_type).listed(vectors)
+        return VectorType(self.vector_type).listed(vectors, lengths_matter=self.encoder.settings.lengths_matter)
 
 
 class RerankerOptions(ModelOptions):

@@ -87,11 +87,12 @@ def dataset_judge(subject: Subject, dataset: Dataset) -> Judge:
     """
     from intel_quantized_embeddings.evaluation.tasks import measure, relative_drop
 
-    fp32 = measure(dataset, subject.fp32_encoder())
+    similarity = subject.settings.similarity
+    fp32 = measure(dataset, subject.fp32_encoder(), similarity=similarity)
     relative_drop(fp32, fp32)  # whether there is one shows before anything is calibrated
     return Judge(
         measure=f"{fp32.metrics[0].name} on {dataset.name}",
-        drop=lambda attempt: relative_drop(fp32, measure(dataset, subject.encoder(attempt))),
+        drop=lambda attempt: relative_drop(fp32, measure(dataset, subject.encoder(attempt), similarity=similarity)),
     )
 
 
