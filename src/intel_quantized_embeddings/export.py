@@ -10,7 +10,7 @@ from pathlib import Path
 from intel_quantized_embeddings.errors import MissingExtraError, QuantizedEmbeddingsError, UnsupportedModelError
 from intel_quantized_embeddings.folders import appearing_whole, output_folder, refuse_existing
 from intel_quantized_embeddings.load_options import LoadOptions
-from intel_quantized_embeddings.model_files import find_model
+from intel_quantized_embeddings.model_files import find_model, module_patterns
 
 # What is copied as it is; weights come out converted.
 _METADATA = ("*.json", "[0-9]_*/config.json")
@@ -69,11 +69,11 @@ def export(
             raise UnsupportedModelError(
                 f"optimum-intel could not convert {source.name}: {type(exc).__name__}: {exc}"
             ) from exc
-        for pattern in _METADATA:
+        for pattern in (*_METADATA, *module_patterns(source.path)):
             for file in source.path.glob(pattern):
                 if any(file.match(skipped) for skipped in _NOT_COPIED):
                     continue
                 target = folder / file.relative_to(source.path)
-                target.parent.mkdir(exist_ok=True)
+                target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, target)
     return output

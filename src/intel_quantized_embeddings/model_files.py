@@ -203,7 +203,7 @@ def _from_hub(model: str, *, revision: str | None, cache_folder: str | None, loc
 
     path = fetch(_METADATA)
     _refuse_adapter(path, model)
-    described = [*_METADATA, *_of_modules(path)]
+    described = [*_METADATA, *module_patterns(path)]
     path = fetch(described) if len(described) > len(_METADATA) else path
     own = (path / _MANIFEST).is_file()
     for patterns in (_OWN_FILES,) if own else wanted_patterns(read_json(path / "config.json")):
@@ -229,8 +229,8 @@ def _scores_pairs(folder: Path) -> bool:
         return False  # whoever reads the settings says what is wrong with the folder
 
 
-def _of_modules(folder: Path) -> list[str]:
-    """Patterns of what describes the modules that `modules.json` keeps under names of their own."""
+def module_patterns(folder: Path) -> list[str]:
+    """Patterns of what describes the modules that `modules.json` keeps in folders of other names than the usual."""
     try:
         modules = json.loads((folder / "modules.json").read_text("utf-8"))
         paths = {str(module["path"]) for module in modules if module.get("path")}
@@ -297,6 +297,11 @@ def _snapshot(
             RepositoryNotFoundError,
             RevisionNotFoundError,
         )
+        from huggingface_hub.utils import get_session
+
+        if not (local_files_only or constants.HF_HUB_OFFLINE):
+            # Made now, where no fork comes between: OpenSSL's locks can't be made anew in a forked process.
+            get_session()
 
     where = hub_name()
     try:

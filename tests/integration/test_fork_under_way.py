@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 
 import pytest
+
+from support.hub_machine import Machine
+from support.hub_server import HubServer
 
 PRELUDE = """
 import os, sys, threading, time
@@ -180,6 +184,66 @@ sys.exit(in_a_child(lambda: encoder.encode_documents(["a river"], show_progress=
 
 def test_a_bar_that_another_thread_was_drawing_does_not_keep_the_child_from_its_own(tiny):
     done = _run(DRAWING, tiny)
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+
+
+DOWNLOADING = """
+load = lambda: Encoder.load(source, precision="fp32", num_threads=1).encode_documents(["a river"])
+thread = meanwhile(load)
+statuses = []
+for _ in range(3):
+    time.sleep(0.4)
+    statuses.append(in_a_child(load))
+thread.join()
+sys.exit(max(statuses))
+"""
+
+
+class SlowHub(HubServer):
+    """One that takes its time for the weights."""
+
+    def answer(self, method, path, headers, body):
+        if method == "GET" and path.endswith(".safetensors"):
+            time.sleep(1)
+        return super().answer(method, path, headers, body)
+
+
+def test_a_download_in_another_thread_does_not_keep_the_child_from_its_own(tiny, tmp_path):
+    """Nor do the locks of the hub client's bars."""
+    with SlowHub() as hub:
+        hub.add("someone/model", tiny)
+        machine = Machine(hub, tmp_path)
+        done = _run(DOWNLOADING, "someone/model", **machine.environment({"HF_HUB_DISABLE_PROGRESS_BARS": "0"}))
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+
+
+LOGGING = """
+import concurrent.futures
+import logging
+from intel_quantized_embeddings.runtimes.forks import importing
+
+
+def work():
+    with importing():
+        begun.set()
+        time.sleep(0.5)
+        logging.getLogger("of a library").warning("imported")
+        concurrent.futures.ThreadPoolExecutor(1).submit(int).result()
+
+
+begun = threading.Event()
+thread = meanwhile(work)
+assert begun.wait(60)
+started = time.monotonic()
+status = in_a_child(lambda: Encoder.load(source, precision="fp32"))
+thread.join()
+sys.exit(status or time.monotonic() - started > 8)
+"""
+
+
+def test_what_a_fork_waits_for_may_log_and_start_threads(tiny):
+    """Both take locks before a fork, which must not come before the work that it waits for."""
+    done = _run(LOGGING, tiny)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
 
 

@@ -94,14 +94,14 @@ class Machine:
         """The command, as a person on this machine runs it."""
         command = [sys.executable, "-m", "intel_quantized_embeddings.cli", *map(str, arguments)]
         return subprocess.run(
-            command, env=self._environment(env), capture_output=True, text=True, timeout=300, check=False
+            command, env=self.environment(env), capture_output=True, text=True, timeout=300, check=False
         )
 
     def _run(self, code: str, env: dict[str, str] | None, options: dict[str, object]) -> dict[str, Any]:
         done = subprocess.run(
             [sys.executable, "-c", code],
             input=json.dumps({"options": options, "texts": TEXTS}),
-            env=self._environment(env),
+            env=self.environment(env),
             capture_output=True,
             text=True,
             timeout=300,
@@ -110,7 +110,8 @@ class Machine:
         assert done.returncode == 0, done.stderr
         return {**json.loads(done.stdout.splitlines()[-1]), "log": done.stderr}
 
-    def _environment(self, env: dict[str, str] | None) -> dict[str, str]:
+    def environment(self, env: dict[str, str] | None = None) -> dict[str, str]:
+        """What a process on this machine has."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
         for name in ("http_proxy", "https_proxy", "all_proxy"):
             clean.pop(name, None)

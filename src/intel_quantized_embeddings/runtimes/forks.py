@@ -7,13 +7,14 @@ of this package's own are made anew in the child.
 
 from __future__ import annotations
 
+import concurrent.futures.thread  # noqa: F401 - see the end
+import logging  # noqa: F401
 import os
 import sys
 import threading
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
 from intel_quantized_embeddings.errors import ForkedProcessError
 
@@ -157,7 +158,7 @@ def _in_child() -> None:
     _end_lost_imports()
     for locks in _keyed:
         locks.renew()
-    _free_tqdm()
+    _free_locks_of_others()
 
 
 def _end_lost_imports() -> None:
@@ -178,16 +179,22 @@ def _own_imports() -> Iterator[str]:
         frame = frame.f_back
 
 
-def _free_tqdm() -> None:
-    """Make tqdm's default lock anew, which a thread that drew a bar may have held."""
-    tqdm = sys.modules.get("tqdm.std")
-    default: Any = getattr(tqdm, "TqdmDefaultWriteLock", None)
-    bar: Any = getattr(tqdm, "tqdm", None)
-    if default is None or not isinstance(getattr(bar, "_lock", None), default):
-        return  # not loaded, no bar drawn yet, or a lock of the user's own
-    default.th_lock = threading.RLock()  # the other half of it is one for all processes, and given back by its holder
-    bar.set_lock(default())
+def _free_locks_of_others() -> None:
+    """Make anew the locks of tqdm and of the hub's client, which whoever drew a bar or connected may have held."""
+    bars = getattr(sys.modules.get("tqdm.std"), "TqdmDefaultWriteLock", None)
+    locks = [getattr(bars, "th_lock", None)]
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "huggingface_hub":
+            locks += [value for value in list(vars(module).values()) if isinstance(value, _LOCKS)]
+    for lock in locks:
+        renew = getattr(lock, "_at_fork_reinit", None)  # as Python does with its own: in place, for all who refer to it
+        if renew is not None:
+            renew()
 
+
+_LOCKS = (type(threading.Lock()), type(threading.RLock()))
 
 if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+    # What is registered last is called first. Logging and thread pools take their locks before a fork, and what a fork
+    # waits for here may need them: so they are imported, and have registered, before.
     os.register_at_fork(before=between_forks.hold, after_in_parent=between_forks.go_on, after_in_child=_in_child)
