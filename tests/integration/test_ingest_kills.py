@@ -44,7 +44,7 @@ class Story:
 
 
 def make_story(tmp_path: Path, model: Path, *, files: int) -> Story:
-    """Some files new, some changed, some gone, most as they were."""
+    """Some files new, some changed, some gone, some as they were; a paragraph that is in all of them."""
     docs = write_texts(tmp_path / "docs", files=files, paragraphs=25)
     before, after = tmp_path / "before", tmp_path / "after"
     with chromadb.PersistentClient(before, settings=Settings(anonymized_telemetry=False)) as client:
@@ -55,7 +55,7 @@ def make_story(tmp_path: Path, model: Path, *, files: int) -> Story:
         )
     arguments = ("ingest", docs, "--model", model, "--collection", "docs", "--chroma")
     ingest([docs], chroma=before, collection="docs", model=model)
-    write_texts(tmp_path / "docs", files=files * 3, paragraphs=25, seed=1)
+    write_texts(tmp_path / "docs", files=files * 2, paragraphs=25, seed=1, first=files)
     for number in range(files):
         file = docs / f"text-{number:03}.txt"
         if number % 4 == 0:

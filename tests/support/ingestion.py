@@ -20,12 +20,12 @@ _WORDS = [word for word in VOCABULARY if word.isalpha() and len(word) > 1]
 Contents = dict[str, tuple[str, dict, bytes]]
 
 
-def write_texts(folder: Path, *, files: int, paragraphs: int, seed: int = 0) -> Path:
-    """Files of random paragraphs, one of which comes twice in every file."""
+def write_texts(folder: Path, *, files: int, paragraphs: int, seed: int = 0, first: int = 0) -> Path:
+    """Files of random paragraphs, one of which comes twice in every file, and is the same whatever the seed."""
     random_ = random.Random(seed)
     folder.mkdir(parents=True, exist_ok=True)
-    again = " ".join(random_.choices(_WORDS, k=30))
-    for number in range(files):
+    again = " ".join(random.Random("again").choices(_WORDS, k=45))
+    for number in range(first, first + files):
         texts = [" ".join(random_.choices(_WORDS, k=random_.randint(20, 45))) for _ in range(paragraphs)]
         texts[:1] = texts[paragraphs // 2 : paragraphs // 2 + 1] = [again]
         (folder / f"text-{number:03}.txt").write_text("\n\n".join(texts), "utf-8")
