@@ -113,7 +113,7 @@ def test_a_file_outside_the_folder_is_refused(folder, location):
 
 
 def test_an_address_in_memory_is_refused_though_a_file_has_that_name(folder):
-    """OpenVINO would read whatever is there."""
+    """Such a place is for callers that hold the tensor; a file has none to name."""
     file = with_tensor_in(folder, "*/_ORT_MEM_ADDR_/*", offset=4096)
     onnx_files.write_files(file.parent, {"*/_ORT_MEM_ADDR_/*": bytes(TABLE.nbytes + 4096)})
     with pytest.raises(DamagedFilesError, match="an address in memory"):

@@ -186,11 +186,13 @@ def _cache_name(
     source: ModelFolder, settings: ModelSettings | CrossEncoderSettings, runtime: RuntimeName, format_version: int
 ) -> str:
     """A readable name that ends in a digest of everything the int8 model is made from."""
-    files = [*find_weight_files(source.path, read_json(source.path / "config.json")).files]
-    files += [source.path / name for name in ("config.json", TOKENIZER_FILE, *BESIDE)]
+    weights = find_weight_files(source.path, read_json(source.path / "config.json")).files
+    files = [*weights, *(source.path / name for name in ("config.json", TOKENIZER_FILE, *BESIDE))]
     made_from = {
-        # A commit of the hub stands for its files.
-        "files": source.revision or {file.name: file_sha256(file) for file in files if file.is_file()},
+        "weights": [file.relative_to(source.path).as_posix() for file in weights],
+        # A commit of the hub stands for what is in its files.
+        "files": source.revision
+        or {file.relative_to(source.path).as_posix(): file_sha256(file) for file in files if file.is_file()},
         "name": source.name,
         "settings": hashed_settings(settings),
         "calibration": built_in_texts().digest,
