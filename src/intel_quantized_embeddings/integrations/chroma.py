@@ -143,8 +143,6 @@ class IntelQuantizedEmbeddingFunction(EmbeddingFunction[Documents]):
                     f"the int8 folder that was used then, or embed the documents again."
                 )
             self._encoder = encoder
-        if self._is_chromas:
-            _hold(self._encoder)
             similarity = self._similarity = encoder.settings.similarity
             if self._said_cosine and encoder.settings.lengths_matter:
                 logger.warning(
@@ -155,6 +153,8 @@ class IntelQuantizedEmbeddingFunction(EmbeddingFunction[Documents]):
                     similarity.value,
                     SPACES[similarity],
                 )
+        if self._is_chromas:
+            _hold(self._encoder)
         return self._encoder
 
     @staticmethod
