@@ -23,11 +23,13 @@ def apply_tokenizer_files(tokenizer: Any, files: TokenizerFiles) -> Any:
         DamagedFilesError: A key has a value that it can't have.
     """
     kind = CLASSES.get(files.class_name or "")
-    defaults = kind.special if kind else {}
+    defaults = kind.special if kind and files.own_class else {}
     special = {name: token for name in SPECIAL_TOKENS if (token := _token(files, name, defaults)) is not None}
-    builds = kind is not None and _fits(tokenizer, kind, files)
+    builds = kind is not None and files.own_class and _fits(tokenizer, kind, files)
     if builds:
         tokenizer = _built(tokenizer, files)
+    elif kind is not None and not files.own_class and _has_berts_flags(tokenizer, kind):
+        tokenizer.normalizer = _berts_normalizer(files, clean_text=tokenizer.normalizer.clean_text)
     _add_tokens(tokenizer, files, special)
     if kind is not None and builds:
         words = {name: str(token) for name, token in special.items()}
@@ -56,12 +58,7 @@ def _built(tokenizer: Any, files: TokenizerFiles) -> Any:
     if kind == "WordPiece":
         built.model.continuing_subword_prefix = "##"
         built.model.max_input_chars_per_word = 100
-        built.normalizer = normalizers.BertNormalizer(
-            clean_text=True,
-            handle_chinese_chars=_flag(files, "tokenize_chinese_chars", True),
-            strip_accents=None if files.config.get("strip_accents") is None else _flag(files, "strip_accents", False),
-            lowercase=_flag(files, "do_lower_case", True),
-        )
+        built.normalizer = _berts_normalizer(files, clean_text=True)
         built.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     elif kind == "BPE":
         built.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=_flag(files, "add_prefix_space", False))
@@ -73,6 +70,21 @@ def _built(tokenizer: Any, files: TokenizerFiles) -> Any:
             [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(replacement="▁", prepend_scheme=scheme)]
         )
     return built
+
+
+def _has_berts_flags(tokenizer: Any, kind: TokenizerClass) -> bool:
+    return kind.model == "WordPiece" and type(tokenizer.normalizer).__name__ == "BertNormalizer"
+
+
+def _berts_normalizer(files: TokenizerFiles, *, clean_text: bool) -> Any:
+    from tokenizers import normalizers
+
+    return normalizers.BertNormalizer(
+        clean_text=clean_text,
+        handle_chinese_chars=_flag(files, "tokenize_chinese_chars", True),
+        strip_accents=None if files.config.get("strip_accents") is None else _flag(files, "strip_accents", False),
+        lowercase=_flag(files, "do_lower_case", True),
+    )
 
 
 def _post_processor(tokenizer: Any, words: Mapping[str, str], files: TokenizerFiles, kind: TokenizerClass) -> Any:

@@ -71,8 +71,9 @@ CLASSES = {
     "CamembertTokenizer": TokenizerClass(model="", special=_ROBERTAS),
 }
 
-# The class of each architecture: what is taken where tokenizer_config.json names none. Where it names another one,
-# transformers takes tokenizer.json as it is.
+# The class of each architecture: what is taken where tokenizer_config.json names none. Where it names another one, as
+# every DistilBERT's does, versions differ: 4.57 obeys BERT's flags and keeps the rest of tokenizer.json, 5.5 keeps all
+# of it, 5.24 builds what that other class builds. What two of the three do is done here.
 _CLASS_OF = {
     **dict.fromkeys(
         (
@@ -103,6 +104,8 @@ class TokenizerFiles:
         config: `tokenizer_config.json` with the special tokens of `special_tokens_map.json`.
         added_tokens: Of `added_tokens.json`, where the configuration does not list them itself.
         class_name: The class that transformers takes, None where it takes `tokenizer.json` as it is.
+        own_class: Whether it is the architecture's, which builds its own tokenizer from the vocabulary. Of another one
+            only BERT's flags count.
         token_types: Whether a pair's second text is told apart by its token types.
         truncation_side: From which end a text that is too long is cut, None where `tokenizer.json` decides.
         vocab_size: For how many ids the model has vectors, None where `config.json` does not say it.
@@ -112,6 +115,7 @@ class TokenizerFiles:
     config: Mapping[str, Any]
     added_tokens: Mapping[str, int]
     class_name: str | None
+    own_class: bool
     token_types: bool
     truncation_side: str | None
     vocab_size: int | None
@@ -141,7 +145,7 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
         if not all(isinstance(number, int) for number in added.values()):
             raise DamagedFilesError(f"{folder / 'added_tokens.json'}: a table of tokens and their ids is expected.")
     model = read_json(folder / "config.json")
-    class_name = _class_name(config, model, where)
+    class_name, own_class = _class_name(config, model, where)
     own_names = CLASSES[class_name].input_names if class_name else _NAMES_WITHOUT_TYPES
     names = config.get("model_input_names", own_names)
     if not isinstance(names, (list, tuple)):
@@ -153,6 +157,7 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
         config=config,
         added_tokens=added,
         class_name=class_name,
+        own_class=own_class,
         token_types="token_type_ids" in names,
         truncation_side=config.get("truncation_side"),
         vocab_size=model["vocab_size"] if isinstance(model.get("vocab_size"), int) else None,
@@ -160,16 +165,17 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
     )
 
 
-def _class_name(config: Mapping[str, Any], model: Mapping[str, Any], where: Path) -> str | None:
+def _class_name(config: Mapping[str, Any], model: Mapping[str, Any], where: Path) -> tuple[str | None, bool]:
+    """Return the class that is taken, and whether it is the architecture's own."""
     asked = config.get("tokenizer_class")
     model_type = model.get("model_type")
-    architectures = _CLASS_OF.get(model_type) if isinstance(model_type, str) else None
+    own = _CLASS_OF.get(model_type) if isinstance(model_type, str) else None
     if asked is None:
-        asked = model.get("tokenizer_class") or architectures
-        architectures = None
+        asked = model.get("tokenizer_class") or own
+        own = None
     if asked is None:
-        return None
+        return None, False
     if not isinstance(asked, str):
         raise DamagedFilesError(f"{where} has tokenizer_class={asked!r}; the name of a class is expected.")
     asked = asked.removesuffix("Fast")
-    return asked if asked in CLASSES and architectures in (None, asked) else None
+    return (asked, own in (None, asked)) if asked in CLASSES else (None, False)

@@ -51,6 +51,12 @@ def test_under_another_class_the_file_counts_as_it_is(folder, name):
     assert _words(configured, "Cat cat") == ["[CLS]", "cat", "cat", "[SEP]"]
 
 
+def test_of_another_architectures_class_only_berts_flags_count(folder):
+    """As every DistilBERT's: what else its tokenizer.json says is kept."""
+    configured = _configure(folder, tokenizer_class="DistilBertTokenizer", do_lower_case=False, cls_token="the")
+    assert _words(configured, "Cat cat") == ["[CLS]", "[UNK]", "cat", "[SEP]"]
+
+
 def test_a_file_that_can_not_be_the_classs_counts_as_it_is(folder):
     """MPNet's class wants <s> around a text, which this vocabulary does not have."""
     config = json.loads((folder / "config.json").read_text()) | {"model_type": "mpnet"}
