@@ -94,7 +94,8 @@ def open_collection(client: ClientAPI, name: str, *, encoder: Encoder, create: b
         create: Make it where there is none, compared as the model's folder says: by cosine as a rule.
 
     Warns:
-        UserWarning: It compares by "ip", where no threshold on scores means what it says.
+        UserWarning: It compares by "ip" though the model's vectors have one length: no threshold on scores means what
+            it says there.
 
     Returns:
         The collection, for `ChromaVectorStore(chroma_collection=...)`; for LangChain pass `client` and `name` to
@@ -106,7 +107,7 @@ def open_collection(client: ClientAPI, name: str, *, encoder: Encoder, create: b
         VectorStoreError: Chroma failed.
     """
     collection = take_collection(client, name, encoder=encoder, create=create)
-    if space_of(collection) == "ip":
+    if space_of(collection) == "ip" and not encoder.settings.lengths_matter:
         warnings.warn(
             f"the collection {name!r} compares by 'ip': its distances are 1 - the dot product, below zero or above it "
             f"by rounding where a text is found by itself, and LangChain's relevance scores are then 0 or 1. Set no "
