@@ -24,18 +24,18 @@ from intel_quantized_embeddings import Encoder, quantize
 from intel_quantized_embeddings.quantization.fidelity import summarize_cosines
 
 KINDS = ("ALL", "AVX512_CORE", "AVX2")
-TURNS = 5
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("models", nargs="+", metavar="MODEL")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--turns", type=int, default=5, help="of the ratio; 0 leaves it out")
     parser.add_argument("--folders", type=Path, nargs="*", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.folders:
         (model,) = options.models
-        print(json.dumps(_measured(model, options.folders, _texts(options.data))))
+        print(json.dumps(_measured(model, options.folders, _texts(options.data), turns=options.turns)))
         return
     print("| model | weights | kind of CPU | documents, mean / worst | queries | int8 by fp32 |")
     print("|---|---|---|---|---|---|")
@@ -47,7 +47,8 @@ def main() -> None:
                 for bits in (8, 7)
             ]
             for kind in KINDS:
-                command = [sys.executable, __file__, model, "--data", options.data, "--folders", *folders]
+                command = [sys.executable, __file__, model, "--data", options.data, "--turns", str(options.turns)]
+                command += ["--folders", *folders]
                 environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": kind}
                 done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
                 for bits, row in zip((8, 7), json.loads(done.stdout), strict=True):
@@ -63,7 +64,7 @@ def _texts(data: Path) -> tuple[list[str], list[str]]:
     return documents, queries
 
 
-def _measured(model: str, folders: list[Path], texts: tuple[list[str], list[str]]) -> list[list[str]]:
+def _measured(model: str, folders: list[Path], texts: tuple[list[str], list[str]], *, turns: int) -> list[list[str]]:
     documents, queries = texts
     fp32 = Encoder.load(model, precision="fp32")
     right = fp32.encode_documents(documents), fp32.encode_queries(queries)
@@ -73,14 +74,16 @@ def _measured(model: str, folders: list[Path], texts: tuple[list[str], list[str]
         found = int8.encode_documents(documents), int8.encode_queries(queries)
         cosines = [summarize_cosines(one, other) for one, other in zip(right, found, strict=True)]
         ratios = []
-        for _ in range(TURNS):
+        for _ in range(turns):
             seconds = []
             for encoder in (fp32, int8):
                 started = time.perf_counter()
                 encoder.encode_documents(documents)
                 seconds.append(time.perf_counter() - started)
             ratios.append(seconds[0] / seconds[1])
-        rows.append([*(f"{c.mean:.4f} / {c.worst:.4f}" for c in cosines), f"{statistics.median(ratios):.2f}"])
+        rows.append(
+            [*(f"{c.mean:.4f} / {c.worst:.4f}" for c in cosines), f"{statistics.median(ratios):.2f}" if ratios else ""]
+        )
     return rows
 
 
