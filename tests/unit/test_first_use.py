@@ -17,6 +17,7 @@ from intel_quantized_embeddings.model_files import find_model
 from intel_quantized_embeddings.model_settings import read_settings
 from intel_quantized_embeddings.quantization import cache
 from intel_quantized_embeddings.quantization.cache import made_once, quantized_before
+from intel_quantized_embeddings.quantization.manifest import FORMAT_VERSION
 from intel_quantized_embeddings.runtimes import openvino
 from intel_quantized_embeddings.runtimes.base import RuntimeName
 from support.exported_models import write_openvino_export
@@ -42,7 +43,9 @@ def make(folder):
 
 
 def ask(source, settings, cache_folder, make=make):
-    return made_once(source, settings, make, runtime=RuntimeName.OPENVINO, cache_folder=cache_folder)
+    return made_once(
+        source, settings, make, runtime=RuntimeName.OPENVINO, format_version=FORMAT_VERSION, cache_folder=cache_folder
+    )
 
 
 def half_a_copy(folder):
@@ -63,7 +66,9 @@ def a_link_to_nothing(folder):
 @pytest.mark.parametrize("leave", [half_a_copy, a_file, a_link_to_nothing], ids=lambda leave: leave.__name__)
 def test_what_is_no_whole_model_is_made_again(source, settings, tmp_path, caplog, leave):
     """A manifest deleted by hand, half a copy: nobody has to pass an option that there is not."""
-    folder = cache._cached(source, settings, runtime=RuntimeName.OPENVINO, cache_folder=tmp_path)
+    folder = cache._cached(
+        source, settings, runtime=RuntimeName.OPENVINO, format_version=FORMAT_VERSION, cache_folder=tmp_path
+    )
     leave(folder)
     with caplog.at_level(logging.WARNING):
         assert ask(source, settings, tmp_path) == folder
@@ -75,7 +80,9 @@ def test_a_link_to_another_folder_is_replaced_and_the_folder_left_alone(source, 
     """Somebody's data may be there."""
     theirs = tmp_path / "theirs"
     half_a_copy(theirs)
-    folder = cache._cached(source, settings, runtime=RuntimeName.OPENVINO, cache_folder=tmp_path)
+    folder = cache._cached(
+        source, settings, runtime=RuntimeName.OPENVINO, format_version=FORMAT_VERSION, cache_folder=tmp_path
+    )
     folder.parent.mkdir()
     folder.symlink_to(theirs)
     ask(source, settings, tmp_path)
@@ -83,7 +90,9 @@ def test_a_link_to_another_folder_is_replaced_and_the_folder_left_alone(source, 
 
 
 def test_what_can_not_be_removed_is_said(source, settings, tmp_path, monkeypatch):
-    folder = cache._cached(source, settings, runtime=RuntimeName.OPENVINO, cache_folder=tmp_path)
+    folder = cache._cached(
+        source, settings, runtime=RuntimeName.OPENVINO, format_version=FORMAT_VERSION, cache_folder=tmp_path
+    )
     half_a_copy(folder)
 
     def refuse(path):
@@ -130,7 +139,9 @@ def test_an_export_whose_int8_form_is_there_is_not_opened(tiny, tiny_int8, tmp_p
     write_openvino_export(tiny, bare / "openvino_model.xml")
     found = find_model(bare)
     settings = read_settings(bare, name=found.name)
-    folder = cache._cached(found, settings, runtime=RuntimeName.OPENVINO, cache_folder=tmp_path)
+    folder = cache._cached(
+        found, settings, runtime=RuntimeName.OPENVINO, format_version=FORMAT_VERSION, cache_folder=tmp_path
+    )
     shutil.copytree(tiny_int8, folder)
 
     def opened(*arguments, **options):
