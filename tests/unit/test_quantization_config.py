@@ -57,7 +57,10 @@ def test_what_differs_from_the_usual_survives_a_mapping():
         ("max_drop: 0.5 %", "max_drop='0.5 %' is not allowed"),
         ("max_drop: yes", "max_drop=True is not allowed"),
         ("method: quick", "method='quick' is not allowed; it is 'static' or 'dynamic'"),
-        ("method: dynamic\nsmooth_quant: [0.5]", "smooth_quant is of method 'static'"),
+        ("method: dynamic\nsmooth_quant: [0.5]", "smooth_quant is of methods 'static' and 'qat'"),
+        ("weight_bits: 6", "weight_bits=6 is not allowed; it is 7 or 8"),
+        ("weight_bits: true", "weight_bits=True is not allowed"),
+        ("method: dynamic\nweight_bits: 7", "weight_bits is of methods 'static' and 'qat'"),
         ("- smooth_quant", "settings such as .* are expected"),
     ],
 )
