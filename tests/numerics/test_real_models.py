@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from intel_quantized_embeddings import Encoder, quantize
+from intel_quantized_embeddings.runtimes.int8_products import sums_are_exact
 from support.retrieval import RetrievalSet, ndcg_at_10, read_beir
 
 MIXED = [
@@ -40,8 +41,12 @@ def pair(request, runtime, tmp_path_factory):
     return request.param, fp32, Encoder.load(folder, runtime=runtime)
 
 
-# Mean cosine to reach, documents and queries, on either runtime; measured: docs/quantization.md.
-FLOORS = {"minilm": (0.996, 0.996), "cls": (0.995, 0.995)}
+# Mean cosine to reach, documents and queries, on either runtime; measured: docs/quantization.md. Without VNNI or AMX
+# weights have 7 bits on OpenVINO, and 8 bits that saturate on IPEX.
+if sums_are_exact():
+    FLOORS = {"minilm": (0.996, 0.996), "cls": (0.995, 0.995)}
+else:
+    FLOORS = {"minilm": (0.994, 0.994), "cls": (0.993, 0.993)}
 
 
 @pytest.fixture(scope="module")
