@@ -15,7 +15,7 @@ from intel_quantized_embeddings.ingestion.problems import Problem, printable
 # What `iqe ingest` and Chroma keep under names of their own.
 RESERVED = ("iqe_", "chroma:", "#", "$")
 _LARGEST = 2**63
-# More than 5,460 keys of one record and Chroma 1.5 can neither read nor write the collection again, for good.
+# With some thousands of keys in one record, Chroma 1.5 can neither read nor write the collection again, for good.
 MOST_KEYS = 1000
 LONGEST_LINE = 2**26
 
