@@ -24,9 +24,9 @@ test: test-light test-ipex test-reference ## run the tests, in three environment
 test-light: .venv/.test
 	$(BIN)/python -m pytest -m "not reference and not slow"
 
-# Leaves out what takes minutes, runs on OpenVINO alone, and has run in the first environment.
+# What IPEX runs, and what is compared with the transformers of its environment; the rest has run in the first one.
 test-ipex: .venv-ipex/.test
-	$(IPEX)/python -m pytest -m "not slow" -k "not test_examples and not test_benchmark and not test_chroma_processes and not test_chroma_collections and not test_ingest and not test_docs_integrations and not (openvino and (test_real_models or test_memory or contract)) and (ipex or not (test_setfit or test_evaluat or test_max_drop))"
+	$(IPEX)/python -m pytest -m "not slow" -k "ipex or torchscript or retired or parity"
 
 test-reference: .venv-reference/.test
 	$(REFERENCE)/python -m pytest -m "reference and not slow" tests

@@ -227,3 +227,29 @@ def test_it_goes_on_in_a_forked_process(int8):
     """The thread that runs batches with all threads does not come along; another takes its place."""
     done = subprocess.run([sys.executable, "-c", FORKED, str(int8)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+CALLERS = """
+import sys, threading
+import numpy as np
+from intel_quantized_embeddings import Encoder
+
+texts = [f"stone number {number} " * (number % 20 + 1) for number in range(400)]
+expected = None
+for _ in range(8):
+    encoder = Encoder.load(sys.argv[1], runtime="ipex", num_threads=2)
+    expected = encoder.encode_documents(texts) if expected is None else expected
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(encoder.encode_documents(texts))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 3 and all(np.array_equal(rows, expected) for rows in found)
+"""
+
+
+def test_several_callers_at_once_may_bring_shapes_that_were_never_compiled(int8):
+    """IPEX compiles them without a lock: side by side, they ended the process or never came back."""
+    done = subprocess.run([sys.executable, "-c", CALLERS, str(int8)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

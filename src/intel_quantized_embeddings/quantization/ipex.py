@@ -18,6 +18,7 @@ from intel_quantized_embeddings.quantization.quantizers import Recipe
 from intel_quantized_embeddings.runtimes.base import EmbedderGraph, RuntimeName, runtime_module
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
 from intel_quantized_embeddings.runtimes.forks import KeyedLocks, between_forks
+from intel_quantized_embeddings.runtimes.ipex_threads import Workers
 from intel_quantized_embeddings.runtimes.quiet import quiet_torch
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def quantize_module(model: TorchEmbedder, token_ids: Sequence[Sequence[int]], re
     import torch
 
     with quiet_torch():  # twice, because importing Neural Compressor sets its own level
-        from neural_compressor.torch.quantization import StaticQuantConfig, convert, prepare
+        from neural_compressor.torch.quantization import StaticQuantConfig, prepare
 
     from intel_quantized_embeddings.quantization.smooth_quant import smooth
 
@@ -143,11 +144,21 @@ def quantize_module(model: TorchEmbedder, token_ids: Sequence[Sequence[int]], re
             for one in inputs:
                 with between_forks:
                     prepared(*one)
-            converted: torch.jit.ScriptModule = convert(prepared)
+            # On a thread that ends: see `IPEXRuntime` for what a thread keeps of a graph.
+            converted = Workers(1).run(lambda: _converted(prepared))
     except Exception as exc:
         # Neural Compressor and IPEX raise AssertionError, RuntimeError and what Python raises for their slips.
         raise QuantizationError(f"Neural Compressor could not quantize the model: {type(exc).__name__}: {exc}") from exc
     converted.save = converted.ori_save  # Neural Compressor's own writes a folder
+    return converted
+
+
+def _converted(prepared: torch.nn.Module) -> torch.jit.ScriptModule:
+    import torch
+    from neural_compressor.torch.quantization import convert
+
+    with torch.no_grad():  # which is each thread's own
+        converted: torch.jit.ScriptModule = convert(prepared)
     return converted
 
 

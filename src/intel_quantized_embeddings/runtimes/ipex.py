@@ -6,14 +6,10 @@ Imported through `runtime_module`, which imports IPEX first.
 from __future__ import annotations
 
 import copy
-import os
-import threading
 import weakref
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import intel_extension_for_pytorch as ipex
 import torch
@@ -29,6 +25,7 @@ from intel_quantized_embeddings.runtimes.base import EmbedderGraph, Precision
 from intel_quantized_embeddings.runtimes.bfloat16 import require_bfloat16
 from intel_quantized_embeddings.runtimes.cores import within_quota
 from intel_quantized_embeddings.runtimes.forks import between_forks
+from intel_quantized_embeddings.runtimes.ipex_threads import Compilations, Workers
 from intel_quantized_embeddings.runtimes.ipex_torchscript import read_torchscript
 from intel_quantized_embeddings.runtimes.quiet import quiet_torch
 from intel_quantized_embeddings.weight_files import WeightKind, find_weight_files
@@ -43,28 +40,8 @@ ENCODER_FILE = "encoder.pt"
 _RUNS_TO_OPTIMIZE = 2
 
 
-_Result = TypeVar("_Result")
-
-
-class _AllThreads:
-    """The one thread that runs batches with all threads.
-
-    OpenMP gives every thread that calls it threads of its own, and more of them than there are cores wait by
-    sleeping: a query from the second thread to make one took 2.5 times as long as from the first.
-    """
-
-    def __init__(self) -> None:
-        self._start()
-        os.register_at_fork(after_in_child=self._start)  # threads do not come along
-
-    def _start(self) -> None:
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="ipex")
-
-    def run(self, work: Callable[[], _Result]) -> _Result:
-        return self._executor.submit(work).result()
-
-
-_all_threads = _AllThreads()
+# The one thread that runs batches with all threads, of whichever encoder.
+_all_threads = Workers(1)
 
 
 class IPEXRuntime:
@@ -84,15 +61,13 @@ class IPEXRuntime:
         # None: torch's own number, which need not be set for every batch.
         self._num_threads = None if self._streams == default else self._streams
         # Batches of several calls wait for each other: OpenMP's threads spin, and more than there are cores collapse.
-        self._free_streams = threading.BoundedSemaphore(self._streams)
-        _runtimes.add(self)
+        self._side_by_side = Workers(self._streams)
+        self._compilations = Compilations()
+        # A thread keeps what it compiled under the addresses of the graph's nodes, which another graph may get later.
+        weakref.finalize(self, _all_threads.renew).atexit = False
         self._controller = ThreadpoolController().select(user_api="openmp")
         for _ in range(_RUNS_TO_OPTIMIZE):
             self._dimension = self._run_with_all(*_example()).size(1)
-
-    def free_streams(self) -> None:
-        """In a forked process: the batches that held streams are not there to give them back."""
-        self._free_streams = threading.BoundedSemaphore(self._streams)
 
     @property
     def dimension(self) -> int:
@@ -110,14 +85,15 @@ class IPEXRuntime:
 
     def run_in_stream(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """Encode one batch beside others; see `Runtime.run_in_stream`."""
-        with self._free_streams:
-            return _vectors(self._run(torch.from_numpy(input_ids), torch.from_numpy(attention_mask), num_threads=1))
+        ids, mask = torch.from_numpy(input_ids), torch.from_numpy(attention_mask)
+        return _vectors(self._side_by_side.run(lambda: self._run(ids, mask, num_threads=1)))
 
     def _run_with_all(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         return _all_threads.run(lambda: self._run(input_ids, attention_mask, num_threads=self._num_threads))
 
     def _run(self, input_ids: Tensor, attention_mask: Tensor, *, num_threads: int | None) -> Tensor:
-        with between_forks, torch.no_grad(), self._threads(num_threads):
+        compiled = self._compilations.running(tuple(input_ids.shape), num_threads=num_threads or self._streams)
+        with between_forks, torch.no_grad(), self._threads(num_threads), compiled:
             vectors: Tensor = self._module(input_ids, attention_mask)
         return vectors
 
@@ -128,17 +104,6 @@ class IPEXRuntime:
         torch.get_num_threads()  # in a new thread torch sets the number itself when first asked: let it do so before
         limits: AbstractContextManager[object] = self._controller.limit(limits=number)
         return limits
-
-
-_runtimes: weakref.WeakSet[IPEXRuntime] = weakref.WeakSet()
-
-
-def _free_streams() -> None:
-    for runtime in _runtimes:
-        runtime.free_streams()
-
-
-os.register_at_fork(after_in_child=_free_streams)
 
 
 def _vectors(rows: Tensor) -> NDArray[np.float32]:
