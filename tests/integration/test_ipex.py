@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -253,3 +254,15 @@ def test_several_callers_at_once_may_bring_shapes_that_were_never_compiled(int8)
     """IPEX compiles them without a lock: side by side, they ended the process or never came back."""
     done = subprocess.run([sys.executable, "-c", CALLERS, str(int8)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_shared_thread_goes_with_any_encoder(int8):
+    """What it compiled is found by addresses in the encoder's graph, which a later one's graph may get."""
+    from intel_quantized_embeddings.runtimes import ipex
+
+    encoder = Encoder.load(int8, runtime="ipex")
+    before = ipex._all_threads.run(threading.current_thread)
+    assert ipex._all_threads.run(threading.current_thread) is before
+    del encoder
+    gc.collect()
+    assert ipex._all_threads.run(threading.current_thread) is not before

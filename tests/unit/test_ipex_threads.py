@@ -19,96 +19,94 @@ def _meanwhile(work):
     return done
 
 
-def _run(compilations, shape=SHAPE, *, num_threads=1, before=(), inside=None):
-    """Run those shapes before, then one, and stay inside until told."""
-    for known in before:
-        with compilations.running(known, num_threads=num_threads):
+def _run(compilations, *shapes, num_threads=1):
+    """Run these shapes one after another on this thread."""
+    for shape in shapes or (SHAPE,):
+        with compilations.running(shape, num_threads=num_threads):
             pass
-    with compilations.running(shape, num_threads=num_threads):
-        if inside is not None:
-            assert inside.wait(10)
+
+
+class Running:
+    """A run of SHAPE by a thread that knows it, going on until told to leave."""
+
+    def __init__(self, compilations):
+        self._leave, entered = threading.Event(), threading.Event()
+
+        def known_run():
+            _run(compilations)
+            with compilations.running(SHAPE, num_threads=1):
+                entered.set()
+                self._leave.wait(10)
+
+        self._done = _meanwhile(known_run)
+        assert entered.wait(10)
+
+    def end(self):
+        self._leave.set()
+        assert self._done.wait(10)
 
 
 def test_a_shape_that_its_thread_knows_does_not_wait_for_others():
-    compilations, leave = Compilations(), threading.Event()
-    barrier = threading.Barrier(2)
+    compilations, barrier = Compilations(), threading.Barrier(2)
 
     def second_run():
         _run(compilations)
         barrier.wait(10)
         with compilations.running(SHAPE, num_threads=1):
             barrier.wait(10)  # both are inside, or this is an error
-            leave.wait(10)
 
     both = [_meanwhile(second_run) for _ in range(2)]
-    leave.set()
     assert all(done.wait(10) for done in both)
 
 
 @pytest.mark.parametrize(
-    ("shape", "num_threads"), [((5, 64), 1), (SHAPE, 2)], ids=["another shape", "another number of threads"]
+    ("shape", "num_threads"),
+    [(SHAPE, 1), ((5, 64), 1), (SHAPE, 2)],
+    ids=["of a shape that another thread knows", "of a new shape", "of another number of threads"],
 )
-def test_a_first_run_waits_for_those_that_run_and_those_that_come_wait_for_it(shape, num_threads):
-    compilations, leave = Compilations(), threading.Event()
-    _run(compilations)
-    entered = threading.Event()
-
-    def known_run():
-        _run(compilations)
-        with compilations.running(SHAPE, num_threads=1):
-            entered.set()
-            leave.wait(10)
-
-    running = _meanwhile(known_run)
-    assert entered.wait(10)
+def test_a_first_run_waits_for_those_that_run(shape, num_threads):
+    compilations = Compilations()
+    running = Running(compilations)
     first = _meanwhile(lambda: _run(compilations, shape, num_threads=num_threads))
     assert not first.wait(0.2)
-    leave.set()
-    assert running.wait(10)
+    running.end()
     assert first.wait(10)
 
 
-def test_what_one_thread_compiled_another_compiles_again():
-    compilations, leave, entered = Compilations(), threading.Event(), threading.Event()
+def test_who_knows_the_shape_waits_for_a_first_run():
+    compilations, begin = Compilations(), threading.Event()
+    knows = threading.Event()
 
     def known_run():
         _run(compilations)
-        with compilations.running(SHAPE, num_threads=1):
-            entered.set()
-            leave.wait(10)
+        knows.set()
+        begin.wait(10)
+        _run(compilations)
 
-    _meanwhile(known_run)
-    assert entered.wait(10)
-    other = _meanwhile(lambda: _run(compilations))
-    assert not other.wait(0.2)
-    leave.set()
-    assert other.wait(10)
+    done = _meanwhile(known_run)
+    assert knows.wait(10)
+    with compilations.running(SHAPE, num_threads=1):  # this thread's first
+        begin.set()
+        assert not done.wait(0.2)
+    assert done.wait(10)
 
 
 def test_a_shape_of_long_ago_counts_as_new():
     """IPEX has let it go by then."""
-    compilations, leave, entered = Compilations(), threading.Event(), threading.Event()
-
-    def known_run():
-        _run(compilations)
-        with compilations.running(SHAPE, num_threads=1):
-            entered.set()
-            leave.wait(10)
-
-    forgotten = threading.Event()
+    compilations, begin, forgotten = Compilations(), threading.Event(), threading.Event()
 
     def long_ago():
-        _run(compilations, (1000, 64), before=[SHAPE, *((rows, 64) for rows in range(5, 100))])
+        _run(compilations, SHAPE, *((rows, 64) for rows in range(5, 100)))
         forgotten.set()
-        assert entered.wait(10)
+        assert begin.wait(10)
         _run(compilations)
 
     done = _meanwhile(long_ago)
     assert forgotten.wait(10)
-    _meanwhile(known_run)
-    assert entered.wait(10)
+    running = Running(compilations)
+    begin.set()
     assert not done.wait(0.2)
-    leave.set()
+    running.end()
     assert done.wait(10)
 
 
@@ -122,20 +120,12 @@ def test_a_first_run_that_fails_lets_the_next_try():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
 def test_a_forked_process_waits_for_nobody_and_has_workers_of_its_own():
-    compilations, workers, leave = Compilations(), Workers(1), threading.Event()
-    entered = threading.Event()
-
-    def inside():
-        with compilations.running(SHAPE, num_threads=1):
-            entered.set()
-            leave.wait(10)
-
-    running = _meanwhile(lambda: workers.run(inside))
-    assert entered.wait(10)
+    compilations, workers = Compilations(), Workers(1)
+    workers.run(lambda: None)
+    running = Running(compilations)
     pid = os.fork()
     if not pid:
         ok = _meanwhile(lambda: workers.run(lambda: _run(compilations))).wait(5)
         os._exit(0 if ok else 3)
-    leave.set()
+    running.end()
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    assert running.wait(10)
