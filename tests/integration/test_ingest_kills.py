@@ -105,9 +105,12 @@ def after(seconds: float) -> Callable[[Path], bool]:
 
 
 def index_state(chroma: Path) -> tuple[object, ...]:
-    """Of every index file, when it was written and how long it is."""
+    """Of every index file, when it was written and how long it is.
+
+    Chroma's index folders are named by a UUID and stay; the copies beside them come and go while this looks.
+    """
     states = []
-    for file in sorted(chroma.glob("*-*-*/*.bin")):
+    for file in sorted(chroma.glob("????????-????-????-????-????????????/*.bin")):
         with contextlib.suppress(FileNotFoundError):
             found = os.stat(file)
             states.append((found.st_mtime_ns, found.st_size))
