@@ -40,8 +40,10 @@ _LOCAL_NORMALIZERS = frozenset(
 _LOCAL_SPLITS = ("BertPreTokenizer", "WhitespaceSplit", "Whitespace", "Metaspace", "ByteLevel", "Digits", "Punctuation")
 _LOCAL_MODELS = ("WordPiece", "BPE", "Unigram", "WordLevel")
 
-# A word between two spaces with a letter or digit in it, which no normalizer above takes away.
-_WORD = re.compile(r" [^ ]*[^\W_][^ ]*(?= )")
+_SPLITS_AT_LINES = ("BertPreTokenizer", "WhitespaceSplit", "Whitespace")
+_SPACES = re.compile("[ \t\r\n]")
+# Most of Chinese and Japanese writing, each character of which BertNormalizer can make a word.
+_IDEOGRAPH = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]")
 
 
 class LongTexts:
@@ -57,6 +59,7 @@ class LongTexts:
         self._max_length = max_length
         self._least = max(_LEAST, _CHARACTERS_A_TOKEN * max_length)
         self._words = _words_that_separate(tokenizer)
+        self._separators, self._ideographs = _separators(tokenizer)
 
     def is_long(self, text: str) -> bool:
         """Whether a text has far more characters than there is room for."""
@@ -80,8 +83,12 @@ class LongTexts:
         if not encoded.overflowing:
             return False
         kept = max((end for _, end in encoded.offsets), default=0)
-        following = _WORD.finditer(beginning, kept)
-        return all(next(following, None) is not None for _ in range(self._words or 0))
+        rest = beginning[kept:]
+        if self._ideographs:
+            rest = _IDEOGRAPH.sub(r" \g<0> ", rest)
+        # What stands between two separators is a word if it has a letter or digit, which no normalizer takes away.
+        words = self._separators.split(rest)[1:-1]
+        return sum(any(map(str.isalnum, word)) for word in words) >= (self._words or 0)
 
     def encode_pair(self, first: str, second: str) -> tuple[list[int], list[int], bool]:
         """Tokenize a pair as the library does, the longer text cut first.
@@ -156,6 +163,18 @@ def _words_that_separate(tokenizer: Any) -> int | None:
     # A token that was added by hand may hold several words, and so reach over a few.
     longest = max((len(token.content.split()) for token in tokenizer.get_added_tokens_decoder().values()), default=0)
     return longest + 2
+
+
+def _separators(tokenizer: Any) -> tuple[re.Pattern[str], bool]:
+    """Return what surely ends a word for this tokenizer, and whether an ideograph is a word of its own."""
+    normalizers = _steps(tokenizer.normalizer, "normalizers")
+    splits = _steps(tokenizer.pre_tokenizer, "pretokenizers")
+    lines = any(step.get("type") in _SPLITS_AT_LINES for step in splits)
+    lines &= not any(step.get("type") in ("Precompiled", "Nmt") for step in normalizers)
+    ideographs = any(
+        step.get("type") == "BertNormalizer" and step.get("handle_chinese_chars") is True for step in normalizers
+    )
+    return _SPACES if lines else re.compile(" "), ideographs and lines
 
 
 def _steps(component: Any, several: str) -> list[dict[str, Any]]:

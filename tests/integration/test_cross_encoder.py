@@ -23,6 +23,7 @@ from intel_quantized_embeddings.quantization.config import QuantizationConfig
 from intel_quantized_embeddings.quantization.cross_encoder_manifest import CrossEncoderManifest
 from intel_quantized_embeddings.runtimes.base import Precision
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
+from support.cpu_kinds import fails_where_onednn_is_limited
 from support.logged import messages
 from support.tiny_models import VOCABULARY, write_tiny_cross_encoder
 
@@ -166,6 +167,7 @@ class TestFolders:
         assert "cross-encoder" in capsys.readouterr().err
         assert not (tmp_path / "out").exists()
 
+    @fails_where_onednn_is_limited
     def test_dynamic_int8_leaves_the_head_alone(self, tiny_cross_encoder, tmp_path):
         report = quantize_cross_encoder(tiny_cross_encoder, tmp_path / "out", method="dynamic")
         assert report.fidelity.rank_correlation > 0.97

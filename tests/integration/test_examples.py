@@ -59,11 +59,11 @@ def run(example: str, *arguments: object, expected_status: int = 0) -> subproces
 
 
 def error_line(example: str, *arguments: object) -> str:
-    """The one line that a failing example leaves on stderr."""
-    stderr = run(example, *arguments, expected_status=1).stderr
-    assert stderr.startswith("error: ")
-    assert len(stderr.splitlines()) == 1, stderr
-    return stderr
+    """The one line that a failing example leaves on stderr, beside what is logged of int8 on a CPU without VNNI."""
+    lines = run(example, *arguments, expected_status=1).stderr.splitlines()
+    errors = [line for line in lines if "int8 is slower than fp32 on this CPU" not in line]
+    assert [line[:7] for line in errors] == ["error: "], lines
+    return errors[0]
 
 
 def first_answer(output: str) -> str:

@@ -15,6 +15,7 @@ from intel_quantized_embeddings.errors import OptionError, UnsupportedModelError
 from intel_quantized_embeddings.runtimes.base import Precision
 from intel_quantized_embeddings.runtimes.openvino_precision import stored_precision
 from support import onnx_files
+from support.cpu_kinds import fails_where_onednn_is_limited
 from support.exported_models import write_openvino_export
 from support.onnx_files import ROWS, ZERO, node, tensor
 from support.tiny_models import HIDDEN, VOCABULARY
@@ -90,6 +91,7 @@ def compressed(mode):
     return write
 
 
+@fails_where_onednn_is_limited
 def test_ranges_taken_at_run_time_are_said(bare):
     encoder = Encoder.load(with_ranges_taken_at_run_time(bare))
     assert encoder.fingerprint.startswith("openvino-int8-dynamic-mean-")

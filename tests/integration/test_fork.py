@@ -73,8 +73,6 @@ def _run(script, *arguments, **environment):
 @pytest.mark.parametrize("leave", ["at once", "after cleaning up"])
 def test_a_loaded_encoder_works_in_a_forked_process(runtime, tiny, tiny_int8_of, leave):
     """Whatever the parent was doing with it; so does one loaded there. The child, which may clean up, ends well."""
-    if runtime == "ipex" and leave != "at once":
-        pytest.skip("what IPEX takes down at the end of a forked process hangs it or crashes its parent")
     done = _run(SCRIPT, tiny_int8_of(runtime), tiny, runtime, leave)
     assert done.returncode == 0, done.stderr[-2000:]
 

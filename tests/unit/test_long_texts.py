@@ -147,6 +147,23 @@ def test_words_are_cut(cutting):
     assert len(cutting[10]._long_texts.cut(text)) < 200
 
 
+@pytest.mark.parametrize("whole", ["WordPiece"], indirect=True)
+@pytest.mark.parametrize("text", ["river\n" * 3000, "cat\tmat\r\n" * 3000, "東京の猫" * 3000])
+def test_lines_cells_and_ideographs_are_words_too(whole, cutting, text):
+    whole.enable_truncation(10)
+    assert len(cutting[10]._long_texts.cut(text)) < 200
+    assert cutting[10].encode([text]).token_ids == [whole.encode(text).ids]
+
+
+@pytest.mark.parametrize("whole", _CUT, indirect=True)
+def test_what_has_no_end_behind_the_last_kept_word_takes_no_time_of_its_square(whole, cutting):
+    """A data URI behind just as many words as are kept. Looking for words in it took minutes."""
+    text = "the " * 11 + "a" * 300_000
+    whole.enable_truncation(10)
+    cutting[10]._long_texts._least = 100_000
+    assert cutting[10].encode([text]).token_ids == [whole.encode(text).ids]
+
+
 @pytest.mark.parametrize("whole", ["Unigram without words", "Unigram whose spaces vanish"], indirect=True)
 def test_what_has_no_words_is_left_whole(cutting):
     text = "the river is cold water and the mat is red " * 1000

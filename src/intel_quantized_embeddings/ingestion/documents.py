@@ -24,10 +24,11 @@ _BLOCKS = (
     *("summary", "table", "td", "th", "title", "tr", "ul"),
 )
 _NOT_TEXT = ("script", "style", "noscript", "template")
-# Declarations, marked sections and an internal subset, which browsers pass over and Python's parser may reject.
-_DECLARATION = re.compile(r"<!(?!--)[^>\[]*(?:\[[^\]]*\])?[^>]*>")
 # What Python decodes and no page is written in.
 _NOT_OF_PAGES = ("idna", "punycode", "raw_unicode_escape", "undefined", "unicode_escape")
+_BYTE_ORDER_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+# What browsers read where a page declares Latin-1 or ASCII: Windows-1252, and Latin-1 where that has nothing.
+_WINDOWS_1252 = {code: bytes([code]).decode("cp1252", "ignore") or chr(code) for code in range(0x80, 0xA0)}
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -90,6 +91,10 @@ def decode(content: bytes) -> str:
         raise UnreadableError(
             f"not UTF-8: byte {content[exc.start]:#04x} at {exc.start:,}; `iconv -t UTF-8` converts it"
         ) from exc
+    return _plain(text)
+
+
+def _plain(text: str) -> str:
     if "\0" in text:
         raise UnreadableError("not text: it has zero bytes")
     return text.replace("\r\n", "\n").replace("\r", "\n")
@@ -100,7 +105,7 @@ def _text(file: Path) -> Iterator[Document]:
 
 
 def _html(file: Path) -> Iterator[Document]:
-    """A page's text, in the encoding that it declares, UTF-8 where it declares none."""
+    """A page's text, in the encoding that it begins with or declares, UTF-8 where it does neither."""
     try:
         from bs4 import BeautifulSoup
         from bs4.builder import ParserRejectedMarkup
@@ -108,12 +113,15 @@ def _html(file: Path) -> Iterator[Document]:
     except ImportError as exc:
         raise MissingExtraError(package="bs4", extra="ingest", needed_for="reading HTML") from exc
     content = read_bytes(file)
-    declared = EncodingDetector.find_declared_encoding(content, is_html=True)
-    markup = _decode_as(declared, content) if declared else decode(content)
+    marked = content.startswith(_BYTE_ORDER_MARKS)
+    declared = None if marked else EncodingDetector.find_declared_encoding(content, is_html=True)
+    if content.startswith(_BYTE_ORDER_MARKS[1:]):
+        declared = "utf-16"
+    markup = _decode_as(declared, content, marked=marked) if declared else decode(content)
     try:
         page = BeautifulSoup(markup, "html.parser")
     except (ParserRejectedMarkup, AssertionError):
-        page = BeautifulSoup(_DECLARATION.sub(" ", markup), "html.parser")
+        page = BeautifulSoup(_without_declarations(markup), "html.parser")
     title = " ".join(page.title.get_text().split()) if page.title else ""
     for element in page(_NOT_TEXT):
         element.decompose()
@@ -128,13 +136,47 @@ def _html(file: Path) -> Iterator[Document]:
     yield Document(text=text, source=str(file), metadata={"source": str(file), **named})
 
 
-def _decode_as(declared: str, content: bytes) -> str:
+def _decode_as(declared: str, content: bytes, *, marked: bool) -> str:
+    """Decode as browsers do (the WHATWG's Encoding and HTML standards).
+
+    Args:
+        declared: The encoding's name.
+        content: The file.
+        marked: Whether a byte order mark says it. A declaration that can be read is itself no UTF-16.
+    """
     try:
-        if codecs.lookup(declared).name.replace("-", "_") in _NOT_OF_PAGES:
+        name = codecs.lookup(declared).name.replace("-", "_")
+        if name in _NOT_OF_PAGES:
             raise LookupError("no page is written in it")
-        return content.decode(declared)
+        if name.startswith(("utf_16", "utf_32")) and not marked:
+            return decode(content)
+        if name in ("iso8859_1", "ascii"):
+            return _plain(content.decode("latin-1").translate(_WINDOWS_1252))
+        return _plain(content.decode(declared))
     except (UnicodeError, LookupError) as exc:
         raise UnreadableError(f"not in the encoding {declared} that it declares: {exc}") from exc
+
+
+def _without_declarations(markup: str) -> str:
+    """Take out declarations, marked sections and internal subsets, which browsers pass over.
+
+    Python's parser may reject them. Time grows with the text alone: what is looked for behind a beginning is looked
+    for from there on only where it is known to come.
+    """
+    last_end, last_bracket = markup.rfind(">"), markup.rfind("]")
+    kept, place = [], 0
+    while 0 <= (start := markup.find("<!", place)) < last_end:
+        if markup.startswith("<!--", start):
+            kept.append(markup[place : start + 4])
+            place = start + 4
+            continue
+        end = markup.find(">", start)
+        bracket = markup.find("[", start, end)
+        if 0 <= bracket < last_bracket and (closes := markup.find("]", bracket)) < last_end:
+            end = markup.find(">", closes)
+        kept += [markup[place:start], " "]
+        place = end + 1
+    return "".join([*kept, markup[place:]])
 
 
 def _pdf(file: Path) -> Iterator[Document | Problem]:

@@ -96,7 +96,8 @@ def _root(source: str | os.PathLike[str]) -> Path:
         raise OptionError(f"{os.fspath(source)!r} is a pipe, a socket or a device; a SOURCE is a file or a folder.")
     if stat.S_ISREG(mode) and kind(path) is None:
         raise OptionError(f"{os.fspath(source)!r} is of no kind that is read; those end in {', '.join(KINDS)}.")
-    return Path(os.path.realpath(path))
+    # The file itself may be a link to a name without an ending, as in the hub's cache or git-annex.
+    return Path(os.path.realpath(path.parent), path.name) if stat.S_ISREG(mode) else Path(os.path.realpath(path))
 
 
 def _listed(root: Path, unlisted: dict[Path, OSError]) -> Iterator[Path]:
