@@ -197,7 +197,7 @@ def open_quantized(folder: Path, manifest: FolderManifest, options: LoadOptions)
     hashes = {
         name: digest
         for name, digest in manifest.files.items()
-        if name.startswith("encoder.") or name in (TOKENIZER_FILE, *BESIDE)
+        if name.startswith("encoder.") or name in ("config.json", TOKENIZER_FILE, *BESIDE)
     }
     try:
         return runtime.read_graph(folder / runtime.ENCODER_FILE), hashes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -258,7 +258,7 @@ class Encoder:
         return f"Encoder({self._fingerprint}, dimension={self.dimension}, max_length={self.max_length})"
 
     def _encode(self, texts: Iterable[str], instruction: str, *, show_progress: bool) -> NDArray[np.float32]:
-        if isinstance(texts, str) or not isinstance(texts, Iterable):
+        if isinstance(texts, (str, bytes, Mapping)) or not isinstance(texts, Iterable):
             raise InvalidTextError(
                 f"texts is {shown(texts)}; a list of strings is expected, as in encode_documents([text])."
             )

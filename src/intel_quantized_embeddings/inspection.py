@@ -155,7 +155,8 @@ def _unquantized(found: ModelFolder) -> Inspection:
     try:
         weights = find_weight_files(found.path, config)
         if is_built_in(config) or weights.kind is WeightKind.SAFETENSORS:  # an export may be of any architecture
-            dimension = EncoderConfig.from_hf(config, where=found.name).hidden_size
+            exported = weights.kind is not WeightKind.SAFETENSORS
+            dimension = EncoderConfig.from_hf(config, where=found.name, exported=exported).hidden_size
         settings = _scoring_settings(found, config) if scores else _embedding_settings(found, config)
         Tokenizer(found.path / TOKENIZER_FILE, max_length=settings.max_length)
         if not weights.files:

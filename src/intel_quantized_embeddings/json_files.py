@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from intel_quantized_embeddings.errors import DamagedFilesError
+from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError
 
 # Of a file that describes a model. The index of a model in a thousand parts has some 10 MB.
 _LARGEST = 100_000_000
@@ -30,11 +30,14 @@ def parse_json(path: Path) -> Any:
     """Read any JSON.
 
     Raises:
+        ModelFilesError: The file may not be read.
         DamagedFilesError: The file is not JSON, or absurdly large.
     """
     try:
         if path.stat().st_size > _LARGEST:
             raise ValueError(f"it has {path.stat().st_size:,} bytes; at most {_LARGEST:,} are read")
         return json.loads(path.read_text("utf-8"))
+    except OSError as exc:
+        raise ModelFilesError(f"{path} can't be read: {exc.strerror or exc}") from exc
     except (ValueError, RecursionError) as exc:
         raise DamagedFilesError(f"{path} is not readable JSON: {exc}") from exc

@@ -24,6 +24,7 @@ from intel_quantized_embeddings.errors import (
 from intel_quantized_embeddings.json_files import read_json
 from intel_quantized_embeddings.model_settings import is_cross_encoder
 from intel_quantized_embeddings.partial_snapshots import never_fetched, refuse_undecided, undecided
+from intel_quantized_embeddings.paths_inside import path_inside
 from intel_quantized_embeddings.runtimes.forks import importing
 from intel_quantized_embeddings.tokenizer_files import BESIDE
 from intel_quantized_embeddings.weight_files import named_files, wanted_patterns
@@ -134,7 +135,7 @@ def _folder(model: str | os.PathLike[str], *, revision: str | None) -> ModelFold
     if not isinstance(model, (str, os.PathLike)):
         raise OptionError(f"model={model!r} is neither a folder nor a hub id like {DEFAULT_MODEL!r}.")
     text = os.fspath(model)
-    path = Path(text).expanduser()
+    path = _expanded(text)
     if path.is_file():
         raise OptionError(f"model={text!r} is a file; pass the folder that it is in.")
     if "://" in text:
@@ -222,6 +223,17 @@ def _from_hub(model: str, *, revision: str | None, cache_folder: str | None, loc
     return ModelFolder(path=path, name=model, revision=path.name)
 
 
+def _expanded(text: str) -> Path:
+    try:
+        path = Path(text).expanduser()
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # it may be a hub id
+    except (OSError, ValueError, RuntimeError) as exc:  # too long, a NUL, ~name of nobody, a folder of another user
+        raise OptionError(f"model={text[:200]!r} can't be looked at: {exc}") from exc
+    return path
+
+
 def _scores_pairs(folder: Path) -> bool:
     try:
         return is_cross_encoder(folder)
@@ -234,7 +246,9 @@ def module_patterns(folder: Path) -> list[str]:
     try:
         modules = json.loads((folder / "modules.json").read_text("utf-8"))
         paths = {str(module["path"]) for module in modules if module.get("path")}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        for path in paths:
+            path_inside(folder, path, listed_in=folder / "modules.json")
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, DamagedFilesError):
         return []  # whoever reads the settings says what is wrong with it
     usual = re.compile(r"[0-9]_[^/]*")
     return [f"{glob.escape(path.rstrip('/'))}/config.json" for path in sorted(paths) if not usual.fullmatch(path)]

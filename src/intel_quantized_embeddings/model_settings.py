@@ -19,6 +19,7 @@ from intel_quantized_embeddings.errors import (
 from intel_quantized_embeddings.json_files import read_json as read_json  # also read by this name elsewhere
 from intel_quantized_embeddings.known_models import KnownModels, look_up
 from intel_quantized_embeddings.module_files import (
+    check_pooling,
     longest_input,
     normalizes,
     read_modules,
@@ -155,6 +156,7 @@ def read_settings(
     transformer = read_transformer_config(folder, task=task)
     if pooling is not None:
         chosen = Pooling.parse(pooling)
+        check_pooling(_pooling_file(folder, modules))
     else:
         chosen = _pooling(folder, modules, known, name=name, origin=config.get("_name_or_path"))
     return ModelSettings(
@@ -185,11 +187,14 @@ def _names(folder: Path, name: str) -> list[str]:
     return names
 
 
+def _pooling_file(folder: Path, modules: list[tuple[str, Path]]) -> Path:
+    return next((where for kind, where in modules if kind == "Pooling"), folder / "1_Pooling") / "config.json"
+
+
 def _pooling(
     folder: Path, modules: list[tuple[str, Path]], known: KnownModels | None, *, name: str, origin: object
 ) -> Pooling:
-    at = next((where for kind, where in modules if kind == "Pooling"), folder / "1_Pooling")
-    path = at / "config.json"
+    path = _pooling_file(folder, modules)
     if path.is_file():
         return read_pooling(path)
     if any(kind == "Pooling" for kind, _ in modules):

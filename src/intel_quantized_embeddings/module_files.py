@@ -183,8 +183,8 @@ def read_pooling(path: Path) -> Pooling:
         UnsupportedModelError: It asks for a pooling that is not built in, or has an unknown key.
         DamagedFilesError: It is not a JSON object.
     """
+    check_pooling(path)
     config = read_json(path)
-    refuse_unknown_keys(config, _POOLING_KEYS, path)
     asked = config.get("pooling_mode")
     if asked is None:  # versions before 6: one flag a mode; none is the mean
         asked = [mode for flag, mode in _POOLING_FLAGS.items() if config.get(flag)] or ["mean"]
@@ -196,13 +196,24 @@ def read_pooling(path: Path) -> Pooling:
         raise UnsupportedModelError(
             f"{path} asks for the pooling {asked!r} ({keys}); built in are {allowed}, one at a time."
         )
+    return Pooling(modes[0])
+
+
+def check_pooling(path: Path) -> None:
+    """Check what the configuration of a Pooling module says beside the mode, which a caller may choose.
+
+    Raises:
+        UnsupportedModelError: It leaves out the instruction's tokens, or has an unknown key.
+        DamagedFilesError: It is not a JSON object.
+    """
+    config = read_json(path)
+    refuse_unknown_keys(config, _POOLING_KEYS, path)
     include = config.get("include_prompt", True)
     if include is not True:
         raise UnsupportedModelError(
             f"{path} has include_prompt={str(include).lower()} (the instruction's tokens are left out of pooling), "
             f"which is not built in."
         )
-    return Pooling(modes[0])
 
 
 def read_transformer_config(transformer: Path, *, task: str) -> dict[str, Any]:

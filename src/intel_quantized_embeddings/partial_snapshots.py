@@ -40,6 +40,7 @@ def never_fetched(folder: Path, *, scores_pairs: bool) -> list[str]:
         folder: A snapshot in the hub's cache, or any other folder.
         scores_pairs: Whether it holds a cross-encoder, whose settings are its tokenizer's.
     """
+    folder = folder.resolve()  # a link to a snapshot is one
     if (folder / ".gitattributes").exists() or not (_is_snapshot(folder) or _is_download(folder)):
         return []
     listed = _listed(folder)

@@ -223,9 +223,10 @@ def test_what_is_not_text_is_refused_with_its_position(encoder, bad):
         encoder.encode_documents(["fine", bad])
 
 
-def test_one_string_is_not_a_list_of_texts(encoder):
+@pytest.mark.parametrize("texts", ["a text", b"bytes", {"text": "a key"}])
+def test_one_string_is_not_a_list_of_texts(encoder, texts):
     with pytest.raises(InvalidTextError, match="a list of strings"):
-        encoder.encode_documents("a text")
+        encoder.encode_documents(texts)
 
 
 def test_a_lone_surrogate_is_refused_with_its_position(encoder):

@@ -199,6 +199,14 @@ class TestManifest:
         with pytest.raises(DamagedFilesError, match=r"outside the folder|can't be the name"):
             Encoder.load(int8)
 
+    @pytest.mark.parametrize("name", ["special_tokens_map.json", "added_tokens.json"])
+    def test_what_would_tokenize_otherwise_and_is_not_listed_is_refused(self, int8, name):
+        """The fingerprint would be the same, and the vectors others."""
+        assert not (int8 / name).exists()
+        (int8 / name).write_text("{}")
+        with pytest.raises(DamagedFilesError, match=f"{name} is not listed"):
+            Encoder.load(int8)
+
     def test_a_link_does_not_lead_out_of_the_folder(self, int8, tmp_path):
         """Not even the model card, which may differ from what was written and would be uploaded with the rest."""
         (tmp_path / "secret").write_text("a token")

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 
 from intel_quantized_embeddings import Encoder, quantize
+from intel_quantized_embeddings.architectures import Family
 from intel_quantized_embeddings.errors import DamagedFilesError, OptionError, UnsupportedModelError
+from intel_quantized_embeddings.inspection import inspect_folder
 from support.exported_models import write_openvino_export
+from support.tiny_models import write_tiny_model
 
 TEXTS = ["the cat sat on the mat", "", "a", "stone " * 40, "green water and cold wind"]
 
@@ -64,6 +67,21 @@ def test_an_export_beside_safetensors_that_can_not_be_built_is_used(tiny, bare, 
     config = json.loads((bare / "config.json").read_text())
     (bare / "config.json").write_text(json.dumps({**config, "model_type": "somethingnew"}))
     assert np.abs(Encoder.load(bare, precision="fp32").encode_documents(TEXTS) - expected).max() <= 1e-5
+
+
+@pytest.mark.parametrize("variant", [{"auto_map": {"AutoModel": "own.Model"}}, {"pruned_heads": {"0": [1]}}])
+def test_an_export_of_a_variant_that_is_not_built_in_has_the_limits_of_its_architecture(tmp_path, variant):
+    """RoBERTa's first two positions are not for tokens; the graph computes the variant, whatever it is."""
+    folder = write_tiny_model(tmp_path / "roberta", family=Family.ROBERTA)
+    write_openvino_export(folder, folder / "openvino_model.xml")
+    (folder / "model.safetensors").unlink()
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **variant}))
+    positions = config["max_position_embeddings"] - config["pad_token_id"] - 1
+    with pytest.raises(OptionError, match=f"{positions} positions"):
+        Encoder.load(folder, precision="fp32", max_length=positions + 1)
+    assert Encoder.load(folder, precision="fp32", max_length=positions).max_length == positions
+    assert inspect_folder(folder).problem is None
 
 
 def test_several_variants_and_no_plain_one_is_an_error_that_names_them(tiny, bare):

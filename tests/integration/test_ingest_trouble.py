@@ -14,7 +14,14 @@ import pytest
 pytest.importorskip("chromadb", reason="chromadb is not installed: the `ingest` extra brings it")
 pytest.importorskip("langchain_text_splitters", reason="not installed: the `ingest` extra brings it")
 
-from intel_quantized_embeddings.errors import OtherEncoderError, VectorStoreError
+from intel_quantized_embeddings import Encoder
+from intel_quantized_embeddings.errors import (
+    ForkedProcessError,
+    ModelFilesError,
+    OptionError,
+    OtherEncoderError,
+    VectorStoreError,
+)
 from intel_quantized_embeddings.ingestion import ingest, query, run
 from intel_quantized_embeddings.integrations.chroma_collections import connect
 from support.chroma_server import ChromaServer, chroma_server
@@ -82,6 +89,29 @@ def test_a_server_that_stays_away_is_told_and_a_later_run_goes_on(server, docs, 
     server.start()
     again = ingest([docs], **common)
     assert (again.unchanged, again.added) == (20, again.chunks - 20)
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_a_place_that_is_no_folder_is_told(docs, tmp_path, tiny_int8, place):
+    (tmp_path / "file").write_text("")
+    done = iqe("ingest", docs, "--chroma", tmp_path / place, "--collection", "docs", "--model", tiny_int8, "--json")
+    assert done.returncode == 3, done.stderr
+    assert "can't be written, or is no folder" in json.loads(done.stdout)["error"]["message"]
+
+
+@pytest.mark.parametrize("error", [OptionError("no"), ForkedProcessError("no"), ModelFilesError("no")])
+def test_what_every_text_fails_with_ends_the_run(docs, tmp_path, tiny_int8, monkeypatch, error):
+    """And is not a problem of each of them, tried one by one."""
+    calls = []
+
+    def fail(self, texts, show_progress=False):
+        calls.append(len(texts))
+        raise error
+
+    monkeypatch.setattr(Encoder, "encode_documents", fail)
+    with pytest.raises(type(error)):
+        ingest([docs], chroma=tmp_path / "chroma", collection="docs", model=tiny_int8)
+    assert len(calls) == 1
 
 
 @pytest.fixture

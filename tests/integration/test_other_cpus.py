@@ -157,6 +157,25 @@ def test_int8_that_is_slower_than_fp32_is_said_of_int8_alone(tiny, tiny_int8, ca
     assert "int8 is slower than fp32 on this CPU" in record.getMessage()
 
 
+def test_a_folder_that_is_less_faithful_and_slower_is_said_to_be_both(tiny_int8, tmp_path, caplog, monkeypatch):
+    fewer = _probed_elsewhere(tiny_int8, tmp_path / "copy")
+    monkeypatch.setattr(int8_products, "_flags", lambda: frozenset({"avx2", "fma"}))
+    with caplog.at_level(logging.WARNING):
+        Encoder.load(fewer)
+    (record,) = caplog.records
+    assert "less faithful on this CPU" in record.getMessage()
+    assert "int8 is slower than fp32 on this CPU" in record.getMessage()
+
+
+def test_where_one_calibration_text_alone_is_short_it_is_not_the_only_probe(tiny_cross_encoder, tmp_path):
+    """The differences of one score have no spread to be seen beside."""
+    texts = ["stone", *(f"{number} stones and " * 40 for number in range(30))]
+    folder = quantize_cross_encoder(
+        tiny_cross_encoder, tmp_path / "int8", search=False, calibration_texts=texts, calibration_queries=texts
+    ).folder
+    assert len(read_manifest(folder).probes) > 2
+
+
 def test_probes_are_held_out_texts_with_the_rows_that_loading_gives(tiny, tiny_int8):
     probes = Manifest.read(tiny_int8).probes
     fp32, int8 = rows_of(probes)

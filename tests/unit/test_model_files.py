@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from pathlib import Path
 
@@ -101,6 +102,19 @@ def test_what_is_neither_is_refused(no_hub, model):
     """What is neither a folder nor an id is an error showing what an id looks like."""
     with pytest.raises(OptionError, match=r"neither a folder that exists nor a hub id like 'BAAI/bge-small-en-v1\.5'"):
         find_model(model)
+
+
+@pytest.mark.parametrize("model", ["a" * 5000, "~nobody-of-that-name/model", "a\0b"])
+def test_a_name_that_no_file_can_have_is_refused(no_hub, model):
+    with pytest.raises(OptionError, match=r"^model=.* can't be looked at: "):
+        find_model(model)
+
+
+@pytest.mark.parametrize("path", ["..", "../other", "/etc"])
+def test_no_module_is_looked_for_outside_the_folder(tmp_path, path):
+    """What `iqe export` copies goes where the patterns say."""
+    (tmp_path / "modules.json").write_text(json.dumps([{"path": path}, {"path": "encoder"}]))
+    assert model_files.module_patterns(tmp_path) == []
 
 
 def test_a_folder_has_no_revision(no_hub, tiny):

@@ -110,6 +110,12 @@ def test_pooling_without_the_instruction_is_refused(folder):
         folder.write("1_Pooling/config.json", {"pooling_mode": "mean", "include_prompt": False}).read()
 
 
+@pytest.mark.parametrize("other", [{"include_prompt": False}, {"what_is_this": 1}])
+def test_a_pooling_that_is_given_leaves_the_files_other_keys_in_force(folder, other):
+    with pytest.raises(UnsupportedModelError, match=next(iter(other))):
+        folder.write("1_Pooling/config.json", {"pooling_mode": "mean", **other}).read(pooling="cls")
+
+
 def test_the_caller_overrides_pooling(folder):
     """pooling= wins over the folder."""
     assert folder.read(pooling="cls").pooling is Pooling.CLS

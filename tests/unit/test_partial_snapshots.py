@@ -140,6 +140,10 @@ class TestAllOfAModel:
         """Its scores don't depend on pooling and instructions; sentence-transformers before 6 did not ask for them."""
         assert never_fetched(snapshot(tiny, tmp_path, kept=BARE), scores_pairs=True) == []
 
+    def test_a_link_to_a_snapshot_is_one(self, tiny, tmp_path):
+        (tmp_path / "link").symlink_to(snapshot(tiny, tmp_path, kept=BARE))
+        assert missing(tmp_path / "link")
+
 
 def test_each_setting_decides_one_file():
     assert undecided(["sentence_bert_config.json"], given=["max_length"]) == []

@@ -129,12 +129,13 @@ class EncoderConfig:
         return self.max_positions - self.first_position
 
     @staticmethod
-    def from_hf(config: Mapping[str, Any], *, where: str) -> EncoderConfig:
+    def from_hf(config: Mapping[str, Any], *, where: str, exported: bool = False) -> EncoderConfig:
         """Read the contents of a Hugging Face `config.json`.
 
         Args:
             config: The parsed file.
             where: What to call the model in an error.
+            exported: Whether a graph computes it, whatever variant of the architecture it is.
 
         Raises:
             UnsupportedModelError: The architecture, or a variant of it, is not built in.
@@ -142,7 +143,8 @@ class EncoderConfig:
         """
         family = _family(config, where=where)
         keys = _KEYS[family]
-        _refuse_variants(config, family, where=where)
+        if not exported:
+            _refuse_variants(config, family, where=where)
 
         def size(key: str, default: int | None = None) -> int:
             value = config.get(key, default)
@@ -188,7 +190,7 @@ class EncoderConfig:
 def exported_limits(config: Mapping[str, Any], settings: ModelSettings) -> tuple[int, int]:
     """The longest input in tokens and the padding id of an encoder that others exported, of any architecture."""
     try:
-        known = EncoderConfig.from_hf(config, where="the export")
+        known = EncoderConfig.from_hf(config, where="the export", exported=True)
     except (UnsupportedModelError, DamagedFilesError):
         pad, positions = config.get("pad_token_id"), config.get("max_position_embeddings")
         return (

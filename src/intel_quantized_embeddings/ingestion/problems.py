@@ -7,13 +7,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from intel_quantized_embeddings.errors import MissingExtraError, VectorStoreError
+from intel_quantized_embeddings.errors import (
+    ForkedProcessError,
+    MissingExtraError,
+    ModelFilesError,
+    OptionError,
+    VectorStoreError,
+)
 
 _Item = TypeVar("_Item")
 
 # The end of the process or of the run, wherever it is raised. Libraries raise all else for what a file holds, some
 # of it past `Exception`: a panic of Rust is a BaseException.
-_ENDS = (MemoryError, KeyboardInterrupt, SystemExit, GeneratorExit, CancelledError, MissingExtraError, VectorStoreError)
+_ENDS = (
+    *(MemoryError, KeyboardInterrupt, SystemExit, GeneratorExit, CancelledError),
+    # Of the encoder or the store, for every text alike.
+    *(ForkedProcessError, MissingExtraError, ModelFilesError, OptionError, VectorStoreError),
+)
 _LONGEST_REASON = 300
 
 

@@ -33,16 +33,23 @@ def only_writer(folder: Path) -> Iterator[None]:
     """Hold a Chroma folder against other runs, after putting right what a killed one left.
 
     Raises:
-        VectorStoreError: Another run holds it, or its files are not laid out as this version knows them.
+        VectorStoreError: Another run holds it, it can't be written, or its files are not laid out as this version
+            knows them.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK, timeout=0)
     try:
-        with FileLock(folder / LOCK, timeout=0):
-            _put_back_all(folder)
-            _remove_copies(folder)
-            yield
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
     except Timeout as exc:
         raise VectorStoreError(f"another iqe ingest is writing in {folder}; wait for it to end.") from exc
+    except OSError as exc:
+        raise VectorStoreError(f"{folder} can't be written, or is no folder: {exc}") from exc
+    try:
+        _put_back_all(folder)
+        _remove_copies(folder)
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

@@ -98,7 +98,7 @@ def made_once(
         from filelock import FileLock, Timeout
 
     folder = _cached(source, settings, runtime=runtime, format_version=format_version, cache_folder=cache_folder)
-    if (folder / MANIFEST_FILE).is_file():
+    if os.path.isfile(folder / MANIFEST_FILE):  # False where the cache may not be read, which is said below
         return folder
     quantizer_module(runtime).require_quantizer()
     try:

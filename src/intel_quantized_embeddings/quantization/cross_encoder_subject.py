@@ -80,11 +80,11 @@ class CrossEncoderSubject:
     def probes(self, attempt: CrossEncoderAttempt) -> tuple[Probe, ...]:
         """Return held-out pairs with their scores in fp32 and in an attempt.
 
-        Where all pairs are long, the beginnings of some are scored for this.
+        Where too few pairs are short, the beginnings of some are scored for this.
         """
         token_ids, fp32, int8 = self._held_out, self._fp32, attempt.scores
         places: Sequence[int] = choose(token_ids, count=COUNT_OF_SCORES)
-        if not places:
+        if len(places) < min(COUNT_OF_SCORES, len(token_ids)):
             token_ids = [ids[:LONGEST] for ids in token_ids[:COUNT_OF_SCORES]]
             fp32 = self._scores(self.built.embedder.graph, token_ids, Precision.FP32)
             dynamic = attempt.recipe.method is MethodName.DYNAMIC

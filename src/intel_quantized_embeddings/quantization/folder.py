@@ -89,7 +89,7 @@ def origin(source: ModelFolder, weights: WeightFiles, *, texts: Texts, runtime: 
         "source": Source(
             id=source.name,
             revision=source.revision,
-            weights_sha256={file.name: file_sha256(file) for file in weights.files},
+            weights_sha256={file.relative_to(source.path).as_posix(): file_sha256(file) for file in weights.files},
         ),
         "runtime": runtime.value,
         "precision": Precision.INT8.value,

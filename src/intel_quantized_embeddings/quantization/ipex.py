@@ -11,7 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from intel_quantized_embeddings.errors import MissingExtraError, OptionError, QuantizationError
+from intel_quantized_embeddings.errors import (
+    MissingExtraError,
+    OptionError,
+    QuantizationError,
+    QuantizedEmbeddingsError,
+)
 from intel_quantized_embeddings.pooling import Pooling
 from intel_quantized_embeddings.quantization.config import ActivationRanges, MethodName
 from intel_quantized_embeddings.quantization.quantizers import Recipe
@@ -146,6 +151,8 @@ def quantize_module(model: TorchEmbedder, token_ids: Sequence[Sequence[int]], re
                     prepared(*one)
             # On a thread that ends: see `IPEXRuntime` for what a thread keeps of a graph.
             converted = Workers(1).run(lambda: _converted(prepared))
+    except (QuantizedEmbeddingsError, MemoryError):
+        raise
     except Exception as exc:
         # Neural Compressor and IPEX raise AssertionError, RuntimeError and what Python raises for their slips.
         raise QuantizationError(f"Neural Compressor could not quantize the model: {type(exc).__name__}: {exc}") from exc

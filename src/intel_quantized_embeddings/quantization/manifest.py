@@ -22,6 +22,7 @@ from intel_quantized_embeddings.quantization.drop import Drop, SpeedCost
 from intel_quantized_embeddings.quantization.fidelity import CosineSummary, Fidelity
 from intel_quantized_embeddings.quantization.probes import Probe, rows_of
 from intel_quantized_embeddings.similarity import Similarity
+from intel_quantized_embeddings.tokenizer_files import BESIDE
 
 logger = logging.getLogger(__name__)
 
@@ -156,8 +157,15 @@ class FolderManifest:
 
         Raises:
             ModelFilesError: A file is missing.
-            DamagedFilesError: A file differs from what was written, or a name or a link leaves the folder.
+            DamagedFilesError: A file differs from what was written, a name or a link leaves the folder, or there is a
+                file that decides token ids and is not listed.
         """
+        for name in ("config.json", TOKENIZER_FILE, *BESIDE):
+            if name not in self.files and (folder / name).exists():
+                raise DamagedFilesError(
+                    f"{folder / name} is not listed in {MANIFEST_FILE}, and would change how texts are tokenized: it "
+                    f"was added since. Remove it, or quantize the model again."
+                )
         for name, expected in self.files.items():
             path = path_inside(folder, name, listed_in=folder / MANIFEST_FILE)
             if not path.is_file():

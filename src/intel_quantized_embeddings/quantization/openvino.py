@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from intel_quantized_embeddings.errors import MissingExtraError, QuantizationError
+from intel_quantized_embeddings.errors import MissingExtraError, QuantizationError, QuantizedEmbeddingsError
 from intel_quantized_embeddings.pooling import Pooling
 from intel_quantized_embeddings.quantization.config import ActivationRanges, MethodName
 from intel_quantized_embeddings.quantization.quantizers import Recipe
@@ -75,6 +75,8 @@ def quantize_graph(embedder: EmbedderGraph, token_ids: Sequence[Sequence[int]], 
             if recipe.method is MethodName.DYNAMIC:
                 return _compressed(embedder.graph, in_float)
             return _quantized(embedder.graph, token_ids, recipe, in_float)
+        except (QuantizedEmbeddingsError, MemoryError):
+            raise
         except Exception as exc:
             # NNCF raises its own types, RuntimeError, and OpenVINO's.
             raise QuantizationError(f"NNCF could not quantize the model: {type(exc).__name__}: {exc}") from exc

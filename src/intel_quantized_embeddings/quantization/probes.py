@@ -94,7 +94,7 @@ class ProbeResult:
 
 
 def choose(token_ids: Sequence[Sequence[int]], *, count: int) -> list[int]:
-    """Return the places of inputs to probe with: of every length up to `LONGEST` tokens; none where all are longer."""
+    """Return the places of inputs to probe with: of every length up to `LONGEST` tokens; as many as are short."""
     by_length = sorted(range(len(token_ids)), key=lambda place: len(token_ids[place]))
     short = [place for place in by_length if len(token_ids[place]) <= LONGEST]
     return [short[round(float(step))] for step in np.linspace(0, len(short) - 1, min(count, len(short)))]

@@ -37,26 +37,28 @@ def report_int8(runtime: Runtime, manifest: FolderManifest | None, options: Load
     """
     if options.precision != Precision.INT8.value:
         return
+    told = []
     result = run_probes(runtime, manifest) if manifest is not None else None
     if manifest is not None and result is not None and result.worse:
-        logger.warning("%s is less faithful on this CPU: %s. %s", options.model, result, _advice(manifest))
+        told.append(f"it is less faithful on this CPU: {result}. {_advice(manifest)}")
     elif manifest is None and not sums_are_exact():
-        logger.warning(
-            "%s was quantized by others, and sums of 8-bit weights saturate on this CPU, which has neither VNNI nor "
-            "AMX: results may be less faithful than where it was made. Its fp32 model is exact here",
-            options.model,
+        told.append(
+            "it was quantized by others, and sums of 8-bit weights saturate on this CPU, which has neither VNNI nor "
+            "AMX: results may be less faithful than where it was made. Its fp32 model is exact here"
         )
-    elif options.runtime == RuntimeName.OPENVINO.value and not int8_is_faster():
-        logger.warning(
-            "%s: int8 is slower than fp32 on this CPU, which has neither VNNI nor AVX-512 (docs/benchmarks.md); "
-            "precision='fp32' is faster here",
-            options.model,
+    if options.runtime == RuntimeName.OPENVINO.value and not int8_is_faster():
+        source = "the fp32 model that it was made from" if manifest is None else manifest.source.id
+        told.append(
+            f"int8 is slower than fp32 on this CPU, which has neither VNNI nor AVX-512 (docs/benchmarks.md): {source} "
+            f"with precision='fp32' is faster here"
         )
+    if told:
+        logger.warning("%s: %s", options.model, ". ".join(told))
 
 
 def _advice(manifest: FolderManifest) -> str:
     source = manifest.source.id
-    if sums_are_exact():
+    if sums_are_exact() or manifest.method.weight_bits == 7:
         versions = ", ".join(f"{name} {version}" for name, version in manifest.library_versions.items())
         return f"It was made with {versions}: use these versions, or quantize {source} again here"
     again = (

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING
 
 from intel_quantized_embeddings.choices import true_or_false
@@ -163,6 +164,8 @@ def quantize(
     )
     if dataset is not None and config.max_drop is None:
         raise OptionError("dataset= (--dataset) is what max_drop= (--max-drop) is measured on; give both or neither.")
+    if not isinstance(dataset, (str, os.PathLike, NoneType)):
+        raise OptionError(f"dataset={dataset!r} is not allowed; it is the path of a folder with a dataset.")
     data = None if dataset is None else _read_dataset(Path(dataset).expanduser())
     texts = split(calibration_set(calibration_texts, calibration_queries))
     quantizer_module(runtime_name).require_quantizer()

@@ -180,11 +180,11 @@ class Subject:
     def probes(self, attempt: Attempt) -> tuple[Probe, ...]:
         """Return held-out texts with their vectors in fp32 and in an attempt that was measured on all of them.
 
-        Where all texts are long, the beginnings of some are encoded for this.
+        Where too few texts are short, the beginnings of some are encoded for this.
         """
         token_ids, fp32, int8 = self.token_ids(self.texts.held_out), np.concatenate(self._fp32), attempt.vectors
         places: Sequence[int] = choose(token_ids, count=COUNT_OF_VECTORS)
-        if not places:
+        if len(places) < min(COUNT_OF_VECTORS, len(token_ids)):
             token_ids = [ids[:LONGEST] for ids in token_ids[:COUNT_OF_VECTORS]]
             fp32, int8 = (one.encode_token_ids(token_ids) for one in (self.fp32_encoder(), self.encoder(attempt)))
             places = range(len(token_ids))

@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 _HALF_LIFE_SECONDS = 5.0
 # The texts that are encoded before the first request, to know the speed: some of each length.
 _WARM_UP_TEXTS = 16
+_WARM_UP_LONGEST = 512  # longer shapes compile when they are first asked for: a start must not take minutes
 
 
 class _Job:
@@ -95,7 +96,7 @@ class Batcher:
 
     def start(self) -> None:
         """Measure the speed once, then take texts."""
-        longest = self._encoder.max_length
+        longest = min(self._encoder.max_length, _WARM_UP_LONGEST)
         texts = [[0] * max(1, longest * place // _WARM_UP_TEXTS) for place in range(1, _WARM_UP_TEXTS + 1)]
         self._encoder.encode_token_ids(texts)  # compiles what bulk calls need
         self._timed(texts, tokens=sum(map(self.tokens, texts)))
