@@ -162,9 +162,13 @@ def test_three_kills_in_a_row(short_story, tmp_path):
     at random ones."""
     seed = int(os.environ.get("IQE_KILL_SEED", "20"))
     random_ = random.Random(seed)
-    chroma = copied(short_story.before, tmp_path / "chroma")
-    before = contents(chroma)
-    assert run_killed(short_story, chroma, while_the_index_is_written(chroma, time_no=2))
+    before = contents(copied(short_story.before, tmp_path / "before"))
+    for time_no in (2, 2, 2, 1, 1, 1, 1, 1):  # beside other work, who watches may come too late
+        chroma = copied(short_story.before, tmp_path / "chroma")
+        if run_killed(short_story, chroma, while_the_index_is_written(chroma, time_no=time_no)):
+            break
+    else:
+        pytest.fail("no run was at work any more when its index was seen to be written")
     with connect(copied(chroma, tmp_path / "asked before it is run again")) as client:
         found = contents_of(client.get_collection("docs", embedding_function=None))
     assert all(record in (before.get(id), short_story.expected.get(id)) for id, record in found.items())
