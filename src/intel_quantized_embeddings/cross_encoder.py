@@ -18,7 +18,7 @@ from intel_quantized_embeddings.pipeline import encode_token_ids, tokenize_pairs
 from intel_quantized_embeddings.progress import progress_bar
 from intel_quantized_embeddings.quantization.probing import report_int8
 from intel_quantized_embeddings.runtimes.base import Precision, Runtime, RuntimeName, runtime_module
-from intel_quantized_embeddings.tokenization import Tokenizer, shown, utf8
+from intel_quantized_embeddings.tokenization import Tokenizer, is_listed, shown, utf8
 
 if TYPE_CHECKING:
     import numpy as np
@@ -168,7 +168,7 @@ class CrossEncoder:
         Raises:
             InvalidTextError: An item is not a pair of texts; the message names its position.
         """
-        if isinstance(pairs, str) or not isinstance(pairs, Iterable):
+        if not is_listed(pairs):
             raise InvalidTextError(
                 f"pairs is {shown(pairs)}; a list of (query, document) is expected, as in score([(query, document)])."
             )

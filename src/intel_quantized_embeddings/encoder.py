@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from intel_quantized_embeddings.progress import progress_bar
 from intel_quantized_embeddings.quantization.probing import report_int8
 from intel_quantized_embeddings.runtimes.base import Precision, Runtime, RuntimeName, runtime_module
 from intel_quantized_embeddings.runtimes.truncated import TruncatedRuntime
-from intel_quantized_embeddings.tokenization import TokenizedTexts, Tokenizer, shown
+from intel_quantized_embeddings.tokenization import TokenizedTexts, Tokenizer, is_listed, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -258,7 +258,7 @@ class Encoder:
         return f"Encoder({self._fingerprint}, dimension={self.dimension}, max_length={self.max_length})"
 
     def _encode(self, texts: Iterable[str], instruction: str, *, show_progress: bool) -> NDArray[np.float32]:
-        if isinstance(texts, (str, bytes, Mapping)) or not isinstance(texts, Iterable):
+        if not is_listed(texts):
             raise InvalidTextError(
                 f"texts is {shown(texts)}; a list of strings is expected, as in encode_documents([text])."
             )

@@ -16,7 +16,7 @@ from intel_quantized_embeddings.load_options import LoadOptions, whole_number
 from intel_quantized_embeddings.model_files import find_model
 from intel_quantized_embeddings.model_settings import is_cross_encoder
 from intel_quantized_embeddings.partial_snapshots import SETTINGS
-from intel_quantized_embeddings.tokenization import check_texts, shown
+from intel_quantized_embeddings.tokenization import check_texts, is_listed, shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -137,7 +137,7 @@ class Reranker:
         """
         if not isinstance(query, str):
             raise InvalidTextError(f"query is {shown(query)} of type {type(query).__name__}; it must be a str.")
-        if isinstance(documents, str):
+        if not is_listed(documents):
             raise InvalidTextError(f"documents is {shown(documents)}; a list of strings is expected.")
         listed = list(documents)
         check_texts(listed)

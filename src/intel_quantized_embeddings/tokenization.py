@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -205,6 +205,11 @@ class Tokenizer:
 
 def _truncated(encodings: Sequence[Any]) -> set[int]:
     return {place for place, encoding in enumerate(encodings) if encoding.overflowing}
+
+
+def is_listed(value: object) -> bool:
+    """Whether a value is several items in an order: not one text, nor a table or a set, whose order is no one's."""
+    return isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping, set, frozenset))
 
 
 def check_texts(texts: Sequence[object]) -> None:

@@ -223,7 +223,7 @@ def test_what_is_not_text_is_refused_with_its_position(encoder, bad):
         encoder.encode_documents(["fine", bad])
 
 
-@pytest.mark.parametrize("texts", ["a text", b"bytes", {"text": "a key"}])
+@pytest.mark.parametrize("texts", ["a text", b"bytes", {"text": "a key"}, {"in no order"}, None])
 def test_one_string_is_not_a_list_of_texts(encoder, texts):
     with pytest.raises(InvalidTextError, match="a list of strings"):
         encoder.encode_documents(texts)

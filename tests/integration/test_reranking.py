@@ -70,6 +70,8 @@ def test_a_cross_encoder_gives_its_own_scores(tiny_cross_encoder_int8):
     [
         (None, ["a"], "query is None"),
         ("q", "a text", "documents is 'a text'; a list of strings"),
+        ("q", {"id": "a text"}, "documents is {'id': 'a text'}; a list of strings"),
+        ("q", None, "documents is None; a list of strings"),
         ("q", ["a", None], "text 1 is None"),
     ],
 )

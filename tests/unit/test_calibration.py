@@ -73,7 +73,12 @@ def test_the_callers_texts_replace_the_built_in_ones_of_their_kind_only():
 
 @pytest.mark.parametrize(
     ("texts", "problem"),
-    [(["a", "b"], "at least 10"), ("one string", "a list of texts"), (["text"] * 20 + [None], "None")],
+    [
+        (["a", "b"], "at least 10"),
+        ("one string", "a list of texts"),
+        ({"a": "text"}, "a list of texts"),
+        (["text"] * 20 + [None], "None"),
+    ],
 )
 def test_unusable_texts_are_refused_with_the_reason(texts, problem):
     with pytest.raises(OptionError, match=problem):

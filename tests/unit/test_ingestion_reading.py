@@ -82,6 +82,10 @@ class TestHtml:
         page = f'<meta charset="{declared}"><p>Grüße, 東京</p>'.encode(encoding)
         assert texts(write(tmp_path / "page.html", page)) == ["Grüße, 東京"]
 
+    def test_half_a_character_of_utf_16_is_reported(self, tmp_path):
+        file = write(tmp_path / "page.html", "<p>東京</p>".encode("utf-16")[:-1])
+        assert "not in UTF-16, which its byte order mark says" in reasons(file)[0]
+
     @pytest.mark.parametrize("declared", ["utf-16", "utf-16le", "UTF-32"])
     def test_a_declaration_that_can_be_read_is_no_utf_16(self, tmp_path, declared):
         page = f'<meta charset="{declared}"><p>Grüße</p>'.encode()
@@ -100,7 +104,7 @@ class TestHtml:
         assert texts(file) or reasons(file)
 
     def test_what_follows_a_declaration_stays(self, tmp_path):
-        page = "<![foo [<!ENTITY a 'b'>]><p>river</p><!-- <!x> --><p>stone</p>"
+        page = "<![foo [<!ENTITY a 'b'>]><p>river</p><!-- <!x -- <! --><p>stone</p>"
         assert texts(write(tmp_path / "page.html", page)) == ["river\n\nstone"]
 
 

@@ -26,7 +26,6 @@ _BLOCKS = (
 _NOT_TEXT = ("script", "style", "noscript", "template")
 # What Python decodes and no page is written in.
 _NOT_OF_PAGES = ("idna", "punycode", "raw_unicode_escape", "undefined", "unicode_escape")
-_BYTE_ORDER_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 # What browsers read where a page declares Latin-1 or ASCII: Windows-1252, and Latin-1 where that has nothing.
 _WINDOWS_1252 = {code: bytes([code]).decode("cp1252", "ignore") or chr(code) for code in range(0x80, 0xA0)}
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -113,11 +112,7 @@ def _html(file: Path) -> Iterator[Document]:
     except ImportError as exc:
         raise MissingExtraError(package="bs4", extra="ingest", needed_for="reading HTML") from exc
     content = read_bytes(file)
-    marked = content.startswith(_BYTE_ORDER_MARKS)
-    declared = None if marked else EncodingDetector.find_declared_encoding(content, is_html=True)
-    if content.startswith(_BYTE_ORDER_MARKS[1:]):
-        declared = "utf-16"
-    markup = _decode_as(declared, content, marked=marked) if declared else decode(content)
+    markup = _decode_page(content, declared=EncodingDetector.find_declared_encoding(content, is_html=True))
     try:
         page = BeautifulSoup(markup, "html.parser")
     except (ParserRejectedMarkup, AssertionError):
@@ -136,19 +131,20 @@ def _html(file: Path) -> Iterator[Document]:
     yield Document(text=text, source=str(file), metadata={"source": str(file), **named})
 
 
-def _decode_as(declared: str, content: bytes, *, marked: bool) -> str:
-    """Decode as browsers do (the WHATWG's Encoding and HTML standards).
-
-    Args:
-        declared: The encoding's name.
-        content: The file.
-        marked: Whether a byte order mark says it. A declaration that can be read is itself no UTF-16.
-    """
+def _decode_page(content: bytes, *, declared: str | None) -> str:
+    """Decode as browsers do (the WHATWG's Encoding and HTML standards)."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        try:
+            return _plain(content.decode("utf-16"))
+        except UnicodeError as exc:
+            raise UnreadableError(f"not in UTF-16, which its byte order mark says: {exc}") from exc
+    if declared is None or content.startswith(codecs.BOM_UTF8):
+        return decode(content)
     try:
         name = codecs.lookup(declared).name.replace("-", "_")
         if name in _NOT_OF_PAGES:
             raise LookupError("no page is written in it")
-        if name.startswith(("utf_16", "utf_32")) and not marked:
+        if name.startswith(("utf_16", "utf_32")):  # a declaration that can be read is itself neither
             return decode(content)
         if name in ("iso8859_1", "ascii"):
             return _plain(content.decode("latin-1").translate(_WINDOWS_1252))
@@ -163,12 +159,14 @@ def _without_declarations(markup: str) -> str:
     Python's parser may reject them. Time grows with the text alone: what is looked for behind a beginning is looked
     for from there on only where it is known to come.
     """
-    last_end, last_bracket = markup.rfind(">"), markup.rfind("]")
+    last_end, last_bracket, last_comment = markup.rfind(">"), markup.rfind("]"), markup.rfind("-->")
     kept, place = [], 0
     while 0 <= (start := markup.find("<!", place)) < last_end:
         if markup.startswith("<!--", start):
-            kept.append(markup[place : start + 4])
-            place = start + 4
+            # One that never ends is left to the parser.
+            end = markup.find("-->", start + 2) + 3 if start < last_comment else start + 4
+            kept.append(markup[place:end])
+            place = end
             continue
         end = markup.find(">", start)
         bracket = markup.find("[", start, end)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from intel_quantized_embeddings.errors import DamagedFilesError, InvalidTextError, ModelFilesError, OptionError
-from intel_quantized_embeddings.tokenization import shown, utf8
+from intel_quantized_embeddings.tokenization import is_listed, shown, utf8
 
 # In each half. More texts calibrate little better (docs/quantization.md) and cost time.
 MOST_DOCUMENTS = 105
@@ -122,7 +122,7 @@ def read_texts(file: Path) -> list[str]:
 
 
 def _checked(texts: Sequence[str], argument: str) -> tuple[str, ...]:
-    if isinstance(texts, str) or not isinstance(texts, Iterable):
+    if not is_listed(texts):
         raise OptionError(f"{argument} is {shown(texts)}; a list of texts is expected.")
     texts = list(texts)
     for position, text in enumerate(texts):
