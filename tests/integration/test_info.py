@@ -14,6 +14,7 @@ from intel_quantized_embeddings.architectures.config import BUILT_IN
 from intel_quantized_embeddings.cli import main
 from intel_quantized_embeddings.errors import QuantizedEmbeddingsError
 from intel_quantized_embeddings.known_models import KNOWN_MODELS, look_up
+from support.cpu_kinds import fails_where_onednn_is_limited
 from support.tiny_models import write_tiny_cross_encoder, write_tiny_model
 
 
@@ -81,6 +82,7 @@ class TestAQuantizedFolder:
         assert facts["method"].endswith("in floating point: layer.0.output")
         assert facts["made from"].endswith("revision abc123")
 
+    @fails_where_onednn_is_limited
     def test_a_dynamic_one_has_no_calibration(self, iqe, tiny, tmp_path):
         pytest.importorskip("nncf", reason="the quantize extra is not installed")
         folder = quantize(tiny, tmp_path / "dynamic", method="dynamic").folder

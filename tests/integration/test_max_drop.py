@@ -20,6 +20,7 @@ from intel_quantized_embeddings.quantization.quantizers import Recipe
 from intel_quantized_embeddings.quantization.subject import Subject
 from intel_quantized_embeddings.runtimes.base import RuntimeName
 from intel_quantized_embeddings.runtimes.openvino import build_graph
+from support.cpu_kinds import fails_where_onednn_is_limited
 from support.tiny_models import write_tiny_model
 
 
@@ -70,7 +71,9 @@ def test_layers_are_put_back_until_the_limit_holds(one_layer, whole, tmp_path, c
     assert Encoder.load(report.folder).dimension == 32
 
 
-@pytest.mark.parametrize("method", [MethodName.STATIC, MethodName.DYNAMIC])
+@pytest.mark.parametrize(
+    "method", [MethodName.STATIC, pytest.param(MethodName.DYNAMIC, marks=fails_where_onednn_is_limited)]
+)
 def test_layers_are_ranked_by_what_quantizing_without_them_gives(one_layer, method):
     settings = read_settings(one_layer, name="one-layer")
     subject = Subject(

@@ -24,6 +24,7 @@ from intel_quantized_embeddings.quantization.calibration import built_in_texts, 
 from intel_quantized_embeddings.quantization.config import QuantizationConfig
 from intel_quantized_embeddings.quantization.folder import write_model_card
 from intel_quantized_embeddings.quantization.manifest import Manifest
+from support.cpu_kinds import fails_where_onednn_is_limited
 from support.exported_models import write_openvino_export
 from support.logged import messages
 from support.tiny_models import write_tiny_model
@@ -141,6 +142,7 @@ def test_settings_that_do_not_fit_are_refused(tiny, tmp_path, options, message):
     assert list(tmp_path.iterdir()) == []
 
 
+@fails_where_onednn_is_limited
 def test_dynamic_int8_says_so_wherever_it_matters(tiny, tmp_path):
     import openvino as ov
 
