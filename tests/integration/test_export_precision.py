@@ -20,7 +20,7 @@ from support.exported_models import write_openvino_export
 from support.onnx_files import ROWS, ZERO, node, tensor
 from support.tiny_models import HIDDEN, VOCABULARY
 
-pytestmark = fails_where_onednn_is_limited  # it opens exports in forms that few write
+pytestmark = fails_where_onednn_is_limited  # a graph with the softmax of its exporter does not compile then
 
 NUMBERS = np.random.default_rng(0)
 TABLE = NUMBERS.normal(size=(len(VOCABULARY), HIDDEN)).astype(np.float32)
