@@ -19,6 +19,7 @@ if _missing:
 
 import corpus  # noqa: E402
 import langchain_chroma_rag  # noqa: E402
+from support.cpu_kinds import SLOWER_IN_INT8  # noqa: E402
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 RAG_EXAMPLES = ["langchain_chroma_rag.py", "llama_index_chroma_rag.py"]
@@ -61,7 +62,7 @@ def run(example: str, *arguments: object, expected_status: int = 0) -> subproces
 def error_line(example: str, *arguments: object) -> str:
     """The one line that a failing example leaves on stderr, beside what is logged of int8 on a CPU without VNNI."""
     lines = run(example, *arguments, expected_status=1).stderr.splitlines()
-    errors = [line for line in lines if "int8 is slower than fp32 on this CPU" not in line]
+    errors = [line for line in lines if SLOWER_IN_INT8 not in line]
     assert [line[:7] for line in errors] == ["error: "], lines
     return errors[0]
 

@@ -12,6 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from intel_quantized_embeddings import Encoder
+from support.cpu_kinds import fails_where_onednn_is_limited
 from support.exported_models import write_openvino_export
 from support.hub_machine import MODEL, TEXTS, Machine
 from support.hub_server import HubServer
@@ -103,6 +104,7 @@ def load_file_from(content: bytes, folder: Path) -> dict[str, np.ndarray]:
     return load_file(str(folder / "whole.safetensors"))
 
 
+@fails_where_onednn_is_limited
 def test_an_openvino_export_is_fetched_where_there_are_no_safetensors(
     hub, machine, tiny, tiny_files, tmp_path, expected
 ):

