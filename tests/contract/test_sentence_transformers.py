@@ -116,7 +116,13 @@ class TestVectors:
 
     def test_of_any_list_of_texts(self, model):
         whole = model.encode(TEXTS)
-        for texts in (tuple(TEXTS), np.array(TEXTS), np.array(TEXTS, dtype=object), iter(TEXTS), dict.fromkeys(TEXTS)):
+        for texts in (
+            tuple(TEXTS),
+            np.array(TEXTS),
+            np.array(TEXTS, dtype=object),
+            iter(TEXTS),
+            dict.fromkeys(TEXTS).keys(),
+        ):
             assert same(model.encode(texts), whole)
         assert same(model.encode(np.array(TEXTS[0])), whole[0])
         assert same(model.encode(np.array(TEXTS)[0]), whole[0])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+pytest.importorskip("prometheus_client", reason="the serve extra is not installed")
+
 from intel_quantized_embeddings.serving.batcher import Batcher
 from intel_quantized_embeddings.serving.metrics import Metrics
 
