@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from intel_quantized_embeddings.errors import DamagedFilesError, OptionError, UnsupportedModelError
 from intel_quantized_embeddings.json_files import read_json
-from intel_quantized_embeddings.model_settings import read_max_length
+from intel_quantized_embeddings.model_settings import read_max_length, read_prompts
 from intel_quantized_embeddings.module_files import read_modules, read_transformer_config, refuse_unknown_keys
 
 if TYPE_CHECKING:
@@ -122,13 +122,7 @@ def _own_config(path: Path) -> dict[str, Any]:
             f"{path} has model_type={kind!r}; what scores pairs of texts is a 'CrossEncoder'. Load a model that makes "
             f"embeddings with Encoder.load or Reranker.load."
         )
-    prompts, default = own.get("prompts") or {}, own.get("default_prompt_name")
-    if not isinstance(prompts, dict) or not all(isinstance(prompt, str) for prompt in prompts.values()):
-        raise DamagedFilesError(f"{path}: prompts is {prompts!r}; a table of names and texts is expected.")
-    if default is not None and default not in list(prompts):
-        raise DamagedFilesError(
-            f"{path}: default_prompt_name is {default!r}, which is not among the prompts {sorted(prompts)}."
-        )
+    prompts, default = read_prompts(path)
     if default is not None and prompts[default]:
         raise UnsupportedModelError(
             f"{path} puts the prompt {prompts[default]!r} before pairs (default_prompt_name={default!r}), which is not "

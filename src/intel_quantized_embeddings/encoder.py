@@ -300,8 +300,8 @@ class Encoder:
 def _fingerprint(loaded: LoadedEmbedder, runtime: Runtime, settings: ModelSettings, options: LoadOptions) -> str:
     """`runtime-precision-pooling-` and 12 hexadecimal digits of a hash over everything that matters."""
     cut = {"truncate_dim": runtime.dimension} if isinstance(runtime, TruncatedRuntime) else {}
-    # No query's and no document's vector depends on these two.
-    hashed = hashed_settings(settings, leave_out=("similarity", "default_instruction")) | cut
+    # No query's and no document's vector depends on these.
+    hashed = hashed_settings(settings, leave_out=("similarity", "default_instruction", "other_prompts")) | cut
     digest = fingerprint_digest(loaded.hashes, hashed)
     precision = f"{options.precision}-dynamic" if loaded.dynamic else options.precision
     return f"{options.runtime}-{precision}-{settings.pooling.value}-{digest}"

@@ -1,4 +1,4 @@
-"""`iqe info`: what a folder is, without loading it."""
+"""`iqe info`: what a folder is and, of an int8 one, what its probes give on this CPU."""
 
 from __future__ import annotations
 

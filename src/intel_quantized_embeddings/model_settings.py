@@ -65,6 +65,7 @@ class ModelSettings:
         similarity: How vectors are to be compared (`similarity_fn_name`). They do not depend on it.
         default_instruction: Put before a text that is said to be neither query nor document (`default_prompt_name`);
             the vectors of queries and documents do not depend on it.
+        other_prompts: The folder's other prompts as (name, text), for `IntelQuantizedSentenceTransformer`.
     """
 
     pooling: Pooling
@@ -75,6 +76,7 @@ class ModelSettings:
     lowercase: bool = False
     similarity: Similarity = Similarity.COSINE
     default_instruction: str = ""
+    other_prompts: tuple[tuple[str, str], ...] = ()
 
     @property
     def lengths_matter(self) -> bool:
@@ -159,19 +161,22 @@ def read_settings(
         check_pooling(_pooling_file(folder, modules))
     else:
         chosen = _pooling(folder, modules, known, name=name, origin=config.get("_name_or_path"))
+    query = _instruction(prompts, _QUERY_PROMPTS, default_prompt, known.query_instruction if known else "")
+    document = _instruction(prompts, _DOCUMENT_PROMPTS, default_prompt, known.document_instruction if known else "")
+    others = {name: text for name, text in prompts.items() if name not in ("query", "document")}
     return ModelSettings(
         pooling=chosen,
         normalize=normalizes(modules) if normalize is None else normalize,
         max_length=read_max_length(folder, transformer, config, default_max_length),
-        query_instruction=_instruction(
-            prompts, _QUERY_PROMPTS, default_prompt, known.query_instruction if known else ""
-        ),
-        document_instruction=_instruction(
-            prompts, _DOCUMENT_PROMPTS, default_prompt, known.document_instruction if known else ""
-        ),
+        query_instruction=query,
+        document_instruction=document,
         lowercase=bool(transformer.get("do_lower_case")),
         similarity=read_similarity(folder),
         default_instruction="" if default_prompt is None else prompts[default_prompt],
+        # Other names of the document's prompt are no prompts of their own.
+        other_prompts=tuple(
+            (name, text) for name, text in others.items() if name not in _DOCUMENT_PROMPTS or text != document
+        ),
     )
 
 
@@ -231,9 +236,19 @@ def _prompts(folder: Path, model: dict[str, Any]) -> tuple[dict[str, str], str |
             f"'SentenceTransformer'."
         )
     _refuse_shorter_vectors(config.get("truncate_dim"), model, path)
+    return read_prompts(path)
+
+
+def read_prompts(path: Path) -> tuple[dict[str, str], str | None]:
+    """Read the prompts of a `config_sentence_transformers.json`, and the name of the default one.
+
+    Raises:
+        DamagedFilesError: They are not a table of names and texts, or the default is not among them.
+    """
+    config = read_json(path)
     prompts = config.get("prompts") or {}
     default = config.get("default_prompt_name")
-    if not isinstance(prompts, dict) or not all(isinstance(p, str) for p in prompts.values()):
+    if not isinstance(prompts, dict) or not all(isinstance(prompt, str) for prompt in prompts.values()):
         raise DamagedFilesError(f"{path}: prompts is {prompts!r}; a table of names and texts is expected.")
     if default is not None and default not in list(prompts):
         raise DamagedFilesError(
@@ -298,11 +313,22 @@ def read_max_length(folder: Path, transformer: dict[str, Any], config: dict[str,
 
     Raises:
         OptionError: They name none, and neither does the caller.
+        DamagedFilesError: What one names is no number of tokens.
     """
     tokenizer = read_json(folder / "tokenizer_config.json")
     own = tokenizer["model_max_length"] if "model_max_length" in tokenizer else tokenizer.get("max_len")
-    for value in (longest_input(transformer), own, config.get("max_position_embeddings")):
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and 3 <= value < _NO_LIMIT:
+    for name, value in (
+        ("max_seq_length", longest_input(transformer)),
+        ("model_max_length", own),
+        ("max_position_embeddings", config.get("max_position_embeddings")),
+    ):
+        if value is None:
+            continue
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not value >= 3:
+            raise DamagedFilesError(
+                f"{folder}: {name} is {value!r}; it counts tokens, two special ones among them: 3 or more."
+            )
+        if value < _NO_LIMIT:
             return int(value)
     if default is not None:
         return default

@@ -297,6 +297,27 @@ def test_prompts_may_be_added(tiny_encoder, bare):
     assert same(model.encode_document(TEXTS), bare.encode_documents(TEXTS))
 
 
+def test_the_folders_own_prompts_are_there(tmp_path):
+    """Under the names that sentence-transformers reads in it; "passage" is another name of the document's."""
+    prompts = {"query": "query: ", "passage": "text: ", "cluster": "cluster: ", "plain": ""}
+    folder = write_tiny_model(tmp_path / "prompting")
+    (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": prompts}))
+    encoder = Encoder.load(folder, precision="fp32", warm_shapes=False)
+    model = IntelQuantizedSentenceTransformer(encoder)
+    assert model.prompts == {"query": "query: ", "document": "text: ", "cluster": "cluster: ", "plain": ""}
+    for name, text in prompts.items():
+        assert same(model.encode(TEXTS, prompt_name=name), encoder.encode(TEXTS, instruction=text))
+    other = Encoder.load(folder, precision="fp32", warm_shapes=False, document_instruction="mine: ")
+    assert IntelQuantizedSentenceTransformer(other).prompts["document"] == "mine: "
+
+
+@pytest.mark.parametrize("asked", [{"prompt": 5}, {"prompt_name": ["query"]}])
+def test_a_prompt_that_is_no_text_is_refused(model, asked):
+    for method in (model.encode, model.encode_query, model.encode_document):
+        with pytest.raises(OptionError, match=f"{next(iter(asked))}=.* is not allowed"):
+            method(TEXTS, **asked)
+
+
 def test_the_folders_default_prompt_is_for_texts_of_no_kind(tmp_path):
     folder = write_tiny_model(tmp_path / "defaulting")
     content = {"prompts": {"query": "query: ", "sts": "alike: "}, "default_prompt_name": "sts"}

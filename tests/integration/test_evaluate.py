@@ -76,7 +76,9 @@ def test_an_int8_folder_is_compared_with_its_source(tiny, tiny_int8_of, runtime,
     folder = tiny_int8_of(runtime)
     common = ["--output", str(tmp_path / "out"), "--dataset", str(datasets[1])]
     assert main(["evaluate", str(folder), *common]) == 1
-    assert "--against FOLDER_OR_ID" in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert "--against FOLDER_OR_ID" in told.err
+    assert " on intents" not in told.out + told.err, "it was found out before anything was encoded"
     assert not (tmp_path / "out").exists()
     assert main(["evaluate", str(folder), "--against", str(tiny), *common]) == 0
     assert f"{runtime} int8" in capsys.readouterr().out

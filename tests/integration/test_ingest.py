@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 
@@ -244,7 +245,16 @@ class TestTrouble:
         with pytest.raises(OptionError, match=told):
             bring(**options)
 
-    def test_one_source_wants_a_list_too(self, docs, chroma):
+    @pytest.mark.parametrize(
+        "wrong", [{"dry_run": "no"}, {"reindex": 1}, {"patience_s": "x"}, {"patience_s": math.nan}, {"patience_s": -1}]
+    )
+    def test_values_of_other_types_are_refused(self, bring, wrong):
+        with pytest.raises(OptionError, match=f"{next(iter(wrong))}=.* is not allowed"):
+            bring(**wrong)
+
+    def test_one_source_wants_a_list_too(self, bring, docs, chroma):
+        with pytest.raises(OptionError, match="a SOURCE is None"):
+            bring(None)
         with pytest.raises(OptionError, match="it is a list"):
             ingest(str(docs), chroma=chroma, collection="docs")
 
@@ -261,6 +271,9 @@ class TestQuery:
         bring()
         with pytest.raises(OptionError, match="there are 'docs'"):
             query("cat", chroma=chroma, collection="dogs")
+        for wrong in ({"k": None}, {"question": None}):
+            with pytest.raises(OptionError, match=f"{next(iter(wrong))}=None is not allowed"):
+                query(**{"question": "cat", "chroma": chroma, "collection": "docs"} | wrong)
         with pytest.raises(OptionError, match="k=0"):
             query("cat", chroma=chroma, collection="docs", k=0)
         with connect(chroma) as client:

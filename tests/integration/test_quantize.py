@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import multiprocessing
 import shutil
@@ -312,6 +313,10 @@ def test_a_missing_file_is_named_when_loading(tiny_int8, tmp_path):
         Encoder.load(folder)
 
 
+ROW = base64.b64encode(np.ones(32, "<f4").tobytes()).decode()
+PROBED = {"fp32": ROW, "int8": ROW}
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
@@ -323,6 +328,12 @@ def test_a_missing_file_is_named_when_loading(tiny_int8, tmp_path):
         ({"probes": []}, DamagedFilesError, "no probes"),
         ({"probes": [{"token_ids": [2, 3], "fp32": "AAAAAA==", "int8": "AAAAAA=="}]}, DamagedFilesError, "32 numbers"),
         ({"probes": [{"token_ids": [2, 3], "fp32": "AAAAAA=="}]}, DamagedFilesError, "int8"),
+        (
+            {"probes": [{"token_ids": [2, 99_999], **PROBED}]},
+            DamagedFilesError,
+            "the token id 99999, and the model knows",
+        ),
+        ({"probes": [{"token_ids": [2] * 999, **PROBED}]}, DamagedFilesError, "999 token ids and the model"),
     ],
 )
 def test_a_wrong_manifest_is_refused(tiny_int8, tmp_path, change, error, message):

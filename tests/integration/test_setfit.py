@@ -297,6 +297,18 @@ def test_a_pickled_head_is_read_only_when_that_is_allowed(tiny, model, tmp_path)
     assert not (tmp_path / "out").exists()
     quantize_setfit(saved, tmp_path / "out", search=False, allow_pickle=True)
     assert QuantizedSetFit.load(tmp_path / "out").predict(TEXTS[:3]) == list(ABOUT)
+    for file, content, message in (
+        ("config_setfit.json", {"labels": 5}, "labels is 5; a list"),
+        ("config_setfit.json", {"labels": "abc"}, "labels is 'abc'; a list"),
+        ("config_sentence_transformers.json", {"prompts": [1], "default_prompt_name": "x"}, "prompts is \\[1\\]"),
+        ("config_sentence_transformers.json", {"prompts": {"x": 1}, "default_prompt_name": "x"}, "prompts is {'x': 1}"),
+        ("config_sentence_transformers.json", {"default_prompt_name": ["x"]}, "default_prompt_name is \\['x'\\]"),
+    ):
+        damaged = shutil.copytree(saved, tmp_path / "damaged", dirs_exist_ok=True)
+        (damaged / file).write_text(json.dumps(content))
+        with pytest.raises(DamagedFilesError, match=message):
+            quantize_setfit(damaged, tmp_path / "other", search=False, allow_pickle=True)
+        shutil.rmtree(damaged)
     (saved / "model_head.pkl").write_bytes(b"no pickle")
     with pytest.raises(DamagedFilesError, match=r"model_head\.pkl can't be read"):
         quantize_setfit(saved, tmp_path / "other", search=False, allow_pickle=True)

@@ -110,14 +110,17 @@ def _few():
     return Texts(documents=tuple(TEN_TEXTS), queries=tuple(TEN_TEXTS))
 
 
-def test_a_default_prompt_is_kept_for_sentence_transformers(tmp_path):
-    folder = write(tmp_path / "mine", "dot", prompts={"cluster": "cluster: "}, default_prompt_name="cluster")
+def test_prompts_are_kept_for_sentence_transformers(tmp_path):
+    prompts = {"cluster": "cluster: ", "sts": "alike: "}
+    folder = write(tmp_path / "mine", "dot", prompts=prompts, default_prompt_name="cluster")
     int8 = quantize(
         folder, tmp_path / "int8", calibration_texts=TEN_TEXTS, calibration_queries=TEN_TEXTS, search=False
     ).folder
     written = told(int8)
-    assert written["prompts"][written["default_prompt_name"]] == "cluster: "
-    assert Encoder.load(int8).settings.default_instruction == "cluster: "
+    assert written["default_prompt_name"] == "cluster"
+    assert prompts.items() <= written["prompts"].items()
+    settings = Encoder.load(int8).settings
+    assert (settings.default_instruction, dict(settings.other_prompts)) == ("cluster: ", prompts)
 
 
 def _own_scores(encoder):
@@ -178,6 +181,40 @@ class TestChroma:
             return
         collection = open_collection(client, "texts", encoder=encoder, create=True)
         assert collection.configuration_json["hnsw"]["space"] == SPACES[encoder.settings.similarity.value]
+
+    @pytest.mark.parametrize(("similarity", "space"), [("dot", "cosine"), ("euclidean", "ip"), ("cosine", "l2")])
+    def test_an_empty_collection_of_another_space_is_told_of(self, chroma, tmp_path, similarity, space):
+        from intel_quantized_embeddings.integrations.chroma_collections import connect, open_collection
+
+        encoder = Encoder.load(write(tmp_path / "mine", similarity), precision="fp32", warm_shapes=False)
+        client = connect(tmp_path / "chroma")
+        client.create_collection("texts", embedding_function=None, configuration={"hnsw": {"space": space}})
+        for _ in range(2):  # when it is adopted, and afterwards
+            with pytest.warns(UserWarning, match=f"compares by '{space}'.*to be compared by {similarity}"):
+                open_collection(client, "texts", encoder=encoder)
+
+    def test_reindexing_for_another_model_compares_as_that_one_is_made_for(self, chroma, tmp_path, caplog):
+        pytest.importorskip("bs4", reason="the ingest extra is not installed")
+        from intel_quantized_embeddings.ingestion import ingest
+        from intel_quantized_embeddings.integrations.chroma_collections import connect, space_of
+
+        (tmp_path / "docs").mkdir()
+        (tmp_path / "docs" / "river.txt").write_text("the river flows", "utf-8")
+        where = {"chroma": tmp_path / "chroma", "collection": "texts", "precision": "fp32"}
+
+        def space_after(model, **options):
+            ingest([tmp_path / "docs"], model=model, **where, **options)
+            with connect(tmp_path / "chroma") as client:
+                return space_of(client.get_collection("texts", embedding_function=None))
+
+        assert space_after(write(tmp_path / "one", "cosine", normalize=True)) == "cosine"
+        assert space_after(write(tmp_path / "two", "dot"), reindex=True) == "ip"
+        assert "ranks otherwise" not in caplog.text
+        with connect(tmp_path / "chroma") as client:
+            client.delete_collection("texts")
+            client.create_collection("texts", embedding_function=None, configuration={"hnsw": {"space": "l2"}})
+        assert space_after(tmp_path / "two") == "l2"
+        assert "compares by 'l2'" in caplog.text
 
     def test_a_model_that_was_not_here_when_the_collection_was_made_is_told_of(self, tmp_path, caplog, monkeypatch):
         from intel_quantized_embeddings.integrations import chroma

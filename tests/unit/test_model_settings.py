@@ -218,6 +218,15 @@ def test_max_length_comes_first_from_sentence_transformers(folder, name):
     assert folder.write(name, {"max_seq_length": 128, "do_lower_case": False}).read().max_length == 128
 
 
+@pytest.mark.parametrize("length", ["128", True, 2, 0, -1, [128], float("nan")])
+@pytest.mark.parametrize(
+    ("file", "key"), [("sentence_bert_config.json", "max_seq_length"), ("tokenizer_config.json", "model_max_length")]
+)
+def test_a_length_that_is_no_number_of_tokens_is_damaged(folder, file, key, length):
+    with pytest.raises(DamagedFilesError, match=f"{key} is .*3 or more"):
+        folder.write(file, {key: length}).read()
+
+
 @pytest.mark.parametrize("absent", [None, {}, {"max_seq_length": None}])
 def test_max_length_comes_next_from_the_tokenizer(folder, absent):
     """Without max_seq_length it is the tokenizer's model_max_length."""

@@ -69,6 +69,12 @@ def test_scores_are_judged_by_their_differences():
     assert not compare(probes, fp32 - np.float32(0.025)).worse
 
 
+def test_scores_are_seen_beside_the_spread_of_many(fp32):
+    probes = _probes(fp32[:, :1], fp32[:, :1] + np.float32(0.02))
+    result = compare(probes, fp32[:, :1] + np.float32(0.5), spread=10.0)
+    assert (result.made, result.here) == (pytest.approx(0.002, abs=1e-5), pytest.approx(0.05, abs=1e-5))
+
+
 def test_what_a_manifest_holds_is_read_back(fp32):
     (probe, *_) = _probes(fp32, fp32)
     content = dataclasses.asdict(probe)

@@ -38,6 +38,19 @@ def test_a_folder_written_anew_is_loaded_anew(tmp_path):
     assert shared_encoder(fp32(folder)).fingerprint != before.fingerprint
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_module_written_anew_is_loaded_anew(tmp_path, linked):
+    """Below the folder, and behind a link, which stays what it was."""
+    folder = write_tiny_model(tmp_path / "model", pooling="cls")
+    file = folder / "1_Pooling" / "config.json"
+    if linked:
+        file = file.rename(tmp_path / "blob")
+        (folder / "1_Pooling" / "config.json").symlink_to(file)
+    before = shared_encoder(fp32(folder))
+    file.write_text(file.read_text("utf-8").replace("cls", "mean"), "utf-8")
+    assert shared_encoder(fp32(folder)).settings.pooling.value == "mean" != before.settings.pooling.value
+
+
 def test_what_could_not_be_loaded_is_tried_again(tmp_path):
     with pytest.raises(ModelFilesError):
         shared_encoder(fp32(tmp_path / "model"))

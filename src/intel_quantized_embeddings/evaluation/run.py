@@ -78,6 +78,8 @@ def evaluate(
     datasets = [read_dataset(folder) for folder in options.datasets]
     folders = [find_model(model, revision=options.revision, **options.where) for model in options.models]
     manifests = [_manifest(folder) for folder in folders]
+    against = _against(options, manifests[0])
+    _find_reference(against, options)  # before the first dataset is encoded
     encoders = _encoders(options, folders, manifests)
     # The one that the others are compared with comes last: an int8 folder says what settings all have.
     label, load = next(encoders)
@@ -86,7 +88,7 @@ def evaluate(
     fingerprints = {label: encoder.fingerprint}
     similarity = None if isinstance(settings, CrossEncoderSettings) else settings.similarity
     measured = {label: _measure(datasets, encoder, label, say, similarity)}
-    for label, load in (*encoders, _reference(options, manifests[0], settings)):
+    for label, load in (*encoders, _reference(against, options, settings)):
         encoder = load()
         if label in measured:
             raise OptionError(f"two of what is compared would be called {label!r}; give folders of different names.")
@@ -146,37 +148,48 @@ def _encoders(
             )
 
 
-def _reference(
-    options: Options, manifest: FolderManifest | None, settings: ModelSettings | CrossEncoderSettings
-) -> tuple[str, Callable[[], _Model]]:
-    """What the others are compared with, at the settings of the first of them."""
-    by_precision = options.against in list(Precision)
-    runtime = options.runtimes[0] if by_precision else RuntimeName.OPENVINO.value
-    model, revision, precision = options.models[0], options.revision, options.against
-    if not by_precision:
-        model, revision, precision = options.against, None, Precision.FP32.value
-    elif manifest is not None:  # the very commit that it was made from
+def _against(options: Options, manifest: FolderManifest | None) -> dict[str, Any]:
+    """Return the model, revision, runtime and precision that the others are compared with."""
+    if options.against not in list(Precision):
+        return {
+            "model": options.against,
+            "revision": None,
+            "runtime": RuntimeName.OPENVINO.value,
+            "precision": Precision.FP32.value,
+        }
+    model, revision = options.models[0], options.revision
+    if manifest is not None:  # the very commit that it was made from
         model, revision = manifest.source.id, manifest.source.revision
-    common: dict[str, Any] = {"runtime": runtime, "precision": precision, "revision": revision, **options.where}
-    common |= {"max_length": settings.max_length, "warm_shapes": False}
+    return {"model": model, "revision": revision, "runtime": options.runtimes[0], "precision": options.against}
+
+
+def _find_reference(against: dict[str, Any], options: Options) -> None:
+    try:
+        find_model(against["model"], revision=against["revision"], **options.where)
+    except ModelFilesError as exc:
+        raise ModelFilesError(f"{exc} Pass the model to compare with: --against FOLDER_OR_ID.") from exc
+
+
+def _reference(
+    against: dict[str, Any], options: Options, settings: ModelSettings | CrossEncoderSettings
+) -> tuple[str, Callable[[], _Model]]:
+    """Return the label of what the others are compared with, and what loads it at the settings of the first."""
+    common = {**against, **options.where, "max_length": settings.max_length, "warm_shapes": False}
 
     def load() -> _Model:
-        try:
-            if isinstance(settings, CrossEncoderSettings):
-                return CrossEncoder.load(model, **common)
-            return Encoder.load(
-                model,
-                pooling=settings.pooling.value,
-                normalize=settings.normalize,
-                query_instruction=settings.query_instruction,
-                document_instruction=settings.document_instruction,
-                **common,
-            )
-        except ModelFilesError as exc:
-            raise ModelFilesError(f"{exc} Pass the model to compare with: --against FOLDER_OR_ID.") from exc
+        if isinstance(settings, CrossEncoderSettings):
+            return CrossEncoder.load(**common)
+        return Encoder.load(
+            pooling=settings.pooling.value,
+            normalize=settings.normalize,
+            query_instruction=settings.query_instruction,
+            document_instruction=settings.document_instruction,
+            **common,
+        )
 
     # A model that is named is called by its name: what is compared may be of the same runtime and precision.
-    return f"{runtime} {precision}" if by_precision else f"{Path(model).name} {precision}", load
+    name = against["runtime"] if options.against in list(Precision) else Path(against["model"]).name
+    return f"{name} {against['precision']}", load
 
 
 def _manifest(folder: ModelFolder) -> FolderManifest | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -13,11 +14,13 @@ from chromadb.errors import NotFoundError
 from intel_quantized_embeddings.encoder import Encoder
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.ingestion.store import Store, retrying
+from intel_quantized_embeddings.integrations.chroma import SPACES
 from intel_quantized_embeddings.integrations.chroma_collections import (
     check_encoder,
     connect,
     create_collection,
     is_address,
+    other_space,
     take_collection,
 )
 from intel_quantized_embeddings.integrations.chroma_snapshots import DATABASE, IndexCopy, only_writer
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from chromadb import Collection
     from chromadb.api import ClientAPI
     from chromadb.api.client import Client
+
+logger = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
 
@@ -117,21 +122,28 @@ class Index:
         self._encoder = encoder
         self._patience_s = patience_s
         self._copy: IndexCopy | None = None
+        self._reindex = False
         self._collection: Collection | None = None
 
     def open(self, *, reindex: bool) -> None:
         """Open or make the collection; with `reindex` one of another encoder too, to be read."""
+        self._reindex = reindex
         found = self._call(lambda: existing(self._client, self._name)) if reindex else None
         self._use(
             found or self._call(lambda: take_collection(self._client, self._name, encoder=self._encoder, create=True))
         )
 
     def start_anew(self) -> None:
-        """Replace the collection by an empty one that knows this encoder, compared in the same way."""
+        """Replace the collection by an empty one that knows this encoder, with the same settings.
+
+        It compares in the same way too, unless that would rank otherwise than the new model is made for.
+        """
         old = self._collection
         if old is None:
             return
         hnsw = old.configuration_json.get("hnsw")
+        if hnsw and other_space(old, self._encoder):
+            hnsw = hnsw | {"space": SPACES[self._encoder.settings.similarity]}
         self._call(lambda: self._client.delete_collection(self._name))
         self._release(whole=True)
         self._use(
@@ -149,6 +161,8 @@ class Index:
 
     def _use(self, collection: Collection) -> None:
         self._collection = collection
+        if not self._reindex and (other := other_space(collection, self._encoder)):
+            logger.warning("%s", other)
         if self._folder is not None:
             self._copy = IndexCopy(self._folder, str(collection.id))
         self.store = Store(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from intel_quantized_embeddings.choices import true_or_false
 from intel_quantized_embeddings.encoder import Encoder
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.ingestion.documents import Document, read_file
@@ -86,6 +88,10 @@ def ingest(
     """
     if isinstance(sources, (str, os.PathLike)):
         raise OptionError(f"sources={sources!r} is not allowed; it is a list, as in ingest([{os.fspath(sources)!r}]).")
+    for name, flag in (("dry_run", dry_run), ("reindex", reindex), ("show_progress", show_progress)):
+        true_or_false(name, flag)
+    if not isinstance(patience_s, (int, float)) or not 0 <= patience_s < math.inf:
+        raise OptionError(f"patience_s={patience_s!r} is not allowed; it is a number of seconds, 0 or more.")
     load_options = LoadOptions.from_keywords(model, options)
     found = find_files(sources)
     encoder = shared_encoder(load_options)

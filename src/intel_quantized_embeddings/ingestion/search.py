@@ -77,7 +77,11 @@ def query(
         VectorStoreError: Chroma can't be reached or read.
         QuantizedEmbeddingsError: As `Encoder.load` lists them.
     """
-    most = whole_number("k", k, least=1) or k
+    most = whole_number("k", k, least=1)
+    if most is None:
+        raise OptionError("k=None is not allowed; it is 1 or more.")
+    if not isinstance(question, str):
+        raise OptionError(f"question={question!r} is not allowed; it is a str.")
     if not may_hold(chroma):  # else Chroma would make one
         raise OptionError(f"chroma={os.fspath(chroma)!r} has no database of Chroma's; `iqe ingest` makes one.")
     with connected(chroma) as client:

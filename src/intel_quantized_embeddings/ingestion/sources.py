@@ -43,7 +43,11 @@ def find_files(sources: Iterable[str | os.PathLike[str]]) -> FoundFiles:
     Raises:
         OptionError: There is none, one is not there, or a file is of another kind.
     """
-    roots = tuple(sorted({_root(source) for source in sources}))
+    listed = list(sources)
+    for source in listed:
+        if not isinstance(source, (str, os.PathLike)):
+            raise OptionError(f"a SOURCE is {source!r}; a file or a folder is expected.")
+    roots = tuple(sorted({_root(source) for source in listed}))
     if not roots:
         raise OptionError("no SOURCE was given; a file or a folder is needed.")
     names: dict[str, Path] = {}

@@ -21,7 +21,7 @@ from intel_quantized_embeddings.errors import (
     QuantizedEmbeddingsError,
     VectorStoreError,
 )
-from intel_quantized_embeddings.integrations.chroma import FINGERPRINT, IntelQuantizedEmbeddingFunction
+from intel_quantized_embeddings.integrations.chroma import FINGERPRINT, SPACES, IntelQuantizedEmbeddingFunction
 from intel_quantized_embeddings.integrations.chroma_snapshots import put_right
 from intel_quantized_embeddings.similarity import Similarity
 
@@ -95,7 +95,7 @@ def open_collection(client: ClientAPI, name: str, *, encoder: Encoder, create: b
 
     Warns:
         UserWarning: It compares by "ip" though the model's vectors have one length: no threshold on scores means what
-            it says there.
+            it says there. Or it compares otherwise than a model whose vectors differ in length is made for.
 
     Returns:
         The collection, for `ChromaVectorStore(chroma_collection=...)`; for LangChain pass `client` and `name` to
@@ -114,7 +114,24 @@ def open_collection(client: ClientAPI, name: str, *, encoder: Encoder, create: b
             f"threshold on its scores; make the collection with 'cosine' where vectors have length 1.",
             stacklevel=2,
         )
+    if other := other_space(collection, encoder):
+        warnings.warn(other, stacklevel=2)
     return collection
+
+
+def other_space(collection: Collection, encoder: Encoder) -> str | None:
+    """Say what is wrong where a collection ranks otherwise than its model is made for; None where nothing is.
+
+    Vectors of length 1 have the same order in every space.
+    """
+    settings, space = encoder.settings, space_of(collection)
+    if settings.normalize or space == SPACES[settings.similarity]:
+        return None
+    return (
+        f"the collection {collection.name!r} compares by {space!r}, and the vectors of {encoder.fingerprint} differ in "
+        f"length and are to be compared by {settings.similarity.value}: it ranks otherwise than the model is made for. "
+        f"Make it again with configuration={{'hnsw': {{'space': {SPACES[settings.similarity]!r}}}}}."
+    )
 
 
 def take_collection(client: ClientAPI, name: str, *, encoder: Encoder, create: bool = False) -> Collection:

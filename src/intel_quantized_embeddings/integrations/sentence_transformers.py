@@ -56,8 +56,8 @@ class IntelQuantizedSentenceTransformer(OnTheCPU):
     Attributes:
         encoder: As given.
         default_prompt_name: As given.
-        prompts: Instructions by the names that `prompt_name` takes, which may be added to; "passage" and "corpus" are
-            accepted for "document".
+        prompts: Instructions by the names that `prompt_name` takes: "query", "document" and whatever else the model's
+            folder has; more may be added. "passage" and "corpus" are accepted for "document".
         truncate_dim: How many first numbers of each vector `encode` keeps where a call does not say; None keeps all.
         model_card_data: Where evaluators leave their scores.
 
@@ -77,6 +77,7 @@ class IntelQuantizedSentenceTransformer(OnTheCPU):
         self.encoder = encoder
         settings = encoder.settings
         self.prompts = {"query": settings.query_instruction, "document": settings.document_instruction}
+        self.prompts |= dict(settings.other_prompts)
         self.default_prompt_name = default_prompt_name
         self.truncate_dim: int | None = None
         self.similarity_fn_name = similarity_fn_name
@@ -298,6 +299,9 @@ class IntelQuantizedSentenceTransformer(OnTheCPU):
 
     def _instruction(self, prompt_name: str | None, prompt: str | None, *, default: str) -> str:
         """What to put before a text: the prompt itself, else the one of that name, else `default`."""
+        for name, value in (("prompt", prompt), ("prompt_name", prompt_name)):
+            if not isinstance(value, (str, type(None))):
+                raise OptionError(f"{name}={value!r} is not allowed; it is a str or None.")
         if prompt is not None:
             return prompt
         if prompt_name is None:

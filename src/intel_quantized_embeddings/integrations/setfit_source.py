@@ -8,7 +8,7 @@ from typing import Any
 
 from intel_quantized_embeddings.errors import DamagedFilesError, MissingExtraError, ModelFilesError, OptionError
 from intel_quantized_embeddings.integrations.setfit_folder import is_plain
-from intel_quantized_embeddings.model_settings import read_json
+from intel_quantized_embeddings.model_settings import read_json, read_prompts
 
 _PICKLED_HEAD = "model_head.pkl"
 _SETFIT_CONFIG = "config_setfit.json"
@@ -21,7 +21,7 @@ def read_setfit_folder(folder: Path, *, allow_pickle: bool) -> tuple[Path, Any, 
         ModelFilesError: It is not such a folder.
         OptionError: The head is a pickle and that was not allowed.
         MissingExtraError: joblib is not installed.
-        DamagedFilesError: The head can't be read.
+        DamagedFilesError: The head or the configuration can't be read.
     """
     if not (folder / _PICKLED_HEAD).is_file():
         raise ModelFilesError(
@@ -37,7 +37,11 @@ def read_setfit_folder(folder: Path, *, allow_pickle: bool) -> tuple[Path, Any, 
         import joblib
     except ImportError as exc:
         raise MissingExtraError(package="joblib", extra="setfit", needed_for="Reading a SetFit head") from exc
-    config = read_json(folder / _SETFIT_CONFIG) if (folder / _SETFIT_CONFIG).is_file() else {}
+    config = read_json(folder / _SETFIT_CONFIG)
+    if not isinstance(config.get("labels"), (list, type(None))):
+        raise DamagedFilesError(
+            f"{folder / _SETFIT_CONFIG}: labels is {config['labels']!r}; a list of names or null is expected."
+        )
     try:
         head = joblib.load(folder / _PICKLED_HEAD)
     except Exception as exc:  # a pickle can raise anything
@@ -84,7 +88,10 @@ def _plain(label: Any) -> Any:
 
 
 def own_prompt(body: Path) -> str:
-    """What sentence-transformers puts before every text that nobody names a prompt for."""
-    file = body / "config_sentence_transformers.json"
-    config = read_json(file) if file.is_file() else {}
-    return str((config.get("prompts") or {}).get(config.get("default_prompt_name") or "") or "")
+    """Return what sentence-transformers puts before every text that nobody names a prompt for.
+
+    Raises:
+        DamagedFilesError: The folder's prompts are not a table of texts.
+    """
+    prompts, default = read_prompts(body / "config_sentence_transformers.json")
+    return "" if default is None else prompts[default]

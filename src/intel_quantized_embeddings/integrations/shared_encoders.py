@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 from weakref import WeakValueDictionary
@@ -53,9 +55,14 @@ def _shared(options: LoadOptions, kind: type[Encoder | CrossEncoder]) -> Encoder
 
 
 def _state(model: str | os.PathLike[str]) -> object:
-    """What changes when a folder's files are written again; None of what is no folder."""
+    """Return inode and time of a folder's files, of its modules' and behind links too; None for a hub id."""
     folder = Path(model).expanduser()
     if not folder.is_dir():
         return None
-    states = ((file.name, file.lstat()) for file in folder.iterdir())
-    return tuple(sorted((name, state.st_ino, state.st_mtime_ns) for name, state in states))
+    states = []
+    for file in (*folder.glob("*"), *folder.glob("*/*")):
+        with suppress(OSError):  # a link that leads nowhere, or a file that went just now
+            state = file.stat()
+            if not stat.S_ISDIR(state.st_mode):
+                states.append((file.relative_to(folder).as_posix(), state.st_ino, state.st_mtime_ns))
+    return tuple(sorted(states))

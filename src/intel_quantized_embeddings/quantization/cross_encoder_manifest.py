@@ -41,6 +41,11 @@ class CrossEncoderManifest(FolderManifest):
         """A score."""
         return 1
 
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation of fp32's scores on held-out pairs."""
+        return self.fidelity.spread
+
     @staticmethod
     def read(folder: Path) -> CrossEncoderManifest:
         """Read a folder's manifest.

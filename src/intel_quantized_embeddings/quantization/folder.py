@@ -125,12 +125,17 @@ def write_metadata(source: Path, folder: Path, settings: ModelSettings, *, dimen
         folder / "sentence_bert_config.json",
         {"max_seq_length": settings.max_length, "do_lower_case": settings.lowercase},
     )
-    default = {"default": settings.default_instruction} if settings.default_instruction else {}
+    prompts = dict(settings.other_prompts)
+    prompts |= {"query": settings.query_instruction, "document": settings.document_instruction}
+    default = None
+    if settings.default_instruction:
+        default = next((name for name, text in prompts.items() if text == settings.default_instruction), "default")
+        prompts[default] = settings.default_instruction
     write_json(
         folder / "config_sentence_transformers.json",
         {
-            "prompts": {"query": settings.query_instruction, "document": settings.document_instruction, **default},
-            "default_prompt_name": next(iter(default), None),
+            "prompts": prompts,
+            "default_prompt_name": default,
             "similarity_fn_name": settings.similarity.value,
         },
     )

@@ -127,6 +127,11 @@ class FolderManifest:
         """Numbers in a row of the encoder's output."""
         raise NotImplementedError
 
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation of fp32's scores on held-out pairs; None of a model that makes vectors."""
+        return None
+
     def require_sound(self) -> None:
         """Check the numbers that a batch is made by, the probes, and that the files which results depend on are listed.
 
@@ -142,6 +147,8 @@ class FolderManifest:
             raise ValueError(f"probes do not have {self.numbers} numbers")
         if any(not ids or not 0 <= min(ids) <= max(ids) < MOST_TOKENS for ids in (p.token_ids for p in self.probes)):
             raise ValueError("a probe has no token ids, or impossible ones")
+        if (longest := max(len(probe.token_ids) for probe in self.probes)) > self.max_positions:
+            raise ValueError(f"a probe has {longest} token ids and the model {self.max_positions} positions")
         if self.max_positions < 1 or not 0 <= self.pad_token_id < MOST_TOKENS:
             raise ValueError(f"max_positions={self.max_positions} with pad_token_id={self.pad_token_id} is impossible")
 
@@ -157,8 +164,8 @@ class FolderManifest:
 
         Raises:
             ModelFilesError: A file is missing.
-            DamagedFilesError: A file differs from what was written, a name or a link leaves the folder, or there is a
-                file that decides token ids and is not listed.
+            DamagedFilesError: A file differs from what was written, a name or a link leaves the folder, there is a
+                file that decides token ids and is not listed, or a probe has ids that the model does not know.
         """
         for name in ("config.json", TOKENIZER_FILE, *BESIDE):
             if name not in self.files and (folder / name).exists():
@@ -166,6 +173,7 @@ class FolderManifest:
                     f"{folder / name} is not listed in {MANIFEST_FILE}, and would change how texts are tokenized: it "
                     f"was added since. Remove it, or quantize the model again."
                 )
+        self._check_probes(read_json(folder / "config.json").get("vocab_size"), folder)
         for name, expected in self.files.items():
             path = path_inside(folder, name, listed_in=folder / MANIFEST_FILE)
             if not path.is_file():
@@ -178,6 +186,15 @@ class FolderManifest:
                     f"{path} has changed since it was written: SHA-256 {seen}, {MANIFEST_FILE} says {expected}. "
                     f"Copy the folder again or quantize the model again."
                 )
+
+    def _check_probes(self, vocabulary: object, folder: Path) -> None:
+        largest = max(max(probe.token_ids) for probe in self.probes)
+        # Ids of a pair's second text are raised by the vocabulary's size.
+        if isinstance(vocabulary, int) and largest >= (2 if self.numbers == 1 else 1) * vocabulary:
+            raise DamagedFilesError(
+                f"{folder / MANIFEST_FILE} has a probe with the token id {largest}, and the model knows {vocabulary}. "
+                f"Copy the folder again or quantize the model again."
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,6 +277,7 @@ def _from_json(content: dict[str, Any]) -> Manifest:
     settings = dict(content["settings"])
     settings["pooling"] = Pooling(settings["pooling"])
     settings["similarity"] = Similarity(settings.get("similarity", Similarity.COSINE))  # which was not kept at first
+    settings["other_prompts"] = tuple((name, text) for name, text in settings.get("other_prompts", ()))
     fidelity = Fidelity(
         documents=CosineSummary(**content["fidelity"]["documents"]),
         queries=CosineSummary(**content["fidelity"]["queries"]),

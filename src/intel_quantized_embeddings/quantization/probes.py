@@ -112,12 +112,13 @@ def rows_of(probes: Sequence[Probe]) -> tuple[NDArray[np.float32], NDArray[np.fl
     return fp32, int8
 
 
-def compare(probes: Sequence[Probe], here: NDArray[np.float32]) -> ProbeResult:
+def compare(probes: Sequence[Probe], here: NDArray[np.float32], *, spread: float | None = None) -> ProbeResult:
     """Compare the rows that this machine gives with those of the manifest.
 
     Args:
         probes: At least one.
         here: Rows of the int8 graph on this machine. Shape: (probes, dimension).
+        spread: Standard deviation of fp32's scores over many pairs; None takes that of the probes.
     """
     fp32, int8 = rows_of(probes)
     if fp32.shape[1] > 1:
@@ -126,8 +127,8 @@ def compare(probes: Sequence[Probe], here: NDArray[np.float32]) -> ProbeResult:
         lost, loses = 1 - made, 1 - now
     else:
         measure, floor = "mean difference", _FLOOR_OF_SCORES
-        spread = max(float(fp32.std()), 1e-6)
-        made, now = (float(np.abs(rows - fp32).mean()) / spread for rows in (int8, here))
+        unit = max(float(fp32.std()) if spread is None else spread, 1e-6)
+        made, now = (float(np.abs(rows - fp32).mean()) / unit for rows in (int8, here))
         lost, loses = made, now
     return ProbeResult(
         measure=measure,

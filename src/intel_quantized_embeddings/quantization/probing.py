@@ -24,7 +24,7 @@ def run_probes(runtime: Runtime, manifest: FolderManifest) -> ProbeResult:
         )
         for probe in manifest.probes
     ]
-    return compare(manifest.probes, np.concatenate(rows))
+    return compare(manifest.probes, np.concatenate(rows), spread=manifest.spread)
 
 
 def report_int8(runtime: Runtime, manifest: FolderManifest | None, options: LoadOptions) -> None:
