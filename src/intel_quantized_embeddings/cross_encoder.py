@@ -17,7 +17,8 @@ from intel_quantized_embeddings.model_files import TOKENIZER_FILE
 from intel_quantized_embeddings.pipeline import encode_token_ids, tokenize_pairs_ahead, warm_up
 from intel_quantized_embeddings.progress import progress_bar
 from intel_quantized_embeddings.quantization.probing import report_int8
-from intel_quantized_embeddings.runtimes.base import Precision, Runtime, RuntimeName, runtime_module
+from intel_quantized_embeddings.runtimes.base import Precision, Runtime, RuntimeName
+from intel_quantized_embeddings.runtimes.table import runtime_module
 from intel_quantized_embeddings.tokenization import Tokenizer, is_listed, shown, utf8
 
 if TYPE_CHECKING:

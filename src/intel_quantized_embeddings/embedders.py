@@ -16,9 +16,10 @@ from intel_quantized_embeddings.model_settings import ModelSettings, read_json, 
 from intel_quantized_embeddings.partial_snapshots import SETTINGS
 from intel_quantized_embeddings.quantization.config import MethodName
 from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE, FolderManifest, Manifest
-from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName, runtime_module
+from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
 from intel_quantized_embeddings.runtimes.forks import importing
+from intel_quantized_embeddings.runtimes.table import runtime_module
 from intel_quantized_embeddings.runtimes.tokenizer_threads import refuse_lost_threads
 from intel_quantized_embeddings.tokenizer_files import BESIDE
 from intel_quantized_embeddings.weight_files import WeightFiles, WeightKind, find_weight_files

@@ -17,7 +17,8 @@ from intel_quantized_embeddings.model_settings import ModelSettings
 from intel_quantized_embeddings.pipeline import DistinctTexts, encode_token_ids, tokenize_ahead, warm_up
 from intel_quantized_embeddings.progress import progress_bar
 from intel_quantized_embeddings.quantization.probing import report_int8
-from intel_quantized_embeddings.runtimes.base import Precision, Runtime, RuntimeName, runtime_module
+from intel_quantized_embeddings.runtimes.base import Precision, Runtime, RuntimeName
+from intel_quantized_embeddings.runtimes.table import runtime_module
 from intel_quantized_embeddings.runtimes.truncated import TruncatedRuntime
 from intel_quantized_embeddings.tokenization import TokenizedTexts, Tokenizer, is_listed, shown
 

@@ -20,7 +20,8 @@ from intel_quantized_embeddings.quantization.cross_encoder_manifest import Cross
 from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE, FolderManifest, Manifest
 from intel_quantized_embeddings.quantization.probes import ProbeResult
 from intel_quantized_embeddings.quantization.probing import run_probes
-from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName, runtime_module
+from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
+from intel_quantized_embeddings.runtimes.table import runtime_module
 from intel_quantized_embeddings.similarity import Similarity
 from intel_quantized_embeddings.terminal import labelled, megabytes
 from intel_quantized_embeddings.tokenization import Tokenizer

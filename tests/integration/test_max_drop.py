@@ -16,7 +16,7 @@ from intel_quantized_embeddings.model_settings import read_settings
 from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
 from intel_quantized_embeddings.quantization.config import MethodName, QuantizationConfig
 from intel_quantized_embeddings.quantization.manifest import Manifest
-from intel_quantized_embeddings.quantization.quantizers import Recipe
+from intel_quantized_embeddings.quantization.recipe import Recipe
 from intel_quantized_embeddings.quantization.subject import Subject
 from intel_quantized_embeddings.runtimes.base import RuntimeName
 from intel_quantized_embeddings.runtimes.openvino import build_graph

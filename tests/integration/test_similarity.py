@@ -142,7 +142,7 @@ def test_evaluation_ranks_by_it(model, tmp_path, capsys):
         queries={"q": QUERY},
         relevant={"q": {str(best): 1}},
     )
-    assert measure(dataset, encoder).main == 1
+    assert measure(dataset, encoder, similarity=encoder.settings.similarity).main == 1
 
 
 SPACES = {"cosine": "cosine", "dot": "ip", "euclidean": "l2", "manhattan": "l2"}

@@ -23,8 +23,9 @@ from intel_quantized_embeddings.pipeline import encode_token_ids
 from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
 from intel_quantized_embeddings.quantization.config import ActivationRanges
 from intel_quantized_embeddings.quantization.fidelity import summarize_cosines
-from intel_quantized_embeddings.quantization.quantizers import Recipe
-from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName, runtime_module
+from intel_quantized_embeddings.quantization.recipe import Recipe
+from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
+from intel_quantized_embeddings.runtimes.table import runtime_module
 from intel_quantized_embeddings.tokenization import Tokenizer
 
 SCIFACT = Path(__file__).resolve().parents[3] / "shared" / "data" / "scifact"

@@ -16,7 +16,7 @@ from intel_quantized_embeddings.model_files import TOKENIZER_FILE, find_model
 from intel_quantized_embeddings.model_settings import read_settings
 from intel_quantized_embeddings.quantization.calibration import built_in_texts
 from intel_quantized_embeddings.quantization.openvino import activation_ranges, quantize_graph
-from intel_quantized_embeddings.quantization.quantizers import DEFAULT_ALPHA, Recipe
+from intel_quantized_embeddings.quantization.recipe import DEFAULT_ALPHA, Recipe
 from intel_quantized_embeddings.runtimes import openvino_graph
 from intel_quantized_embeddings.runtimes.openvino import OpenVINORuntime, build_graph
 from intel_quantized_embeddings.tokenization import Tokenizer

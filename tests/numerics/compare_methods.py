@@ -29,10 +29,11 @@ from intel_quantized_embeddings.quantization.config import ActivationRanges, Met
 from intel_quantized_embeddings.quantization.fidelity import summarize_cosines
 from intel_quantized_embeddings.quantization.layers import by_sensitivity
 from intel_quantized_embeddings.quantization.quantize import QAT_MINUTES
-from intel_quantized_embeddings.quantization.quantizers import ALPHAS, Recipe
+from intel_quantized_embeddings.quantization.recipe import ALPHAS, Recipe
 from intel_quantized_embeddings.quantization.search import most_faithful
 from intel_quantized_embeddings.quantization.subject import Subject
-from intel_quantized_embeddings.runtimes.base import RuntimeName, runtime_module
+from intel_quantized_embeddings.runtimes.base import RuntimeName
+from intel_quantized_embeddings.runtimes.table import runtime_module
 
 SCIFACT = Path(__file__).resolve().parents[3] / "shared" / "data" / "scifact"
 WAYS = ("smoothquant", "ranges", "symmetric", "bias", "layers", "dynamic", "qat")

@@ -19,6 +19,6 @@ if __name__ == "__main__":
         dataset = read_dataset(Path(folder))
         for pooling in ("cls", "mean"):
             encoder = Encoder.load(model, precision="fp32", pooling=pooling, max_length=256)
-            metric = measure(dataset, encoder).metrics[0]
+            metric = measure(dataset, encoder, similarity=encoder.settings.similarity).metrics[0]
             of_the_model = ", the model's own" if pooling == own else ""
             print(f"{dataset.name}: {metric.name} {metric.score:.4f} with {pooling}{of_the_model}", flush=True)

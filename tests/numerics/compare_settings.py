@@ -19,7 +19,7 @@ from intel_quantized_embeddings.quantization.calibration import built_in_texts, 
 from intel_quantized_embeddings.quantization.config import ActivationRanges
 from intel_quantized_embeddings.quantization.fidelity import summarize_cosines
 from intel_quantized_embeddings.quantization.openvino import quantize_graph
-from intel_quantized_embeddings.quantization.quantizers import Recipe
+from intel_quantized_embeddings.quantization.recipe import Recipe
 from intel_quantized_embeddings.runtimes.openvino import OpenVINORuntime, build_graph
 from intel_quantized_embeddings.tokenization import Tokenizer
 

@@ -14,7 +14,8 @@ from intel_quantized_embeddings.export import export
 from intel_quantized_embeddings.model_files import find_model
 from intel_quantized_embeddings.model_settings import ModelSettings
 from intel_quantized_embeddings.pooling import Pooling
-from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName, runtime_module
+from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
+from intel_quantized_embeddings.runtimes.table import runtime_module
 from intel_quantized_embeddings.tokenization import Tokenizer
 from support.tiny_models import VOCABULARY as TOKENS
 from support.tiny_models import write_tiny_tokenizer

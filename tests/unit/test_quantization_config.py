@@ -6,7 +6,7 @@ import pytest
 
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, OptionError
 from intel_quantized_embeddings.quantization.config import QuantizationConfig, read_config
-from intel_quantized_embeddings.quantization.quantizers import layers_named
+from intel_quantized_embeddings.quantization.recipe import layers_named
 
 
 @pytest.fixture

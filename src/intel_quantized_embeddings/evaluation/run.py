@@ -86,7 +86,7 @@ def evaluate(
     encoder = load()
     settings, dimension = encoder.settings, _dimension(encoder)
     fingerprints = {label: encoder.fingerprint}
-    similarity = None if isinstance(settings, CrossEncoderSettings) else settings.similarity
+    similarity = Similarity.COSINE if isinstance(settings, CrossEncoderSettings) else settings.similarity
     measured = {label: _measure(datasets, encoder, label, say, similarity)}
     for label, load in (*encoders, _reference(against, options, settings)):
         encoder = load()
@@ -202,7 +202,7 @@ def _measure(
     encoder: _Model,
     label: str,
     say: Callable[[str], object],
-    similarity: Similarity | None,
+    similarity: Similarity,
 ) -> list[Measurement]:
     measured = []
     for dataset in datasets:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from intel_quantized_embeddings.encoder import Encoder
 from intel_quantized_embeddings.errors import MissingExtraError, OptionError
 from intel_quantized_embeddings.evaluation.datasets import (
     ClassificationDataset,
@@ -84,19 +83,17 @@ class Measurement:
         return self.metrics[0].score
 
 
-def measure(dataset: Dataset, encoder: Encodes, *, similarity: Similarity | None = None) -> Measurement:
+def measure(dataset: Dataset, encoder: Encodes, *, similarity: Similarity = Similarity.COSINE) -> Measurement:
     """Encode a dataset and score the vectors.
 
     Args:
         dataset: What to encode.
         encoder: What encodes.
-        similarity: How its vectors are compared; None is what an `Encoder`'s folder says, the cosine for others.
+        similarity: How its vectors are compared: `settings.similarity` of an `Encoder`.
 
     Raises:
         MissingExtraError: A library of the `eval` extra is not installed.
     """
-    if similarity is None:
-        similarity = encoder.settings.similarity if isinstance(encoder, Encoder) else Similarity.COSINE
     if isinstance(dataset, RetrievalDataset):
         return _retrieval(dataset, encoder, similarity)
     if isinstance(dataset, ClassificationDataset):

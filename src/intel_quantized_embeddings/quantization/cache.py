@@ -20,7 +20,7 @@ from intel_quantized_embeddings.quantization.calibration import built_in_texts, 
 from intel_quantized_embeddings.quantization.config import QuantizationConfig
 from intel_quantized_embeddings.quantization.manifest import FORMAT_VERSION, MANIFEST_FILE
 from intel_quantized_embeddings.quantization.quantize import quantize_folder
-from intel_quantized_embeddings.quantization.quantizers import quantizer_module
+from intel_quantized_embeddings.quantization.table import quantizer_module
 from intel_quantized_embeddings.runtimes.base import RuntimeName
 from intel_quantized_embeddings.runtimes.forks import importing
 from intel_quantized_embeddings.tokenizer_files import BESIDE

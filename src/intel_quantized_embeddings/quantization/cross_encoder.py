@@ -30,8 +30,9 @@ from intel_quantized_embeddings.quantization.cross_encoder_subject import CrossE
 from intel_quantized_embeddings.quantization.fidelity import ScoreFidelity
 from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE
 from intel_quantized_embeddings.quantization.quantize import method_of, settle_config, settle_recipe
-from intel_quantized_embeddings.quantization.quantizers import layers_named, quantizer_module
+from intel_quantized_embeddings.quantization.recipe import layers_named
 from intel_quantized_embeddings.quantization.search import most_faithful
+from intel_quantized_embeddings.quantization.table import quantizer_module
 from intel_quantized_embeddings.runtimes.base import RuntimeName
 from intel_quantized_embeddings.weight_files import find_weight_files
 

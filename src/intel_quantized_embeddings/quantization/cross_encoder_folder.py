@@ -11,7 +11,7 @@ from intel_quantized_embeddings.quantization.cross_encoder_manifest import Cross
 from intel_quantized_embeddings.quantization.cross_encoder_subject import CrossEncoderAttempt, CrossEncoderSubject
 from intel_quantized_embeddings.quantization.folder import card_head, copy_own_files, origin, write_json
 from intel_quantized_embeddings.quantization.manifest import MODEL_CARD, Method, hash_files
-from intel_quantized_embeddings.runtimes.base import runtime_module
+from intel_quantized_embeddings.runtimes.table import runtime_module
 from intel_quantized_embeddings.weight_files import WeightFiles
 
 _RANGES = {

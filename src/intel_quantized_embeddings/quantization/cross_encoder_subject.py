@@ -14,8 +14,10 @@ from intel_quantized_embeddings.quantization.config import MethodName
 from intel_quantized_embeddings.quantization.fidelity import ScoreFidelity, summarize_scores
 from intel_quantized_embeddings.quantization.pairs import pairs_of
 from intel_quantized_embeddings.quantization.probes import COUNT_OF_SCORES, LONGEST, Probe, choose
-from intel_quantized_embeddings.quantization.quantizers import Recipe, quantizer_module
-from intel_quantized_embeddings.runtimes.base import CrossEncoderGraph, Precision, RuntimeName, runtime_module
+from intel_quantized_embeddings.quantization.recipe import Recipe
+from intel_quantized_embeddings.quantization.table import quantizer_module
+from intel_quantized_embeddings.runtimes.base import CrossEncoderGraph, Precision, RuntimeName
+from intel_quantized_embeddings.runtimes.table import runtime_module
 from intel_quantized_embeddings.tokenization import Tokenizer
 
 if TYPE_CHECKING:

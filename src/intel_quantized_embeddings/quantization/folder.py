@@ -24,9 +24,10 @@ from intel_quantized_embeddings.quantization.manifest import (
     Source,
     hash_files,
 )
-from intel_quantized_embeddings.quantization.quantizers import quantizer_module
 from intel_quantized_embeddings.quantization.subject import Attempt, Subject
-from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName, runtime_module
+from intel_quantized_embeddings.quantization.table import quantizer_module
+from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
+from intel_quantized_embeddings.runtimes.table import runtime_module
 from intel_quantized_embeddings.tokenizer_files import BESIDE
 from intel_quantized_embeddings.weight_files import WeightFiles
 

@@ -19,12 +19,13 @@ from intel_quantized_embeddings.errors import (
 )
 from intel_quantized_embeddings.pooling import Pooling
 from intel_quantized_embeddings.quantization.config import ActivationRanges, MethodName
-from intel_quantized_embeddings.quantization.quantizers import Recipe
-from intel_quantized_embeddings.runtimes.base import EmbedderGraph, RuntimeName, runtime_module
+from intel_quantized_embeddings.quantization.recipe import Recipe
+from intel_quantized_embeddings.runtimes.base import EmbedderGraph, RuntimeName
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
 from intel_quantized_embeddings.runtimes.forks import KeyedLocks, between_forks
 from intel_quantized_embeddings.runtimes.ipex_threads import Workers
 from intel_quantized_embeddings.runtimes.quiet import quiet_torch
+from intel_quantized_embeddings.runtimes.table import runtime_module
 
 if TYPE_CHECKING:
     import torch

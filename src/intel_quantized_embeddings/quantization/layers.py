@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from intel_quantized_embeddings.errors import QuantizationError
 from intel_quantized_embeddings.quantization.drop import Drop, Judge, SpeedCost, percent
-from intel_quantized_embeddings.quantization.quantizers import Recipe
+from intel_quantized_embeddings.quantization.recipe import Recipe
 from intel_quantized_embeddings.quantization.subject import Attempt, GraphEncoder, Subject
 
 # By arithmetic, a model that is 3.4 times as fast in int8 as in fp32 is 1.9 times as fast with a third of it in fp32;

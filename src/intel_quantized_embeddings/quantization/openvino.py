@@ -12,7 +12,7 @@ import numpy as np
 from intel_quantized_embeddings.errors import MissingExtraError, QuantizationError, QuantizedEmbeddingsError
 from intel_quantized_embeddings.pooling import Pooling
 from intel_quantized_embeddings.quantization.config import ActivationRanges, MethodName
-from intel_quantized_embeddings.quantization.quantizers import Recipe
+from intel_quantized_embeddings.quantization.recipe import Recipe
 from intel_quantized_embeddings.runtimes.base import EmbedderGraph
 from intel_quantized_embeddings.runtimes.forks import between_forks, importing
 from intel_quantized_embeddings.runtimes.int8_products import sums_are_exact

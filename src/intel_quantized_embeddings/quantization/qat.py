@@ -34,7 +34,7 @@ from intel_quantized_embeddings.model_settings import read_json
 from intel_quantized_embeddings.quantization.calibration import Texts, built_in_texts, split
 from intel_quantized_embeddings.quantization.config import ActivationRanges
 from intel_quantized_embeddings.quantization.manifest import Training
-from intel_quantized_embeddings.quantization.quantizers import Recipe
+from intel_quantized_embeddings.quantization.recipe import Recipe
 from intel_quantized_embeddings.quantization.smooth_quant import largest_inputs, smoothing_factors
 from intel_quantized_embeddings.quantization.subject import Attempt, Subject
 from intel_quantized_embeddings.weight_files import WeightKind, find_weight_files

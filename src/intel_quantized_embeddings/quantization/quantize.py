@@ -26,17 +26,12 @@ from intel_quantized_embeddings.quantization.fidelity import Fidelity
 from intel_quantized_embeddings.quantization.folder import write_folder
 from intel_quantized_embeddings.quantization.layers import within_limit
 from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE, Method
-from intel_quantized_embeddings.quantization.quantizers import (
-    ALPHAS,
-    DEFAULT_ALPHA,
-    QuantizerModule,
-    Recipe,
-    layers_named,
-    quantizer_module,
-)
+from intel_quantized_embeddings.quantization.recipe import ALPHAS, DEFAULT_ALPHA, QuantizerModule, Recipe, layers_named
 from intel_quantized_embeddings.quantization.search import most_faithful
 from intel_quantized_embeddings.quantization.subject import Subject
-from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName, runtime_module
+from intel_quantized_embeddings.quantization.table import quantizer_module
+from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
+from intel_quantized_embeddings.runtimes.table import runtime_module
 from intel_quantized_embeddings.weight_files import WeightKind, find_weight_files
 
 if TYPE_CHECKING:

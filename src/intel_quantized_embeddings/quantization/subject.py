@@ -18,14 +18,10 @@ from intel_quantized_embeddings.quantization.calibration import CalibrationSplit
 from intel_quantized_embeddings.quantization.config import MethodName
 from intel_quantized_embeddings.quantization.fidelity import Fidelity, summarize_cosines
 from intel_quantized_embeddings.quantization.probes import COUNT_OF_VECTORS, LONGEST, Probe, choose
-from intel_quantized_embeddings.quantization.quantizers import QuantizerModule, Recipe, quantizer_module
-from intel_quantized_embeddings.runtimes.base import (
-    EmbedderGraph,
-    Precision,
-    Runtime,
-    RuntimeName,
-    runtime_module,
-)
+from intel_quantized_embeddings.quantization.recipe import QuantizerModule, Recipe
+from intel_quantized_embeddings.quantization.table import quantizer_module
+from intel_quantized_embeddings.runtimes.base import EmbedderGraph, Precision, Runtime, RuntimeName
+from intel_quantized_embeddings.runtimes.table import runtime_module
 from intel_quantized_embeddings.tokenization import Tokenizer, shown
 
 if TYPE_CHECKING:

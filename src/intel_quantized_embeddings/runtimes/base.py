@@ -1,4 +1,4 @@
-"""What a runtime is, and where each is found."""
+"""What a runtime is; `runtimes/table.py` says which there are."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights
 from intel_quantized_embeddings.choices import chosen
 from intel_quantized_embeddings.model_settings import ModelSettings
-from intel_quantized_embeddings.runtimes.forks import importing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -177,24 +176,3 @@ class RuntimeModule(Protocol):
             OptionError: The CPU has no bfloat16.
         """
         ...
-
-
-def runtime_module(name: RuntimeName) -> RuntimeModule:
-    """Import a runtime; the other one is left alone.
-
-    Raises:
-        MissingExtraError: Its libraries are not installed.
-        QuantizedEmbeddingsError: They are installed and don't work together.
-        ForkedProcessError: Another thread was importing them when this process was forked.
-    """
-    with importing():
-        if name is RuntimeName.OPENVINO:
-            from intel_quantized_embeddings.runtimes import openvino
-
-            return openvino
-        from intel_quantized_embeddings.runtimes.import_ipex import import_ipex
-
-        import_ipex()
-        from intel_quantized_embeddings.runtimes import ipex
-
-        return ipex

@@ -1,4 +1,4 @@
-"""Each runtime's quantizer: what `quantization/openvino.py` and `quantization/ipex.py` both offer."""
+"""What a quantizer is told and what it offers; `quantization/table.py` says which there are."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.pooling import Pooling
 from intel_quantized_embeddings.quantization.config import ActivationRanges, MethodName
-from intel_quantized_embeddings.runtimes.base import EmbedderGraph, RuntimeName
+from intel_quantized_embeddings.runtimes.base import EmbedderGraph
 
 # SmoothQuant's strengths (alpha, https://arxiv.org/abs/2211.10438) worth comparing; None is without
 # it. Which is best differs by model (docs/quantization.md).
@@ -124,14 +124,3 @@ def layers_named(asked: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
 
 def _is_or_holds(name: str, layer: str) -> bool:
     return layer == name or layer.startswith(f"{name}.")
-
-
-def quantizer_module(runtime: RuntimeName) -> QuantizerModule:
-    """Import the quantizer of a runtime."""
-    if runtime is RuntimeName.OPENVINO:
-        from intel_quantized_embeddings.quantization import openvino
-
-        return openvino
-    from intel_quantized_embeddings.quantization import ipex
-
-    return ipex
