@@ -21,6 +21,9 @@ Each also inherits the builtin a caller would reach for, so `except ImportError`
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class QuantizedEmbeddingsError(Exception):
     """Base of every error this package raises on purpose."""
@@ -44,6 +47,33 @@ class MissingExtraError(QuantizedEmbeddingsError, ImportError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild_missing_extra, (self.package, self.extra, str(self)))
+
+
+@contextmanager
+def needs(
+    package: str,
+    *,
+    extra: str,
+    needed_for: str,
+    may_be_too_old: bool = False,
+) -> Iterator[None]:
+    """Import optional libraries inside the `with` block.
+
+    Args:
+        package: What is missing where the imports fail.
+        extra: The extra of this distribution that brings it.
+        needed_for: What needs it.
+        may_be_too_old: Whether an AttributeError means a version without what is needed.
+
+    Raises:
+        MissingExtraError: An import failed.
+    """
+    try:
+        yield
+    except (ImportError, AttributeError) as exc:
+        if isinstance(exc, AttributeError) and not may_be_too_old:
+            raise
+        raise MissingExtraError(package=package, extra=extra, needed_for=needed_for) from exc
 
 
 class ModelFilesError(QuantizedEmbeddingsError, FileNotFoundError):

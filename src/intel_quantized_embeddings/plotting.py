@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from intel_quantized_embeddings.errors import MissingExtraError
+from intel_quantized_embeddings.errors import needs
 
 INK, GREY, GRID = "#222222", "#666666", "#E3E3E3"
 SIZE = (9.5, 5.6)
@@ -22,10 +22,8 @@ def require_matplotlib(*, extra: str) -> None:
     Raises:
         MissingExtraError: They can't.
     """
-    try:
+    with needs("matplotlib", extra=extra, needed_for="Drawing the plots"):
         import matplotlib.figure  # noqa: F401
-    except ImportError as exc:
-        raise MissingExtraError(package="matplotlib", extra=extra, needed_for="Drawing the plots") from exc
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from intel_quantized_embeddings.errors import MissingExtraError
+from intel_quantized_embeddings.errors import needs
 from intel_quantized_embeddings.evaluation.ranking import overlap
 from intel_quantized_embeddings.evaluation.tasks import Measurement, Metric, spearman
 from intel_quantized_embeddings.quantization.fidelity import CosineSummary, summarize_cosines
@@ -83,10 +83,8 @@ def _difference(reference: Metric, other: Metric) -> Difference:
     Items (queries, texts, pairs) are drawn with replacement, the same ones for both encoders: what is hard for both
     does not widen the interval.
     """
-    try:
+    with needs("scipy", extra="eval", needed_for="The interval of a difference"):
         from scipy.stats import bootstrap
-    except ImportError as exc:
-        raise MissingExtraError(package="scipy", extra="eval", needed_for="The interval of a difference") from exc
 
     samples = [reference.values, other.values]
     if reference.truth is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from intel_quantized_embeddings.errors import MissingExtraError
+from intel_quantized_embeddings.errors import needs
 
 CANDIDATES = 100
 
@@ -25,10 +25,8 @@ def bm25_candidates(
     Raises:
         MissingExtraError: bm25s is not installed.
     """
-    try:
+    with needs("bm25s", extra="eval", needed_for="Finding candidates to rerank"):
         import bm25s
-    except ImportError as exc:
-        raise MissingExtraError(package="bm25s", extra="eval", needed_for="Finding candidates to rerank") from exc
     ids = sorted(documents)
     index = bm25s.BM25(method="lucene")
     index.index(_words([documents[id_] for id_ in ids]), show_progress=False)

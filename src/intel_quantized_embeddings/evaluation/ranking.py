@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from intel_quantized_embeddings.errors import MissingExtraError
+from intel_quantized_embeddings.errors import needs
 from intel_quantized_embeddings.similarity import Similarity
 from intel_quantized_embeddings.vectors import unit
 
@@ -97,10 +97,8 @@ def score(
     Raises:
         MissingExtraError: pytrec_eval is not installed.
     """
-    try:
+    with needs("pytrec-eval-terrier", extra="eval", needed_for="Scoring rankings"):
         import pytrec_eval
-    except ImportError as exc:
-        raise MissingExtraError(package="pytrec-eval-terrier", extra="eval", needed_for="Scoring rankings") from exc
     # trec_eval sorts by score and, where scores are equal, by id downwards: it gets places for scores.
     run = {query: {id_: float(-place) for place, id_ in enumerate(listed)} for query, listed in ranking.items()}
     evaluator = pytrec_eval.RelevanceEvaluator(

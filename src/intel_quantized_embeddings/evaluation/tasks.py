@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from intel_quantized_embeddings.errors import MissingExtraError, OptionError
+from intel_quantized_embeddings.errors import OptionError, needs
 from intel_quantized_embeddings.evaluation.datasets import (
     ClassificationDataset,
     Dataset,
@@ -137,10 +137,8 @@ def relative_drop(fp32: Measurement, int8: Measurement) -> float:
 
 def spearman(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
     """Spearman's rank correlation; 0 where one of the two never changes."""
-    try:
+    with needs("scipy", extra="eval", needed_for="Correlating scores"):
         from scipy.stats import spearmanr
-    except ImportError as exc:
-        raise MissingExtraError(package="scipy", extra="eval", needed_for="Correlating scores") from exc
     return 0.0 if np.ptp(one) == 0 or np.ptp(other) == 0 else float(spearmanr(one, other).statistic)
 
 
@@ -177,10 +175,8 @@ def _of_reranking(reranked: Ranking, relevant: Mapping[str, Mapping[str, int]]) 
 
 
 def _classification(dataset: ClassificationDataset, encoder: Encodes) -> Measurement:
-    try:
+    with needs("scikit-learn", extra="eval", needed_for="Classifying texts"):
         from sklearn.linear_model import LogisticRegression
-    except ImportError as exc:
-        raise MissingExtraError(package="scikit-learn", extra="eval", needed_for="Classifying texts") from exc
     train = encoder.encode_documents(dataset.train_texts)
     test = encoder.encode_documents(dataset.test_texts)
     head = LogisticRegression(max_iter=1000).fit(train, dataset.train_labels)

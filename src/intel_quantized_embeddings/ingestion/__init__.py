@@ -8,14 +8,12 @@
 
 from __future__ import annotations
 
-from intel_quantized_embeddings.errors import MissingExtraError
+from intel_quantized_embeddings.errors import needs
 
-try:
+with needs("chromadb>=1.5", extra="ingest", needed_for="Ingestion", may_be_too_old=True):
     from chromadb.api.client import Client
 
     _ = Client.close  # before 1.5 an embedded database stayed open as long as the process
-except (ImportError, AttributeError) as exc:
-    raise MissingExtraError(package="chromadb>=1.5", extra="ingest", needed_for="Ingestion") from exc
 
 from intel_quantized_embeddings.ingestion.problems import Problem
 from intel_quantized_embeddings.ingestion.report import IngestionReport

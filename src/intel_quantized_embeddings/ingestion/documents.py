@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from intel_quantized_embeddings.errors import MissingExtraError
+from intel_quantized_embeddings.errors import needs
 from intel_quantized_embeddings.ingestion.jsonl import json_lines
 from intel_quantized_embeddings.ingestion.opened_files import open_whole_file, read_bytes
 from intel_quantized_embeddings.ingestion.problems import Problem, UnreadableError
@@ -105,12 +105,10 @@ def _text(file: Path) -> Iterator[Document]:
 
 def _html(file: Path) -> Iterator[Document]:
     """A page's text, in the encoding that it begins with or declares, UTF-8 where it does neither."""
-    try:
+    with needs("bs4", extra="ingest", needed_for="reading HTML"):
         from bs4 import BeautifulSoup
         from bs4.builder import ParserRejectedMarkup
         from bs4.dammit import EncodingDetector
-    except ImportError as exc:
-        raise MissingExtraError(package="bs4", extra="ingest", needed_for="reading HTML") from exc
     content = read_bytes(file)
     markup = _decode_page(content, declared=EncodingDetector.find_declared_encoding(content, is_html=True))
     try:
@@ -179,11 +177,9 @@ def _without_declarations(markup: str) -> str:
 
 def _pdf(file: Path) -> Iterator[Document | Problem]:
     """A document a page, so that an answer can name it. Files that open without a password are read, locked or not."""
-    try:
+    with needs("pypdf", extra="ingest", needed_for="reading PDF"):
         from pypdf import PdfReader
         from pypdf.errors import DependencyError, FileNotDecryptedError
-    except ImportError as exc:
-        raise MissingExtraError(package="pypdf", extra="ingest", needed_for="reading PDF") from exc
     found = False
     with open_whole_file(file) as opened:
         try:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from intel_quantized_embeddings.encoder import Encoder
-from intel_quantized_embeddings.errors import MissingExtraError, OptionError
+from intel_quantized_embeddings.errors import OptionError, needs
 from intel_quantized_embeddings.ingestion.documents import Document
 from intel_quantized_embeddings.ingestion.places import Place
 from intel_quantized_embeddings.load_options import whole_number
@@ -100,12 +100,8 @@ class Splitter:
     def __init__(
         self, count: Callable[[str], int], size: ChunkSize, *, has_overlong_word: Callable[[str], bool] | None = None
     ) -> None:
-        try:
+        with needs("langchain_text_splitters", extra="ingest", needed_for="splitting texts"):
             from langchain_text_splitters import Language, RecursiveCharacterTextSplitter
-        except ImportError as exc:
-            raise MissingExtraError(
-                package="langchain_text_splitters", extra="ingest", needed_for="splitting texts"
-            ) from exc
         self._count = count
         self._size = size
         self._has_overlong_word = has_overlong_word or (lambda text: False)

@@ -15,10 +15,10 @@ from weakref import WeakValueDictionary
 
 from intel_quantized_embeddings.encoder import Encoder
 from intel_quantized_embeddings.errors import (
-    MissingExtraError,
     OptionError,
     OtherEncoderError,
     QuantizedEmbeddingsError,
+    needs,
 )
 from intel_quantized_embeddings.integrations.shared_encoders import shared_encoder
 from intel_quantized_embeddings.load_options import LoadKeywords, LoadOptions
@@ -26,15 +26,11 @@ from intel_quantized_embeddings.model_files import DEFAULT_MODEL, find_model
 from intel_quantized_embeddings.model_settings import read_similarity
 from intel_quantized_embeddings.similarity import Similarity
 
-try:
+with needs("chromadb>=1.1", extra="chroma", needed_for="IntelQuantizedEmbeddingFunction", may_be_too_old=True):
     from chromadb.api.types import Documents, EmbeddingFunction, Embeddings, Space
     from chromadb.utils.embedding_functions import register_embedding_function
 
     _ = EmbeddingFunction.embed_query  # before 1.1 Chroma embedded queries as documents
-except (ImportError, AttributeError) as exc:
-    raise MissingExtraError(
-        package="chromadb>=1.1", extra="chroma", needed_for="IntelQuantizedEmbeddingFunction"
-    ) from exc
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

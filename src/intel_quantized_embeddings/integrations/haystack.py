@@ -10,17 +10,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from intel_quantized_embeddings.encoder import Encoder
-from intel_quantized_embeddings.errors import InvalidTextError, MissingExtraError, OptionError
+from intel_quantized_embeddings.errors import InvalidTextError, OptionError, needs
 from intel_quantized_embeddings.integrations.shared_encoders import shared_encoder, shared_reranker
 from intel_quantized_embeddings.load_options import LoadOptions
 from intel_quantized_embeddings.model_files import DEFAULT_MODEL
 from intel_quantized_embeddings.reranking import Reranker
 from intel_quantized_embeddings.vectors import VectorType
 
-try:
+with needs("haystack", extra="haystack", needed_for="IntelQuantizedTextEmbedder"):
     from haystack import Document, component, default_from_dict, default_to_dict
-except ImportError as exc:
-    raise MissingExtraError(package="haystack", extra="haystack", needed_for="IntelQuantizedTextEmbedder") from exc
 
 if TYPE_CHECKING:
     import numpy as np

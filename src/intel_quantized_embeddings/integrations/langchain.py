@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 
-from intel_quantized_embeddings.errors import MissingExtraError
+from intel_quantized_embeddings.errors import needs
 from intel_quantized_embeddings.model_files import DEFAULT_MODEL
 
-try:
+with needs("langchain_core", extra="langchain", needed_for="IntelQuantizedEmbeddings"):
     from langchain_core.embeddings import Embeddings
-except ImportError as exc:
-    raise MissingExtraError(package="langchain_core", extra="langchain", needed_for="IntelQuantizedEmbeddings") from exc
 
 from pydantic import AliasChoices, Field
 

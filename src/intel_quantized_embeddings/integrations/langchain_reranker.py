@@ -7,12 +7,10 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from intel_quantized_embeddings.errors import MissingExtraError
+from intel_quantized_embeddings.errors import needs
 
-try:
+with needs("langchain_core", extra="langchain", needed_for="IntelQuantizedReranker"):
     from langchain_core.documents import BaseDocumentCompressor, Document
-except ImportError as exc:
-    raise MissingExtraError(package="langchain_core", extra="langchain", needed_for="IntelQuantizedReranker") from exc
 
 from pydantic import AliasChoices, Field
 

@@ -9,16 +9,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from intel_quantized_embeddings.errors import MissingExtraError
+from intel_quantized_embeddings.errors import needs
 from intel_quantized_embeddings.model_files import DEFAULT_MODEL
 
-try:
+with needs("llama_index.core", extra="llama-index", needed_for="IntelQuantizedEmbedding"):
     from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
     from llama_index.core.storage.kvstore.types import DEFAULT_COLLECTION, BaseKVStore
-except ImportError as exc:
-    raise MissingExtraError(
-        package="llama_index.core", extra="llama-index", needed_for="IntelQuantizedEmbedding"
-    ) from exc
 
 from pydantic import Field, field_validator
 

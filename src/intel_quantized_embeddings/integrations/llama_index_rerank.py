@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from intel_quantized_embeddings.errors import MissingExtraError, OptionError
+from intel_quantized_embeddings.errors import OptionError, needs
 
-try:
+with needs("llama_index.core", extra="llama-index", needed_for="IntelQuantizedRerank"):
     from llama_index.core.callbacks import CBEventType, EventPayload
     from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]  # re-exported
     from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
     from llama_index.core.postprocessor.types import BaseNodePostprocessor
     from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
-except ImportError as exc:
-    raise MissingExtraError(package="llama_index.core", extra="llama-index", needed_for="IntelQuantizedRerank") from exc
 
 from pydantic import field_validator
 

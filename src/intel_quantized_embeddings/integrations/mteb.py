@@ -6,14 +6,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from intel_quantized_embeddings.encoder import Encoder
-from intel_quantized_embeddings.errors import MissingExtraError, OptionError
+from intel_quantized_embeddings.errors import OptionError, needs
 from intel_quantized_embeddings.integrations.sentence_transformers_parts import compared, rows
 
-try:
+with needs("mteb", extra="mteb", needed_for="IntelQuantizedMTEBEncoder"):
     from mteb.models.model_meta import ModelMeta, ScoringFunction
     from mteb.types import PromptType
-except ImportError as exc:
-    raise MissingExtraError(package="mteb", extra="mteb", needed_for="IntelQuantizedMTEBEncoder") from exc
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,16 +8,14 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from intel_quantized_embeddings.encoder import Encoder
-from intel_quantized_embeddings.errors import InvalidTextError, MissingExtraError, OptionError, OtherEncoderError
+from intel_quantized_embeddings.errors import InvalidTextError, OptionError, OtherEncoderError, needs
 from intel_quantized_embeddings.load_options import LoadOptions
 from intel_quantized_embeddings.model_files import DEFAULT_MODEL
 from intel_quantized_embeddings.runtimes.pinning import pin_to_own_cores
 
-try:
+with needs("ray[data]", extra="ray", needed_for="EmbedDocuments"):
     import pyarrow as pa
     import ray
-except ImportError as exc:
-    raise MissingExtraError(package="ray[data]", extra="ray", needed_for="EmbedDocuments") from exc
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from intel_quantized_embeddings.errors import DamagedFilesError, MissingExtraError, ModelFilesError, OptionError
+from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, OptionError, needs
 from intel_quantized_embeddings.integrations.setfit_folder import is_plain
 from intel_quantized_embeddings.model_settings import read_json, read_prompts
 
@@ -33,10 +33,8 @@ def read_setfit_folder(folder: Path, *, allow_pickle: bool) -> tuple[Path, Any, 
             f"{folder / _PICKLED_HEAD} is a pickle, which is code that would run here. If you trust who made it, pass "
             f"allow_pickle=True, or the loaded model: quantize_setfit(SetFitModel.from_pretrained(...), ...)."
         )
-    try:
+    with needs("joblib", extra="setfit", needed_for="Reading a SetFit head"):
         import joblib
-    except ImportError as exc:
-        raise MissingExtraError(package="joblib", extra="setfit", needed_for="Reading a SetFit head") from exc
     config = read_json(folder / _SETFIT_CONFIG)
     if not isinstance(config.get("labels"), (list, type(None))):
         raise DamagedFilesError(

@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from intel_quantized_embeddings.errors import DamagedFilesError, MissingExtraError, ModelFilesError, OptionError
+from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, OptionError, needs
 
 
 class MethodName(str, Enum):
@@ -109,10 +109,8 @@ def read_config(file: Path) -> QuantizationConfig:
         OptionError: A key or a value is not allowed; the message names the file, both, and what is.
         MissingExtraError: PyYAML is not installed.
     """
-    try:
+    with needs("yaml", extra="quantize", needed_for=f"Reading {file}"):
         import yaml
-    except ImportError as exc:
-        raise MissingExtraError(package="yaml", extra="quantize", needed_for=f"Reading {file}") from exc
     try:
         content = yaml.safe_load(file.read_text("utf-8"))
     except FileNotFoundError as exc:

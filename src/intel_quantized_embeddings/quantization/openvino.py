@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from intel_quantized_embeddings.errors import MissingExtraError, QuantizationError, QuantizedEmbeddingsError
+from intel_quantized_embeddings.errors import QuantizationError, QuantizedEmbeddingsError, needs
 from intel_quantized_embeddings.pooling import Pooling
 from intel_quantized_embeddings.quantization.config import ActivationRanges, MethodName
 from intel_quantized_embeddings.quantization.recipe import Recipe
@@ -34,12 +34,10 @@ def require_quantizer() -> None:
     Raises:
         MissingExtraError: It is not.
     """
-    try:
-        # Else NNCF tells its makers of every use, over the network and unasked. It looks once, when it is imported.
-        with environment(NNCF_CI="1"), importing():
-            import nncf  # noqa: F401
-    except ImportError as exc:
-        raise MissingExtraError(package="nncf", extra="quantize", needed_for="Quantizing to int8") from exc
+    # Else NNCF tells its makers of every use, over the network and unasked. It looks once, when it is imported.
+    told = environment(NNCF_CI="1")
+    with needs("nncf", extra="quantize", needed_for="Quantizing to int8"), told, importing():
+        import nncf  # noqa: F401
 
 
 def attention_precision() -> None:
