@@ -18,32 +18,39 @@ if TYPE_CHECKING:
     from intel_quantized_embeddings.integrations.langchain_reranker import IntelQuantizedReranker
     from intel_quantized_embeddings.integrations.llama_index import IntelQuantizedEmbedding
     from intel_quantized_embeddings.integrations.llama_index_rerank import IntelQuantizedRerank
-    from intel_quantized_embeddings.quantization.cross_encoder import quantize_cross_encoder
-    from intel_quantized_embeddings.quantization.quantize import QuantizationReport, quantize
-    from intel_quantized_embeddings.reranking import Reranker
+    from intel_quantized_embeddings.quantization.config import QuantizationConfig
+    from intel_quantized_embeddings.quantization.quantize import quantize, quantize_cross_encoder
+    from intel_quantized_embeddings.quantization.report import CrossEncoderReport, QuantizationReport
+    from intel_quantized_embeddings.reranking import RankedDocument, Reranker
 
 _HOMES = {
     "CrossEncoder": "cross_encoder",
+    "CrossEncoderReport": "quantization.report",
     "Encoder": "encoder",
     "IntelQuantizedEmbedding": "integrations.llama_index",
     "IntelQuantizedEmbeddings": "integrations.langchain",
     "IntelQuantizedRerank": "integrations.llama_index_rerank",
     "IntelQuantizedReranker": "integrations.langchain_reranker",
-    "QuantizationReport": "quantization.quantize",
+    "QuantizationConfig": "quantization.config",
+    "QuantizationReport": "quantization.report",
+    "RankedDocument": "reranking",
     "Reranker": "reranking",
     "push_to_hub": "hub_upload",
     "quantize": "quantization.quantize",
-    "quantize_cross_encoder": "quantization.cross_encoder",
+    "quantize_cross_encoder": "quantization.quantize",
 }
 
 __all__ = [
     "CrossEncoder",
+    "CrossEncoderReport",
     "Encoder",
     "IntelQuantizedEmbedding",
     "IntelQuantizedEmbeddings",
     "IntelQuantizedRerank",
     "IntelQuantizedReranker",
+    "QuantizationConfig",
     "QuantizationReport",
+    "RankedDocument",
     "Reranker",
     "__version__",
     "push_to_hub",

@@ -17,8 +17,8 @@ def run_quantize(options: Namespace) -> None:
     """`iqe quantize`, for models of either kind."""
     from intel_quantized_embeddings.folders import refuse_existing
     from intel_quantized_embeddings.model_files import find_model
-    from intel_quantized_embeddings.model_settings import is_cross_encoder
-    from intel_quantized_embeddings.quantization.quantize import quantize, settle_config
+    from intel_quantized_embeddings.quantization.quantize import quantize
+    from intel_quantized_embeddings.quantization.settling import settle_config
     from intel_quantized_embeddings.runtimes.base import RuntimeName
 
     # The model is downloaded to see of which kind it is: mistakes are told before.
@@ -38,7 +38,7 @@ def run_quantize(options: Namespace) -> None:
         cache_folder=options.cache_folder,
         local_files_only=options.local_files_only,
     )
-    if is_cross_encoder(source.path):
+    if source.is_cross_encoder:
         _quantize_cross_encoder(options)
         return
     report = quantize(
@@ -61,11 +61,12 @@ def run_quantize(options: Namespace) -> None:
 
 
 def _quantize_cross_encoder(options: Namespace) -> None:
-    from intel_quantized_embeddings.cross_encoder_graphs import require_openvino
     from intel_quantized_embeddings.errors import OptionError
-    from intel_quantized_embeddings.quantization.cross_encoder import quantize_cross_encoder
+    from intel_quantized_embeddings.quantization.quantize import quantize_cross_encoder
+    from intel_quantized_embeddings.runtimes.base import RuntimeName
+    from intel_quantized_embeddings.runtimes.building import require_scoring
 
-    require_openvino(options.runtime)
+    require_scoring(RuntimeName.parse(options.runtime))
     for name in ("pooling", "query_instruction", "document_instruction", "qat_minutes", "max_drop", "dataset"):
         if getattr(options, name) is not None:
             raise OptionError(

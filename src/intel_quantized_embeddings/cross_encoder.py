@@ -6,20 +6,16 @@ import logging
 import os
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from intel_quantized_embeddings.cross_encoder_graphs import LoadedCrossEncoder, load_cross_encoder
 from intel_quantized_embeddings.cross_encoder_settings import CrossEncoderSettings
+from intel_quantized_embeddings.encoders.loaded import LoadedModel
 from intel_quantized_embeddings.errors import InvalidTextError
-from intel_quantized_embeddings.fingerprints import fingerprint_digest, hashed_settings, refuse_another
 from intel_quantized_embeddings.load_options import LoadOptions
-from intel_quantized_embeddings.model_files import TOKENIZER_FILE
-from intel_quantized_embeddings.pipeline import encode_token_ids, tokenize_pairs_ahead, warm_up
+from intel_quantized_embeddings.pipeline import encode_token_ids, tokenize_pairs_ahead
 from intel_quantized_embeddings.progress import progress_bar
-from intel_quantized_embeddings.quantization.probing import report_int8
-from intel_quantized_embeddings.runtimes.base import Precision, Runtime, RuntimeName
-from intel_quantized_embeddings.runtimes.table import runtime_module
-from intel_quantized_embeddings.tokenization import Tokenizer, is_listed, shown, utf8
+from intel_quantized_embeddings.quantization.kinds import CROSS_ENCODER
+from intel_quantized_embeddings.tokenization import is_listed, shown, utf8
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +24,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class CrossEncoder:
+class CrossEncoder(LoadedModel[CrossEncoderSettings]):
     """A loaded model that reads a query and a document together. Safe to use from several threads at once.
 
     Example:
@@ -36,24 +32,7 @@ class CrossEncoder:
         >>> model.score([("what is int8?", "An integer of 8 bits.")])  # doctest: +SKIP
     """
 
-    def __init__(
-        self,
-        *,
-        runtime: Runtime,
-        tokenizer: Tokenizer,
-        settings: CrossEncoderSettings,
-        second_text: int,
-        pad_token_id: int,
-        fingerprint: str,
-    ) -> None:
-        """Put loaded parts together; `CrossEncoder.load` is what most callers want."""
-        self._runtime = runtime
-        self._tokenizer = tokenizer
-        self._settings = settings
-        self._second_text = second_text
-        self._pad_token_id = pad_token_id
-        self._fingerprint = fingerprint
-        self._options: LoadOptions | None = None
+    _kind = CROSS_ENCODER
 
     @classmethod
     def load(
@@ -108,51 +87,10 @@ class CrossEncoder:
         )
         return cls.from_options(options)
 
-    @classmethod
-    def from_options(cls, options: LoadOptions) -> CrossEncoder:
-        """Load with options that were checked; see `load`.
-
-        Raises:
-            OptionError: Beside what `load` lists, an option that is for embedding models is given.
-        """
-        loaded = load_cross_encoder(options)
-        settings = loaded.settings
-        compiled = runtime_module(RuntimeName(options.runtime)).compile_graph(
-            loaded.graph,
-            precision=Precision(options.precision),
-            num_threads=options.num_threads,
-            dynamic=loaded.dynamic,
-        )
-        report_int8(compiled, loaded.manifest, options)
-        if options.warm_shapes:
-            warm_up(compiled, max_length=settings.max_length)
-        cross_encoder = cls(
-            runtime=compiled,
-            tokenizer=Tokenizer(
-                loaded.folder / TOKENIZER_FILE, max_length=settings.max_length, lowercase=settings.lowercase
-            ),
-            settings=settings,
-            second_text=loaded.second_text,
-            pad_token_id=loaded.pad_token_id,
-            fingerprint=_fingerprint(loaded, options),
-        )
-        cross_encoder._options = options
-        return cross_encoder
-
     @property
     def max_length(self) -> int:
         """Longest pair in tokens, special tokens included; longer ones are cut."""
         return self._settings.max_length
-
-    @property
-    def settings(self) -> CrossEncoderSettings:
-        """Maximum length and activation in force."""
-        return self._settings
-
-    @property
-    def fingerprint(self) -> str:
-        """What the scores depend on, as a short string; see `Encoder.fingerprint`."""
-        return self._fingerprint
 
     def score(self, pairs: Iterable[tuple[str, str]], show_progress: bool = False) -> NDArray[np.float32]:
         """Score how well each document answers its query.
@@ -192,16 +130,6 @@ class CrossEncoder:
             )
         return self._settings.activation.apply(scores)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle how it was loaded; unpickling loads it again and checks that it is the same."""
-        if self._options is None:
-            raise TypeError("only a cross-encoder made by CrossEncoder.load can be pickled.")
-        return _load_again, (self._options, self._fingerprint)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> CrossEncoder:
-        """Nothing in it changes, so a copy is itself."""
-        return self
-
     def __repr__(self) -> str:
         return f"CrossEncoder({self._fingerprint}, max_length={self.max_length})"
 
@@ -226,16 +154,3 @@ def _checked(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
         for text, what in zip(pair, ("query", "document"), strict=True):
             utf8(text, position=position, kind=f"the {what} of pair")
         yield pair[0], pair[1]
-
-
-def _fingerprint(loaded: LoadedCrossEncoder, options: LoadOptions) -> str:
-    """`runtime-precision-cross-encoder-` and 12 hexadecimal digits of a hash over everything that matters."""
-    digest = fingerprint_digest(loaded.hashes, hashed_settings(loaded.settings))
-    precision = f"{options.precision}-dynamic" if loaded.dynamic else options.precision
-    return f"{options.runtime}-{precision}-cross-encoder-{digest}"
-
-
-def _load_again(options: LoadOptions, fingerprint: str) -> CrossEncoder:
-    cross_encoder = CrossEncoder.from_options(options)
-    refuse_another(cross_encoder.fingerprint, pickled=fingerprint, model=options.model)
-    return cross_encoder

@@ -6,20 +6,16 @@ import logging
 import os
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from intel_quantized_embeddings.embedders import LoadedEmbedder, load_embedder
+from intel_quantized_embeddings.encoders.loaded import LoadedModel
 from intel_quantized_embeddings.errors import InvalidTextError
-from intel_quantized_embeddings.fingerprints import fingerprint_digest, hashed_settings, refuse_another
 from intel_quantized_embeddings.load_options import LoadOptions
-from intel_quantized_embeddings.model_files import DEFAULT_MODEL, TOKENIZER_FILE
+from intel_quantized_embeddings.model_files import DEFAULT_MODEL
 from intel_quantized_embeddings.model_settings import ModelSettings
-from intel_quantized_embeddings.pipeline import DistinctTexts, encode_token_ids, tokenize_ahead, warm_up
+from intel_quantized_embeddings.pipeline import DistinctTexts, encode_token_ids, tokenize_ahead
 from intel_quantized_embeddings.progress import progress_bar
-from intel_quantized_embeddings.quantization.probing import report_int8
-from intel_quantized_embeddings.runtimes.base import Precision, Runtime, RuntimeName
-from intel_quantized_embeddings.runtimes.table import runtime_module
-from intel_quantized_embeddings.runtimes.truncated import TruncatedRuntime
+from intel_quantized_embeddings.quantization.kinds import EMBEDDER
 from intel_quantized_embeddings.tokenization import TokenizedTexts, Tokenizer, is_listed, shown
 
 if TYPE_CHECKING:
@@ -29,7 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Encoder:
+class Encoder(LoadedModel[ModelSettings]):
     """A loaded embedding model. Safe to use from several threads at once.
 
     Example:
@@ -38,22 +34,7 @@ class Encoder:
         (1, 384)
     """
 
-    def __init__(
-        self,
-        *,
-        runtime: Runtime,
-        tokenizer: Tokenizer,
-        settings: ModelSettings,
-        pad_token_id: int,
-        fingerprint: str,
-    ) -> None:
-        """Put loaded parts together; `Encoder.load` is what most callers want."""
-        self._runtime = runtime
-        self._tokenizer = tokenizer
-        self._settings = settings
-        self._pad_token_id = pad_token_id
-        self._fingerprint = fingerprint
-        self._options: LoadOptions | None = None
+    _kind = EMBEDDER
 
     @classmethod
     def load(
@@ -128,40 +109,6 @@ class Encoder:
         )
         return cls.from_options(options)
 
-    @classmethod
-    def from_options(cls, options: LoadOptions) -> Encoder:
-        """Load with options that were checked; see `load`."""
-        loaded = load_embedder(options)
-        settings = loaded.settings.override(
-            max_length=options.max_length,
-            query_instruction=options.query_instruction,
-            document_instruction=options.document_instruction,
-            max_positions=loaded.max_positions,
-        )
-        compiled: Runtime = runtime_module(RuntimeName(options.runtime)).compile_graph(
-            loaded.graph,
-            precision=Precision(options.precision),
-            num_threads=options.num_threads,
-            dynamic=loaded.dynamic,
-        )
-        report_int8(compiled, loaded.manifest, options)
-        dimension = options.truncate_dim
-        if dimension is not None and dimension != compiled.dimension:
-            compiled = TruncatedRuntime(compiled, dimension=dimension, normalize=settings.normalize)
-        if options.warm_shapes:
-            warm_up(compiled, max_length=settings.max_length)
-        encoder = cls(
-            runtime=compiled,
-            tokenizer=Tokenizer(
-                loaded.folder / TOKENIZER_FILE, max_length=settings.max_length, lowercase=settings.lowercase
-            ),
-            settings=settings,
-            pad_token_id=loaded.pad_token_id,
-            fingerprint=_fingerprint(loaded, compiled, settings, options),
-        )
-        encoder._options = options
-        return encoder
-
     @property
     def dimension(self) -> int:
         """Numbers in a vector."""
@@ -173,16 +120,6 @@ class Encoder:
         return self._settings.max_length
 
     @property
-    def settings(self) -> ModelSettings:
-        """Pooling, normalization, instructions, maximum length and similarity in force."""
-        return self._settings
-
-    @property
-    def options(self) -> LoadOptions | None:
-        """How it was loaded; None where `Encoder.load` did not make it."""
-        return self._options
-
-    @property
     def tokenizer(self) -> Tokenizer:
         """The model's own tokenizer, which cuts at `max_length`."""
         return self._tokenizer
@@ -191,16 +128,6 @@ class Encoder:
     def pad_token_id(self) -> int:
         """What fills up the shorter texts of a batch."""
         return self._pad_token_id
-
-    @property
-    def fingerprint(self) -> str:
-        """What the vectors depend on, as a short string.
-
-        Weights, tokenizer, runtime, precision, pooling, normalization, instructions, maximum length
-        and numbers kept: two encoders with the same fingerprint give the same vectors. Where it says `int8-dynamic`, a
-        text's vector also depends, in its last digits, on the texts beside it.
-        """
-        return self._fingerprint
 
     def encode_documents(self, texts: Iterable[str], show_progress: bool = False) -> NDArray[np.float32]:
         """Encode texts to be searched.
@@ -245,16 +172,6 @@ class Encoder:
         """Encode what `tokenize` gave, of one call or of several; otherwise as `encode_documents`."""
         return encode_token_ids(self._runtime, [token_ids], pad_token_id=self._pad_token_id, max_length=self.max_length)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle how it was loaded; unpickling loads it again and checks that it is the same."""
-        if self._options is None:
-            raise TypeError("only an encoder made by Encoder.load can be pickled.")
-        return _load_again, (self._options, self._fingerprint)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Encoder:
-        """Nothing in it changes, so a copy is itself."""
-        return self
-
     def __repr__(self) -> str:
         return f"Encoder({self._fingerprint}, dimension={self.dimension}, max_length={self.max_length})"
 
@@ -296,19 +213,3 @@ class Encoder:
             for window in windows:
                 cut.extend(place in window.truncated for place in range(len(window.token_ids)))
                 yield window.token_ids
-
-
-def _fingerprint(loaded: LoadedEmbedder, runtime: Runtime, settings: ModelSettings, options: LoadOptions) -> str:
-    """`runtime-precision-pooling-` and 12 hexadecimal digits of a hash over everything that matters."""
-    cut = {"truncate_dim": runtime.dimension} if isinstance(runtime, TruncatedRuntime) else {}
-    # No query's and no document's vector depends on these.
-    hashed = hashed_settings(settings, leave_out=("similarity", "default_instruction", "other_prompts")) | cut
-    digest = fingerprint_digest(loaded.hashes, hashed)
-    precision = f"{options.precision}-dynamic" if loaded.dynamic else options.precision
-    return f"{options.runtime}-{precision}-{settings.pooling.value}-{digest}"
-
-
-def _load_again(options: LoadOptions, fingerprint: str) -> Encoder:
-    encoder = Encoder.from_options(options)
-    refuse_another(encoder.fingerprint, pickled=fingerprint, model=options.model)
-    return encoder

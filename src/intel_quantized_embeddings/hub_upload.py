@@ -11,8 +11,8 @@ from pathlib import Path
 from intel_quantized_embeddings.choices import true_or_false
 from intel_quantized_embeddings.errors import HubUploadError, OptionError
 from intel_quantized_embeddings.model_files import hub_name, one_line
+from intel_quantized_embeddings.models.source import MANIFEST_FILE
 from intel_quantized_embeddings.quantization.cross_encoder_manifest import read_manifest
-from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE
 
 _REPO_ID = re.compile(r"[\w.-]+/[\w.-]+")
 

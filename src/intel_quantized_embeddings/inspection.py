@@ -11,13 +11,15 @@ from typing import Any
 from intel_quantized_embeddings.architectures.config import EncoderConfig, exported_limits, is_built_in
 from intel_quantized_embeddings.architectures.heads import load_head
 from intel_quantized_embeddings.cross_encoder_settings import CrossEncoderSettings, read_cross_encoder_settings
-from intel_quantized_embeddings.embedders import is_dynamic
+from intel_quantized_embeddings.encoders.loading import is_dynamic
 from intel_quantized_embeddings.errors import ModelFilesError, QuantizedEmbeddingsError, UnsupportedModelError
-from intel_quantized_embeddings.model_files import TOKENIZER_FILE, ModelFolder, find_model
-from intel_quantized_embeddings.model_settings import ModelSettings, is_cross_encoder, read_json, read_settings
+from intel_quantized_embeddings.json_files import read_json
+from intel_quantized_embeddings.model_files import find_model
+from intel_quantized_embeddings.model_settings import ModelSettings, is_cross_encoder, read_settings
+from intel_quantized_embeddings.models.source import MANIFEST_FILE, SourceModel
 from intel_quantized_embeddings.quantization.config import MethodName
 from intel_quantized_embeddings.quantization.cross_encoder_manifest import CrossEncoderManifest, read_manifest
-from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE, FolderManifest, Manifest
+from intel_quantized_embeddings.quantization.manifest import FolderManifest, Manifest
 from intel_quantized_embeddings.quantization.probes import ProbeResult
 from intel_quantized_embeddings.quantization.probing import run_probes
 from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
@@ -25,6 +27,7 @@ from intel_quantized_embeddings.runtimes.table import runtime_module
 from intel_quantized_embeddings.similarity import Similarity
 from intel_quantized_embeddings.terminal import labelled, megabytes
 from intel_quantized_embeddings.tokenization import Tokenizer
+from intel_quantized_embeddings.tokenizer_files import TOKENIZER_FILE
 from intel_quantized_embeddings.weight_files import WeightFiles, WeightKind, find_weight_files
 
 _COMPARED = {
@@ -67,7 +70,7 @@ def inspect_folder(model: str | os.PathLike[str]) -> Inspection:
     return _quantized(found) if (found.path / MANIFEST_FILE).is_file() else _unquantized(found)
 
 
-def _quantized(found: ModelFolder) -> Inspection:
+def _quantized(found: SourceModel) -> Inspection:
     manifest, problem = read_manifest(found.path), None
     try:
         manifest.verify(found.path)
@@ -114,7 +117,7 @@ def _quantized(found: ModelFolder) -> Inspection:
     return Inspection(facts=facts, text="\n".join(text), problem=problem)
 
 
-def _probed(found: ModelFolder, manifest: FolderManifest) -> ProbeResult | str:
+def _probed(found: SourceModel, manifest: FolderManifest) -> ProbeResult | str:
     """Run the folder's probes; say why not where its runtime is not installed, or the folder may run code."""
     if found.revision and manifest.runtime == RuntimeName.IPEX.value:
         return "not run: TorchScript from the hub is code"
@@ -148,7 +151,7 @@ def _measured_lines(manifest: FolderManifest) -> dict[str, list[str]]:
     }
 
 
-def _unquantized(found: ModelFolder) -> Inspection:
+def _unquantized(found: SourceModel) -> Inspection:
     config = read_json(found.path / "config.json")
     weights, dimension, problem = WeightFiles((), WeightKind.SAFETENSORS), None, None
     settings: ModelSettings | CrossEncoderSettings | None = None
@@ -199,12 +202,12 @@ def _unquantized(found: ModelFolder) -> Inspection:
     return Inspection(facts=facts, text="\n".join(text), problem=problem)
 
 
-def _embedding_settings(found: ModelFolder, config: dict[str, Any]) -> ModelSettings:
+def _embedding_settings(found: SourceModel, config: dict[str, Any]) -> ModelSettings:
     settings = read_settings(found.path, name=found.name)
-    return settings.override(max_positions=exported_limits(config, settings)[0])
+    return settings.override(max_positions=exported_limits(config, default_max_length=settings.max_length)[0])
 
 
-def _require_one_score(found: ModelFolder, config: dict[str, Any], weights: WeightFiles) -> None:
+def _require_one_score(found: SourceModel, config: dict[str, Any], weights: WeightFiles) -> None:
     """Check of a cross-encoder what loading finds out last; of its weights the head alone is read."""
     if weights.kind is not WeightKind.SAFETENSORS:
         raise UnsupportedModelError(
@@ -213,7 +216,7 @@ def _require_one_score(found: ModelFolder, config: dict[str, Any], weights: Weig
     load_head(found.path, EncoderConfig.from_hf(config, where=found.name), name=found.name)
 
 
-def _scoring_settings(found: ModelFolder, config: dict[str, Any]) -> CrossEncoderSettings:
+def _scoring_settings(found: SourceModel, config: dict[str, Any]) -> CrossEncoderSettings:
     settings = read_cross_encoder_settings(found.path, name=found.name)
     return settings.override(max_length=None, max_positions=EncoderConfig.from_hf(config, where=found.name).max_length)
 

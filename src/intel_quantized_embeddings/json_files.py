@@ -1,7 +1,8 @@
-"""Reading the JSON files of a model's folder, none of which is trusted."""
+"""Files of a model's folder: JSON, none of which is trusted, and hashes."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -41,3 +42,18 @@ def parse_json(path: Path) -> Any:
         raise ModelFilesError(f"{path} can't be read: {exc.strerror or exc}") from exc
     except (ValueError, RecursionError) as exc:
         raise DamagedFilesError(f"{path} is not readable JSON: {exc}") from exc
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as opened:
+        digest = hashlib.sha256()
+        while chunk := opened.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write a JSON file of a model's folder, and the folder that it is in."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")

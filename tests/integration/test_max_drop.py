@@ -12,14 +12,14 @@ from intel_quantized_embeddings import Encoder, quantize
 from intel_quantized_embeddings.cli import main
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.model_files import find_model
-from intel_quantized_embeddings.model_settings import read_settings
 from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
 from intel_quantized_embeddings.quantization.config import MethodName, QuantizationConfig
+from intel_quantized_embeddings.quantization.kinds import EMBEDDER
 from intel_quantized_embeddings.quantization.manifest import Manifest
 from intel_quantized_embeddings.quantization.recipe import Recipe
 from intel_quantized_embeddings.quantization.subject import Subject
 from intel_quantized_embeddings.runtimes.base import RuntimeName
-from intel_quantized_embeddings.runtimes.openvino import build_graph
+from intel_quantized_embeddings.runtimes.building import build_embedder
 from support.cpu_kinds import fails_where_onednn_is_limited
 from support.tiny_models import write_tiny_model
 
@@ -75,17 +75,19 @@ def test_layers_are_put_back_until_the_limit_holds(one_layer, whole, tmp_path, c
     "method", [MethodName.STATIC, pytest.param(MethodName.DYNAMIC, marks=fails_where_onednn_is_limited)]
 )
 def test_layers_are_ranked_by_what_quantizing_without_them_gives(one_layer, method):
-    settings = read_settings(one_layer, name="one-layer")
+    source = find_model(one_layer)
+    runtime = RuntimeName.OPENVINO  # on IPEX they are quantized without them
     subject = Subject(
-        find_model(one_layer),
-        runtime=RuntimeName.OPENVINO,  # on IPEX they are quantized without them
-        embedder=build_graph(one_layer, settings, name="one-layer"),
-        settings=settings,
+        source,
+        kind=EMBEDDER,
+        runtime=runtime,
+        model=build_embedder(source, source.settings(), runtime=runtime),
+        settings=source.settings(),
         texts=split(built_in_texts()),
     )
     whole = subject.attempt(Recipe(method=method, alpha=0.85 if method is MethodName.STATIC else None))
     gains = []
-    for layer in subject.quantizer.linear_layers(subject.embedder):
+    for layer in subject.quantizer.linear_layers(subject.model):
         quick = subject.put_back(whole, layer)
         anew = subject.attempt(quick.recipe)
         assert quick.recipe.floating_point_layers == (layer,)

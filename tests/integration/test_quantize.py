@@ -20,11 +20,11 @@ from intel_quantized_embeddings.errors import (
     QuantizationError,
     UnsupportedModelError,
 )
-from intel_quantized_embeddings.model_files import file_sha256
+from intel_quantized_embeddings.json_files import file_sha256
 from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
 from intel_quantized_embeddings.quantization.config import QuantizationConfig
-from intel_quantized_embeddings.quantization.folder import write_model_card
 from intel_quantized_embeddings.quantization.manifest import Manifest
+from intel_quantized_embeddings.quantization.model_card import write_embedder_card
 from support.cpu_kinds import fails_where_onednn_is_limited
 from support.exported_models import write_openvino_export
 from support.logged import messages
@@ -237,7 +237,7 @@ def test_the_model_card_says_what_the_hub_asks_and_names_only_sources_that_it_ha
     tiny_int8, tmp_path, source, on_the_hub
 ):
     manifest = Manifest.read(tiny_int8)
-    write_model_card(tmp_path, replace(manifest, source=replace(manifest.source, **source)))
+    write_embedder_card(tmp_path, replace(manifest, source=replace(manifest.source, **source)))
     header = metadata_load(tmp_path / "README.md")
     base = {"base_model": source["id"], "base_model_relation": "quantized"} if on_the_hub else {}
     assert header == {

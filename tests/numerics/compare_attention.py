@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from intel_quantized_embeddings.model_files import TOKENIZER_FILE, find_model
+from intel_quantized_embeddings.model_files import find_model
 from intel_quantized_embeddings.model_settings import read_settings
 from intel_quantized_embeddings.pipeline import encode_token_ids
 from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
@@ -25,8 +25,10 @@ from intel_quantized_embeddings.quantization.config import ActivationRanges
 from intel_quantized_embeddings.quantization.fidelity import summarize_cosines
 from intel_quantized_embeddings.quantization.recipe import Recipe
 from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
+from intel_quantized_embeddings.runtimes.building import build_embedder
 from intel_quantized_embeddings.runtimes.table import runtime_module
 from intel_quantized_embeddings.tokenization import Tokenizer
+from intel_quantized_embeddings.tokenizer_files import TOKENIZER_FILE
 
 SCIFACT = Path(__file__).resolve().parents[3] / "shared" / "data" / "scifact"
 SHAPES = ((8, 256), (32, 64), (1, 16))
@@ -48,7 +50,7 @@ def main() -> None:
 
     source = find_model(options.model)
     settings = read_settings(source.path, name=source.name)
-    embedder = runtime.build_graph(source.path, settings, name=source.name)
+    embedder = build_embedder(source, settings, runtime=RuntimeName.IPEX)
     tokenizer = Tokenizer(source.path / TOKENIZER_FILE, max_length=settings.max_length, lowercase=settings.lowercase)
     root = embedder.graph.layers[0]._head_size ** 0.5
 

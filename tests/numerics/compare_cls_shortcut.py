@@ -12,14 +12,17 @@ from pathlib import Path
 
 import numpy as np
 
-from intel_quantized_embeddings.model_files import TOKENIZER_FILE, find_model
+from intel_quantized_embeddings.model_files import find_model
 from intel_quantized_embeddings.model_settings import read_settings
 from intel_quantized_embeddings.quantization.calibration import built_in_texts
 from intel_quantized_embeddings.quantization.openvino import activation_ranges, quantize_graph
 from intel_quantized_embeddings.quantization.recipe import DEFAULT_ALPHA, Recipe
 from intel_quantized_embeddings.runtimes import openvino_graph
-from intel_quantized_embeddings.runtimes.openvino import OpenVINORuntime, build_graph
+from intel_quantized_embeddings.runtimes.base import RuntimeName
+from intel_quantized_embeddings.runtimes.building import build_embedder
+from intel_quantized_embeddings.runtimes.openvino import OpenVINORuntime
 from intel_quantized_embeddings.tokenization import Tokenizer
+from intel_quantized_embeddings.tokenizer_files import TOKENIZER_FILE
 
 WARM_UP = 5
 
@@ -39,9 +42,9 @@ def main() -> None:
     calibration = tokenizer.encode([*texts.documents, *texts.queries]).token_ids
 
     layer = openvino_graph._layer
-    embedders = {"with": build_graph(source.path, settings, name=source.name)}
+    embedders = {"with": build_embedder(source, settings, runtime=RuntimeName.OPENVINO)}
     openvino_graph._layer = lambda *arguments, first_only, name: layer(*arguments, first_only=False, name=name)
-    embedders["without"] = build_graph(source.path, settings, name=source.name)
+    embedders["without"] = build_embedder(source, settings, runtime=RuntimeName.OPENVINO)
 
     ids = np.random.default_rng(0).integers(1000, 20_000, (options.rows, options.length))
     batch = ids, np.ones_like(ids)

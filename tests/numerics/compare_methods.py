@@ -27,13 +27,14 @@ from intel_quantized_embeddings.model_settings import read_settings
 from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
 from intel_quantized_embeddings.quantization.config import ActivationRanges, MethodName
 from intel_quantized_embeddings.quantization.fidelity import summarize_cosines
+from intel_quantized_embeddings.quantization.kinds import EMBEDDER
 from intel_quantized_embeddings.quantization.layers import by_sensitivity
 from intel_quantized_embeddings.quantization.quantize import QAT_MINUTES
 from intel_quantized_embeddings.quantization.recipe import ALPHAS, Recipe
 from intel_quantized_embeddings.quantization.search import most_faithful
 from intel_quantized_embeddings.quantization.subject import Subject
 from intel_quantized_embeddings.runtimes.base import RuntimeName
-from intel_quantized_embeddings.runtimes.table import runtime_module
+from intel_quantized_embeddings.runtimes.building import build_embedder
 
 SCIFACT = Path(__file__).resolve().parents[3] / "shared" / "data" / "scifact"
 WAYS = ("smoothquant", "ranges", "symmetric", "bias", "layers", "dynamic", "qat")
@@ -55,7 +56,8 @@ def main() -> None:
     subject = Subject(
         source,
         runtime=runtime,
-        embedder=runtime_module(runtime).build_graph(source.path, settings, name=source.name),
+        kind=EMBEDDER,
+        model=build_embedder(source, settings, runtime=runtime),
         settings=settings,
         texts=split(built_in_texts()),
     )
@@ -98,7 +100,7 @@ def ways(subject, default, options):
     if "bias" in options.only:
         yield "bias correction", default, with_bias_correction(nncf.quantize)
     if "layers" in options.only:
-        layers = subject.quantizer.linear_layers(subject.embedder)
+        layers = subject.quantizer.linear_layers(subject.model)
         ranked = by_sensitivity(subject, default, layers, say=say)
         for count in options.layers:
             put_back = [layer for layer in layers if layer in ranked[:count]]

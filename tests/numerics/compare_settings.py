@@ -12,7 +12,7 @@ import json
 import random
 from pathlib import Path
 
-from intel_quantized_embeddings.model_files import TOKENIZER_FILE, find_model
+from intel_quantized_embeddings.model_files import find_model
 from intel_quantized_embeddings.model_settings import read_settings
 from intel_quantized_embeddings.pipeline import encode_token_ids
 from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
@@ -20,8 +20,11 @@ from intel_quantized_embeddings.quantization.config import ActivationRanges
 from intel_quantized_embeddings.quantization.fidelity import summarize_cosines
 from intel_quantized_embeddings.quantization.openvino import quantize_graph
 from intel_quantized_embeddings.quantization.recipe import Recipe
-from intel_quantized_embeddings.runtimes.openvino import OpenVINORuntime, build_graph
+from intel_quantized_embeddings.runtimes.base import RuntimeName
+from intel_quantized_embeddings.runtimes.building import build_embedder
+from intel_quantized_embeddings.runtimes.openvino import OpenVINORuntime
 from intel_quantized_embeddings.tokenization import Tokenizer
+from intel_quantized_embeddings.tokenizer_files import TOKENIZER_FILE
 
 SCIFACT = Path(__file__).resolve().parents[3] / "shared" / "data" / "scifact"
 
@@ -34,7 +37,7 @@ def main() -> None:
 
     source = find_model(options.model)
     settings = read_settings(source.path, name=source.name)
-    embedder = build_graph(source.path, settings, name=source.name)
+    embedder = build_embedder(source, settings, runtime=RuntimeName.OPENVINO)
     tokenizer = Tokenizer(source.path / TOKENIZER_FILE, max_length=settings.max_length, lowercase=settings.lowercase)
 
     def tokenize(documents, queries):

@@ -13,8 +13,10 @@ from intel_quantized_embeddings.errors import UnsupportedModelError
 from intel_quantized_embeddings.export import export
 from intel_quantized_embeddings.model_files import find_model
 from intel_quantized_embeddings.model_settings import ModelSettings
+from intel_quantized_embeddings.models.source import SourceModel
 from intel_quantized_embeddings.pooling import Pooling
 from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
+from intel_quantized_embeddings.runtimes.building import build_embedder
 from intel_quantized_embeddings.runtimes.table import runtime_module
 from intel_quantized_embeddings.tokenization import Tokenizer
 from support.tiny_models import VOCABULARY as TOKENS
@@ -75,7 +77,8 @@ def _compiled(folder, runtime, pooling):
     settings = ModelSettings(
         pooling=pooling, normalize=False, max_length=64, query_instruction="", document_instruction=""
     )
-    embedder = module.build_graph(folder, settings, name="tiny")
+    source = SourceModel(path=folder, name="tiny", revision=None)
+    embedder = build_embedder(source, settings, runtime=RuntimeName(runtime))
     return module.compile_graph(embedder.graph, precision=Precision.FP32), embedder.pad_token_id
 
 

@@ -17,6 +17,7 @@ from intel_quantized_embeddings.model_files import find_model
 from intel_quantized_embeddings.model_settings import read_settings
 from intel_quantized_embeddings.quantization import cache
 from intel_quantized_embeddings.quantization.cache import made_once, quantized_before
+from intel_quantized_embeddings.quantization.kinds import EMBEDDER
 from intel_quantized_embeddings.quantization.manifest import FORMAT_VERSION
 from intel_quantized_embeddings.runtimes import openvino
 from intel_quantized_embeddings.runtimes.base import RuntimeName
@@ -46,6 +47,10 @@ def ask(source, settings, cache_folder, make=make):
     return made_once(
         source, settings, make, runtime=RuntimeName.OPENVINO, format_version=FORMAT_VERSION, cache_folder=cache_folder
     )
+
+
+def before(source, settings, cache_folder):
+    return quantized_before(source, settings, kind=EMBEDDER, runtime=RuntimeName.OPENVINO, cache_folder=cache_folder)
 
 
 def half_a_copy(folder):
@@ -107,10 +112,10 @@ def test_a_whole_one_is_not_made_again(source, settings, tmp_path):
     def never(folder):
         raise AssertionError("made twice")
 
-    assert quantized_before(source, settings, runtime=RuntimeName.OPENVINO, cache_folder=tmp_path) is None
+    assert before(source, settings, tmp_path) is None
     folder = ask(source, settings, tmp_path)
     assert ask(source, settings, tmp_path, never) == folder
-    assert quantized_before(source, settings, runtime=RuntimeName.OPENVINO, cache_folder=tmp_path) == folder
+    assert before(source, settings, tmp_path) == folder
 
 
 def test_two_threads_make_one(source, settings, tmp_path):

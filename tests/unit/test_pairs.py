@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from intel_quantized_embeddings.quantization.calibration import Texts, built_in_texts, split
-from intel_quantized_embeddings.quantization.pairs import pairs_of
+from intel_quantized_embeddings.quantization.inputs import pairs_of
 
 
 def test_every_document_meets_a_query_and_every_other_one_its_own_first_sentence():

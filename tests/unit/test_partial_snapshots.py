@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError
+from intel_quantized_embeddings.json_files import read_json
 from intel_quantized_embeddings.model_files import find_model
-from intel_quantized_embeddings.model_settings import read_json
 from intel_quantized_embeddings.partial_snapshots import SETTINGS, never_fetched, undecided
 from intel_quantized_embeddings.weight_files import find_weight_files
 

@@ -8,7 +8,6 @@ from enum import Enum
 from typing import Any, TypeGuard
 
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
-from intel_quantized_embeddings.model_settings import ModelSettings
 
 
 class Family(str, Enum):
@@ -187,14 +186,19 @@ class EncoderConfig:
         return result
 
 
-def exported_limits(config: Mapping[str, Any], settings: ModelSettings) -> tuple[int, int]:
-    """The longest input in tokens and the padding id of an encoder that others exported, of any architecture."""
+def exported_limits(config: Mapping[str, Any], *, default_max_length: int) -> tuple[int, int]:
+    """Return the longest input in tokens and the padding id of an encoder that others exported.
+
+    Args:
+        config: Its `config.json`, of any architecture.
+        default_max_length: The longest input where that does not say it.
+    """
     try:
         known = EncoderConfig.from_hf(config, where="the export", exported=True)
     except (UnsupportedModelError, DamagedFilesError):
         pad, positions = config.get("pad_token_id"), config.get("max_position_embeddings")
         return (
-            positions if _is_whole(positions) and positions > 0 else settings.max_length,
+            positions if _is_whole(positions) and positions > 0 else default_max_length,
             pad if _is_whole(pad) and 0 <= pad < MOST_TOKENS else 0,
         )
     return known.max_length, known.pad_token_id

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError
-from intel_quantized_embeddings.model_settings import read_json
+from intel_quantized_embeddings.json_files import read_json
 from intel_quantized_embeddings.paths_inside import path_inside
 from intel_quantized_embeddings.runtimes.forks import importing
 

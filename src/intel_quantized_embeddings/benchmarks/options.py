@@ -13,8 +13,10 @@ from intel_quantized_embeddings.benchmarks.preparation import Request
 from intel_quantized_embeddings.benchmarks.systems import PARTS
 from intel_quantized_embeddings.benchmarks.texts import texts_of_length
 from intel_quantized_embeddings.errors import ModelFilesError, OptionError, UnsupportedModelError
-from intel_quantized_embeddings.model_files import MINILM, ModelFolder, file_sha256, find_model
-from intel_quantized_embeddings.model_settings import ModelSettings, read_json, read_settings
+from intel_quantized_embeddings.json_files import file_sha256, read_json
+from intel_quantized_embeddings.model_files import MINILM, find_model
+from intel_quantized_embeddings.model_settings import ModelSettings, read_settings
+from intel_quantized_embeddings.models.source import SourceModel
 from intel_quantized_embeddings.runtimes.cores import affinity, granted_cores
 from intel_quantized_embeddings.weight_files import find_weight_files
 
@@ -105,7 +107,7 @@ class Subject:
         digest: SHA-256 of its weight files' own, 12 digits.
     """
 
-    source: ModelFolder
+    source: SourceModel
     settings: ModelSettings
     size: EncoderSize | None
     dimension: int

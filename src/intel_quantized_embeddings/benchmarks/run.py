@@ -52,9 +52,9 @@ from intel_quantized_embeddings.machine import (
     shown_command,
     without_paths,
 )
-from intel_quantized_embeddings.model_files import TOKENIZER_FILE
 from intel_quantized_embeddings.plotting import require_matplotlib
 from intel_quantized_embeddings.quantization.fidelity import CosineSummary, summarize_cosines
+from intel_quantized_embeddings.tokenizer_files import TOKENIZER_FILE
 
 RESULTS_FILE = "benchmark.json"
 _THREAD_COUNTS = (1, 8)

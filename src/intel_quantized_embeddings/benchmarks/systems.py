@@ -13,15 +13,16 @@ import numpy as np
 from intel_quantized_embeddings.benchmarks import competitors, preparation
 from intel_quantized_embeddings.benchmarks.competitors import LoadedSystem
 from intel_quantized_embeddings.benchmarks.preparation import Request
-from intel_quantized_embeddings.embedders import load_embedder
 from intel_quantized_embeddings.encoder import Encoder
+from intel_quantized_embeddings.encoders.loading import load_model
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.load_options import LoadOptions
-from intel_quantized_embeddings.model_files import TOKENIZER_FILE
+from intel_quantized_embeddings.quantization.kinds import EMBEDDER
 from intel_quantized_embeddings.quantization.manifest import Manifest
 from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
 from intel_quantized_embeddings.tokenization import Tokenizer
+from intel_quantized_embeddings.tokenizer_files import TOKENIZER_FILE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -84,7 +85,7 @@ class _Ours:
 
     def prepare(self, request: Request) -> None:
         """Quantize into the cache if that has not been done."""
-        load_embedder(LoadOptions(**self._options(request)))
+        load_model(LoadOptions(**self._options(request)), EMBEDDER)
 
     @property
     def _is_int8(self) -> bool:
@@ -126,7 +127,7 @@ def in_input_order(request: Request) -> LoadedSystem:
     from intel_quantized_embeddings.runtimes.openvino import OpenVINORuntime
 
     folder = _int8_folder(request, RuntimeName.OPENVINO)
-    loaded = load_embedder(LoadOptions(**_model(request, folder), max_length=request.max_length))
+    loaded = load_model(LoadOptions(**_model(request, folder), max_length=request.max_length), EMBEDDER)
     tokenizer = Tokenizer(
         loaded.folder / TOKENIZER_FILE, max_length=request.max_length, lowercase=loaded.settings.lowercase
     )

@@ -22,11 +22,12 @@ from intel_quantized_embeddings.evaluation.plots import draw
 from intel_quantized_embeddings.evaluation.results import EvaluationResults, OnDataset
 from intel_quantized_embeddings.evaluation.tasks import Measurement, measure, measure_reranking
 from intel_quantized_embeddings.machine import describe_machine, library_versions, shown_command
-from intel_quantized_embeddings.model_files import ModelFolder, find_model
+from intel_quantized_embeddings.model_files import find_model
 from intel_quantized_embeddings.model_settings import ModelSettings, is_cross_encoder
+from intel_quantized_embeddings.models.source import MANIFEST_FILE, SourceModel
 from intel_quantized_embeddings.plotting import require_matplotlib
 from intel_quantized_embeddings.quantization.cross_encoder_manifest import read_manifest
-from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE, FolderManifest
+from intel_quantized_embeddings.quantization.manifest import FolderManifest
 from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
 from intel_quantized_embeddings.similarity import Similarity
 
@@ -127,7 +128,7 @@ def evaluate(
 
 
 def _encoders(
-    options: Options, folders: Sequence[ModelFolder], manifests: Sequence[FolderManifest | None]
+    options: Options, folders: Sequence[SourceModel], manifests: Sequence[FolderManifest | None]
 ) -> Iterator[tuple[str, Callable[[], _Model]]]:
     """A label and what loads it for each encoder that is to be compared."""
     kinds = {is_cross_encoder(folder.path) for folder in folders}
@@ -192,7 +193,7 @@ def _reference(
     return f"{name} {against['precision']}", load
 
 
-def _manifest(folder: ModelFolder) -> FolderManifest | None:
+def _manifest(folder: SourceModel) -> FolderManifest | None:
     """What an int8 folder says of itself, wherever it is from; None of an fp32 model's."""
     return read_manifest(folder.path) if (folder.path / MANIFEST_FILE).is_file() else None
 

@@ -26,7 +26,8 @@ from intel_quantized_embeddings.integrations.setfit_folder import (
 )
 from intel_quantized_embeddings.integrations.setfit_source import own_prompt, read_setfit_folder, save_body
 from intel_quantized_embeddings.quantization.manifest import Manifest
-from intel_quantized_embeddings.quantization.quantize import QuantizationReport, quantize
+from intel_quantized_embeddings.quantization.quantize import quantize
+from intel_quantized_embeddings.quantization.report import QuantizationReport
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,9 +13,8 @@ from intel_quantized_embeddings.integrations.classification_head import (
     read_head,
     write_head,
 )
-from intel_quantized_embeddings.model_files import file_sha256
-from intel_quantized_embeddings.model_settings import read_json
-from intel_quantized_embeddings.quantization.manifest import MANIFEST_FILE
+from intel_quantized_embeddings.json_files import file_sha256, read_json
+from intel_quantized_embeddings.models.source import MANIFEST_FILE
 
 FORMAT_VERSION = 2
 # Version 1 knew integers and strings, of which the integers were numbers of labels.

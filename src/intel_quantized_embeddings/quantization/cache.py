@@ -11,20 +11,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from intel_quantized_embeddings.cross_encoder_settings import CrossEncoderSettings
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.fingerprints import hashed_settings
-from intel_quantized_embeddings.model_files import TOKENIZER_FILE, ModelFolder, file_sha256
-from intel_quantized_embeddings.model_settings import ModelSettings, read_json
+from intel_quantized_embeddings.models.source import MANIFEST_FILE, SourceModel
 from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
 from intel_quantized_embeddings.quantization.config import QuantizationConfig
-from intel_quantized_embeddings.quantization.manifest import FORMAT_VERSION, MANIFEST_FILE
-from intel_quantized_embeddings.quantization.quantize import quantize_folder
+from intel_quantized_embeddings.quantization.job import quantize_folder
+from intel_quantized_embeddings.quantization.kinds import Kind
+from intel_quantized_embeddings.quantization.subject import Settings
 from intel_quantized_embeddings.quantization.table import quantizer_module
 from intel_quantized_embeddings.runtimes.base import RuntimeName
 from intel_quantized_embeddings.runtimes.forks import importing
-from intel_quantized_embeddings.tokenizer_files import BESIDE
-from intel_quantized_embeddings.weight_files import find_weight_files
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +30,10 @@ RECIPE_VERSION = 1
 
 
 def quantized_on_first_use(
-    source: ModelFolder,
-    settings: ModelSettings,
+    source: SourceModel,
+    settings: Settings,
     *,
+    kind: Kind,
     runtime: RuntimeName,
     cache_folder: str | os.PathLike[str] | None,
 ) -> Path:
@@ -47,6 +45,7 @@ def quantized_on_first_use(
     Args:
         source: The fp32 model.
         settings: What its folder says, and the pooling and normalization asked for.
+        kind: What it makes.
         runtime: Which runtime the int8 model is for.
         cache_folder: Where to keep it instead of the user's cache folder.
 
@@ -56,24 +55,27 @@ def quantized_on_first_use(
     """
 
     def make(folder: Path) -> str:
-        fidelity = quantize_folder(
+        report = quantize_folder(
             source,
             folder,
+            kind=kind,
             runtime=runtime,
             settings=settings,
             texts=split(built_in_texts()),
             config=QuantizationConfig(),
             overwrite=False,
             say=logger.info,
-        ).fidelity
-        return f"mean cosine to fp32: documents {fidelity.documents.mean:.4f}, queries {fidelity.queries.mean:.4f}"
+        )
+        return "; ".join(kind.measured(report.fidelity))
 
-    return made_once(source, settings, make, runtime=runtime, format_version=FORMAT_VERSION, cache_folder=cache_folder)
+    return made_once(
+        source, settings, make, runtime=runtime, format_version=kind.format_version, cache_folder=cache_folder
+    )
 
 
 def made_once(
-    source: ModelFolder,
-    settings: ModelSettings | CrossEncoderSettings,
+    source: SourceModel,
+    settings: Settings,
     make: Callable[[Path], str],
     *,
     runtime: RuntimeName,
@@ -132,14 +134,15 @@ def made_once(
 
 
 def quantized_before(
-    source: ModelFolder,
-    settings: ModelSettings,
+    source: SourceModel,
+    settings: Settings,
     *,
+    kind: Kind,
     runtime: RuntimeName,
     cache_folder: str | os.PathLike[str] | None,
 ) -> Path | None:
-    """Find an embedding model's int8 folder in the cache, None where it was not made yet; see `made_once`."""
-    folder = _cached(source, settings, runtime=runtime, format_version=FORMAT_VERSION, cache_folder=cache_folder)
+    """Find a model's int8 folder in the cache, None where it was not made yet; see `made_once`."""
+    folder = _cached(source, settings, runtime=runtime, format_version=kind.format_version, cache_folder=cache_folder)
     return folder if os.path.isfile(folder / MANIFEST_FILE) else None  # a cache that can't be read has none
 
 
@@ -162,8 +165,8 @@ def _clear_half(folder: Path) -> None:
 
 
 def _cached(
-    source: ModelFolder,
-    settings: ModelSettings | CrossEncoderSettings,
+    source: SourceModel,
+    settings: Settings,
     *,
     runtime: RuntimeName,
     format_version: int,
@@ -182,17 +185,12 @@ def _cache_root(cache_folder: str | os.PathLike[str] | None) -> Path:
     return Path(platformdirs.user_cache_dir("intel-quantized-embeddings")) / "int8"
 
 
-def _cache_name(
-    source: ModelFolder, settings: ModelSettings | CrossEncoderSettings, runtime: RuntimeName, format_version: int
-) -> str:
+def _cache_name(source: SourceModel, settings: Settings, runtime: RuntimeName, format_version: int) -> str:
     """A readable name that ends in a digest of everything the int8 model is made from."""
-    weights = find_weight_files(source.path, read_json(source.path / "config.json")).files
-    files = [*weights, *(source.path / name for name in ("config.json", TOKENIZER_FILE, *BESIDE))]
     made_from = {
-        "weights": [file.relative_to(source.path).as_posix() for file in weights],
+        "weights": [file.relative_to(source.path).as_posix() for file in source.weights.files],
         # A commit of the hub stands for what is in its files.
-        "files": source.revision
-        or {file.relative_to(source.path).as_posix(): file_sha256(file) for file in files if file.is_file()},
+        "files": source.revision or source.hashes(),
         "name": source.name,
         "settings": hashed_settings(settings),
         "calibration": built_in_texts().digest,

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from intel_quantized_embeddings.cross_encoder_settings import Activation, CrossEncoderSettings
-from intel_quantized_embeddings.model_settings import read_json
+from intel_quantized_embeddings.json_files import read_json
+from intel_quantized_embeddings.models.source import MANIFEST_FILE
 from intel_quantized_embeddings.quantization.fidelity import ScoreFidelity
 from intel_quantized_embeddings.quantization.manifest import (
     CROSS_ENCODER,
-    MANIFEST_FILE,
     FolderManifest,
     Manifest,
     read_as,

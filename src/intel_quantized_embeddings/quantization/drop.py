@@ -87,7 +87,7 @@ def dataset_judge(subject: Subject, dataset: Dataset) -> Judge:
     """
     from intel_quantized_embeddings.evaluation.tasks import measure, relative_drop
 
-    similarity = subject.settings.similarity
+    similarity = subject.text_settings.similarity
     fp32 = measure(dataset, subject.fp32_encoder(), similarity=similarity)
     relative_drop(fp32, fp32)  # whether there is one shows before anything is calibrated
     return Judge(

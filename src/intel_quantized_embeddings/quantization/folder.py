@@ -2,41 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from intel_quantized_embeddings.model_files import TOKENIZER_FILE, ModelFolder, file_sha256
+from intel_quantized_embeddings.cross_encoder_settings import Activation, CrossEncoderSettings
+from intel_quantized_embeddings.json_files import file_sha256, write_json
 from intel_quantized_embeddings.model_settings import ModelSettings
+from intel_quantized_embeddings.models.source import DECIDING_FILES, SourceModel
 from intel_quantized_embeddings.quantization.calibration import Texts
-from intel_quantized_embeddings.quantization.config import MethodName, QuantizationConfig
+from intel_quantized_embeddings.quantization.config import QuantizationConfig
 from intel_quantized_embeddings.quantization.drop import Drop
-from intel_quantized_embeddings.quantization.manifest import (
-    MODEL_CARD,
-    Calibration,
-    FolderManifest,
-    Manifest,
-    Method,
-    Source,
-    hash_files,
-)
+from intel_quantized_embeddings.quantization.manifest import Calibration, FolderManifest, Method, Source, hash_files
 from intel_quantized_embeddings.quantization.subject import Attempt, Subject
 from intel_quantized_embeddings.quantization.table import quantizer_module
 from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
 from intel_quantized_embeddings.runtimes.table import runtime_module
-from intel_quantized_embeddings.tokenizer_files import BESIDE
-from intel_quantized_embeddings.weight_files import WeightFiles
-
-_KINDS = {
-    MethodName.STATIC: "Static int8",
-    MethodName.DYNAMIC: "Dynamic int8",
-    MethodName.QAT: "Static int8 after quantization-aware training",
-}
-_COPIED = ("config.json", TOKENIZER_FILE, *BESIDE)
 
 
 def write_folder(
@@ -47,8 +30,7 @@ def write_folder(
     method: Method,
     config: QuantizationConfig,
     drop: Drop | None,
-    weights: WeightFiles,
-) -> Manifest:
+) -> FolderManifest:
     """Write everything, the manifest last.
 
     Args:
@@ -58,39 +40,44 @@ def write_folder(
         method: What the manifest says of how.
         config: What was asked for.
         drop: What it loses against fp32, where that was limited.
-        weights: The model's files that it was made from.
     """
-    source, embedder, calibrated = subject.source, subject.embedder, subject.texts.calibrated
-    runtime = runtime_module(subject.runtime)
+    kind, runtime = subject.kind, runtime_module(subject.runtime)
     runtime.save_graph(kept.graph, folder / runtime.ENCODER_FILE)
-    write_metadata(source.path, folder, subject.settings, dimension=subject.dimension)
-    manifest = Manifest(
-        **origin(source, weights, texts=calibrated, runtime=subject.runtime),
-        method=method,
-        config=config,
-        settings=subject.settings,
-        dimension=subject.dimension,
-        max_positions=embedder.max_positions,
-        pad_token_id=embedder.pad_token_id,
-        fidelity=kept.fidelity,
-        drop=drop,
-        probes=subject.probes(kept),
-        files={},
+    for name in DECIDING_FILES:
+        if (subject.source.path / name).is_file():
+            shutil.copyfile(subject.source.path / name, folder / name)
+    kind.write_metadata(folder, subject.settings, numbers=subject.numbers)
+    manifest = kind.manifest(
+        {
+            **_origin(subject.source, texts=subject.texts.calibrated, runtime=subject.runtime),
+            "method": method,
+            "config": config,
+            "settings": subject.settings,
+            "max_positions": subject.model.max_positions,
+            "pad_token_id": subject.model.pad_token_id,
+            "fidelity": kept.fidelity,
+            "probes": subject.probes(kept),
+            "files": {},
+        },
+        subject,
+        drop,
     )
-    write_model_card(folder, manifest)
+    kind.write_card(folder, manifest)
     manifest = replace(manifest, files=hash_files(folder))
     manifest.write(folder)
     return manifest
 
 
-def origin(source: ModelFolder, weights: WeightFiles, *, texts: Texts, runtime: RuntimeName) -> dict[str, Any]:
-    """What a manifest of any kind says of what a folder was made from and with, by the names of its fields."""
+def _origin(source: SourceModel, *, texts: Texts, runtime: RuntimeName) -> dict[str, Any]:
+    """Return what a manifest says of what a folder was made from and with, by the names of its fields."""
     libraries = ("intel-quantized-embeddings", *quantizer_module(runtime).LIBRARIES, "tokenizers")
     return {
         "source": Source(
             id=source.name,
             revision=source.revision,
-            weights_sha256={file.relative_to(source.path).as_posix(): file_sha256(file) for file in weights.files},
+            weights_sha256={
+                file.relative_to(source.path).as_posix(): file_sha256(file) for file in source.weights.files
+            },
         ),
         "runtime": runtime.value,
         "precision": Precision.INT8.value,
@@ -99,16 +86,8 @@ def origin(source: ModelFolder, weights: WeightFiles, *, texts: Texts, runtime: 
     }
 
 
-def copy_own_files(source: Path, folder: Path) -> None:
-    """Copy the tokenizer and the configuration."""
-    for name in _COPIED:
-        if (source / name).is_file():
-            shutil.copyfile(source / name, folder / name)
-
-
-def write_metadata(source: Path, folder: Path, settings: ModelSettings, *, dimension: int) -> None:
-    """Write the tokenizer, the configuration and sentence-transformers' files."""
-    copy_own_files(source, folder)
+def write_embedder_metadata(folder: Path, settings: ModelSettings, *, numbers: int) -> None:
+    """Write what sentence-transformers reads of an embedding model; its vectors have so many `numbers`."""
     modules = ["", "1_Pooling", *(["2_Normalize"] if settings.normalize else [])]
     kinds = ("Transformer", "Pooling", "Normalize")
     write_json(
@@ -120,12 +99,9 @@ def write_metadata(source: Path, folder: Path, settings: ModelSettings, *, dimen
     )
     write_json(
         folder / "1_Pooling" / "config.json",
-        {"embedding_dimension": dimension, "pooling_mode": settings.pooling.value},
+        {"embedding_dimension": numbers, "pooling_mode": settings.pooling.value},
     )
-    write_json(
-        folder / "sentence_bert_config.json",
-        {"max_seq_length": settings.max_length, "do_lower_case": settings.lowercase},
-    )
+    _write_limits(folder, settings)
     prompts = dict(settings.other_prompts)
     prompts |= {"query": settings.query_instruction, "document": settings.document_instruction}
     default = None
@@ -142,90 +118,22 @@ def write_metadata(source: Path, folder: Path, settings: ModelSettings, *, dimen
     )
 
 
-def write_model_card(folder: Path, manifest: Manifest) -> None:
-    """Write `README.md`, as the hub shows it."""
-    fidelity, settings = manifest.fidelity, manifest.settings
-    rows = "\n".join(
-        f"| {kind} | {s.mean:.4f} | {s.percentile_1:.4f} | {s.worst:.4f} | {s.count} |"
-        for kind, s in (("documents", fidelity.documents), ("queries", fidelity.queries))
+def write_cross_encoder_metadata(folder: Path, settings: CrossEncoderSettings, *, numbers: int) -> None:
+    """Write what sentence-transformers reads of a cross-encoder; a score is one number."""
+    write_json(
+        folder / "config_sentence_transformers.json",
+        {"model_type": "CrossEncoder", "activation_fn": f"torch.nn.modules.{_module(settings.activation)}"},
     )
-    promise = f"\nLimited: {manifest.drop}.\n" if manifest.drop else ""
-    quoted = partial(json.dumps, ensure_ascii=False)
-    runtime = "" if manifest.runtime == "openvino" else f", runtime={manifest.runtime!r}"
-    (folder / MODEL_CARD).write_text(
-        f"""{card_head(manifest, pipeline_tag="sentence-similarity", tag="embeddings")}
-```python
-from intel_quantized_embeddings import Encoder
+    _write_limits(folder, settings)
 
-encoder = Encoder.load("path/to/this/folder"{runtime})
-vectors = encoder.encode_documents(["some text"])  # (1, {manifest.dimension}) float32
-```
 
-{settings.pooling.value} pooling, {"unit length" if settings.normalize else "not normalized"},
-{manifest.dimension} dimensions, at most {settings.max_length} tokens; compared by {settings.similarity.value}.
-Query instruction: {quoted(settings.query_instruction)}. Document instruction: {quoted(settings.document_instruction)}.
-
-Cosine between int8 and fp32 vectors, on texts that were not calibrated on:
-
-| texts | mean | 1st percentile | worst | count |
-|---|---|---|---|---|
-{rows}
-{promise}
-Pooling and normalization are inside the encoder. `manifest.json` holds the source's hashes, the library
-versions, and the SHA-256 of every file here; loading checks them.
-""",
-        "utf-8",
+def _write_limits(folder: Path, settings: ModelSettings | CrossEncoderSettings) -> None:
+    write_json(
+        folder / "sentence_bert_config.json",
+        {"max_seq_length": settings.max_length, "do_lower_case": settings.lowercase},
     )
 
 
-def card_head(manifest: FolderManifest, *, pipeline_tag: str, tag: str) -> str:
-    """What a model card of any kind begins with: the hub's table, a title, and how the model was made."""
-    source = manifest.source
-    layers = manifest.method.floating_point_layers
-    in_float = f"\nLayers in floating point: {', '.join(layers)}." if layers else ""
-    revision = f" at revision {source.revision}" if source.revision else ""
-    from_hub = "/" in source.id or source.revision is not None
-    base = f"base_model: {source.id}\nbase_model_relation: quantized\n" if from_hub else ""
-    return f"""---
-{base}library_name: intel-quantized-embeddings
-pipeline_tag: {pipeline_tag}
-tags: [int8, {manifest.runtime}, {tag}, cpu]
----
-# {source.id} in int8
-
-{_KINDS[MethodName(manifest.method.name)]} of {source.id}{revision}, for the
-{manifest.runtime} runtime of intel-quantized-embeddings. {_how(manifest)}{in_float}
-"""
-
-
-def _how(manifest: FolderManifest) -> str:
-    """What set the ranges of activations."""
-    if manifest.method.name == MethodName.DYNAMIC.value:
-        return "Activations are quantized batch by batch,\nso a text's vector depends a little on its company."
-    alpha, calibration, training = manifest.method.smooth_quant_alpha, manifest.calibration, manifest.method.training
-    how = (
-        f"SmoothQuant {'off' if alpha is None else alpha}; calibrated on\n"
-        f"{calibration.documents} documents and {calibration.queries} queries."
-        f"{_weights(manifest)}"
-    )
-    if training is None:
-        return how
-    return (
-        f"{how} Weights fine-tuned for {training.steps} steps on\n{training.texts} texts, without labels: mean "
-        f"cosine to fp32 {training.score_before:.4f} before, {training.score_after:.4f} after."
-    )
-
-
-def _weights(manifest: FolderManifest) -> str:
-    """Say on which CPUs the weights are as faithful as here, where there is a choice."""
-    if manifest.method.weight_bits == 7:
-        return "\nWeights in 7 bits: as faithful on every CPU."
-    if manifest.method.weight_bits == 8:
-        return "\nWeights in 8 bits: for CPUs with VNNI or AMX; less faithful on others."
-    return ""
-
-
-def write_json(path: Path, content: object) -> None:
-    """Write a file of a model folder."""
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+def _module(activation: Activation) -> str:
+    """Where torch keeps it, as sentence-transformers writes it."""
+    return f"linear.{activation.value}" if activation is Activation.IDENTITY else f"activation.{activation.value}"

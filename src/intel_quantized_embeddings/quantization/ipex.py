@@ -20,7 +20,7 @@ from intel_quantized_embeddings.errors import (
 from intel_quantized_embeddings.pooling import Pooling
 from intel_quantized_embeddings.quantization.config import ActivationRanges, MethodName
 from intel_quantized_embeddings.quantization.recipe import Recipe
-from intel_quantized_embeddings.runtimes.base import EmbedderGraph, RuntimeName
+from intel_quantized_embeddings.runtimes.base import ModelGraph, RuntimeName
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
 from intel_quantized_embeddings.runtimes.forks import KeyedLocks, between_forks
 from intel_quantized_embeddings.runtimes.ipex_threads import Workers
@@ -83,14 +83,12 @@ def activation_ranges(asked: ActivationRanges | None, pooling: Pooling) -> Activ
     return ActivationRanges.WIDEST
 
 
-def linear_layers(embedder: EmbedderGraph) -> tuple[str, ...]:
+def linear_layers(embedder: ModelGraph) -> tuple[str, ...]:
     """Names of the linear layers; see `QuantizerModule.linear_layers`."""
     return tuple(_modules_of_linear_layers(embedder.graph))
 
 
-def quantize_graph(
-    embedder: EmbedderGraph, token_ids: Sequence[Sequence[int]], recipe: Recipe
-) -> torch.jit.ScriptModule:
+def quantize_graph(embedder: ModelGraph, token_ids: Sequence[Sequence[int]], recipe: Recipe) -> torch.jit.ScriptModule:
     """Quantize an embedder; see `QuantizerModule.quantize_graph`."""
     from intel_quantized_embeddings.runtimes.ipex import flash_attention
 
@@ -100,7 +98,7 @@ def quantize_graph(
     return quantize_module(model, token_ids, recipe)
 
 
-def put_back(embedder: EmbedderGraph, graph: torch.jit.ScriptModule, layer: str) -> None:
+def put_back(embedder: ModelGraph, graph: torch.jit.ScriptModule, layer: str) -> None:
     """None: what is traced and fused can't be changed; see `QuantizerModule.put_back`."""
 
 

@@ -44,7 +44,7 @@ def within_limit(
     say(f"  {judge.measure}: {percent(lost)} lost, {percent(limit)} allowed")
     if lost <= limit:
         return whole, Drop(measure=judge.measure, limit=limit, before=before, kept=lost)
-    layers = subject.quantizer.linear_layers(subject.embedder)
+    layers = subject.quantizer.linear_layers(subject.model)
     fixed = whole.recipe.floating_point_layers
     ranked = by_sensitivity(subject, whole.recipe, [layer for layer in layers if layer not in fixed], say=say)
     put_back: list[str] = []

@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 from intel_quantized_embeddings.architectures.config import MOST_TOKENS
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, UnsupportedModelError
 from intel_quantized_embeddings.field_types import require_types
-from intel_quantized_embeddings.model_files import TOKENIZER_FILE, file_sha256
-from intel_quantized_embeddings.model_settings import ModelSettings, read_json
+from intel_quantized_embeddings.json_files import file_sha256, read_json
+from intel_quantized_embeddings.model_settings import ModelSettings
+from intel_quantized_embeddings.models.source import MANIFEST_FILE
 from intel_quantized_embeddings.paths_inside import path_inside
 from intel_quantized_embeddings.pooling import Pooling
 from intel_quantized_embeddings.quantization.config import QuantizationConfig
@@ -22,11 +23,10 @@ from intel_quantized_embeddings.quantization.drop import Drop, SpeedCost
 from intel_quantized_embeddings.quantization.fidelity import CosineSummary, Fidelity
 from intel_quantized_embeddings.quantization.probes import Probe, rows_of
 from intel_quantized_embeddings.similarity import Similarity
-from intel_quantized_embeddings.tokenizer_files import BESIDE
+from intel_quantized_embeddings.tokenizer_files import BESIDE, TOKENIZER_FILE
 
 logger = logging.getLogger(__name__)
 
-MANIFEST_FILE = "manifest.json"
 MODEL_CARD = "README.md"
 FORMAT_VERSION = 3
 

@@ -13,7 +13,7 @@ from intel_quantized_embeddings.errors import QuantizationError, QuantizedEmbedd
 from intel_quantized_embeddings.pooling import Pooling
 from intel_quantized_embeddings.quantization.config import ActivationRanges, MethodName
 from intel_quantized_embeddings.quantization.recipe import Recipe
-from intel_quantized_embeddings.runtimes.base import EmbedderGraph
+from intel_quantized_embeddings.runtimes.base import ModelGraph
 from intel_quantized_embeddings.runtimes.forks import between_forks, importing
 from intel_quantized_embeddings.runtimes.int8_products import sums_are_exact
 from intel_quantized_embeddings.runtimes.openvino_graph import ATTENTION_MASK, INPUT_IDS, POOLING_PREFIX
@@ -58,12 +58,12 @@ def activation_ranges(asked: ActivationRanges | None, pooling: Pooling) -> Activ
     return asked or (ActivationRanges.WIDEST if pooling is Pooling.CLS else ActivationRanges.MEAN)
 
 
-def linear_layers(embedder: EmbedderGraph) -> tuple[str, ...]:
+def linear_layers(embedder: ModelGraph) -> tuple[str, ...]:
     """Names of the linear layers; see `QuantizerModule.linear_layers`. Those of an export are its own."""
     return tuple(_nodes_of_linear_layers(embedder.graph))
 
 
-def quantize_graph(embedder: EmbedderGraph, token_ids: Sequence[Sequence[int]], recipe: Recipe) -> ov.Model:
+def quantize_graph(embedder: ModelGraph, token_ids: Sequence[Sequence[int]], recipe: Recipe) -> ov.Model:
     """Quantize an embedder; see `QuantizerModule.quantize_graph`."""
     nodes = _nodes_of_linear_layers(embedder.graph)
     in_float = [nodes[name] for name in recipe.floating_point_layers]
@@ -80,7 +80,7 @@ def quantize_graph(embedder: EmbedderGraph, token_ids: Sequence[Sequence[int]], 
             raise QuantizationError(f"NNCF could not quantize the model: {type(exc).__name__}: {exc}") from exc
 
 
-def put_back(embedder: EmbedderGraph, graph: ov.Model, layer: str) -> ov.Model:
+def put_back(embedder: ModelGraph, graph: ov.Model, layer: str) -> ov.Model:
     """Put one linear layer back as it was; see `QuantizerModule.put_back`.
 
     The layer reads what it read before there were ranges and SmoothQuant's factors, and its weights are the model's.

@@ -30,14 +30,13 @@ from intel_quantized_embeddings.architectures import (
 )
 from intel_quantized_embeddings.architectures.torch_encoder import LINEAR_LAYERS, EncoderLayer, TorchEmbedder
 from intel_quantized_embeddings.errors import QuantizationError, UnsupportedModelError
-from intel_quantized_embeddings.model_settings import read_json
 from intel_quantized_embeddings.quantization.calibration import Texts, built_in_texts, split
 from intel_quantized_embeddings.quantization.config import ActivationRanges
 from intel_quantized_embeddings.quantization.manifest import Training
 from intel_quantized_embeddings.quantization.recipe import Recipe
 from intel_quantized_embeddings.quantization.smooth_quant import largest_inputs, smoothing_factors
 from intel_quantized_embeddings.quantization.subject import Attempt, Subject
-from intel_quantized_embeddings.weight_files import WeightKind, find_weight_files
+from intel_quantized_embeddings.weight_files import WeightKind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,13 +75,12 @@ def trained(
         QuantizationError: The time is not enough, or what came of it is no more faithful than without.
     """
     source = subject.source
-    hf_config = read_json(source.path / "config.json")
-    if find_weight_files(source.path, hf_config).kind is not WeightKind.SAFETENSORS:
+    if source.weights.kind is not WeightKind.SAFETENSORS:
         raise UnsupportedModelError(
             f"{source.name} is an export, and method='qat' fine-tunes weights read from model.safetensors; take "
             f"method='static' or the model that it was made from."
         )
-    config = EncoderConfig.from_hf(hf_config, where=source.name)
+    config = EncoderConfig.from_hf(source.config, where=source.name)
     texts = _texts_to_learn_from(subject)
     say(f"  training on {len(texts)} texts, at most {minutes:g} minutes")
     weights, steps = _tune(subject, config, texts, static.recipe, minutes=minutes, say=say)
@@ -100,7 +98,7 @@ def trained(
 
 def _texts_to_learn_from(subject: Subject) -> list[Sequence[int]]:
     given, own, held_out = subject.texts.trainable, split(built_in_texts()).trainable, subject.texts.held_out
-    return subject.token_ids(
+    return subject.tokenized(
         Texts(
             documents=_without(held_out.documents, (*given.documents, *own.documents)),
             queries=_without(held_out.queries, (*given.queries, *own.queries)),
@@ -123,7 +121,7 @@ def _tune(
     say: Callable[[str], object],
 ) -> tuple[EncoderWeights, int]:
     """The tuned weights, and how many steps it took."""
-    settings, pad = subject.settings, config.pad_token_id
+    settings, pad = subject.text_settings, config.pad_token_id
     weights = load_weights(subject.source.path, config)
     teacher = TorchEmbedder(config, weights, pooling=settings.pooling, normalize=settings.normalize)
     student = TorchEmbedder(config, weights, pooling=settings.pooling, normalize=settings.normalize)

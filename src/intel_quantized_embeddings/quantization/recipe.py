@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.pooling import Pooling
 from intel_quantized_embeddings.quantization.config import ActivationRanges, MethodName
-from intel_quantized_embeddings.runtimes.base import EmbedderGraph
+from intel_quantized_embeddings.runtimes.base import ModelGraph
 
 # SmoothQuant's strengths (alpha, https://arxiv.org/abs/2211.10438) worth comparing; None is without
 # it. Which is best differs by model (docs/quantization.md).
@@ -73,11 +73,11 @@ class QuantizerModule(Protocol):
         """
         ...
 
-    def linear_layers(self, embedder: EmbedderGraph) -> tuple[str, ...]:
+    def linear_layers(self, embedder: ModelGraph) -> tuple[str, ...]:
         """Names of the linear layers, in the order of the graph: `layer.0.query` and so on."""
         ...
 
-    def quantize_graph(self, embedder: EmbedderGraph, token_ids: Sequence[Sequence[int]], recipe: Recipe) -> Any:
+    def quantize_graph(self, embedder: ModelGraph, token_ids: Sequence[Sequence[int]], recipe: Recipe) -> Any:
         """Quantize an embedder; the one given is left as it was.
 
         Args:
@@ -94,7 +94,7 @@ class QuantizerModule(Protocol):
         """
         ...
 
-    def put_back(self, embedder: EmbedderGraph, graph: Any, layer: str) -> Any | None:
+    def put_back(self, embedder: ModelGraph, graph: Any, layer: str) -> Any | None:
         """Put one linear layer of an int8 graph back as it was in fp32, without quantizing anew.
 
         Returns:

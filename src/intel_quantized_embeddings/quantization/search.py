@@ -1,43 +1,17 @@
-"""Which SmoothQuant strength to quantize with: the one that is most faithful on the held-out texts."""
+"""Which SmoothQuant strength to quantize with: the one that is most faithful on the held-out inputs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Protocol, TypeVar
 
 from intel_quantized_embeddings.quantization.recipe import Recipe
-
-
-class _Fidelity(Protocol):
-    @property
-    def measure(self) -> str: ...
-
-    @property
-    def score(self) -> float: ...
-
-
-class _Attempt(Protocol):
-    @property
-    def recipe(self) -> Recipe: ...
-
-    @property
-    def fidelity(self) -> _Fidelity: ...
-
-
-_A = TypeVar("_A", bound=_Attempt)
-_A_co = TypeVar("_A_co", bound=_Attempt, covariant=True)
-
-
-class _Subject(Protocol[_A_co]):
-    """A `Subject`, or anything else that can be quantized and compared with fp32."""
-
-    def attempt(self, recipe: Recipe) -> _A_co: ...
+from intel_quantized_embeddings.quantization.subject import Attempt, Subject
 
 
 def most_faithful(
-    subject: _Subject[_A], recipe: Recipe, *, strengths: Sequence[float | None], say: Callable[[str], object]
-) -> tuple[_A, dict[str, float]]:
+    subject: Subject, recipe: Recipe, *, strengths: Sequence[float | None], say: Callable[[str], object]
+) -> tuple[Attempt, dict[str, float]]:
     """Quantize with each strength.
 
     Args:
@@ -53,7 +27,7 @@ def most_faithful(
         QuantizationError: The quantizer failed.
     """
     scores: dict[str, float] = {}
-    best: _A | None = None
+    best: Attempt | None = None
     for number, alpha in enumerate(strengths, start=1):
         attempt = subject.attempt(replace(recipe, alpha=alpha))
         score = attempt.fidelity.score

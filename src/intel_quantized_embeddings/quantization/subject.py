@@ -1,45 +1,52 @@
-"""The model being quantized: its fp32 graph, its texts, and what every attempt is compared with."""
+"""The model being quantized: its fp32 graph, its inputs, and what every attempt is compared with."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights
-from intel_quantized_embeddings.model_files import TOKENIZER_FILE, ModelFolder
+from intel_quantized_embeddings.cross_encoder_settings import CrossEncoderSettings
 from intel_quantized_embeddings.model_settings import ModelSettings
+from intel_quantized_embeddings.models.source import SourceModel
 from intel_quantized_embeddings.pipeline import encode_token_ids, tokenize_ahead
 from intel_quantized_embeddings.quantization.calibration import CalibrationSplit, Texts
 from intel_quantized_embeddings.quantization.config import MethodName
-from intel_quantized_embeddings.quantization.fidelity import Fidelity, summarize_cosines
-from intel_quantized_embeddings.quantization.probes import COUNT_OF_VECTORS, LONGEST, Probe, choose
+from intel_quantized_embeddings.quantization.fidelity import Fidelity, ScoreFidelity
+from intel_quantized_embeddings.quantization.inputs import Inputs
+from intel_quantized_embeddings.quantization.probes import LONGEST, Probe, choose
 from intel_quantized_embeddings.quantization.recipe import QuantizerModule, Recipe
 from intel_quantized_embeddings.quantization.table import quantizer_module
-from intel_quantized_embeddings.runtimes.base import EmbedderGraph, Precision, Runtime, RuntimeName
+from intel_quantized_embeddings.runtimes.base import ModelGraph, Precision, Runtime, RuntimeName
 from intel_quantized_embeddings.runtimes.table import runtime_module
 from intel_quantized_embeddings.tokenization import Tokenizer, shown
+from intel_quantized_embeddings.tokenizer_files import TOKENIZER_FILE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from intel_quantized_embeddings.quantization.kinds import Kind
+
+Settings: TypeAlias = ModelSettings | CrossEncoderSettings
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """A quantized graph, how it was made, and how faithful it is on the held-out texts.
+    """A quantized graph, how it was made, and how faithful it is on the held-out inputs.
 
     Attributes:
-        vectors: Of the held-out texts, documents before queries. Shape: (n_texts, dimension).
+        rows: Vectors, or scores before any activation, of the held-out inputs. Shape: (n_inputs, numbers).
     """
 
     graph: Any
     recipe: Recipe
-    fidelity: Fidelity
-    vectors: NDArray[np.float32]
+    fidelity: Fidelity | ScoreFidelity
+    rows: NDArray[np.float32]
 
 
 class GraphEncoder:
@@ -59,82 +66,76 @@ class GraphEncoder:
 
     def _encode(self, texts: Sequence[str], instruction: str) -> NDArray[np.float32]:
         with closing(tokenize_ahead(texts, self._tokenizer, instruction=instruction)) as windows:
-            return self._encode_windows(
+            return encode_token_ids(
+                self._runtime,
                 (window.token_ids for window in windows),
-                named=lambda row: f"the text {shown(texts[row])}",  # a place among sorted halves tells nobody anything
+                pad_token_id=self._pad_token_id,
+                max_length=self._settings.max_length,
+                named=lambda row: f"the text {shown(texts[row])}",  # a place in a dataset tells nobody anything
             )
-
-    def encode_token_ids(self, token_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Encode tokenized texts. Shape: (n_texts, dimension)."""
-        return self._encode_windows([token_ids], named=lambda row: f"the text at {row}")
-
-    def _encode_windows(
-        self, windows: Iterable[Sequence[Sequence[int]]], *, named: Callable[[int], str]
-    ) -> NDArray[np.float32]:
-        return encode_token_ids(
-            self._runtime,
-            windows,
-            pad_token_id=self._pad_token_id,
-            max_length=self._settings.max_length,
-            named=named,
-        )
 
 
 class Subject:
-    """The model being quantized, its calibration texts tokenized, and its fp32 vectors of the held-out ones.
+    """The model being quantized, its calibration inputs tokenized, and its fp32 rows of the held-out ones.
 
     Attributes:
         source: Where it is from.
+        kind: Whether it makes vectors of texts, or scores of pairs.
         runtime: Which runtime it is quantized for.
-        embedder: In fp32.
-        quantizable: What is quantized: the embedder, or one like it whose weights were fine-tuned for that.
-        settings: Pooling, instructions and maximum length.
+        model: Its graph in fp32.
+        quantizable: What is quantized: `model`, or one like it whose weights were fine-tuned for that.
+        settings: What its folder and the caller say.
         texts: Those calibrated on, and those held out.
-        dimension: Numbers in a vector.
+        calibrated: Token ids of the inputs calibrated on.
+        held_out: The inputs that fidelity is measured on, in groups that are summarized apart.
     """
 
     def __init__(
         self,
-        source: ModelFolder,
+        source: SourceModel,
         *,
+        kind: Kind,
         runtime: RuntimeName,
-        embedder: EmbedderGraph,
-        settings: ModelSettings,
+        model: ModelGraph,
+        settings: Settings,
         texts: CalibrationSplit,
     ) -> None:
-        self.source, self.runtime, self.settings, self.texts = source, runtime, settings, texts
-        self.embedder = self.quantizable = embedder
+        self.source, self.kind, self.runtime, self.settings, self.texts = source, kind, runtime, settings, texts
+        self.model = self.quantizable = model
         self._tokenizer = Tokenizer(
             source.path / TOKENIZER_FILE, max_length=settings.max_length, lowercase=settings.lowercase
         )
-        self.calibrated = self.token_ids(texts.calibrated)
-        self._fp32 = _vectors(self.fp32_encoder(), texts.held_out)
-        self.dimension = self._fp32[0].shape[1]
+        self.calibrated = self.tokenized(texts.calibrated)
+        self.held_out = kind.tokenized(texts.held_out, self._tokenizer, settings, model.second_text)
+        self._fp32 = self._rows(model.graph, Precision.FP32, self.held_out)
 
     @property
     def quantizer(self) -> QuantizerModule:
         """What quantizes it."""
         return quantizer_module(self.runtime)
 
-    def token_ids(self, texts: Texts) -> list[Sequence[int]]:
-        """Tokenize documents, then queries, each with its instruction and cut to the maximum length."""
-        return [
-            *self._tokenizer.encode(texts.documents, instruction=self.settings.document_instruction).token_ids,
-            *self._tokenizer.encode(texts.queries, instruction=self.settings.query_instruction).token_ids,
-        ]
+    @property
+    def numbers(self) -> int:
+        """Numbers in a row."""
+        return int(self._fp32[0].shape[1])
 
     def with_weights(self, encoder: EncoderConfig, weights: EncoderWeights) -> Subject:
-        """The same model, quantized from other weights and still compared with its own in fp32."""
+        """The same embedder, quantized from other weights and still compared with its own in fp32."""
         other = copy.copy(self)
-        other.quantizable = runtime_module(self.runtime).graph_of_weights(encoder, weights, self.settings)
+        other.quantizable = runtime_module(self.runtime).graph_of_weights(encoder, weights, self.text_settings)
         return other
+
+    def tokenized(self, texts: Texts) -> list[Sequence[int]]:
+        """Return the token ids of the inputs that texts make."""
+        groups = self.kind.tokenized(texts, self._tokenizer, self.settings, self.model.second_text)
+        return [ids for inputs in groups for ids in inputs.token_ids]
 
     def attempt(self, recipe: Recipe, *, every: int = 1) -> Attempt:
         """Quantize it in one way and compare it with fp32.
 
         Args:
             recipe: The way.
-            every: Take only every so many-th text, of those to calibrate on and of those held out: faster, and
+            every: Take only every so many-th input, of those to calibrate on and of those held out: faster, and
                 coarser. They are in the order of their lengths.
 
         Raises:
@@ -160,51 +161,64 @@ class Subject:
         return self.attempt(recipe, every=every) if graph is None else self._measured(graph, recipe, every=every)
 
     def _measured(self, graph: Any, recipe: Recipe, *, every: int) -> Attempt:
-        held_out = self.texts.held_out
-        some = Texts(documents=held_out.documents[::every], queries=held_out.queries[::every])
-        vectors = _vectors(self._int8_encoder(graph, recipe), some)
-        documents, queries = (
-            summarize_cosines(fp32[::every], int8) for fp32, int8 in zip(self._fp32, vectors, strict=True)
-        )
-        return Attempt(
-            graph=graph,
-            recipe=recipe,
-            fidelity=Fidelity(documents=documents, queries=queries),
-            vectors=np.concatenate(vectors),
-        )
+        some = [inputs.every(every) for inputs in self.held_out]
+        rows = self._rows(graph, Precision.INT8, some, dynamic=_is_dynamic(recipe))
+        fidelity = self.kind.fidelity([fp32[::every] for fp32 in self._fp32], rows)
+        return Attempt(graph=graph, recipe=recipe, fidelity=fidelity, rows=np.concatenate(rows))
 
     def probes(self, attempt: Attempt) -> tuple[Probe, ...]:
-        """Return held-out texts with their vectors in fp32 and in an attempt that was measured on all of them.
+        """Return held-out inputs with their rows in fp32 and in an attempt that was measured on all of them.
 
-        Where too few texts are short, the beginnings of some are encoded for this.
+        Where too few inputs are short, the beginnings of some are run for this.
         """
-        token_ids, fp32, int8 = self.token_ids(self.texts.held_out), np.concatenate(self._fp32), attempt.vectors
-        places: Sequence[int] = choose(token_ids, count=COUNT_OF_VECTORS)
-        if len(places) < min(COUNT_OF_VECTORS, len(token_ids)):
-            token_ids = [ids[:LONGEST] for ids in token_ids[:COUNT_OF_VECTORS]]
-            fp32, int8 = (one.encode_token_ids(token_ids) for one in (self.fp32_encoder(), self.encoder(attempt)))
+        token_ids = [ids for inputs in self.held_out for ids in inputs.token_ids]
+        fp32, int8 = np.concatenate(self._fp32), attempt.rows
+        count = self.kind.probes
+        places: Sequence[int] = choose(token_ids, count=count)
+        if len(places) < min(count, len(token_ids)):
+            token_ids = [ids[:LONGEST] for ids in token_ids[:count]]
+            beginnings = [Inputs(token_ids=token_ids, named="the input {}".format)]
+            (fp32,) = self._rows(self.model.graph, Precision.FP32, beginnings)
+            (int8,) = self._rows(attempt.graph, Precision.INT8, beginnings, dynamic=_is_dynamic(attempt.recipe))
             places = range(len(token_ids))
         return tuple(Probe.of(token_ids[place], fp32=fp32[place], int8=int8[place]) for place in places)
 
     def encoder(self, attempt: Attempt) -> GraphEncoder:
-        """Compile what an attempt made."""
-        return self._int8_encoder(attempt.graph, attempt.recipe)
+        """Compile what an attempt made of an embedder, to encode texts with."""
+        return self._text_encoder(self._compiled(attempt.graph, Precision.INT8, dynamic=_is_dynamic(attempt.recipe)))
 
     def fp32_encoder(self) -> GraphEncoder:
-        """Compile the model as it is."""
-        return self._compiled(self.embedder.graph, Precision.FP32)
+        """Compile an embedder as it is, to encode texts with."""
+        return self._text_encoder(self._compiled(self.model.graph, Precision.FP32))
 
-    def _int8_encoder(self, graph: Any, recipe: Recipe) -> GraphEncoder:
-        return self._compiled(graph, Precision.INT8, dynamic=recipe.method is MethodName.DYNAMIC)
+    @property
+    def text_settings(self) -> ModelSettings:
+        """The settings of an embedder."""
+        assert isinstance(self.settings, ModelSettings)  # whoever asks has seen that it is one
+        return self.settings
 
-    def _compiled(self, graph: Any, precision: Precision, *, dynamic: bool = False) -> GraphEncoder:
-        return GraphEncoder(
-            runtime_module(self.runtime).compile_graph(graph, precision=precision, dynamic=dynamic),
-            self._tokenizer,
-            self.settings,
-            pad_token_id=self.embedder.pad_token_id,
-        )
+    def _text_encoder(self, compiled: Runtime) -> GraphEncoder:
+        return GraphEncoder(compiled, self._tokenizer, self.text_settings, pad_token_id=self.model.pad_token_id)
+
+    def _rows(
+        self, graph: Any, precision: Precision, groups: Sequence[Inputs], *, dynamic: bool = False
+    ) -> list[NDArray[np.float32]]:
+        """Run every input of each group. Shape of each: (n_inputs, numbers)."""
+        compiled = self._compiled(graph, precision, dynamic=dynamic)
+        return [
+            encode_token_ids(
+                compiled,
+                [inputs.token_ids],
+                pad_token_id=self.model.pad_token_id,
+                max_length=self.settings.max_length,
+                named=inputs.named,
+            )
+            for inputs in groups
+        ]
+
+    def _compiled(self, graph: Any, precision: Precision, *, dynamic: bool = False) -> Runtime:
+        return runtime_module(self.runtime).compile_graph(graph, precision=precision, dynamic=dynamic)
 
 
-def _vectors(encoder: GraphEncoder, texts: Texts) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    return encoder.encode_documents(texts.documents), encoder.encode_queries(texts.queries)
+def _is_dynamic(recipe: Recipe) -> bool:
+    return recipe.method is MethodName.DYNAMIC

@@ -7,13 +7,15 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights
+from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights, ScoringHead
 from intel_quantized_embeddings.choices import chosen
 from intel_quantized_embeddings.model_settings import ModelSettings
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from intel_quantized_embeddings.models.source import SourceModel
 
 
 class RuntimeName(str, Enum):
@@ -80,37 +82,26 @@ class Runtime(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EmbedderGraph:
-    """An embedder made from a model folder: token ids in, one pooled vector a text out.
+class ModelGraph:
+    """A model made from a folder: token ids in, one row a text or pair out.
+
+    The row is a pooled vector, or one number: a cross-encoder's score before any activation.
 
     Attributes:
         graph: An `openvino.Model` or a torch module, as its runtime has it.
         precision: FP32, or INT8 for one that others quantized.
-        settings: The pooling and normalization in the graph, and what the folder says beside.
         max_positions: The longest input in tokens it can take.
         pad_token_id: What padding must hold.
         dynamic: Whether numbers are quantized at run time, in one that others quantized.
+        second_text: Added to the token ids of a pair's second text; 0 where the model does not tell it apart.
     """
 
     graph: Any
     precision: Precision
-    settings: ModelSettings
     max_positions: int
     pad_token_id: int
     dynamic: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CrossEncoderGraph:
-    """A cross-encoder made from a model folder: token ids of pairs in, one score a pair out, before any activation.
-
-    Attributes:
-        embedder: The graph. To a runtime or a quantizer it is an embedder of dimension 1 with CLS pooling.
-        second_text: What the ids of a pair's second text are raised by; 0 where the model does not tell it apart.
-    """
-
-    embedder: EmbedderGraph
-    second_text: int
+    second_text: int = 0
 
 
 class RuntimeModule(Protocol):
@@ -118,34 +109,28 @@ class RuntimeModule(Protocol):
 
     ENCODER_FILE: str
 
-    def build_graph(
-        self, folder: Path, settings: ModelSettings, *, name: str, allow_torchscript: bool = False
-    ) -> EmbedderGraph:
-        """Make an embedder from a model folder that is not one of this package's quantized ones.
-
-        Args:
-            folder: The model's files.
-            settings: Its pooling and normalization go into the graph.
-            name: What to call the model in an error.
-            allow_torchscript: Whether a TorchScript file, which is code, may be opened.
-
-        Raises:
-            UnsupportedModelError: This runtime can't run such a model.
-            ModelFilesError: There are no weights.
-            DamagedFilesError: A file is not what it should be.
-            OptionError: It is TorchScript, and that is not allowed.
-        """
-        ...
-
-    def graph_of_weights(
-        self, encoder: EncoderConfig, weights: EncoderWeights, settings: ModelSettings
-    ) -> EmbedderGraph:
+    def graph_of_weights(self, encoder: EncoderConfig, weights: EncoderWeights, settings: ModelSettings) -> ModelGraph:
         """Make an embedder of one of the built-in families from weights in memory.
 
         Args:
             encoder: The encoder's sizes.
             weights: Its weights.
             settings: Its pooling and normalization go into the graph.
+        """
+        ...
+
+    def open_export(self, source: SourceModel, settings: ModelSettings, *, allow_torchscript: bool) -> ModelGraph:
+        """Make an embedder of what others made of a model.
+
+        Args:
+            source: The model, whose weights are no safetensors.
+            settings: Its pooling and normalization go into the graph.
+            allow_torchscript: Whether a TorchScript file, which is code, may be opened.
+
+        Raises:
+            UnsupportedModelError: This runtime can't run such a model.
+            DamagedFilesError: A file is not what it should be.
+            OptionError: It is TorchScript, and that is not allowed.
         """
         ...
 
@@ -174,5 +159,19 @@ class RuntimeModule(Protocol):
 
         Raises:
             OptionError: The CPU has no bfloat16.
+        """
+        ...
+
+
+class ScoringModule(RuntimeModule, Protocol):
+    """What a runtime offers that runs cross-encoders too."""
+
+    def graph_of_scorer(self, encoder: EncoderConfig, weights: EncoderWeights, head: ScoringHead) -> ModelGraph:
+        """Make a cross-encoder of one of the built-in families from weights in memory.
+
+        Args:
+            encoder: The encoder's sizes.
+            weights: Its weights.
+            head: What makes a score of the first token's vector.
         """
         ...

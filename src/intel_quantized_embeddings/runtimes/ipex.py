@@ -17,18 +17,19 @@ from threadpoolctl import ThreadpoolController
 from torch import Tensor, nn
 from torch.nn import functional
 
-from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights, exported_limits, load_weights
+from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights, exported_limits
 from intel_quantized_embeddings.architectures.torch_encoder import TorchEmbedder
 from intel_quantized_embeddings.errors import DamagedFilesError, OptionError, UnsupportedModelError
-from intel_quantized_embeddings.model_settings import ModelSettings, read_json
-from intel_quantized_embeddings.runtimes.base import EmbedderGraph, Precision
+from intel_quantized_embeddings.model_settings import ModelSettings
+from intel_quantized_embeddings.models.source import SourceModel
+from intel_quantized_embeddings.runtimes.base import ModelGraph, Precision
 from intel_quantized_embeddings.runtimes.bfloat16 import require_bfloat16
 from intel_quantized_embeddings.runtimes.cores import within_quota
 from intel_quantized_embeddings.runtimes.forks import between_forks
 from intel_quantized_embeddings.runtimes.ipex_threads import Compilations, Workers
 from intel_quantized_embeddings.runtimes.ipex_torchscript import read_torchscript
 from intel_quantized_embeddings.runtimes.quiet import quiet_torch
-from intel_quantized_embeddings.weight_files import WeightKind, find_weight_files
+from intel_quantized_embeddings.weight_files import WeightKind
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,38 +112,28 @@ def _vectors(rows: Tensor) -> NDArray[np.float32]:
     return numbers
 
 
-def build_graph(folder: Path, settings: ModelSettings, *, name: str, allow_torchscript: bool = False) -> EmbedderGraph:
-    """Make an embedder from safetensors, else from optimum-intel's TorchScript; see `RuntimeModule.build_graph`."""
-    config = read_json(folder / "config.json")
-    weights = find_weight_files(folder, config)
+def open_export(source: SourceModel, settings: ModelSettings, *, allow_torchscript: bool) -> ModelGraph:
+    """Make an embedder of optimum-intel's TorchScript; see `RuntimeModule.open_export`."""
+    weights = source.weights
     if weights.kind is WeightKind.EXPORT:
-        raise UnsupportedModelError(f"{name} holds an OpenVINO or ONNX export; load it with runtime='openvino'.")
-    if weights.kind is not WeightKind.TORCHSCRIPT:
-        encoder = EncoderConfig.from_hf(config, where=name)
-        return graph_of_weights(encoder, load_weights(folder, encoder), settings)
+        raise UnsupportedModelError(f"{source.name} holds an OpenVINO or ONNX export; load it with runtime='openvino'.")
     if not allow_torchscript:
         raise OptionError(
-            f"{name} is a TorchScript model ({weights.files[0].name}). TorchScript is code that would run here: if "
-            f"you trust who made it, load it with allow_torchscript=True."
+            f"{source.name} is a TorchScript model ({weights.files[0].name}). TorchScript is code that would run here: "
+            f"if you trust who made it, load it with allow_torchscript=True."
         )
     graph, precision, dynamic = read_torchscript(weights.files[0], settings)
-    max_positions, pad_token_id = exported_limits(config, settings)
-    return EmbedderGraph(
-        graph=graph,
-        precision=precision,
-        dynamic=dynamic,
-        settings=settings,
-        max_positions=max_positions,
-        pad_token_id=pad_token_id,
+    max_positions, pad_token_id = exported_limits(source.config, default_max_length=settings.max_length)
+    return ModelGraph(
+        graph=graph, precision=precision, dynamic=dynamic, max_positions=max_positions, pad_token_id=pad_token_id
     )
 
 
-def graph_of_weights(encoder: EncoderConfig, weights: EncoderWeights, settings: ModelSettings) -> EmbedderGraph:
+def graph_of_weights(encoder: EncoderConfig, weights: EncoderWeights, settings: ModelSettings) -> ModelGraph:
     """Make an embedder from weights; see `RuntimeModule.graph_of_weights`."""
-    return EmbedderGraph(
+    return ModelGraph(
         graph=TorchEmbedder(encoder, weights, pooling=settings.pooling, normalize=settings.normalize),
         precision=Precision.FP32,
-        settings=settings,
         max_positions=encoder.max_length,
         pad_token_id=encoder.pad_token_id,
     )

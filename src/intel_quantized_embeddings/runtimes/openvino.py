@@ -13,17 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import openvino as ov
 
-from intel_quantized_embeddings.architectures import (
-    EncoderConfig,
-    EncoderWeights,
-    exported_limits,
-    load_head,
-    load_weights,
-)
+from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights, ScoringHead, exported_limits
 from intel_quantized_embeddings.errors import UnsupportedModelError
-from intel_quantized_embeddings.model_settings import ModelSettings, read_json
-from intel_quantized_embeddings.pooling import Pooling
-from intel_quantized_embeddings.runtimes.base import CrossEncoderGraph, EmbedderGraph, Precision
+from intel_quantized_embeddings.model_settings import ModelSettings
+from intel_quantized_embeddings.models.source import SourceModel
+from intel_quantized_embeddings.runtimes.base import ModelGraph, Precision
 from intel_quantized_embeddings.runtimes.bfloat16 import require_bfloat16
 from intel_quantized_embeddings.runtimes.cores import within_quota
 from intel_quantized_embeddings.runtimes.forks import between_forks
@@ -35,7 +29,7 @@ from intel_quantized_embeddings.runtimes.openvino_graph import (
     build_embedder,
     build_scorer,
 )
-from intel_quantized_embeddings.weight_files import WeightKind, find_weight_files
+from intel_quantized_embeddings.weight_files import WeightKind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -229,70 +223,40 @@ def compile_graph(
     return OpenVINORuntime(graph, precision=precision, num_threads=num_threads, dynamic=dynamic)
 
 
-def build_graph(folder: Path, settings: ModelSettings, *, name: str, allow_torchscript: bool = False) -> EmbedderGraph:
-    """Make an embedder from safetensors, else from what others exported; see `RuntimeModule.build_graph`."""
-    config = read_json(folder / "config.json")
-    weights = find_weight_files(folder, config)
-    if weights.kind is WeightKind.TORCHSCRIPT:
+def open_export(source: SourceModel, settings: ModelSettings, *, allow_torchscript: bool) -> ModelGraph:
+    """Make an embedder of what others exported; see `RuntimeModule.open_export`."""
+    if source.weights.kind is WeightKind.TORCHSCRIPT:
         raise UnsupportedModelError(
-            f"{name} holds a TorchScript model, as optimum-intel wrote for Intel Extension for PyTorch. Load it with "
-            f"runtime='ipex', or load the fp32 model that it was made from, which is then quantized here."
+            f"{source.name} holds a TorchScript model, as optimum-intel wrote for Intel Extension for PyTorch. Load it "
+            f"with runtime='ipex', or load the fp32 model that it was made from, which is then quantized here."
         )
-    if weights.kind is not WeightKind.EXPORT:
-        encoder = EncoderConfig.from_hf(config, where=name)
-        return graph_of_weights(encoder, load_weights(folder, encoder), settings)
-    model, stored = read_exported(weights.files[0], settings, folder=folder)
-    max_positions, pad_token_id = exported_limits(config, settings)
-    return EmbedderGraph(
+    model, stored = read_exported(source.weights.files[0], settings, folder=source.path)
+    max_positions, pad_token_id = exported_limits(source.config, default_max_length=settings.max_length)
+    return ModelGraph(
         graph=model,
         precision=stored.precision,
         dynamic=stored.dynamic,
-        settings=settings,
         max_positions=max_positions,
         pad_token_id=pad_token_id,
     )
 
 
-def graph_of_weights(encoder: EncoderConfig, weights: EncoderWeights, settings: ModelSettings) -> EmbedderGraph:
+def graph_of_weights(encoder: EncoderConfig, weights: EncoderWeights, settings: ModelSettings) -> ModelGraph:
     """Make an embedder from weights; see `RuntimeModule.graph_of_weights`."""
-    return EmbedderGraph(
+    return ModelGraph(
         graph=build_embedder(encoder, weights, pooling=settings.pooling, normalize=settings.normalize),
         precision=Precision.FP32,
-        settings=settings,
         max_positions=encoder.max_length,
         pad_token_id=encoder.pad_token_id,
     )
 
 
-def build_cross_encoder(folder: Path, *, max_length: int, name: str) -> CrossEncoderGraph:
-    """Make a cross-encoder from safetensors.
-
-    Args:
-        folder: The model's files.
-        max_length: The longest pair in tokens, for the embedder's settings.
-        name: What to call the model in an error.
-
-    Raises:
-        UnsupportedModelError: It is of another architecture or an export, or has no head that gives one score.
-        ModelFilesError: There are no weights.
-        DamagedFilesError: A file is not what it should be.
-    """
-    config = read_json(folder / "config.json")
-    encoder = EncoderConfig.from_hf(config, where=name)
-    if find_weight_files(folder, config).kind is not WeightKind.SAFETENSORS:
-        raise UnsupportedModelError(f"{name} holds an export; cross-encoders are built from model.safetensors only.")
-    weights = load_weights(folder, encoder)
-    embedder = EmbedderGraph(
-        graph=build_scorer(encoder, weights, load_head(folder, encoder, name=name)),
+def graph_of_scorer(encoder: EncoderConfig, weights: EncoderWeights, head: ScoringHead) -> ModelGraph:
+    """Make a cross-encoder from weights and its head; see `ScoringModule`."""
+    return ModelGraph(
+        graph=build_scorer(encoder, weights, head),
         precision=Precision.FP32,
-        settings=ModelSettings(
-            pooling=Pooling.CLS,
-            normalize=False,
-            max_length=max_length,
-            query_instruction="",
-            document_instruction="",
-        ),
         max_positions=encoder.max_length,
         pad_token_id=encoder.pad_token_id,
+        second_text=0 if weights.second_text is None else encoder.vocab_size,
     )
-    return CrossEncoderGraph(embedder=embedder, second_text=0 if weights.second_text is None else encoder.vocab_size)

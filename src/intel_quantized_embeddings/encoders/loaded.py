@@ -1,0 +1,126 @@
+"""What every loaded model is: opened by its options, pickled as them, known by a fingerprint."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from intel_quantized_embeddings.encoders.loading import Loaded, load_model
+from intel_quantized_embeddings.fingerprints import fingerprint_digest, hashed_settings, refuse_another
+from intel_quantized_embeddings.load_options import LoadOptions
+from intel_quantized_embeddings.pipeline import warm_up
+from intel_quantized_embeddings.quantization.kinds import Kind
+from intel_quantized_embeddings.quantization.probing import report_int8
+from intel_quantized_embeddings.runtimes.base import Precision, Runtime, RuntimeName
+from intel_quantized_embeddings.runtimes.table import runtime_module
+from intel_quantized_embeddings.runtimes.truncated import TruncatedRuntime
+from intel_quantized_embeddings.tokenization import Tokenizer
+from intel_quantized_embeddings.tokenizer_files import TOKENIZER_FILE
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_Settings = TypeVar("_Settings")
+_Model = TypeVar("_Model", bound="LoadedModel[Any]")
+
+
+class LoadedModel(Generic[_Settings]):
+    """A compiled graph with its tokenizer. Safe to use from several threads at once."""
+
+    _kind: ClassVar[Kind]
+
+    def __init__(
+        self,
+        *,
+        runtime: Runtime,
+        tokenizer: Tokenizer,
+        settings: _Settings,
+        pad_token_id: int,
+        fingerprint: str,
+        second_text: int = 0,
+    ) -> None:
+        """Put loaded parts together; `load` is what most callers want."""
+        self._runtime = runtime
+        self._tokenizer = tokenizer
+        self._settings = settings
+        self._pad_token_id = pad_token_id
+        self._fingerprint = fingerprint
+        self._second_text = second_text
+        self._options: LoadOptions | None = None
+
+    @classmethod
+    def from_options(cls, options: LoadOptions) -> Self:
+        """Load with options that were checked; see `load`.
+
+        Raises:
+            OptionError: Beside what `load` lists, an option is given that means nothing to such a model.
+        """
+        loaded = load_model(options, cls._kind)
+        settings = loaded.settings
+        compiled: Runtime = runtime_module(RuntimeName(options.runtime)).compile_graph(
+            loaded.graph,
+            precision=Precision(options.precision),
+            num_threads=options.num_threads,
+            dynamic=loaded.dynamic,
+        )
+        report_int8(compiled, loaded.manifest, options)
+        if options.truncate_dim is not None and options.truncate_dim != compiled.dimension:
+            compiled = TruncatedRuntime(compiled, dimension=options.truncate_dim, normalize=settings.normalize)
+        if options.warm_shapes:
+            warm_up(compiled, max_length=settings.max_length)
+        model = cls(
+            runtime=compiled,
+            tokenizer=Tokenizer(
+                loaded.folder / TOKENIZER_FILE, max_length=settings.max_length, lowercase=settings.lowercase
+            ),
+            settings=settings,
+            pad_token_id=loaded.pad_token_id,
+            fingerprint=_fingerprint(cls._kind, loaded, compiled, options),
+            second_text=loaded.second_text,
+        )
+        model._options = options
+        return model
+
+    @property
+    def settings(self) -> _Settings:
+        """The settings in force: what the model's folder says, or the caller instead."""
+        return self._settings
+
+    @property
+    def options(self) -> LoadOptions | None:
+        """How it was loaded; None where `load` did not make it."""
+        return self._options
+
+    @property
+    def fingerprint(self) -> str:
+        """What results depend on, as a short string.
+
+        Weights, tokenizer, runtime, precision, pooling, normalization, instructions, maximum length
+        and numbers kept: two models with the same fingerprint give the same results. Where it says `int8-dynamic`, a
+        text's result also depends, in its last digits, on the texts beside it.
+        """
+        return self._fingerprint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle how it was loaded; unpickling loads it again and checks that it is the same."""
+        if self._options is None:
+            raise TypeError(f"only what {type(self).__name__}.load made can be pickled.")
+        return _load_again, (type(self), self._options, self._fingerprint)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Nothing in it changes, so a copy is itself."""
+        return self
+
+
+def _fingerprint(kind: Kind, loaded: Loaded, runtime: Runtime, options: LoadOptions) -> str:
+    """`runtime-precision-` and what the kind is called, and 12 hexadecimal digits of a hash over all that matters."""
+    cut = {"truncate_dim": runtime.dimension} if isinstance(runtime, TruncatedRuntime) else {}
+    hashed = hashed_settings(loaded.settings, leave_out=kind.not_hashed) | cut
+    digest = fingerprint_digest(loaded.hashes, hashed)
+    precision = f"{options.precision}-dynamic" if loaded.dynamic else options.precision
+    return f"{options.runtime}-{precision}-{kind.named(loaded.settings)}-{digest}"
+
+
+def _load_again(kind: type[_Model], options: LoadOptions, fingerprint: str) -> _Model:
+    model = kind.from_options(options)
+    refuse_another(model.fingerprint, pickled=fingerprint, model=options.model)
+    return model

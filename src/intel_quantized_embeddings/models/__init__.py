@@ -1,0 +1,1 @@
+"""Model folders as others publish them."""

@@ -1,0 +1,77 @@
+"""A model's folder: what its files are and say, read once and passed on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from intel_quantized_embeddings.cross_encoder_settings import CrossEncoderSettings, read_cross_encoder_settings
+from intel_quantized_embeddings.json_files import file_sha256, read_json
+from intel_quantized_embeddings.model_settings import ModelSettings, is_cross_encoder, read_settings
+from intel_quantized_embeddings.pooling import Pooling
+from intel_quantized_embeddings.tokenizer_files import BESIDE, TOKENIZER_FILE
+from intel_quantized_embeddings.weight_files import WeightFiles, find_weight_files
+
+MANIFEST_FILE = "manifest.json"
+# What results depend on beside the weights.
+DECIDING_FILES = ("config.json", TOKENIZER_FILE, *BESIDE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceModel:
+    """A model's folder.
+
+    What is read of it is kept: properties read a file the first time, and raise what reading it raises.
+
+    Attributes:
+        path: The folder.
+        name: The hub id, or the folder's own name.
+        revision: The hub's commit, None for other folders.
+    """
+
+    path: Path
+    name: str
+    revision: str | None
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether this package wrote it: it has a manifest."""
+        return (self.path / MANIFEST_FILE).is_file()
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The content of `config.json`, empty where there is none."""
+        return read_json(self.path / "config.json")
+
+    @cached_property
+    def is_cross_encoder(self) -> bool:
+        """Whether it scores pairs of texts."""
+        return is_cross_encoder(self.path)
+
+    @cached_property
+    def weights(self) -> WeightFiles:
+        """The files with its weights."""
+        return find_weight_files(self.path, self.config)
+
+    def settings(
+        self,
+        *,
+        pooling: str | Pooling | None = None,
+        normalize: bool | None = None,
+        default_max_length: int | None = None,
+    ) -> ModelSettings:
+        """Read how its texts become vectors; see `read_settings`."""
+        return read_settings(
+            self.path, name=self.name, pooling=pooling, normalize=normalize, default_max_length=default_max_length
+        )
+
+    def cross_encoder_settings(self, *, default_max_length: int | None = None) -> CrossEncoderSettings:
+        """Read how its pairs become scores; see `read_cross_encoder_settings`."""
+        return read_cross_encoder_settings(self.path, name=self.name, default_max_length=default_max_length)
+
+    def hashes(self) -> dict[str, str]:
+        """Return the SHA-256 of the files that its results depend on, by name."""
+        files = [*self.weights.files, *(self.path / name for name in DECIDING_FILES)]
+        return {file.relative_to(self.path).as_posix(): file_sha256(file) for file in files if file.is_file()}

@@ -1,0 +1,115 @@
+"""The job behind `quantize` and `quantize_cross_encoder`: a model whose files are known -> its int8 folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from intel_quantized_embeddings.errors import UnsupportedModelError
+from intel_quantized_embeddings.folders import appearing_whole
+from intel_quantized_embeddings.models.source import SourceModel
+from intel_quantized_embeddings.quantization.calibration import CalibrationSplit
+from intel_quantized_embeddings.quantization.config import MethodName, QuantizationConfig
+from intel_quantized_embeddings.quantization.drop import dataset_judge, held_out_judge
+from intel_quantized_embeddings.quantization.folder import write_folder
+from intel_quantized_embeddings.quantization.kinds import Kind
+from intel_quantized_embeddings.quantization.layers import within_limit
+from intel_quantized_embeddings.quantization.recipe import layers_named
+from intel_quantized_embeddings.quantization.report import Report
+from intel_quantized_embeddings.quantization.search import most_faithful
+from intel_quantized_embeddings.quantization.settling import method_of, settle_recipe
+from intel_quantized_embeddings.quantization.subject import Settings, Subject
+from intel_quantized_embeddings.quantization.table import quantizer_module
+from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
+from intel_quantized_embeddings.weight_files import WeightKind
+
+if TYPE_CHECKING:
+    from intel_quantized_embeddings.evaluation.datasets import Dataset
+
+QAT_MINUTES = 10.0
+
+
+def quantize_folder(
+    source: SourceModel,
+    output: Path,
+    *,
+    kind: Kind,
+    runtime: RuntimeName,
+    settings: Settings,
+    texts: CalibrationSplit,
+    config: QuantizationConfig,
+    overwrite: bool,
+    say: Callable[[str], object],
+    dataset: Dataset | None = None,
+    max_length: int | None = None,
+) -> Report:
+    """Quantize a model whose files and settings are known.
+
+    Args:
+        source: The fp32 model.
+        output: Where its int8 folder goes.
+        kind: What it makes.
+        runtime: What the folder is for.
+        settings: What its folder says, and what the caller overrides.
+        texts: To calibrate on, and held out.
+        config: How.
+        overwrite: Whether `output` may be replaced.
+        say: Called with a line at each step.
+        dataset: What `config.max_drop` is measured on; the held-out texts when None.
+        max_length: The longest input asked for.
+
+    Raises:
+        QuantizedEmbeddingsError: As `quantize` lists them.
+    """
+    started = time.perf_counter()
+    if source.weights.kind is WeightKind.TORCHSCRIPT:
+        raise UnsupportedModelError(
+            f"{source.name} is a TorchScript model, which can't be quantized: quantize the fp32 model it was made from."
+        )
+    quantizer = quantizer_module(runtime)
+    recipe, strengths = settle_recipe(config, quantizer, kind.pooling(settings))
+    model = kind.build(source, settings, runtime, False)
+    if model.precision is Precision.INT8:
+        raise UnsupportedModelError(f"the export in {source.name} is int8 already; load it as it is.")
+    layers = layers_named(config.floating_point_layers, quantizer.linear_layers(model))
+    recipe = replace(recipe, floating_point_layers=layers)
+    settings = settings.override(max_length=max_length, max_positions=model.max_positions)
+    subject = Subject(source, kind=kind, runtime=runtime, model=model, settings=settings, texts=texts)
+    held_out = sum(len(inputs.token_ids) for inputs in subject.held_out)
+    if recipe.method is MethodName.DYNAMIC:
+        say(f"{source.name}: quantizing, {held_out} {kind.inputs} held out")
+    else:
+        say(f"{source.name}: calibrating on {len(subject.calibrated)} {kind.inputs}, {held_out} held out")
+    if dataset is not None:
+        say(f"  measuring fp32 on {dataset.name}")
+    judge = held_out_judge() if dataset is None else dataset_judge(subject, dataset)
+    kept, scores = most_faithful(subject, recipe, strengths=strengths, say=say)
+    training = None
+    if config.method == MethodName.QAT.value:
+        from intel_quantized_embeddings.quantization.qat import trained
+
+        subject, kept, training = trained(subject, kept, minutes=config.qat_minutes or QAT_MINUTES, say=say)
+    drop = None
+    if config.max_drop is not None:
+        kept, drop = within_limit(subject, kept, judge, limit=config.max_drop, say=say)
+    for line in kind.measured(kept.fidelity):
+        say(f"  {line}")
+    method = replace(method_of(kept.recipe, alphas_tried=scores, quantizer=quantizer), training=training)
+    with appearing_whole(output, overwrite=overwrite) as folder:
+        manifest = write_folder(folder, subject, kept, method=method, config=config, drop=drop)
+    encoder_files = [output / name for name in manifest.files if name.startswith("encoder.")]
+    report = kind.report(
+        folder=output,
+        fidelity=kept.fidelity,
+        smooth_quant_alpha=method.smooth_quant_alpha,
+        floating_point_layers=method.floating_point_layers,
+        drop=drop,
+        seconds=time.perf_counter() - started,
+        bytes_before=sum(file.stat().st_size for file in source.weights.files),
+        bytes_after=sum(file.stat().st_size for file in encoder_files),
+    )
+    say(f"wrote {output} in {report.seconds:.0f} s")
+    return report

@@ -1,0 +1,146 @@
+"""The kinds of models: what differs between those that make vectors of texts and those that score pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from intel_quantized_embeddings.pooling import Pooling
+from intel_quantized_embeddings.quantization.calibration import Texts
+from intel_quantized_embeddings.quantization.cross_encoder_manifest import FORMAT_VERSION as CROSS_ENCODER_VERSION
+from intel_quantized_embeddings.quantization.cross_encoder_manifest import CrossEncoderManifest
+from intel_quantized_embeddings.quantization.drop import Drop
+from intel_quantized_embeddings.quantization.fidelity import (
+    Fidelity,
+    ScoreFidelity,
+    summarize_cosines,
+    summarize_scores,
+)
+from intel_quantized_embeddings.quantization.folder import write_cross_encoder_metadata, write_embedder_metadata
+from intel_quantized_embeddings.quantization.inputs import Inputs, tokenized_pairs, tokenized_texts
+from intel_quantized_embeddings.quantization.manifest import FORMAT_VERSION, FolderManifest, Manifest
+from intel_quantized_embeddings.quantization.model_card import write_cross_encoder_card, write_embedder_card
+from intel_quantized_embeddings.quantization.probes import COUNT_OF_SCORES, COUNT_OF_VECTORS
+from intel_quantized_embeddings.quantization.report import CrossEncoderReport, QuantizationReport, Report
+from intel_quantized_embeddings.runtimes.base import ModelGraph, RuntimeName
+from intel_quantized_embeddings.runtimes.building import build_cross_encoder, build_embedder
+from intel_quantized_embeddings.tokenization import Tokenizer
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from intel_quantized_embeddings.load_options import LoadOptions
+    from intel_quantized_embeddings.models.source import SourceModel
+    from intel_quantized_embeddings.quantization.subject import Settings, Subject
+
+
+class _WritesMetadata(Protocol):
+    def __call__(self, folder: Path, settings: Any, *, numbers: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind of model.
+
+    Attributes:
+        inputs: What it takes: "texts" or "pairs".
+        scores_pairs: Whether it needs a runtime that runs cross-encoders.
+        named: What fingerprints call it.
+        overridden: Options of loading that replace what its folder says.
+        fixed: Options that are fixed in a quantized folder.
+        meaningless: Options that mean nothing to it and are refused.
+        not_hashed: Settings that its results do not depend on.
+        format_version: Of its manifest.
+        read_manifest: Reads that of a quantized folder.
+        settings: Reads what a model's folder says, with the options that take the place of some of it.
+        build: Makes its fp32 graph; the last argument allows TorchScript.
+        pooling: How token vectors become the row that comes out.
+        tokenized: Makes inputs of texts, in groups that are summarized apart.
+        fidelity: Summarizes how close int8 rows are to fp32's, each group's in turn.
+        measured: Says it in lines for a person.
+        probes: How many of them a folder has.
+        report: What is said of a model once it is quantized.
+        manifest: Makes a manifest of the fields that all kinds have, with its own.
+        write_metadata: Writes what sentence-transformers reads.
+        write_card: Writes the model card.
+    """
+
+    inputs: str
+    scores_pairs: bool
+    named: Callable[[Any], str]
+    overridden: tuple[str, ...]
+    fixed: tuple[str, ...] = ()
+    meaningless: tuple[str, ...] = ()
+    not_hashed: tuple[str, ...] = ()
+    format_version: int
+    read_manifest: Callable[[Path], Manifest | CrossEncoderManifest]
+    settings: Callable[[SourceModel, LoadOptions], Settings]
+    build: Callable[[SourceModel, Any, RuntimeName, bool], ModelGraph]
+    pooling: Callable[[Any], Pooling]
+    tokenized: Callable[[Texts, Tokenizer, Any, int], tuple[Inputs, ...]]
+    fidelity: Callable[[Sequence[NDArray[np.float32]], Sequence[NDArray[np.float32]]], Fidelity | ScoreFidelity]
+    measured: Callable[[Any], list[str]]
+    probes: int
+    report: type[Report]
+    manifest: Callable[[dict[str, Any], Subject, Drop | None], FolderManifest]
+    write_metadata: _WritesMetadata
+    write_card: Callable[[Path, Any], None]
+
+
+def _cosines(fp32: Sequence[NDArray[np.float32]], int8: Sequence[NDArray[np.float32]]) -> Fidelity:
+    documents, queries = (summarize_cosines(one, other) for one, other in zip(fp32, int8, strict=True))
+    return Fidelity(documents=documents, queries=queries)
+
+
+EMBEDDER = Kind(
+    inputs="texts",
+    scores_pairs=False,
+    named=lambda settings: settings.pooling.value,
+    overridden=("max_length", "query_instruction", "document_instruction"),
+    fixed=("pooling", "normalize"),
+    not_hashed=("similarity", "default_instruction", "other_prompts"),
+    format_version=FORMAT_VERSION,
+    read_manifest=Manifest.read,
+    settings=lambda source, options: source.settings(
+        pooling=options.pooling, normalize=options.normalize, default_max_length=options.max_length
+    ),
+    build=lambda source, settings, runtime, allow_torchscript: build_embedder(
+        source, settings, runtime=runtime, allow_torchscript=allow_torchscript
+    ),
+    pooling=lambda settings: settings.pooling,
+    tokenized=tokenized_texts,
+    fidelity=_cosines,
+    measured=lambda fidelity: [
+        f"cosine to fp32: documents {fidelity.documents}",
+        f"cosine to fp32: queries {fidelity.queries}",
+    ],
+    probes=COUNT_OF_VECTORS,
+    report=QuantizationReport,
+    manifest=lambda fields, subject, drop: Manifest(**fields, dimension=subject.numbers, drop=drop),
+    write_metadata=write_embedder_metadata,
+    write_card=write_embedder_card,
+)
+
+CROSS_ENCODER = Kind(
+    inputs="pairs",
+    scores_pairs=True,
+    named=lambda settings: "cross-encoder",
+    overridden=("max_length",),
+    meaningless=("pooling", "normalize", "query_instruction", "document_instruction", "truncate_dim"),
+    format_version=CROSS_ENCODER_VERSION,
+    read_manifest=CrossEncoderManifest.read,
+    settings=lambda source, options: source.cross_encoder_settings(default_max_length=options.max_length),
+    build=lambda source, settings, runtime, allow_torchscript: build_cross_encoder(source, runtime=runtime),
+    pooling=lambda settings: Pooling.CLS,
+    tokenized=tokenized_pairs,
+    fidelity=lambda fp32, int8: summarize_scores(fp32[0][:, 0], int8[0][:, 0]),
+    measured=lambda fidelity: [f"scores beside fp32: {fidelity}"],
+    probes=COUNT_OF_SCORES,
+    report=CrossEncoderReport,
+    manifest=lambda fields, subject, drop: CrossEncoderManifest(**fields, second_text=subject.model.second_text),
+    write_metadata=write_cross_encoder_metadata,
+    write_card=write_cross_encoder_card,
+)

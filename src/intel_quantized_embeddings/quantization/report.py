@@ -1,0 +1,56 @@
+"""What `quantize` and `quantize_cross_encoder` return."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from intel_quantized_embeddings.quantization.drop import Drop
+from intel_quantized_embeddings.quantization.fidelity import Fidelity, ScoreFidelity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What came of quantizing a model of any kind.
+
+    Attributes:
+        folder: The int8 folder.
+        fidelity: How close it is to fp32, on inputs that were not calibrated on.
+        smooth_quant_alpha: The SmoothQuant strength that was kept, None for none.
+        floating_point_layers: Linear layers that are not int8.
+        drop: What is lost against fp32; None where no limit was set.
+        seconds: How long everything took.
+        bytes_before: Size of the fp32 weights.
+        bytes_after: Size of the int8 encoder.
+    """
+
+    folder: Path
+    fidelity: Fidelity | ScoreFidelity
+    smooth_quant_alpha: float | None
+    floating_point_layers: tuple[str, ...]
+    drop: Drop | None
+    seconds: float
+    bytes_before: int
+    bytes_after: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizationReport(Report):
+    """What came of quantizing an embedding model; its attributes are those of `Report`.
+
+    Attributes:
+        fidelity: Cosines to fp32 on texts that were not calibrated on.
+    """
+
+    fidelity: Fidelity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrossEncoderReport(Report):
+    """What came of quantizing a cross-encoder; its attributes are those of `Report`. The head is never int8.
+
+    Attributes:
+        fidelity: Scores beside those in fp32, on pairs that were not calibrated on.
+    """
+
+    fidelity: ScoreFidelity

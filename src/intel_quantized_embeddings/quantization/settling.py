@@ -1,0 +1,84 @@
+"""What was asked for -> the settings and the recipe that a quantizer follows."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from intel_quantized_embeddings.choices import true_or_false
+from intel_quantized_embeddings.errors import OptionError
+from intel_quantized_embeddings.pooling import Pooling
+from intel_quantized_embeddings.quantization.config import ActivationRanges, MethodName, QuantizationConfig, read_config
+from intel_quantized_embeddings.quantization.manifest import Method
+from intel_quantized_embeddings.quantization.recipe import ALPHAS, DEFAULT_ALPHA, QuantizerModule, Recipe
+
+
+def settle_config(
+    given: QuantizationConfig | str | os.PathLike[str] | None,
+    *,
+    method: str | None,
+    search: bool,
+    max_drop: float | None,
+    qat_minutes: float | None = None,
+    weight_bits: int | None = None,
+) -> QuantizationConfig:
+    """The settings asked for; an argument goes before what a file says.
+
+    Raises:
+        OptionError: One is not allowed.
+    """
+    true_or_false("search", search)
+    if isinstance(given, QuantizationConfig | None):
+        config = given or QuantizationConfig()
+    elif isinstance(given, (str, os.PathLike)):
+        config = read_config(Path(given).expanduser())
+    else:
+        raise OptionError(f"config={given!r} is not allowed; it is a QuantizationConfig or the path of a YAML file.")
+    if method is not None:
+        config = replace(config, method=method)
+    if qat_minutes is not None:
+        config = replace(config, qat_minutes=qat_minutes)
+    if weight_bits is not None:
+        config = replace(config, weight_bits=weight_bits)
+    if max_drop is not None:
+        config = replace(config, max_drop=max_drop)
+    if search or config.method == MethodName.DYNAMIC.value:  # which has no strengths to compare
+        return config
+    if config.smooth_quant is not None:
+        raise OptionError(
+            f"search=False (--no-search) takes the usual SmoothQuant strength, and the settings say "
+            f"smooth_quant={list(config.smooth_quant)}; leave one of them out."
+        )
+    return replace(config, smooth_quant=(DEFAULT_ALPHA,))
+
+
+def settle_recipe(
+    config: QuantizationConfig, quantizer: QuantizerModule, pooling: Pooling
+) -> tuple[Recipe, tuple[float | None, ...]]:
+    """What follows from the settings before the model is opened, and the strengths to compare."""
+    if MethodName(config.method) not in quantizer.METHODS:
+        raise OptionError(
+            f"method={config.method!r} can't be had with this runtime, whose quantizer does "
+            f"{', '.join(repr(method.value) for method in quantizer.METHODS)}; runtime='openvino' does it."
+        )
+    if config.method == MethodName.DYNAMIC.value:
+        return Recipe(method=MethodName.DYNAMIC), (None,)
+    ranges = config.activation_ranges and ActivationRanges(config.activation_ranges)
+    ranges = quantizer.activation_ranges(ranges or None, pooling)
+    bits = quantizer.weight_bits(config.weight_bits)
+    recipe = Recipe(method=MethodName(config.method), activation_ranges=ranges, weight_bits=bits)
+    return recipe, ALPHAS if config.smooth_quant is None else config.smooth_quant
+
+
+def method_of(recipe: Recipe, *, alphas_tried: dict[str, float], quantizer: QuantizerModule) -> Method:
+    """What a manifest says of the recipe that was kept."""
+    return Method(
+        name=recipe.method.value,
+        smooth_quant_alpha=recipe.alpha,
+        alphas_tried=alphas_tried,
+        attention=quantizer.attention_precision(),
+        activation_ranges=recipe.activation_ranges and recipe.activation_ranges.value,
+        floating_point_layers=recipe.floating_point_layers,
+        weight_bits=recipe.weight_bits,
+    )

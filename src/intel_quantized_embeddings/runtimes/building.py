@@ -1,0 +1,70 @@
+"""A model's folder -> its graph, whatever the runtime."""
+
+from __future__ import annotations
+
+from intel_quantized_embeddings.architectures import EncoderConfig, load_head, load_weights
+from intel_quantized_embeddings.errors import OptionError, UnsupportedModelError
+from intel_quantized_embeddings.model_settings import ModelSettings
+from intel_quantized_embeddings.models.source import SourceModel
+from intel_quantized_embeddings.runtimes.base import ModelGraph, RuntimeName
+from intel_quantized_embeddings.runtimes.table import RUNTIMES, runtime_module, scoring_module
+from intel_quantized_embeddings.weight_files import WeightKind
+
+
+def build_embedder(
+    source: SourceModel, settings: ModelSettings, *, runtime: RuntimeName, allow_torchscript: bool = False
+) -> ModelGraph:
+    """Make an embedder from safetensors, else from what others made of the model.
+
+    Args:
+        source: A model that is not one of this package's quantized ones.
+        settings: Its pooling and normalization go into the graph.
+        runtime: What is to run it.
+        allow_torchscript: Whether a TorchScript file, which is code, may be opened.
+
+    Raises:
+        UnsupportedModelError: This runtime can't run such a model.
+        ModelFilesError: There are no weights.
+        DamagedFilesError: A file is not what it should be.
+        OptionError: It is TorchScript, and that is not allowed.
+    """
+    module = runtime_module(runtime)
+    if source.weights.kind is not WeightKind.SAFETENSORS:
+        return module.open_export(source, settings, allow_torchscript=allow_torchscript)
+    encoder = EncoderConfig.from_hf(source.config, where=source.name)
+    return module.graph_of_weights(encoder, load_weights(source.path, encoder), settings)
+
+
+def build_cross_encoder(source: SourceModel, *, runtime: RuntimeName) -> ModelGraph:
+    """Make a cross-encoder from safetensors.
+
+    Args:
+        source: A model that is not one of this package's quantized ones.
+        runtime: What is to run it.
+
+    Raises:
+        OptionError: This runtime runs no cross-encoders.
+        UnsupportedModelError: It is of another architecture or an export, or has no head that gives one score.
+        ModelFilesError: There are no weights.
+        DamagedFilesError: A file is not what it should be.
+    """
+    require_scoring(runtime)
+    encoder = EncoderConfig.from_hf(source.config, where=source.name)
+    if source.weights.kind is not WeightKind.SAFETENSORS:
+        raise UnsupportedModelError(
+            f"{source.name} holds an export; cross-encoders are built from model.safetensors only."
+        )
+    weights = load_weights(source.path, encoder)
+    head = load_head(source.path, encoder, name=source.name)
+    return scoring_module(runtime).graph_of_scorer(encoder, weights, head)
+
+
+def require_scoring(runtime: RuntimeName) -> None:
+    """Check that a runtime runs cross-encoders.
+
+    Raises:
+        OptionError: It does not; the message says which do.
+    """
+    if not RUNTIMES[runtime].scores_pairs:
+        able = " or ".join(repr(name.value) for name, row in RUNTIMES.items() if row.scores_pairs)
+        raise OptionError(f"runtime={runtime.value!r} is not available for a cross-encoder: they run on {able} only.")
