@@ -36,3 +36,9 @@ def true_or_false(name: str, value: object) -> None:
     """
     if not isinstance(value, bool):
         raise OptionError(f"{name}={value!r} is not allowed; it is True or False.")
+
+
+def or_(kind: type[Enum]) -> str:
+    """Say what there is to choose from: "int8, bf16 or fp32"."""
+    *first, last = (str(member.value) for member in kind)
+    return f"{', '.join(first)} or {last}"

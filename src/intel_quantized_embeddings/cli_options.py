@@ -2,37 +2,46 @@
 
 from __future__ import annotations
 
+import dataclasses
 from argparse import ArgumentParser, Namespace, _ActionsContainer
 from typing import Any
+
+# What otherwise the model's folder says, and where models come from and are kept: options that other jobs take too.
+_SETTINGS = ("pooling", "max_length", "query_instruction", "document_instruction")
+_HUB = ("revision", "cache_folder", "local_files_only")
 
 
 def add_load_options(parser: ArgumentParser) -> None:
     """Add the options of `Encoder.load`, but for the model; `load_keywords` takes them from there."""
     group = parser.add_argument_group("the model", "as for Encoder.load; what its folder says when left out")
-    group.add_argument("--runtime", help="openvino (the default) or ipex")
-    group.add_argument("--precision", help="int8 (the default), bf16 or fp32")
-    group.add_argument("--threads", type=int, metavar="N", dest="num_threads", help="for one call; one a core")
-    add_settings(group)
-    group.add_argument("--truncate-dim", type=int, metavar="N", help="keep that many first numbers of each vector")
-    group.add_argument(
-        "--allow-torchscript", action="store_true", help="open TorchScript, which is code, that others made"
-    )
-    add_hub_options(group)
+    add_options(group, "runtime", "precision", "num_threads", *_SETTINGS, "truncate_dim", "allow_torchscript", *_HUB)
 
 
 def add_settings(parser: _ActionsContainer) -> None:
     """Add what otherwise the model's folder says."""
-    parser.add_argument("--pooling", help="cls, mean or last, instead of what the model's folder says")
-    parser.add_argument("--max-length", type=int, metavar="TOKENS", help="instead of what the model's folder says")
-    parser.add_argument("--query-instruction", metavar="TEXT", help="put before every query")
-    parser.add_argument("--document-instruction", metavar="TEXT", help="put before every document")
+    add_options(parser, *_SETTINGS)
 
 
 def add_hub_options(parser: _ActionsContainer) -> None:
     """Add where models come from and are kept."""
-    parser.add_argument("--revision", help="branch, tag or commit on the hub")
-    parser.add_argument("--cache-folder", metavar="DIR", help="where the hub's files and int8 models are kept")
-    parser.add_argument("--local-files-only", action="store_true", help="never ask the hub")
+    add_options(parser, *_HUB)
+
+
+def add_options(parser: _ActionsContainer, *names: str) -> None:
+    """Add options of `Encoder.load`; what is left out is None, or False of a flag."""
+    from intel_quantized_embeddings.load_options import LoadOptions
+
+    known = {option.name: option for option in dataclasses.fields(LoadOptions)}
+    for name in names:
+        option = known[name]
+        flag = option.metadata["flag"] or f"--{name.replace('_', '-')}"
+        if option.type == "bool":
+            parser.add_argument(flag, dest=name, action="store_true", help=option.metadata["help"])
+        else:
+            kind = int if "int" in str(option.type) else str
+            parser.add_argument(
+                flag, dest=name, type=kind, metavar=option.metadata["unit"], help=option.metadata["help"]
+            )
 
 
 def load_keywords(options: Namespace) -> dict[str, Any]:

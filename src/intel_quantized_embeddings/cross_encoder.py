@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from intel_quantized_embeddings.cross_encoder_settings import CrossEncoderSettings
 from intel_quantized_embeddings.encoders.loaded import LoadedModel
 from intel_quantized_embeddings.errors import InvalidTextError
-from intel_quantized_embeddings.load_options import LoadOptions
+from intel_quantized_embeddings.load_options import LoadOptions, ScoringKeywords, naming_its_options
 from intel_quantized_embeddings.pipeline import encode_token_ids, tokenize_pairs_ahead
 from intel_quantized_embeddings.progress import progress_bar
 from intel_quantized_embeddings.quantization.kinds import CROSS_ENCODER
@@ -20,6 +20,7 @@ from intel_quantized_embeddings.tokenization import is_listed, shown, utf8
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from typing_extensions import Unpack
 
 logger = logging.getLogger(__name__)
 
@@ -35,19 +36,8 @@ class CrossEncoder(LoadedModel[CrossEncoderSettings]):
     _kind = CROSS_ENCODER
 
     @classmethod
-    def load(
-        cls,
-        model: str | os.PathLike[str],
-        *,
-        runtime: str = "openvino",
-        precision: str = "int8",
-        revision: str | None = None,
-        cache_folder: str | os.PathLike[str] | None = None,
-        local_files_only: bool = False,
-        num_threads: int | None = None,
-        max_length: int | None = None,
-        warm_shapes: bool = True,
-    ) -> CrossEncoder:
+    @naming_its_options
+    def load(cls, model: str | os.PathLike[str], **options: Unpack[ScoringKeywords]) -> CrossEncoder:
         """Load a model whose `config.json` names a sequence classifier with one label.
 
         BERT, RoBERTa, XLM-RoBERTa, CamemBERT, DistilBERT and MPNet, from safetensors or from a folder that
@@ -74,18 +64,7 @@ class CrossEncoder(LoadedModel[CrossEncoderSettings]):
             MissingExtraError: The model must be quantized first and what quantizes it is not installed.
             QuantizationError: Quantizing it failed.
         """
-        options = LoadOptions(
-            model=model,
-            runtime=runtime,
-            precision=precision,
-            revision=revision,
-            cache_folder=cache_folder,
-            local_files_only=local_files_only,
-            num_threads=num_threads,
-            max_length=max_length,
-            warm_shapes=warm_shapes,
-        )
-        return cls.from_options(options)
+        return cls.from_options(LoadOptions.from_keywords(model, options))
 
     @property
     def max_length(self) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from intel_quantized_embeddings.encoders.loaded import LoadedModel
 from intel_quantized_embeddings.errors import InvalidTextError
-from intel_quantized_embeddings.load_options import LoadOptions
+from intel_quantized_embeddings.load_options import LoadKeywords, LoadOptions, naming_its_options
 from intel_quantized_embeddings.model_files import DEFAULT_MODEL
 from intel_quantized_embeddings.model_settings import ModelSettings
 from intel_quantized_embeddings.pipeline import DistinctTexts, encode_token_ids, tokenize_ahead
@@ -21,6 +21,7 @@ from intel_quantized_embeddings.tokenization import TokenizedTexts, Tokenizer, i
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from typing_extensions import Unpack
 
 logger = logging.getLogger(__name__)
 
@@ -37,25 +38,8 @@ class Encoder(LoadedModel[ModelSettings]):
     _kind = EMBEDDER
 
     @classmethod
-    def load(
-        cls,
-        model: str | os.PathLike[str] = DEFAULT_MODEL,
-        *,
-        runtime: str = "openvino",
-        precision: str = "int8",
-        revision: str | None = None,
-        cache_folder: str | os.PathLike[str] | None = None,
-        local_files_only: bool = False,
-        num_threads: int | None = None,
-        pooling: str | None = None,
-        normalize: bool | None = None,
-        max_length: int | None = None,
-        truncate_dim: int | None = None,
-        query_instruction: str | None = None,
-        document_instruction: str | None = None,
-        allow_torchscript: bool = False,
-        warm_shapes: bool = True,
-    ) -> Encoder:
+    @naming_its_options
+    def load(cls, model: str | os.PathLike[str] = DEFAULT_MODEL, **options: Unpack[LoadKeywords]) -> Encoder:
         """Load a model. `None` means what the model's own folder says.
 
         Args:
@@ -90,24 +74,7 @@ class Encoder(LoadedModel[ModelSettings]):
                 what quantizes it is not installed.
             QuantizationError: Quantizing it failed.
         """
-        options = LoadOptions(
-            model=model,
-            runtime=runtime,
-            precision=precision,
-            revision=revision,
-            cache_folder=cache_folder,
-            local_files_only=local_files_only,
-            num_threads=num_threads,
-            pooling=pooling,
-            normalize=normalize,
-            max_length=max_length,
-            truncate_dim=truncate_dim,
-            query_instruction=query_instruction,
-            document_instruction=document_instruction,
-            allow_torchscript=allow_torchscript,
-            warm_shapes=warm_shapes,
-        )
-        return cls.from_options(options)
+        return cls.from_options(LoadOptions.from_keywords(model, options))
 
     @property
     def dimension(self) -> int:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import operator
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, TypedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypedDict, TypeVar
 
-from intel_quantized_embeddings.choices import true_or_false
+from intel_quantized_embeddings.choices import or_, true_or_false
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.model_files import DEFAULT_MODEL
 from intel_quantized_embeddings.pooling import Pooling
 from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
 
 
-class LoadKeywords(TypedDict, total=False):
-    """The options of `Encoder.load` as keyword arguments, for type checkers: `**options: Unpack[LoadKeywords]`."""
+class ScoringKeywords(TypedDict, total=False):
+    """The options of `CrossEncoder.load` as keyword arguments, for type checkers: `**options: Unpack[...]`."""
 
     runtime: str
     precision: str
@@ -24,39 +26,74 @@ class LoadKeywords(TypedDict, total=False):
     cache_folder: str | os.PathLike[str] | None
     local_files_only: bool
     num_threads: int | None
+    max_length: int | None
+    warm_shapes: bool
+
+
+class LoadKeywords(ScoringKeywords, total=False):
+    """The options of `Encoder.load` as keyword arguments, for type checkers."""
+
     pooling: str | None
     normalize: bool | None
-    max_length: int | None
     truncate_dim: int | None
     query_instruction: str | None
     document_instruction: str | None
     allow_torchscript: bool
-    warm_shapes: bool
+
+
+def _shown(text: str, *, moves_vectors: bool = True, flag: str | None = None, unit: str = "N") -> dict[str, Any]:
+    """What is known of an option beside its type and default.
+
+    Args:
+        text: What `iqe COMMAND --help` says of it.
+        moves_vectors: Whether vectors depend on it: a Chroma collection keeps those.
+        flag: Its name on the command line, where that is another.
+        unit: What its value is called there.
+    """
+    return {"help": text, "moves_vectors": moves_vectors, "flag": flag, "unit": unit}
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadOptions:
-    """What to load and how; `None` means what the model's own folder says.
+    """What to load and how; `None` means what the model's own folder says. `Encoder.load` says what each means.
 
     Raises:
         OptionError: A value is not allowed.
     """
 
-    model: str | os.PathLike[str] = DEFAULT_MODEL
-    runtime: str = RuntimeName.OPENVINO.value
-    precision: str = Precision.INT8.value
-    revision: str | None = None
-    cache_folder: str | os.PathLike[str] | None = None
-    local_files_only: bool = False
-    num_threads: int | None = None
-    pooling: str | None = None
-    normalize: bool | None = None
-    max_length: int | None = None
-    truncate_dim: int | None = None
-    query_instruction: str | None = None
-    document_instruction: str | None = None
-    allow_torchscript: bool = False
-    warm_shapes: bool = True
+    model: str | os.PathLike[str] = field(default=DEFAULT_MODEL, metadata=_shown("a folder or a hub id"))
+    runtime: str = field(
+        default=RuntimeName.OPENVINO.value,
+        metadata=_shown(f"{or_(RuntimeName)} ({RuntimeName.OPENVINO.value} when left out)", unit="NAME"),
+    )
+    precision: str = field(
+        default=Precision.INT8.value,
+        metadata=_shown(f"{or_(Precision)} ({Precision.INT8.value} when left out)", unit="NAME"),
+    )
+    revision: str | None = field(default=None, metadata=_shown("branch, tag or commit on the hub", unit="REVISION"))
+    cache_folder: str | os.PathLike[str] | None = field(
+        default=None, metadata=_shown("where the hub's files and int8 models are kept", moves_vectors=False, unit="DIR")
+    )
+    local_files_only: bool = field(default=False, metadata=_shown("never ask the hub", moves_vectors=False))
+    num_threads: int | None = field(
+        default=None, metadata=_shown("for one call; one a core", moves_vectors=False, flag="--threads")
+    )
+    pooling: str | None = field(
+        default=None, metadata=_shown(f"{or_(Pooling)}, instead of what the model's folder says", unit="NAME")
+    )
+    normalize: bool | None = field(default=None, metadata=_shown("whether vectors have length 1"))
+    max_length: int | None = field(
+        default=None, metadata=_shown("instead of what the model's folder says", unit="TOKENS")
+    )
+    truncate_dim: int | None = field(default=None, metadata=_shown("keep that many first numbers of each vector"))
+    query_instruction: str | None = field(default=None, metadata=_shown("put before every query", unit="TEXT"))
+    document_instruction: str | None = field(default=None, metadata=_shown("put before every document", unit="TEXT"))
+    allow_torchscript: bool = field(
+        default=False, metadata=_shown("open TorchScript, which is code, that others made", moves_vectors=False)
+    )
+    warm_shapes: bool = field(
+        default=True, metadata=_shown("run the lengths of single texts while loading", moves_vectors=False)
+    )
 
     @classmethod
     def from_keywords(cls, model: str | os.PathLike[str], keywords: Mapping[str, Any]) -> LoadOptions:
@@ -71,9 +108,10 @@ class LoadOptions:
         """
         if not isinstance(model, (str, os.PathLike)):
             raise OptionError(f"model={model!r} is neither a folder nor a hub id like {DEFAULT_MODEL!r}.")
-        unknown = ", ".join(name for name in keywords if name not in LoadKeywords.__annotations__)
+        allowed = [option.name for option in dataclasses.fields(cls)]
+        unknown = ", ".join(name for name in keywords if name not in allowed)
         if unknown:
-            raise OptionError(f"{unknown}: no such option. There are model, {', '.join(LoadKeywords.__annotations__)}.")
+            raise OptionError(f"{unknown}: no such option. There are {', '.join(allowed)}.")
         return cls(model=os.fspath(model), **keywords)
 
     def __post_init__(self) -> None:
@@ -98,6 +136,24 @@ class LoadOptions:
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def naming_its_options(function: _Function) -> _Function:
+    """Let `help()` and `inspect.signature` show each option that a function takes as `**options: Unpack[...]`."""
+    signature = inspect.signature(function)
+    *before, options = signature.parameters.values()
+    keywords = ScoringKeywords if "ScoringKeywords" in str(options.annotation) else LoadKeywords
+    taken = {parameter.name for parameter in before}
+    shown = [
+        inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=option.type)
+        for option in dataclasses.fields(LoadOptions)
+        if option.name in keywords.__annotations__ and option.name not in taken
+    ]
+    function.__signature__ = signature.replace(parameters=[*before, *shown])  # type: ignore[attr-defined]
+    return function
 
 
 def whole_number(name: str, value: object, *, least: int) -> int | None:

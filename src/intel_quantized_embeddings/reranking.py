@@ -12,14 +12,14 @@ import numpy as np
 from intel_quantized_embeddings.cross_encoder import CrossEncoder
 from intel_quantized_embeddings.encoder import Encoder
 from intel_quantized_embeddings.errors import InvalidTextError
-from intel_quantized_embeddings.load_options import LoadOptions, whole_number
+from intel_quantized_embeddings.load_options import LoadKeywords, LoadOptions, naming_its_options, whole_number
 from intel_quantized_embeddings.model_files import find_model
-from intel_quantized_embeddings.model_settings import is_cross_encoder
 from intel_quantized_embeddings.partial_snapshots import SETTINGS
 from intel_quantized_embeddings.tokenization import check_texts, is_listed, shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from typing_extensions import Unpack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,25 +54,8 @@ class Reranker:
         self._model = model
 
     @classmethod
-    def load(
-        cls,
-        model: str | os.PathLike[str],
-        *,
-        runtime: str = "openvino",
-        precision: str = "int8",
-        revision: str | None = None,
-        cache_folder: str | os.PathLike[str] | None = None,
-        local_files_only: bool = False,
-        num_threads: int | None = None,
-        pooling: str | None = None,
-        normalize: bool | None = None,
-        max_length: int | None = None,
-        truncate_dim: int | None = None,
-        query_instruction: str | None = None,
-        document_instruction: str | None = None,
-        allow_torchscript: bool = False,
-        warm_shapes: bool = True,
-    ) -> Reranker:
+    @naming_its_options
+    def load(cls, model: str | os.PathLike[str], **options: Unpack[LoadKeywords]) -> Reranker:
         """Load a bi-encoder or a cross-encoder, whichever the model is.
 
         It is a cross-encoder where its `config.json` names a sequence classifier (`architectures`) and it has no
@@ -80,42 +63,15 @@ class Reranker:
 
         Args:
             model: A folder (fp32 or quantized) or a hub id.
-            runtime: As in `Encoder.load`, like all that follow.
-            precision: "int8", "bf16" or "fp32".
-            revision: Branch, tag or commit on the hub.
-            cache_folder: Where the hub's files and int8 models are kept.
-            local_files_only: Never ask the hub.
-            num_threads: Threads for one call.
-            pooling: For bi-encoders, as is all that a cross-encoder refuses: normalize, truncate_dim, instructions.
-            normalize: Changes nothing where the cosine is taken; makes a cosine of a dot product.
-            max_length: Longest text, or pair of texts, in tokens.
-            truncate_dim: How many numbers of a vector to compare.
-            query_instruction: Put before every query.
-            document_instruction: Put before every document.
-            allow_torchscript: Open a TorchScript model that others made.
-            warm_shapes: Run every length that one input can be padded to once while loading.
+            options: Those of `Encoder.load`. `max_length` is that of a text, or a pair of texts. A cross-encoder
+                refuses `pooling`, `normalize`, `truncate_dim` and instructions. `normalize` changes nothing where the
+                cosine is taken, and makes a cosine of a dot product.
 
         Raises:
             QuantizedEmbeddingsError: As `Encoder.load` and `CrossEncoder.load` list them.
         """
-        options = LoadOptions(
-            model=model,
-            runtime=runtime,
-            precision=precision,
-            revision=revision,
-            cache_folder=cache_folder,
-            local_files_only=local_files_only,
-            num_threads=num_threads,
-            pooling=pooling,
-            normalize=normalize,
-            max_length=max_length,
-            truncate_dim=truncate_dim,
-            query_instruction=query_instruction,
-            document_instruction=document_instruction,
-            allow_torchscript=allow_torchscript,
-            warm_shapes=warm_shapes,
-        )
-        return cls(kind_of_model(options).from_options(options))
+        checked = LoadOptions.from_keywords(model, options)
+        return cls(kind_of_model(checked).from_options(checked))
 
     @property
     def model(self) -> Encoder | CrossEncoder:
@@ -180,4 +136,4 @@ def kind_of_model(options: LoadOptions) -> type[Encoder | CrossEncoder]:
         local_files_only=options.local_files_only,
         given=[name for name in SETTINGS if getattr(options, name) is not None],
     )
-    return CrossEncoder if is_cross_encoder(source.path) else Encoder
+    return CrossEncoder if source.is_cross_encoder else Encoder

@@ -7,6 +7,7 @@ import importlib.metadata
 import importlib.util
 import inspect
 import json
+import pydoc
 import subprocess
 import sys
 import typing
@@ -15,7 +16,8 @@ from pathlib import Path
 import pytest
 
 import intel_quantized_embeddings
-from intel_quantized_embeddings import Encoder, Reranker
+from intel_quantized_embeddings import CrossEncoder, Encoder, Reranker
+from intel_quantized_embeddings.load_options import LoadKeywords, LoadOptions, ScoringKeywords
 
 # Import name of what each public name needs beyond the base dependencies.
 NEEDS = {
@@ -261,15 +263,20 @@ class TestAdapterOptions:
         }
 
     def test_types_are_those_of_encoder_load(self, options):
-        expected = typing.get_type_hints(Encoder.load) | {"vector_type": str}
+        expected = typing.get_type_hints(LoadOptions) | {"vector_type": str}
         assert {name: field.annotation for name, field in options.items()} == {name: expected[name] for name in options}
 
-    def test_keywords_for_type_checkers_are_those_of_encoder_load(self):
-        from intel_quantized_embeddings.load_options import LoadKeywords
-
-        expected = typing.get_type_hints(Encoder.load)
-        parameters = [name for name in inspect.signature(Encoder.load).parameters if name != "model"]
-        assert typing.get_type_hints(LoadKeywords) == {name: expected[name] for name in parameters}
+    @pytest.mark.parametrize(("load", "keywords"), [(Encoder.load, LoadKeywords), (CrossEncoder.load, ScoringKeywords)])
+    def test_keywords_for_type_checkers_are_those_that_help_shows(self, load, keywords):
+        """`load` takes them as **options; editors read the table, `help` and `inspect.signature` what is made of it."""
+        shown = {name: shown for name, shown in inspect.signature(load).parameters.items() if name != "model"}
+        assert set(keywords.__annotations__) == set(shown)
+        hints = typing.get_type_hints(LoadOptions)
+        assert typing.get_type_hints(keywords) == {name: hints[name] for name in shown}
+        defaults = LoadOptions(model="m")
+        assert {name: one.default for name, one in shown.items()} == {name: getattr(defaults, name) for name in shown}
+        assert all(one.kind is one.KEYWORD_ONLY for one in shown.values())
+        assert "num_threads" in pydoc.render_doc(load)
 
     def test_the_default_model_is_the_encoders(self):
         default = inspect.signature(Encoder.load).parameters["model"].default

@@ -37,20 +37,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# What vectors depend on, kept with a collection. Left out: what differs from machine to machine, and
-# `allow_torchscript`, which whoever opens a collection decides, not the database.
-_KEPT = (
-    "model",
-    "runtime",
-    "precision",
-    "revision",
-    "pooling",
-    "normalize",
-    "max_length",
-    "truncate_dim",
-    "query_instruction",
-    "document_instruction",
-)
+# Kept with a collection. `allow_torchscript` is not: whoever opens a collection decides it, not the database.
+_KEPT = tuple(option.name for option in dataclasses.fields(LoadOptions) if option.metadata["moves_vectors"])
 FINGERPRINT = "fingerprint"
 # How Chroma compares: it has no Manhattan distance, and the euclidean one is the nearest to it.
 SPACES: dict[Similarity, Space] = {
