@@ -17,9 +17,9 @@ def run_quantize(options: Namespace) -> None:
     """`iqe quantize`, for models of either kind."""
     from intel_quantized_embeddings.folders import refuse_existing
     from intel_quantized_embeddings.model_files import find_model
+    from intel_quantized_embeddings.options import RuntimeName
     from intel_quantized_embeddings.quantization.quantize import quantize
     from intel_quantized_embeddings.quantization.settling import settle_config
-    from intel_quantized_embeddings.runtimes.base import RuntimeName
 
     # The model is downloaded to see of which kind it is: mistakes are told before.
     RuntimeName.parse(options.runtime)
@@ -62,8 +62,8 @@ def run_quantize(options: Namespace) -> None:
 
 def _quantize_cross_encoder(options: Namespace) -> None:
     from intel_quantized_embeddings.errors import OptionError
+    from intel_quantized_embeddings.options import RuntimeName
     from intel_quantized_embeddings.quantization.quantize import quantize_cross_encoder
-    from intel_quantized_embeddings.runtimes.base import RuntimeName
     from intel_quantized_embeddings.runtimes.building import require_scoring
 
     require_scoring(RuntimeName.parse(options.runtime))
@@ -132,7 +132,7 @@ def run_models(options: Namespace) -> None:
 
 def run_serve(options: Namespace) -> None:
     """`iqe serve`."""
-    from intel_quantized_embeddings.load_options import LoadOptions
+    from intel_quantized_embeddings.options import LoadOptions
     from intel_quantized_embeddings.serving.limits import Limits
     from intel_quantized_embeddings.serving.run import serve
 

@@ -29,7 +29,7 @@ def add_hub_options(parser: _ActionsContainer) -> None:
 
 def add_options(parser: _ActionsContainer, *names: str) -> None:
     """Add options of `Encoder.load`; what is left out is None, or False of a flag."""
-    from intel_quantized_embeddings.load_options import LoadOptions
+    from intel_quantized_embeddings.options import LoadOptions
 
     known = {option.name: option for option in dataclasses.fields(LoadOptions)}
     for name in names:
@@ -46,7 +46,7 @@ def add_options(parser: _ActionsContainer, *names: str) -> None:
 
 def load_keywords(options: Namespace) -> dict[str, Any]:
     """The options of `Encoder.load` that were given."""
-    from intel_quantized_embeddings.load_options import LoadKeywords
+    from intel_quantized_embeddings.options import LoadKeywords
 
     return given(options, *LoadKeywords.__annotations__)
 

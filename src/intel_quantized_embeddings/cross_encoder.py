@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from intel_quantized_embeddings.cross_encoder_settings import CrossEncoderSettings
 from intel_quantized_embeddings.encoders.loaded import LoadedModel
 from intel_quantized_embeddings.errors import InvalidTextError
-from intel_quantized_embeddings.load_options import LoadOptions, ScoringKeywords, naming_its_options
+from intel_quantized_embeddings.options import LoadOptions, ScoringKeywords, naming_its_options
 from intel_quantized_embeddings.pipeline import encode_token_ids, tokenize_pairs_ahead
 from intel_quantized_embeddings.progress import progress_bar
 from intel_quantized_embeddings.quantization.kinds import CROSS_ENCODER

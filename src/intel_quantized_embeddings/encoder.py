@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 from intel_quantized_embeddings.encoders.loaded import LoadedModel
 from intel_quantized_embeddings.errors import InvalidTextError
-from intel_quantized_embeddings.load_options import LoadKeywords, LoadOptions, naming_its_options
-from intel_quantized_embeddings.model_files import DEFAULT_MODEL
 from intel_quantized_embeddings.model_settings import ModelSettings
+from intel_quantized_embeddings.options import DEFAULT_MODEL, LoadKeywords, LoadOptions, naming_its_options
 from intel_quantized_embeddings.pipeline import DistinctTexts, encode_token_ids, tokenize_ahead
 from intel_quantized_embeddings.progress import progress_bar
 from intel_quantized_embeddings.quantization.kinds import EMBEDDER

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from intel_quantized_embeddings.errors import MissingExtraError, QuantizedEmbeddingsError, UnsupportedModelError
 from intel_quantized_embeddings.folders import appearing_whole, output_folder, refuse_existing
-from intel_quantized_embeddings.load_options import LoadOptions
 from intel_quantized_embeddings.model_files import find_model, module_patterns
+from intel_quantized_embeddings.options import LoadOptions
 
 # What is copied as it is; weights come out converted.
 _METADATA = ("*.json", "[0-9]_*/config.json")

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from intel_quantized_embeddings.choices import true_or_false
 from intel_quantized_embeddings.errors import OptionError
+from intel_quantized_embeddings.options import true_or_false
 
 _PARTIAL = ".partial"
 

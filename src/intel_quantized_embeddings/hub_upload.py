@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from intel_quantized_embeddings.choices import true_or_false
 from intel_quantized_embeddings.errors import HubUploadError, OptionError
 from intel_quantized_embeddings.model_files import hub_name, one_line
 from intel_quantized_embeddings.models.source import MANIFEST_FILE
+from intel_quantized_embeddings.options import true_or_false
 from intel_quantized_embeddings.quantization.cross_encoder_manifest import read_manifest
 
 _REPO_ID = re.compile(r"[\w.-]+/[\w.-]+")

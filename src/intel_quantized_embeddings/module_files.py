@@ -12,8 +12,8 @@ from typing import Any
 
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 from intel_quantized_embeddings.json_files import parse_json, read_json
+from intel_quantized_embeddings.options import Pooling
 from intel_quantized_embeddings.paths_inside import path_inside
-from intel_quantized_embeddings.pooling import Pooling
 
 HANDLED_MODULES = ("Transformer", "Pooling", "Normalize")
 

@@ -12,8 +12,8 @@ import numpy as np
 from intel_quantized_embeddings.cross_encoder import CrossEncoder
 from intel_quantized_embeddings.encoder import Encoder
 from intel_quantized_embeddings.errors import InvalidTextError
-from intel_quantized_embeddings.load_options import LoadKeywords, LoadOptions, naming_its_options, whole_number
 from intel_quantized_embeddings.model_files import find_model
+from intel_quantized_embeddings.options import LoadKeywords, LoadOptions, naming_its_options, whole_number
 from intel_quantized_embeddings.partial_snapshots import SETTINGS
 from intel_quantized_embeddings.tokenization import check_texts, is_listed, shown
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from intel_quantized_embeddings.choices import chosen
+from intel_quantized_embeddings.options import chosen
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from intel_quantized_embeddings.choices import chosen
 from intel_quantized_embeddings.errors import OptionError
+from intel_quantized_embeddings.options import chosen
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,7 +12,7 @@ from openvino import opset15 as ops
 
 from intel_quantized_embeddings import Encoder
 from intel_quantized_embeddings.errors import OptionError, UnsupportedModelError
-from intel_quantized_embeddings.runtimes.base import Precision
+from intel_quantized_embeddings.options import Precision
 from intel_quantized_embeddings.runtimes.openvino_precision import stored_precision
 from support import onnx_files
 from support.cpu_kinds import fails_where_onednn_is_limited

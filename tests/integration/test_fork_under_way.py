@@ -62,7 +62,7 @@ def _run(script, *arguments, **environment):
 
 LOADING = """
 from intel_quantized_embeddings.integrations.shared_encoders import shared_encoder, shared_reranker
-from intel_quantized_embeddings.load_options import LoadOptions
+from intel_quantized_embeddings.options import LoadOptions
 
 options = LoadOptions(model=source, precision="fp32")
 if more[0] == "shared":

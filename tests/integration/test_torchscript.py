@@ -119,7 +119,7 @@ def _script(tiny, wrap, prepare=lambda model: model):
     """The tiny model's encoder without pooling as TorchScript; `wrap` makes the outputs from the hidden state."""
     from intel_quantized_embeddings.architectures import EncoderConfig, load_weights
     from intel_quantized_embeddings.architectures.torch_encoder import TorchEmbedder
-    from intel_quantized_embeddings.pooling import Pooling
+    from intel_quantized_embeddings.options import Pooling
     from intel_quantized_embeddings.runtimes.import_ipex import import_ipex
 
     import_ipex()

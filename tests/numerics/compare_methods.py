@@ -24,6 +24,7 @@ from intel_quantized_embeddings.evaluation.datasets import read_dataset
 from intel_quantized_embeddings.evaluation.tasks import measure
 from intel_quantized_embeddings.model_files import find_model
 from intel_quantized_embeddings.model_settings import read_settings
+from intel_quantized_embeddings.options import RuntimeName
 from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
 from intel_quantized_embeddings.quantization.config import ActivationRanges, MethodName
 from intel_quantized_embeddings.quantization.fidelity import summarize_cosines
@@ -33,7 +34,6 @@ from intel_quantized_embeddings.quantization.quantize import QAT_MINUTES
 from intel_quantized_embeddings.quantization.recipe import ALPHAS, Recipe
 from intel_quantized_embeddings.quantization.search import most_faithful
 from intel_quantized_embeddings.quantization.subject import Subject
-from intel_quantized_embeddings.runtimes.base import RuntimeName
 from intel_quantized_embeddings.runtimes.building import build_embedder
 
 SCIFACT = Path(__file__).resolve().parents[3] / "shared" / "data" / "scifact"

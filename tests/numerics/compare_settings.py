@@ -14,13 +14,13 @@ from pathlib import Path
 
 from intel_quantized_embeddings.model_files import find_model
 from intel_quantized_embeddings.model_settings import read_settings
+from intel_quantized_embeddings.options import RuntimeName
 from intel_quantized_embeddings.pipeline import encode_token_ids
 from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
 from intel_quantized_embeddings.quantization.config import ActivationRanges
 from intel_quantized_embeddings.quantization.fidelity import summarize_cosines
 from intel_quantized_embeddings.quantization.openvino import quantize_graph
 from intel_quantized_embeddings.quantization.recipe import Recipe
-from intel_quantized_embeddings.runtimes.base import RuntimeName
 from intel_quantized_embeddings.runtimes.building import build_embedder
 from intel_quantized_embeddings.runtimes.openvino import OpenVINORuntime
 from intel_quantized_embeddings.tokenization import Tokenizer

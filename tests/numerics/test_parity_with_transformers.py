@@ -14,8 +14,7 @@ from intel_quantized_embeddings.export import export
 from intel_quantized_embeddings.model_files import find_model
 from intel_quantized_embeddings.model_settings import ModelSettings
 from intel_quantized_embeddings.models.source import SourceModel
-from intel_quantized_embeddings.pooling import Pooling
-from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
+from intel_quantized_embeddings.options import Pooling, Precision, RuntimeName
 from intel_quantized_embeddings.runtimes.building import build_embedder
 from intel_quantized_embeddings.runtimes.table import runtime_module
 from intel_quantized_embeddings.tokenization import Tokenizer

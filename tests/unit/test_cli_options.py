@@ -9,7 +9,7 @@ from intel_quantized_embeddings.cli import _parser
 from intel_quantized_embeddings.cli_jobs import _all_given
 from intel_quantized_embeddings.cli_options import given, load_keywords
 from intel_quantized_embeddings.evaluation import options as evaluation
-from intel_quantized_embeddings.load_options import LoadKeywords
+from intel_quantized_embeddings.options import LoadKeywords
 
 COMMANDS = {
     "serve": ["serve", "m"],

@@ -9,7 +9,7 @@ import pytest
 from intel_quantized_embeddings.cross_encoder_settings import Activation, CrossEncoderSettings
 from intel_quantized_embeddings.fingerprints import fingerprint_digest, hashed_settings
 from intel_quantized_embeddings.model_settings import ModelSettings
-from intel_quantized_embeddings.pooling import Pooling
+from intel_quantized_embeddings.options import Pooling
 
 EMBEDDER = ModelSettings(
     pooling=Pooling.CLS, normalize=True, max_length=512, query_instruction="query: ", document_instruction=""

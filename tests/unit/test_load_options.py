@@ -12,7 +12,7 @@ from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.export import export
 from intel_quantized_embeddings.hub_upload import push_to_hub
 from intel_quantized_embeddings.integrations.setfit import quantize_setfit
-from intel_quantized_embeddings.load_options import LoadOptions
+from intel_quantized_embeddings.options import LoadOptions
 from intel_quantized_embeddings.quantization.manifest import Manifest
 from support.few_texts import TEN_TEXTS
 

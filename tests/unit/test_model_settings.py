@@ -17,7 +17,7 @@ from intel_quantized_embeddings.errors import (
 )
 from intel_quantized_embeddings.known_models import KNOWN_MODELS, look_up
 from intel_quantized_embeddings.model_settings import ModelSettings, read_settings
-from intel_quantized_embeddings.pooling import Pooling
+from intel_quantized_embeddings.options import Pooling
 from intel_quantized_embeddings.similarity import Similarity
 from support.tiny_models import write_tiny_model
 

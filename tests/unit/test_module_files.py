@@ -12,7 +12,7 @@ from intel_quantized_embeddings.cross_encoder_settings import Activation, read_c
 from intel_quantized_embeddings.errors import DamagedFilesError, QuantizedEmbeddingsError, UnsupportedModelError
 from intel_quantized_embeddings.model_files import find_model
 from intel_quantized_embeddings.model_settings import read_settings
-from intel_quantized_embeddings.pooling import Pooling
+from intel_quantized_embeddings.options import Pooling
 from support.tiny_models import write_tiny_cross_encoder, write_tiny_model
 
 

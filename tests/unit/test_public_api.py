@@ -17,7 +17,7 @@ import pytest
 
 import intel_quantized_embeddings
 from intel_quantized_embeddings import CrossEncoder, Encoder, Reranker
-from intel_quantized_embeddings.load_options import LoadKeywords, LoadOptions, ScoringKeywords
+from intel_quantized_embeddings.options import LoadKeywords, LoadOptions, ScoringKeywords
 
 # Import name of what each public name needs beyond the base dependencies.
 NEEDS = {

@@ -20,7 +20,7 @@ from intel_quantized_embeddings.integrations.retired_classes import (
     QUANTIZED_BI_ENCODER_EMBEDDINGS,
     RETIRED_CLASSES,
 )
-from intel_quantized_embeddings.load_options import LoadOptions
+from intel_quantized_embeddings.options import LoadOptions
 
 OPTIONS = {field.name for field in dataclasses.fields(LoadOptions)}
 SUCCESSORS = {

@@ -11,7 +11,7 @@ import pytest
 from intel_quantized_embeddings import Encoder, IntelQuantizedEmbeddings
 from intel_quantized_embeddings.errors import ModelFilesError
 from intel_quantized_embeddings.integrations.shared_encoders import shared_encoder
-from intel_quantized_embeddings.load_options import LoadOptions
+from intel_quantized_embeddings.options import LoadOptions
 from support.tiny_models import write_tiny_model
 
 

@@ -17,7 +17,7 @@ from torch.nn import functional
 from intel_quantized_embeddings.architectures.config import Activation, EncoderConfig
 from intel_quantized_embeddings.architectures.relative_bias import relative_bias_by_offset
 from intel_quantized_embeddings.architectures.weights import EncoderWeights, LayerWeights, Linear, Norm
-from intel_quantized_embeddings.pooling import Pooling
+from intel_quantized_embeddings.options import Pooling
 
 if TYPE_CHECKING:
     import numpy as np

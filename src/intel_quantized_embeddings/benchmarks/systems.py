@@ -16,10 +16,9 @@ from intel_quantized_embeddings.benchmarks.preparation import Request
 from intel_quantized_embeddings.encoder import Encoder
 from intel_quantized_embeddings.encoders.loading import load_model
 from intel_quantized_embeddings.errors import OptionError
-from intel_quantized_embeddings.load_options import LoadOptions
+from intel_quantized_embeddings.options import LoadOptions, Precision, RuntimeName
 from intel_quantized_embeddings.quantization.kinds import EMBEDDER
 from intel_quantized_embeddings.quantization.manifest import Manifest
-from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
 from intel_quantized_embeddings.tokenization import Tokenizer
 from intel_quantized_embeddings.tokenizer_files import TOKENIZER_FILE

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, OptionError, UnsupportedModelError
-from intel_quantized_embeddings.load_options import LoadOptions
 from intel_quantized_embeddings.model_files import find_model
 from intel_quantized_embeddings.models.source import DECIDING_FILES, SourceModel
+from intel_quantized_embeddings.options import LoadOptions, Precision, RuntimeName
 from intel_quantized_embeddings.partial_snapshots import SETTINGS
 from intel_quantized_embeddings.quantization.config import MethodName
 from intel_quantized_embeddings.quantization.cross_encoder_manifest import CrossEncoderManifest
 from intel_quantized_embeddings.quantization.kinds import Kind
 from intel_quantized_embeddings.quantization.manifest import FolderManifest
-from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
 from intel_quantized_embeddings.runtimes.building import require_scoring
 from intel_quantized_embeddings.runtimes.forks import importing

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from intel_quantized_embeddings.errors import OptionError
-from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
+from intel_quantized_embeddings.options import Precision, RuntimeName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

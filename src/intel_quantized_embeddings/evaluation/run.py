@@ -25,10 +25,10 @@ from intel_quantized_embeddings.machine import describe_machine, library_version
 from intel_quantized_embeddings.model_files import find_model
 from intel_quantized_embeddings.model_settings import ModelSettings, is_cross_encoder
 from intel_quantized_embeddings.models.source import MANIFEST_FILE, SourceModel
+from intel_quantized_embeddings.options import Precision, RuntimeName
 from intel_quantized_embeddings.plotting import require_matplotlib
 from intel_quantized_embeddings.quantization.cross_encoder_manifest import read_manifest
 from intel_quantized_embeddings.quantization.manifest import FolderManifest
-from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
 from intel_quantized_embeddings.similarity import Similarity
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from intel_quantized_embeddings.choices import true_or_false
 from intel_quantized_embeddings.encoder import Encoder
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.ingestion.documents import Document, read_file
@@ -23,14 +22,13 @@ from intel_quantized_embeddings.ingestion.sources import FoundFiles, Places, fin
 from intel_quantized_embeddings.ingestion.splitting import ChunkSize, Record, RecordMaker, Splitter
 from intel_quantized_embeddings.ingestion.store import Store
 from intel_quantized_embeddings.integrations.shared_encoders import shared_encoder
-from intel_quantized_embeddings.load_options import LoadOptions
-from intel_quantized_embeddings.model_files import DEFAULT_MODEL
+from intel_quantized_embeddings.options import DEFAULT_MODEL, LoadOptions, true_or_false
 from intel_quantized_embeddings.progress import progress_bar
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from intel_quantized_embeddings.load_options import LoadKeywords
+    from intel_quantized_embeddings.options import LoadKeywords
 
 # Embedded and stored together: what a kill loses at most.
 AT_ONCE = 512

@@ -16,13 +16,13 @@ from intel_quantized_embeddings.ingestion.store import retrying
 from intel_quantized_embeddings.integrations.chroma import FINGERPRINT
 from intel_quantized_embeddings.integrations.chroma_collections import check_encoder, kept_config, no_collection
 from intel_quantized_embeddings.integrations.shared_encoders import shared_encoder
-from intel_quantized_embeddings.load_options import LoadOptions, whole_number
+from intel_quantized_embeddings.options import LoadOptions, whole_number
 
 if TYPE_CHECKING:
     from chromadb import Collection
     from typing_extensions import Unpack
 
-    from intel_quantized_embeddings.load_options import LoadKeywords
+    from intel_quantized_embeddings.options import LoadKeywords
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from intel_quantized_embeddings.encoder import Encoder
 from intel_quantized_embeddings.errors import OptionError, needs
 from intel_quantized_embeddings.ingestion.documents import Document
 from intel_quantized_embeddings.ingestion.places import Place
-from intel_quantized_embeddings.load_options import whole_number
+from intel_quantized_embeddings.options import whole_number
 
 # About a paragraph or two: more blurs what a vector says, and many models read no more.
 _USUAL_TOKENS = 256

@@ -21,9 +21,9 @@ from intel_quantized_embeddings.errors import (
     needs,
 )
 from intel_quantized_embeddings.integrations.shared_encoders import shared_encoder
-from intel_quantized_embeddings.load_options import LoadKeywords, LoadOptions
-from intel_quantized_embeddings.model_files import DEFAULT_MODEL, find_model
+from intel_quantized_embeddings.model_files import find_model
 from intel_quantized_embeddings.model_settings import read_similarity
+from intel_quantized_embeddings.options import DEFAULT_MODEL, LoadKeywords, LoadOptions
 from intel_quantized_embeddings.similarity import Similarity
 
 with needs("chromadb>=1.1", extra="chroma", needed_for="IntelQuantizedEmbeddingFunction", may_be_too_old=True):

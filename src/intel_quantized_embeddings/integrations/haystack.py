@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from intel_quantized_embeddings.encoder import Encoder
 from intel_quantized_embeddings.errors import InvalidTextError, OptionError, needs
 from intel_quantized_embeddings.integrations.shared_encoders import shared_encoder, shared_reranker
-from intel_quantized_embeddings.load_options import LoadOptions
-from intel_quantized_embeddings.model_files import DEFAULT_MODEL
+from intel_quantized_embeddings.options import DEFAULT_MODEL, LoadOptions
 from intel_quantized_embeddings.reranking import Reranker
 from intel_quantized_embeddings.vectors import VectorType
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self, Unpack
 
-    from intel_quantized_embeddings.load_options import LoadKeywords
+    from intel_quantized_embeddings.options import LoadKeywords
 
 
 class _ModelComponent:

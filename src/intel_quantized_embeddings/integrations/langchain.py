@@ -6,7 +6,7 @@ import asyncio
 import os
 
 from intel_quantized_embeddings.errors import needs
-from intel_quantized_embeddings.model_files import DEFAULT_MODEL
+from intel_quantized_embeddings.options import DEFAULT_MODEL
 
 with needs("langchain_core", extra="langchain", needed_for="IntelQuantizedEmbeddings"):
     from langchain_core.embeddings import Embeddings

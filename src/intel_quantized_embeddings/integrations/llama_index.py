@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from intel_quantized_embeddings.errors import needs
-from intel_quantized_embeddings.model_files import DEFAULT_MODEL
+from intel_quantized_embeddings.options import DEFAULT_MODEL
 
 with needs("llama_index.core", extra="llama-index", needed_for="IntelQuantizedEmbedding"):
     from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding

@@ -11,7 +11,7 @@ from typing_extensions import Self
 
 from intel_quantized_embeddings.encoder import Encoder
 from intel_quantized_embeddings.integrations.retired_classes import raise_renamed
-from intel_quantized_embeddings.load_options import LoadOptions, whole_number
+from intel_quantized_embeddings.options import LoadOptions, whole_number
 from intel_quantized_embeddings.reranking import Reranker
 from intel_quantized_embeddings.runtimes.forks import KeyedLocks
 from intel_quantized_embeddings.vectors import VectorType

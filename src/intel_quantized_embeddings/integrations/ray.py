@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from intel_quantized_embeddings.encoder import Encoder
 from intel_quantized_embeddings.errors import InvalidTextError, OptionError, OtherEncoderError, needs
-from intel_quantized_embeddings.load_options import LoadOptions
-from intel_quantized_embeddings.model_files import DEFAULT_MODEL
+from intel_quantized_embeddings.options import DEFAULT_MODEL, LoadOptions
 from intel_quantized_embeddings.runtimes.pinning import pin_to_own_cores
 
 with needs("ray[data]", extra="ray", needed_for="EmbedDocuments"):
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Unpack
 
-    from intel_quantized_embeddings.load_options import LoadKeywords
+    from intel_quantized_embeddings.options import LoadKeywords
 
 Batch: TypeAlias = "pa.Table | dict[str, np.ndarray]"
 

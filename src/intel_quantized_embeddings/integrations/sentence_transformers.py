@@ -27,7 +27,7 @@ from intel_quantized_embeddings.integrations.sentence_transformers_parts import 
     texts_of,
     value_of,
 )
-from intel_quantized_embeddings.load_options import whole_number
+from intel_quantized_embeddings.options import whole_number
 from intel_quantized_embeddings.similarity import Similarity
 from intel_quantized_embeddings.vectors import unit
 

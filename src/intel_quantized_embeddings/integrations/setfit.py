@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from intel_quantized_embeddings.choices import true_or_false
 from intel_quantized_embeddings.encoder import Encoder
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.folders import appearing_whole, output_folder
@@ -25,6 +24,7 @@ from intel_quantized_embeddings.integrations.setfit_folder import (
     write_classifier,
 )
 from intel_quantized_embeddings.integrations.setfit_source import own_prompt, read_setfit_folder, save_body
+from intel_quantized_embeddings.options import true_or_false
 from intel_quantized_embeddings.quantization.manifest import Manifest
 from intel_quantized_embeddings.quantization.quantize import quantize
 from intel_quantized_embeddings.quantization.report import QuantizationReport

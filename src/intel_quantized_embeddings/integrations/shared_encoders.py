@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 
 from intel_quantized_embeddings.cross_encoder import CrossEncoder
 from intel_quantized_embeddings.encoder import Encoder
-from intel_quantized_embeddings.load_options import LoadOptions
+from intel_quantized_embeddings.options import LoadOptions
 from intel_quantized_embeddings.reranking import Reranker, kind_of_model
 from intel_quantized_embeddings.runtimes.forks import KeyedLocks
 

@@ -10,7 +10,7 @@ from typing import Any
 from intel_quantized_embeddings.cross_encoder_settings import CrossEncoderSettings, read_cross_encoder_settings
 from intel_quantized_embeddings.json_files import file_sha256, read_json
 from intel_quantized_embeddings.model_settings import ModelSettings, is_cross_encoder, read_settings
-from intel_quantized_embeddings.pooling import Pooling
+from intel_quantized_embeddings.options import Pooling
 from intel_quantized_embeddings.tokenizer_files import BESIDE, TOKENIZER_FILE
 from intel_quantized_embeddings.weight_files import WeightFiles, find_weight_files
 

@@ -17,10 +17,10 @@ from intel_quantized_embeddings.errors import (
     QuantizationError,
     QuantizedEmbeddingsError,
 )
-from intel_quantized_embeddings.pooling import Pooling
+from intel_quantized_embeddings.options import Pooling, RuntimeName
 from intel_quantized_embeddings.quantization.config import ActivationRanges, MethodName
 from intel_quantized_embeddings.quantization.recipe import Recipe
-from intel_quantized_embeddings.runtimes.base import ModelGraph, RuntimeName
+from intel_quantized_embeddings.runtimes.base import ModelGraph
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
 from intel_quantized_embeddings.runtimes.forks import KeyedLocks, between_forks
 from intel_quantized_embeddings.runtimes.ipex_threads import Workers

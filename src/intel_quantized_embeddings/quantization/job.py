@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from intel_quantized_embeddings.errors import UnsupportedModelError
 from intel_quantized_embeddings.folders import appearing_whole
 from intel_quantized_embeddings.models.source import SourceModel
+from intel_quantized_embeddings.options import Precision, RuntimeName
 from intel_quantized_embeddings.quantization.calibration import CalibrationSplit
 from intel_quantized_embeddings.quantization.config import MethodName, QuantizationConfig
 from intel_quantized_embeddings.quantization.drop import dataset_judge, held_out_judge
@@ -23,7 +24,6 @@ from intel_quantized_embeddings.quantization.search import most_faithful
 from intel_quantized_embeddings.quantization.settling import method_of, settle_recipe
 from intel_quantized_embeddings.quantization.subject import Settings, Subject
 from intel_quantized_embeddings.quantization.table import quantizer_module
-from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
 from intel_quantized_embeddings.weight_files import WeightKind
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from intel_quantized_embeddings.pooling import Pooling
+from intel_quantized_embeddings.options import Pooling, RuntimeName
 from intel_quantized_embeddings.quantization.calibration import Texts
 from intel_quantized_embeddings.quantization.cross_encoder_manifest import FORMAT_VERSION as CROSS_ENCODER_VERSION
 from intel_quantized_embeddings.quantization.cross_encoder_manifest import CrossEncoderManifest
@@ -24,7 +24,7 @@ from intel_quantized_embeddings.quantization.manifest import FORMAT_VERSION, Fol
 from intel_quantized_embeddings.quantization.model_card import write_cross_encoder_card, write_embedder_card
 from intel_quantized_embeddings.quantization.probes import COUNT_OF_SCORES, COUNT_OF_VECTORS
 from intel_quantized_embeddings.quantization.report import CrossEncoderReport, QuantizationReport, Report
-from intel_quantized_embeddings.runtimes.base import ModelGraph, RuntimeName
+from intel_quantized_embeddings.runtimes.base import ModelGraph
 from intel_quantized_embeddings.runtimes.building import build_cross_encoder, build_embedder
 from intel_quantized_embeddings.tokenization import Tokenizer
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from intel_quantized_embeddings.load_options import LoadOptions
     from intel_quantized_embeddings.models.source import SourceModel
+    from intel_quantized_embeddings.options import LoadOptions
     from intel_quantized_embeddings.quantization.subject import Settings, Subject
 
 

@@ -16,8 +16,8 @@ from intel_quantized_embeddings.field_types import require_types
 from intel_quantized_embeddings.json_files import file_sha256, read_json
 from intel_quantized_embeddings.model_settings import ModelSettings
 from intel_quantized_embeddings.models.source import MANIFEST_FILE
+from intel_quantized_embeddings.options import Pooling
 from intel_quantized_embeddings.paths_inside import path_inside
-from intel_quantized_embeddings.pooling import Pooling
 from intel_quantized_embeddings.quantization.config import QuantizationConfig
 from intel_quantized_embeddings.quantization.drop import Drop, SpeedCost
 from intel_quantized_embeddings.quantization.fidelity import CosineSummary, Fidelity

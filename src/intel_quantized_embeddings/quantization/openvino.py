@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from intel_quantized_embeddings.errors import QuantizationError, QuantizedEmbeddingsError, needs
-from intel_quantized_embeddings.pooling import Pooling
+from intel_quantized_embeddings.options import Pooling
 from intel_quantized_embeddings.quantization.config import ActivationRanges, MethodName
 from intel_quantized_embeddings.quantization.recipe import Recipe
 from intel_quantized_embeddings.runtimes.base import ModelGraph

@@ -6,11 +6,11 @@ import logging
 
 import numpy as np
 
-from intel_quantized_embeddings.load_options import LoadOptions
+from intel_quantized_embeddings.options import LoadOptions, Precision, RuntimeName
 from intel_quantized_embeddings.pipeline import encode_token_ids
 from intel_quantized_embeddings.quantization.manifest import FolderManifest
 from intel_quantized_embeddings.quantization.probes import ProbeResult, compare
-from intel_quantized_embeddings.runtimes.base import Precision, Runtime, RuntimeName
+from intel_quantized_embeddings.runtimes.base import Runtime
 from intel_quantized_embeddings.runtimes.int8_products import int8_is_faster, sums_are_exact
 
 logger = logging.getLogger(__name__)

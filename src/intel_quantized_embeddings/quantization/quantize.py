@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from intel_quantized_embeddings.errors import MissingExtraError, OptionError, UnsupportedModelError
 from intel_quantized_embeddings.folders import output_folder, refuse_existing
-from intel_quantized_embeddings.load_options import LoadOptions
 from intel_quantized_embeddings.model_files import find_model
 from intel_quantized_embeddings.model_settings import ModelSettings
+from intel_quantized_embeddings.options import LoadOptions, RuntimeName
 from intel_quantized_embeddings.partial_snapshots import SETTINGS
 from intel_quantized_embeddings.quantization.calibration import calibration_set, split
 from intel_quantized_embeddings.quantization.config import MethodName, QuantizationConfig
@@ -23,7 +23,6 @@ from intel_quantized_embeddings.quantization.kinds import CROSS_ENCODER, EMBEDDE
 from intel_quantized_embeddings.quantization.report import CrossEncoderReport, QuantizationReport, Report
 from intel_quantized_embeddings.quantization.settling import settle_config
 from intel_quantized_embeddings.quantization.table import quantizer_module
-from intel_quantized_embeddings.runtimes.base import RuntimeName
 
 if TYPE_CHECKING:
     from intel_quantized_embeddings.evaluation.datasets import Dataset

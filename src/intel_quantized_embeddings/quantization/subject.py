@@ -14,6 +14,7 @@ from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeigh
 from intel_quantized_embeddings.cross_encoder_settings import CrossEncoderSettings
 from intel_quantized_embeddings.model_settings import ModelSettings
 from intel_quantized_embeddings.models.source import SourceModel
+from intel_quantized_embeddings.options import Precision, RuntimeName
 from intel_quantized_embeddings.pipeline import encode_token_ids, tokenize_ahead
 from intel_quantized_embeddings.quantization.calibration import CalibrationSplit, Texts
 from intel_quantized_embeddings.quantization.config import MethodName
@@ -22,7 +23,7 @@ from intel_quantized_embeddings.quantization.inputs import Inputs
 from intel_quantized_embeddings.quantization.probes import LONGEST, Probe, choose
 from intel_quantized_embeddings.quantization.recipe import QuantizerModule, Recipe
 from intel_quantized_embeddings.quantization.table import quantizer_module
-from intel_quantized_embeddings.runtimes.base import ModelGraph, Precision, Runtime, RuntimeName
+from intel_quantized_embeddings.runtimes.base import ModelGraph, Runtime
 from intel_quantized_embeddings.runtimes.table import runtime_module
 from intel_quantized_embeddings.tokenization import Tokenizer, shown
 from intel_quantized_embeddings.tokenizer_files import TOKENIZER_FILE

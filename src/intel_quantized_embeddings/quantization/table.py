@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import cast
 
+from intel_quantized_embeddings.options import RuntimeName
 from intel_quantized_embeddings.quantization.recipe import QuantizerModule
-from intel_quantized_embeddings.runtimes.base import RuntimeName
 
 _QUANTIZERS = {
     RuntimeName.OPENVINO: "intel_quantized_embeddings.quantization.openvino",

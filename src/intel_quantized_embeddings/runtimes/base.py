@@ -3,52 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights, ScoringHead
-from intel_quantized_embeddings.choices import chosen
 from intel_quantized_embeddings.model_settings import ModelSettings
+from intel_quantized_embeddings.options import Precision
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from intel_quantized_embeddings.models.source import SourceModel
-
-
-class RuntimeName(str, Enum):
-    """The runtimes there are. Chosen by name, never by what happens to be installed."""
-
-    OPENVINO = "openvino"
-    IPEX = "ipex"
-
-    @staticmethod
-    def parse(value: str | RuntimeName) -> RuntimeName:
-        """Turn a user's word into a runtime.
-
-        Raises:
-            OptionError: There is no such runtime.
-        """
-        return chosen(RuntimeName, value, option="runtime")
-
-
-class Precision(str, Enum):
-    """The arithmetic of the encoder's layers. Vectors come out as float32 in each."""
-
-    INT8 = "int8"
-    BF16 = "bf16"
-    FP32 = "fp32"
-
-    @staticmethod
-    def parse(value: str | Precision) -> Precision:
-        """Turn a user's word into a precision.
-
-        Raises:
-            OptionError: There is no such precision.
-        """
-        return chosen(Precision, value, option="precision")
 
 
 class Runtime(Protocol):

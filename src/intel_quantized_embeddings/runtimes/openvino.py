@@ -17,7 +17,8 @@ from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeigh
 from intel_quantized_embeddings.errors import UnsupportedModelError
 from intel_quantized_embeddings.model_settings import ModelSettings
 from intel_quantized_embeddings.models.source import SourceModel
-from intel_quantized_embeddings.runtimes.base import ModelGraph, Precision
+from intel_quantized_embeddings.options import Precision
+from intel_quantized_embeddings.runtimes.base import ModelGraph
 from intel_quantized_embeddings.runtimes.bfloat16 import require_bfloat16
 from intel_quantized_embeddings.runtimes.cores import within_quota
 from intel_quantized_embeddings.runtimes.forks import between_forks

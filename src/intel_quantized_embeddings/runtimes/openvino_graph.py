@@ -28,7 +28,7 @@ from intel_quantized_embeddings.architectures import (
     ScoringHead,
 )
 from intel_quantized_embeddings.architectures.relative_bias import relative_bias_by_offset
-from intel_quantized_embeddings.pooling import Pooling
+from intel_quantized_embeddings.options import Pooling
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

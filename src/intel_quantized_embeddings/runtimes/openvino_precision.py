@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import openvino as ov
 
 from intel_quantized_embeddings.errors import UnsupportedModelError
-from intel_quantized_embeddings.runtimes.base import Precision
+from intel_quantized_embeddings.options import Precision
 
 _EIGHT_BITS = ("i8", "u8")
 _FEWER_BITS = ("i4", "u4", "nf4")

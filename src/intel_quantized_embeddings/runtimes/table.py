@@ -6,7 +6,8 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from intel_quantized_embeddings.runtimes.base import RuntimeModule, RuntimeName, ScoringModule
+from intel_quantized_embeddings.options import RuntimeName
+from intel_quantized_embeddings.runtimes.base import RuntimeModule, ScoringModule
 from intel_quantized_embeddings.runtimes.forks import importing
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, fields
 
 from intel_quantized_embeddings.errors import OptionError
-from intel_quantized_embeddings.load_options import whole_number
+from intel_quantized_embeddings.options import whole_number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

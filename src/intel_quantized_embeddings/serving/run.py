@@ -9,7 +9,7 @@ import socket
 
 from intel_quantized_embeddings.encoder import Encoder
 from intel_quantized_embeddings.errors import MissingExtraError, OptionError
-from intel_quantized_embeddings.load_options import LoadOptions
+from intel_quantized_embeddings.options import LoadOptions
 from intel_quantized_embeddings.serving.limits import Limits
 
 try:

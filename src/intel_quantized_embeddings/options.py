@@ -1,4 +1,4 @@
-"""The options of `Encoder.load`, checked before anything is looked up or downloaded."""
+"""Every option of loading, once: what each may be, checked before anything is looked up or downloaded."""
 
 from __future__ import annotations
 
@@ -8,13 +8,119 @@ import operator
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, TypedDict, TypeVar
 
-from intel_quantized_embeddings.choices import or_, true_or_false
 from intel_quantized_embeddings.errors import OptionError
-from intel_quantized_embeddings.model_files import DEFAULT_MODEL
-from intel_quantized_embeddings.pooling import Pooling
-from intel_quantized_embeddings.runtimes.base import Precision, RuntimeName
+
+DEFAULT_MODEL = "BAAI/bge-small-en-v1.5"
+
+_Choice = TypeVar("_Choice", bound=Enum)
+
+
+def chosen(kind: type[_Choice], value: str | Enum, *, option: str) -> _Choice:
+    """Find a value's member.
+
+    Args:
+        kind: All there are, by their values.
+        value: What the user wrote, or a member.
+        option: What the option is called.
+
+    Raises:
+        OptionError: It is none of them.
+    """
+    try:
+        return kind(value)
+    except ValueError as exc:
+        allowed = ", ".join(repr(member.value) for member in kind)
+        raise OptionError(f"{option}={value!r} is not known; it is one of {allowed}.") from exc
+
+
+def true_or_false(name: str, value: object) -> None:
+    """Refuse what merely counts as true or false, such as "no", 1 or None.
+
+    Raises:
+        OptionError: It is not a bool.
+    """
+    if not isinstance(value, bool):
+        raise OptionError(f"{name}={value!r} is not allowed; it is True or False.")
+
+
+def or_(kind: type[Enum]) -> str:
+    """Say what there is to choose from: "int8, bf16 or fp32"."""
+    *first, last = (str(member.value) for member in kind)
+    return f"{', '.join(first)} or {last}"
+
+
+def whole_number(name: str, value: object, *, least: int) -> int | None:
+    """Take a number that may be numpy's, or None.
+
+    Raises:
+        OptionError: It is no whole number, or below `least`.
+    """
+    if value is None:
+        return None
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]  # whatever is no integer raises
+    except TypeError as exc:
+        raise OptionError(f"{name}={value!r} is not allowed; it is a whole number.") from exc
+    if isinstance(value, bool) or number < least:
+        raise OptionError(f"{name}={value!r} is not allowed; it is {least} or more.")
+    return number
+
+
+class RuntimeName(str, Enum):
+    """The runtimes there are. Chosen by name, never by what happens to be installed."""
+
+    OPENVINO = "openvino"
+    IPEX = "ipex"
+
+    @staticmethod
+    def parse(value: str | RuntimeName) -> RuntimeName:
+        """Turn a user's word into a runtime.
+
+        Raises:
+            OptionError: There is no such runtime.
+        """
+        return chosen(RuntimeName, value, option="runtime")
+
+
+class Precision(str, Enum):
+    """The arithmetic of the encoder's layers. Vectors come out as float32 in each."""
+
+    INT8 = "int8"
+    BF16 = "bf16"
+    FP32 = "fp32"
+
+    @staticmethod
+    def parse(value: str | Precision) -> Precision:
+        """Turn a user's word into a precision.
+
+        Raises:
+            OptionError: There is no such precision.
+        """
+        return chosen(Precision, value, option="precision")
+
+
+class Pooling(str, Enum):
+    """The pooling modes of sentence-transformers that are built in.
+
+    CLS: the first token's vector. MEAN: the mean over the text's own tokens, padding left out.
+    LAST: the last of the text's own tokens, as decoder models use.
+    """
+
+    CLS = "cls"
+    MEAN = "mean"
+    LAST = "last"
+
+    @staticmethod
+    def parse(value: str | Pooling) -> Pooling:
+        """Turn a user's word into a mode.
+
+        Raises:
+            OptionError: It is none of the modes.
+        """
+        return chosen(Pooling, value, option="pooling")
 
 
 class ScoringKeywords(TypedDict, total=False):
@@ -154,20 +260,3 @@ def naming_its_options(function: _Function) -> _Function:
     ]
     function.__signature__ = signature.replace(parameters=[*before, *shown])  # type: ignore[attr-defined]
     return function
-
-
-def whole_number(name: str, value: object, *, least: int) -> int | None:
-    """Take a number that may be numpy's, or None.
-
-    Raises:
-        OptionError: It is no whole number, or below `least`.
-    """
-    if value is None:
-        return None
-    try:
-        number = operator.index(value)  # type: ignore[arg-type]  # whatever is no integer raises
-    except TypeError as exc:
-        raise OptionError(f"{name}={value!r} is not allowed; it is a whole number.") from exc
-    if isinstance(value, bool) or number < least:
-        raise OptionError(f"{name}={value!r} is not allowed; it is {least} or more.")
-    return number
