@@ -11,17 +11,14 @@ from typing_extensions import Self
 
 from intel_quantized_embeddings.encoder import Encoder
 from intel_quantized_embeddings.integrations.retired_classes import raise_renamed
+from intel_quantized_embeddings.integrations.shared_encoders import shared_encoder, shared_reranker
 from intel_quantized_embeddings.options import LoadOptions, whole_number
 from intel_quantized_embeddings.reranking import Reranker
-from intel_quantized_embeddings.runtimes.forks import KeyedLocks
 from intel_quantized_embeddings.vectors import VectorType
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-# In the module, not in an object, so that objects stay picklable.
-_LOADING = KeyedLocks()
 
 _Model = TypeVar("_Model")
 
@@ -73,15 +70,12 @@ class ModelOptions(BaseModel):
         LoadOptions(**self._load_options())
         return self
 
-    def _load_once(self, load: Callable[..., _Model]) -> _Model:
-        """What `load` makes of the options, made when first asked for."""
+    def _load_once(self, load: Callable[[LoadOptions], _Model]) -> _Model:
+        """Return what `load` makes of the options: shared by all objects of the process with the same."""
         wanted = self._load_options()
         loaded = self._loaded
         if loaded is None or loaded[1] != wanted:
-            with _LOADING.holding(LoadOptions(**wanted)):
-                loaded = self._loaded
-                if loaded is None or loaded[1] != wanted:
-                    loaded = self._loaded = load(**wanted), wanted
+            loaded = self._loaded = load(LoadOptions(**wanted)), wanted
         model: _Model = loaded[0]
         return model
 
@@ -116,7 +110,7 @@ class EncoderOptions(ModelOptions):
         Raises:
             QuantizedEmbeddingsError: As `Encoder.load` lists them.
         """
-        return self._load_once(Encoder.load)
+        return self._load_once(shared_encoder)
 
     def warm_up(self) -> None:
         """Load now (downloading and quantizing if need be) instead of with the first text."""
@@ -144,7 +138,7 @@ class RerankerOptions(ModelOptions):
         Raises:
             QuantizedEmbeddingsError: As `Reranker.load` lists them.
         """
-        return self._load_once(Reranker.load)
+        return self._load_once(shared_reranker)
 
     def warm_up(self) -> None:
         """Load now (downloading and quantizing if need be) instead of with the first query."""
