@@ -10,12 +10,11 @@ from typing import Any
 
 from intel_quantized_embeddings.architectures.config import EncoderConfig, exported_limits, is_built_in
 from intel_quantized_embeddings.architectures.heads import load_head
-from intel_quantized_embeddings.cross_encoder_settings import CrossEncoderSettings, read_cross_encoder_settings
+from intel_quantized_embeddings.cross_encoder_settings import CrossEncoderSettings
 from intel_quantized_embeddings.encoders.loading import is_dynamic
 from intel_quantized_embeddings.errors import ModelFilesError, QuantizedEmbeddingsError, UnsupportedModelError
-from intel_quantized_embeddings.json_files import read_json
 from intel_quantized_embeddings.model_files import find_model
-from intel_quantized_embeddings.model_settings import ModelSettings, is_cross_encoder, read_settings
+from intel_quantized_embeddings.model_settings import ModelSettings
 from intel_quantized_embeddings.models.source import MANIFEST_FILE, SourceModel
 from intel_quantized_embeddings.options import Precision, RuntimeName
 from intel_quantized_embeddings.quantization.config import MethodName
@@ -23,12 +22,12 @@ from intel_quantized_embeddings.quantization.cross_encoder_manifest import Cross
 from intel_quantized_embeddings.quantization.manifest import FolderManifest, Manifest
 from intel_quantized_embeddings.quantization.probes import ProbeResult
 from intel_quantized_embeddings.quantization.probing import run_probes
-from intel_quantized_embeddings.runtimes.table import runtime_module
+from intel_quantized_embeddings.runtimes.table import RUNTIMES, runtime_module
 from intel_quantized_embeddings.similarity import Similarity
 from intel_quantized_embeddings.terminal import labelled, megabytes
 from intel_quantized_embeddings.tokenization import Tokenizer
 from intel_quantized_embeddings.tokenizer_files import TOKENIZER_FILE
-from intel_quantized_embeddings.weight_files import WeightFiles, WeightKind, find_weight_files
+from intel_quantized_embeddings.weight_files import WeightFiles, WeightKind
 
 _COMPARED = {
     Similarity.COSINE: "cosine",
@@ -67,7 +66,7 @@ def inspect_folder(model: str | os.PathLike[str]) -> Inspection:
         UnsupportedModelError: The manifest is of a newer version.
     """
     found = find_model(model, local_files_only=True)
-    return _quantized(found) if (found.path / MANIFEST_FILE).is_file() else _unquantized(found)
+    return _quantized(found) if found.is_quantized else _unquantized(found)
 
 
 def _quantized(found: SourceModel) -> Inspection:
@@ -119,7 +118,7 @@ def _quantized(found: SourceModel) -> Inspection:
 
 def _probed(found: SourceModel, manifest: FolderManifest) -> ProbeResult | str:
     """Run the folder's probes; say why not where its runtime is not installed, or the folder may run code."""
-    if found.revision and manifest.runtime == RuntimeName.IPEX.value:
+    if found.revision and RUNTIMES[RuntimeName(manifest.runtime)].folders_are_code:
         return "not run: TorchScript from the hub is code"
     try:
         module = runtime_module(RuntimeName(manifest.runtime))
@@ -152,21 +151,21 @@ def _measured_lines(manifest: FolderManifest) -> dict[str, list[str]]:
 
 
 def _unquantized(found: SourceModel) -> Inspection:
-    config = read_json(found.path / "config.json")
+    config = found.config
     weights, dimension, problem = WeightFiles((), WeightKind.SAFETENSORS), None, None
     settings: ModelSettings | CrossEncoderSettings | None = None
-    scores = is_cross_encoder(found.path)
+    scores = found.is_cross_encoder
     try:
-        weights = find_weight_files(found.path, config)
+        weights = found.weights
         if is_built_in(config) or weights.kind is WeightKind.SAFETENSORS:  # an export may be of any architecture
             exported = weights.kind is not WeightKind.SAFETENSORS
             dimension = EncoderConfig.from_hf(config, where=found.name, exported=exported).hidden_size
-        settings = _scoring_settings(found, config) if scores else _embedding_settings(found, config)
+        settings = _scoring_settings(found) if scores else _embedding_settings(found)
         Tokenizer(found.path / TOKENIZER_FILE, max_length=settings.max_length)
         if not weights.files:
             raise ModelFilesError(f"{found.path} has no weights that can be read: no safetensors and no export.")
         if scores:
-            _require_one_score(found, config, weights)
+            _require_one_score(found)
     except QuantizedEmbeddingsError as exc:
         problem = exc
     size = sum(file.stat().st_size for file in weights.files)
@@ -202,23 +201,23 @@ def _unquantized(found: SourceModel) -> Inspection:
     return Inspection(facts=facts, text="\n".join(text), problem=problem)
 
 
-def _embedding_settings(found: SourceModel, config: dict[str, Any]) -> ModelSettings:
-    settings = read_settings(found.path, name=found.name)
-    return settings.override(max_positions=exported_limits(config, default_max_length=settings.max_length)[0])
+def _embedding_settings(found: SourceModel) -> ModelSettings:
+    settings = found.settings()
+    return settings.override(max_positions=exported_limits(found.config, default_max_length=settings.max_length)[0])
 
 
-def _require_one_score(found: SourceModel, config: dict[str, Any], weights: WeightFiles) -> None:
+def _require_one_score(found: SourceModel) -> None:
     """Check of a cross-encoder what loading finds out last; of its weights the head alone is read."""
-    if weights.kind is not WeightKind.SAFETENSORS:
+    if found.weights.kind is not WeightKind.SAFETENSORS:
         raise UnsupportedModelError(
             f"{found.name} holds an export; cross-encoders are built from model.safetensors only."
         )
-    load_head(found.path, EncoderConfig.from_hf(config, where=found.name), name=found.name)
+    load_head(found.path, EncoderConfig.from_hf(found.config, where=found.name), name=found.name)
 
 
-def _scoring_settings(found: SourceModel, config: dict[str, Any]) -> CrossEncoderSettings:
-    settings = read_cross_encoder_settings(found.path, name=found.name)
-    return settings.override(max_length=None, max_positions=EncoderConfig.from_hf(config, where=found.name).max_length)
+def _scoring_settings(found: SourceModel) -> CrossEncoderSettings:
+    encoder = EncoderConfig.from_hf(found.config, where=found.name)
+    return found.cross_encoder_settings().override(max_length=None, max_positions=encoder.max_length)
 
 
 def _settings_lines(settings: ModelSettings | CrossEncoderSettings) -> dict[str, list[str]]:

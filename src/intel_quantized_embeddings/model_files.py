@@ -22,8 +22,8 @@ from intel_quantized_embeddings.errors import (
 from intel_quantized_embeddings.json_files import file_sha256, read_json
 from intel_quantized_embeddings.model_settings import is_cross_encoder
 from intel_quantized_embeddings.models.source import MANIFEST_FILE, SourceModel
-from intel_quantized_embeddings.options import DEFAULT_MODEL
-from intel_quantized_embeddings.partial_snapshots import never_fetched, refuse_undecided, undecided
+from intel_quantized_embeddings.options import DEFAULT_MODEL, LoadOptions
+from intel_quantized_embeddings.partial_snapshots import SETTINGS, never_fetched, refuse_undecided, undecided
 from intel_quantized_embeddings.paths_inside import path_inside
 from intel_quantized_embeddings.runtimes.forks import importing
 from intel_quantized_embeddings.tokenizer_files import BESIDE, TOKENIZER_FILE
@@ -96,6 +96,17 @@ def find_model(
     )
     _require_whole(folder, given=given, by_path=False)
     return folder
+
+
+def find_asked(options: LoadOptions) -> SourceModel:
+    """Find the model that is to be loaded; see `find_model`."""
+    return find_model(
+        options.model,
+        revision=options.revision,
+        cache_folder=options.cache_folder,
+        local_files_only=options.local_files_only,
+        given=[name for name in SETTINGS if getattr(options, name) is not None],
+    )
 
 
 def _require_whole(folder: SourceModel, *, given: Collection[str], by_path: bool) -> None:

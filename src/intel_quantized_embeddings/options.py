@@ -9,31 +9,35 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from intel_quantized_embeddings.errors import OptionError
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 DEFAULT_MODEL = "BAAI/bge-small-en-v1.5"
 
-_Choice = TypeVar("_Choice", bound=Enum)
 
+class Choice(str, Enum):
+    """A word that an option takes: `class Precision(Choice, option="precision")`."""
 
-def chosen(kind: type[_Choice], value: str | Enum, *, option: str) -> _Choice:
-    """Find a value's member.
+    def __init_subclass__(cls, *, option: str) -> None:
+        super().__init_subclass__()
+        cls._option = option  # type: ignore[attr-defined]  # declared here it would be a member
 
-    Args:
-        kind: All there are, by their values.
-        value: What the user wrote, or a member.
-        option: What the option is called.
+    @classmethod
+    def parse(cls, value: str | Enum) -> Self:
+        """Turn a user's word into a member.
 
-    Raises:
-        OptionError: It is none of them.
-    """
-    try:
-        return kind(value)
-    except ValueError as exc:
-        allowed = ", ".join(repr(member.value) for member in kind)
-        raise OptionError(f"{option}={value!r} is not known; it is one of {allowed}.") from exc
+        Raises:
+            OptionError: It is none of them.
+        """
+        try:
+            return cls(value)
+        except ValueError as exc:
+            allowed = ", ".join(repr(member.value) for member in cls)
+            raise OptionError(f"{cls._option}={value!r} is not known; it is one of {allowed}.") from exc  # type: ignore[attr-defined]
 
 
 def true_or_false(name: str, value: object) -> None:
@@ -69,40 +73,22 @@ def whole_number(name: str, value: object, *, least: int) -> int | None:
     return number
 
 
-class RuntimeName(str, Enum):
+class RuntimeName(Choice, option="runtime"):
     """The runtimes there are. Chosen by name, never by what happens to be installed."""
 
     OPENVINO = "openvino"
     IPEX = "ipex"
 
-    @staticmethod
-    def parse(value: str | RuntimeName) -> RuntimeName:
-        """Turn a user's word into a runtime.
 
-        Raises:
-            OptionError: There is no such runtime.
-        """
-        return chosen(RuntimeName, value, option="runtime")
-
-
-class Precision(str, Enum):
+class Precision(Choice, option="precision"):
     """The arithmetic of the encoder's layers. Vectors come out as float32 in each."""
 
     INT8 = "int8"
     BF16 = "bf16"
     FP32 = "fp32"
 
-    @staticmethod
-    def parse(value: str | Precision) -> Precision:
-        """Turn a user's word into a precision.
 
-        Raises:
-            OptionError: There is no such precision.
-        """
-        return chosen(Precision, value, option="precision")
-
-
-class Pooling(str, Enum):
+class Pooling(Choice, option="pooling"):
     """The pooling modes of sentence-transformers that are built in.
 
     CLS: the first token's vector. MEAN: the mean over the text's own tokens, padding left out.
@@ -112,15 +98,6 @@ class Pooling(str, Enum):
     CLS = "cls"
     MEAN = "mean"
     LAST = "last"
-
-    @staticmethod
-    def parse(value: str | Pooling) -> Pooling:
-        """Turn a user's word into a mode.
-
-        Raises:
-            OptionError: It is none of the modes.
-        """
-        return chosen(Pooling, value, option="pooling")
 
 
 class ScoringKeywords(TypedDict, total=False):

@@ -12,9 +12,8 @@ import numpy as np
 from intel_quantized_embeddings.cross_encoder import CrossEncoder
 from intel_quantized_embeddings.encoder import Encoder
 from intel_quantized_embeddings.errors import InvalidTextError
-from intel_quantized_embeddings.model_files import find_model
+from intel_quantized_embeddings.model_files import find_asked
 from intel_quantized_embeddings.options import LoadKeywords, LoadOptions, naming_its_options, whole_number
-from intel_quantized_embeddings.partial_snapshots import SETTINGS
 from intel_quantized_embeddings.tokenization import check_texts, is_listed, shown
 
 if TYPE_CHECKING:
@@ -129,11 +128,5 @@ def kind_of_model(options: LoadOptions) -> type[Encoder | CrossEncoder]:
     Raises:
         ModelFilesError: The model is not there.
     """
-    source = find_model(
-        options.model,
-        revision=options.revision,
-        cache_folder=options.cache_folder,
-        local_files_only=options.local_files_only,
-        given=[name for name in SETTINGS if getattr(options, name) is not None],
-    )
+    source = find_asked(options)
     return CrossEncoder if source.is_cross_encoder else Encoder

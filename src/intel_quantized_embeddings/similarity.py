@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from intel_quantized_embeddings.options import chosen
+from intel_quantized_embeddings.options import Choice
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 
-class Similarity(str, Enum):
+class Similarity(Choice, option="similarity_fn_name"):
     """The functions of sentence-transformers, by their names there (`similarity_fn_name`).
 
     COSINE and DOT are products, EUCLIDEAN and MANHATTAN distances with a minus before them. Between vectors of length 1
@@ -23,15 +22,6 @@ class Similarity(str, Enum):
     DOT = "dot"
     EUCLIDEAN = "euclidean"
     MANHATTAN = "manhattan"
-
-    @staticmethod
-    def parse(value: str | Similarity) -> Similarity:
-        """Turn a user's word into a similarity.
-
-        Raises:
-            OptionError: It is none of them.
-        """
-        return chosen(Similarity, value, option="similarity_fn_name")
 
     def matrix(self, one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.float32]:
         """Compare every vector with every other one.

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import functools
 import logging
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from intel_quantized_embeddings.errors import OptionError
-from intel_quantized_embeddings.options import chosen
+from intel_quantized_embeddings.options import Choice
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class VectorType(str, Enum):
+class VectorType(Choice, option="vector_type"):
     """How a vector is stored.
 
     FLOAT32: 4 bytes a number. INT8: one byte a number, see `to_int8`. BINARY: one bit a number, see `to_binary`.
@@ -28,15 +27,6 @@ class VectorType(str, Enum):
     FLOAT32 = "float32"
     INT8 = "int8"
     BINARY = "binary"
-
-    @staticmethod
-    def parse(value: str | VectorType) -> VectorType:
-        """Turn a user's word into a type.
-
-        Raises:
-            OptionError: It is none of the types.
-        """
-        return chosen(VectorType, value, option="vector_type")
 
     def of(self, vectors: NDArray[np.float32]) -> NDArray[Any]:
         """Turn float32 vectors into this type. Shape: as `to_int8` and `to_binary` say."""

@@ -13,12 +13,11 @@ from intel_quantized_embeddings.benchmarks.preparation import Request
 from intel_quantized_embeddings.benchmarks.systems import PARTS
 from intel_quantized_embeddings.benchmarks.texts import texts_of_length
 from intel_quantized_embeddings.errors import ModelFilesError, OptionError, UnsupportedModelError
-from intel_quantized_embeddings.json_files import file_sha256, read_json
+from intel_quantized_embeddings.json_files import file_sha256
 from intel_quantized_embeddings.model_files import MINILM, find_model
-from intel_quantized_embeddings.model_settings import ModelSettings, read_settings
-from intel_quantized_embeddings.models.source import SourceModel
+from intel_quantized_embeddings.model_settings import ModelSettings
+from intel_quantized_embeddings.models.source import MANIFEST_FILE, SourceModel
 from intel_quantized_embeddings.runtimes.cores import affinity, granted_cores
-from intel_quantized_embeddings.weight_files import find_weight_files
 
 MAX_LENGTH = 256
 LENGTHS = (16, 32, 64, 128, 256, 512)
@@ -131,17 +130,16 @@ class Subject:
             cache_folder=options.cache_folder,
             local_files_only=options.local_files_only,
         )
-        if (source.path / "manifest.json").is_file():
+        if source.is_quantized:
             raise OptionError(
                 f"{source.name} is an int8 folder; MODEL is the fp32 model it was made from, which the others run and "
                 f"cosines are taken to. Pass this folder with --int8."
             )
-        if options.int8 is not None and not (options.int8 / "manifest.json").is_file():
+        if options.int8 is not None and not (options.int8 / MANIFEST_FILE).is_file():
             raise ModelFilesError(
                 f"--int8 {options.int8} has no manifest.json: it is not a folder that `iqe quantize` wrote."
             )
-        settings = read_settings(source.path, name=source.name)
-        config = read_json(source.path / "config.json")
+        settings, config = source.settings(), source.config
         longest = _longest_input(config, settings, source.name)
         max_length = options.max_length or min(MAX_LENGTH, longest)
         # A model of fewer tokens than the first of these has its longest input alone.
@@ -149,7 +147,6 @@ class Subject:
         for option, value in (("max-length", max_length), ("lengths", max(lengths))):
             if value > longest:
                 raise OptionError(f"--{option} {value} is more than {source.name} can take: {longest} tokens.")
-        weights = find_weight_files(source.path, config).files
         return cls(
             source=source,
             settings=settings,
@@ -159,7 +156,7 @@ class Subject:
             lengths=lengths,
             throughput_tokens=min(THROUGHPUT_TOKENS, longest),
             longest_query=min(LONGEST_QUERY, max_length),
-            digest=source.revision or "-".join(file_sha256(file)[:12] for file in weights[:1]),
+            digest=source.revision or "-".join(file_sha256(file)[:12] for file in source.weights.files[:1]),
         )
 
     def request(self, options: Options, *, max_length: int) -> Request:

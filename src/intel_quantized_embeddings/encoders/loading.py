@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, OptionError, UnsupportedModelError
-from intel_quantized_embeddings.model_files import find_model
+from intel_quantized_embeddings.model_files import find_asked
 from intel_quantized_embeddings.models.source import DECIDING_FILES, SourceModel
 from intel_quantized_embeddings.options import LoadOptions, Precision, RuntimeName
-from intel_quantized_embeddings.partial_snapshots import SETTINGS
 from intel_quantized_embeddings.quantization.config import MethodName
 from intel_quantized_embeddings.quantization.cross_encoder_manifest import CrossEncoderManifest
 from intel_quantized_embeddings.quantization.kinds import Kind
@@ -67,13 +66,7 @@ def load_model(options: LoadOptions, kind: Kind) -> Loaded:
         if value is not None:
             raise OptionError(f"{name}={value!r} is for models that make embeddings; {options.model} scores pairs.")
     refuse_lost_threads()  # before any work
-    source = find_model(
-        options.model,
-        revision=options.revision,
-        cache_folder=options.cache_folder,
-        local_files_only=options.local_files_only,
-        given=[name for name in SETTINGS if getattr(options, name) is not None],
-    )
+    source = find_asked(options)
     if source.is_quantized:
         return _quantized(source.path, kind, options, from_hub=source.revision)
     settings = kind.settings(source, options)

@@ -23,8 +23,8 @@ from intel_quantized_embeddings.evaluation.results import EvaluationResults, OnD
 from intel_quantized_embeddings.evaluation.tasks import Measurement, measure, measure_reranking
 from intel_quantized_embeddings.machine import describe_machine, library_versions, shown_command
 from intel_quantized_embeddings.model_files import find_model
-from intel_quantized_embeddings.model_settings import ModelSettings, is_cross_encoder
-from intel_quantized_embeddings.models.source import MANIFEST_FILE, SourceModel
+from intel_quantized_embeddings.model_settings import ModelSettings
+from intel_quantized_embeddings.models.source import SourceModel
 from intel_quantized_embeddings.options import Precision, RuntimeName
 from intel_quantized_embeddings.plotting import require_matplotlib
 from intel_quantized_embeddings.quantization.cross_encoder_manifest import read_manifest
@@ -131,7 +131,7 @@ def _encoders(
     options: Options, folders: Sequence[SourceModel], manifests: Sequence[FolderManifest | None]
 ) -> Iterator[tuple[str, Callable[[], _Model]]]:
     """A label and what loads it for each encoder that is to be compared."""
-    kinds = {is_cross_encoder(folder.path) for folder in folders}
+    kinds = {folder.is_cross_encoder for folder in folders}
     if len(kinds) > 1:
         raise OptionError("cross-encoders and models that make embeddings can't be compared; give one kind at a time.")
     scores = kinds.pop()
@@ -195,7 +195,7 @@ def _reference(
 
 def _manifest(folder: SourceModel) -> FolderManifest | None:
     """What an int8 folder says of itself, wherever it is from; None of an fp32 model's."""
-    return read_manifest(folder.path) if (folder.path / MANIFEST_FILE).is_file() else None
+    return read_manifest(folder.path) if folder.is_quantized else None
 
 
 def _measure(

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 
 from intel_quantized_embeddings.errors import MissingExtraError, OptionError, UnsupportedModelError
 from intel_quantized_embeddings.folders import output_folder, refuse_existing
-from intel_quantized_embeddings.model_files import find_model
+from intel_quantized_embeddings.model_files import find_asked
 from intel_quantized_embeddings.model_settings import ModelSettings
 from intel_quantized_embeddings.options import LoadOptions, RuntimeName
-from intel_quantized_embeddings.partial_snapshots import SETTINGS
 from intel_quantized_embeddings.quantization.calibration import calibration_set, split
 from intel_quantized_embeddings.quantization.config import MethodName, QuantizationConfig
 from intel_quantized_embeddings.quantization.job import quantize_folder
@@ -231,13 +230,7 @@ def _quantize(
     quantizer_module(runtime).require_quantizer()
     if config.method == MethodName.QAT.value and importlib.util.find_spec("torch") is None:
         raise MissingExtraError(package="torch", extra="ipex", needed_for="Quantization-aware training")
-    source = find_model(
-        options.model,
-        revision=options.revision,
-        cache_folder=options.cache_folder,
-        local_files_only=options.local_files_only,
-        given=[name for name in SETTINGS if getattr(options, name) is not None],
-    )
+    source = find_asked(options)
     refuse_existing(output, overwrite=overwrite, source=source.path)
     if source.is_quantized:
         raise UnsupportedModelError(f"{source.name} is int8 already; load it as it is.")
