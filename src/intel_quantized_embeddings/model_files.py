@@ -26,6 +26,7 @@ from intel_quantized_embeddings.options import DEFAULT_MODEL, LoadOptions
 from intel_quantized_embeddings.partial_snapshots import SETTINGS, never_fetched, refuse_undecided, undecided
 from intel_quantized_embeddings.paths_inside import path_inside
 from intel_quantized_embeddings.runtimes.forks import importing
+from intel_quantized_embeddings.runtimes.table import RUNTIMES
 from intel_quantized_embeddings.tokenizer_files import BESIDE, TOKENIZER_FILE
 from intel_quantized_embeddings.weight_files import named_files, wanted_patterns
 from intel_quantized_embeddings.whole_files import is_there, require_whole
@@ -50,7 +51,7 @@ _METADATA = [
     "sentence_*config.json",
     "[0-9]_*/config.json",
 ]
-_OWN_FILES = ("encoder.xml", "encoder.bin", "encoder.pt", "README.md")
+_OWN_FILES = (*(file for row in RUNTIMES.values() for file in row.encoder_files), "README.md")
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 

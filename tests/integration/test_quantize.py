@@ -322,6 +322,8 @@ PROBED = {"fp32": ROW, "int8": ROW}
     [
         ({"format_version": 2}, UnsupportedModelError, "format version 2"),
         ({"format_version": 4}, UnsupportedModelError, "format version 4"),
+        ({"runtime": "native2"}, UnsupportedModelError, "the runtime 'native2', which this version does not have"),
+        ({"runtime": ["ipex"]}, UnsupportedModelError, "the runtime"),
         ({"settings": None}, DamagedFilesError, "not a manifest"),
         ({"surprise": 1}, DamagedFilesError, "surprise"),
         ({"files": {}}, DamagedFilesError, "files does not list 'encoder.xml'"),

@@ -16,12 +16,13 @@ from intel_quantized_embeddings.field_types import require_types
 from intel_quantized_embeddings.json_files import file_sha256, read_json
 from intel_quantized_embeddings.model_settings import ModelSettings
 from intel_quantized_embeddings.models.source import MANIFEST_FILE
-from intel_quantized_embeddings.options import Pooling
+from intel_quantized_embeddings.options import Pooling, RuntimeName
 from intel_quantized_embeddings.paths_inside import path_inside
 from intel_quantized_embeddings.quantization.config import QuantizationConfig
 from intel_quantized_embeddings.quantization.drop import Drop, SpeedCost
 from intel_quantized_embeddings.quantization.fidelity import CosineSummary, Fidelity
 from intel_quantized_embeddings.quantization.probes import Probe, rows_of
+from intel_quantized_embeddings.runtimes.table import RUNTIMES
 from intel_quantized_embeddings.similarity import Similarity
 from intel_quantized_embeddings.tokenizer_files import BESIDE, TOKENIZER_FILE
 
@@ -29,9 +30,6 @@ logger = logging.getLogger(__name__)
 
 MODEL_CARD = "README.md"
 FORMAT_VERSION = 3
-
-# What results depend on: a manifest must list the hash of each, so that a fingerprint covers them.
-_ENCODER_FILES = {"openvino": ("encoder.xml", "encoder.bin"), "ipex": ("encoder.pt",)}
 
 # What a folder may hold; a manifest that names no kind is an embedder's.
 EMBEDDER = "embedder"
@@ -138,7 +136,8 @@ class FolderManifest:
         Raises:
             ValueError: A number is impossible, or a file is not listed.
         """
-        for name in (*_ENCODER_FILES.get(self.runtime, ()), TOKENIZER_FILE):
+        # What results depend on: the hash of each must be listed, so that a fingerprint covers them.
+        for name in (*RUNTIMES[RuntimeName(self.runtime)].encoder_files, TOKENIZER_FILE):
             if name not in self.files:
                 raise ValueError(f"files does not list {name!r}, whose hash must be checked")
         if not self.probes:
@@ -239,7 +238,7 @@ def read_as(folder: Path, build: Callable[[dict[str, Any]], _Kind], *, kind: str
 
     Raises:
         ModelFilesError: There is no manifest.
-        UnsupportedModelError: It is of another kind of model, or of another format than this version's.
+        UnsupportedModelError: It is of another kind of model, or of a format or runtime that this version lacks.
         DamagedFilesError: It is not a manifest.
     """
     path = folder / MANIFEST_FILE
@@ -257,6 +256,11 @@ def read_as(folder: Path, build: Callable[[dict[str, Any]], _Kind], *, kind: str
         raise UnsupportedModelError(
             f"{path} has format version {version!r}; this version reads {readable}. "
             f"Quantize the model again, or upgrade intel-quantized-embeddings."
+        )
+    if content.get("runtime") not in [name.value for name in RUNTIMES]:
+        raise UnsupportedModelError(
+            f"{path} is for the runtime {content.get('runtime')!r}, which this version does not have. Quantize the "
+            f"model again, or upgrade intel-quantized-embeddings."
         )
     try:
         manifest = build(content)

@@ -1,19 +1,20 @@
-"""Which quantizer belongs to which runtime."""
+"""The quantizer of a runtime, which its row in `runtimes/table.py` names."""
 
 from __future__ import annotations
 
 import importlib
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from intel_quantized_embeddings.options import RuntimeName
-from intel_quantized_embeddings.quantization.recipe import QuantizerModule
+from intel_quantized_embeddings.runtimes.table import RUNTIMES
 
-_QUANTIZERS = {
-    RuntimeName.OPENVINO: "intel_quantized_embeddings.quantization.openvino",
-    RuntimeName.IPEX: "intel_quantized_embeddings.quantization.ipex",
-}
+if TYPE_CHECKING:
+    from intel_quantized_embeddings.quantization import ipex, openvino
+    from intel_quantized_embeddings.quantization.recipe import QuantizerModule
+
+    _OFFERED: tuple[QuantizerModule, ...] = (openvino, ipex)
 
 
 def quantizer_module(runtime: RuntimeName) -> QuantizerModule:
     """Import the quantizer of a runtime; its libraries come with its first use."""
-    return cast("QuantizerModule", importlib.import_module(_QUANTIZERS[runtime]))
+    return cast("QuantizerModule", importlib.import_module(f"{__package__}.{RUNTIMES[runtime].quantizer}"))

@@ -1,4 +1,4 @@
-"""Which runtimes there are, where each is found, and what is to be known of one that is not imported."""
+"""Which runtimes there are, and what is to be known of one before its libraries are imported. A new one is a row."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from intel_quantized_embeddings.options import RuntimeName
-from intel_quantized_embeddings.runtimes.base import RuntimeModule, ScoringModule
 from intel_quantized_embeddings.runtimes.forks import importing
 
 if TYPE_CHECKING:
     from intel_quantized_embeddings.runtimes import ipex, openvino
+    from intel_quantized_embeddings.runtimes.base import RuntimeModule, ScoringModule
 
     _OFFERED: tuple[RuntimeModule, ...] = (openvino, ipex)
     _SCORING: ScoringModule = openvino
+
+_PACKAGE = __name__.partition(".")[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,21 +24,29 @@ class RuntimeRow:
     """A runtime.
 
     Attributes:
-        module: What offers `RuntimeModule`, in this package.
-        imports: A module here whose function of the same name imports the libraries, with errors of this package.
+        module: What offers `RuntimeModule`, in `runtimes`.
+        quantizer: What offers `QuantizerModule`, in `quantization`.
+        encoder_files: The files of its graph in an int8 folder, which a manifest must list.
+        imports: A module whose function of the same name imports the libraries, with errors of this package.
         scores_pairs: Whether it runs cross-encoders, and so offers `ScoringModule` too.
         folders_are_code: Whether its int8 folders hold code (TorchScript), which is not opened unasked from the hub.
     """
 
     module: str
+    quantizer: str
+    encoder_files: tuple[str, ...]
     imports: str | None = None
     scores_pairs: bool = False
     folders_are_code: bool = False
 
 
 RUNTIMES = {
-    RuntimeName.OPENVINO: RuntimeRow(module="openvino", scores_pairs=True),
-    RuntimeName.IPEX: RuntimeRow(module="ipex", imports="import_ipex", folders_are_code=True),
+    RuntimeName.OPENVINO: RuntimeRow(
+        module="openvino", quantizer="openvino", encoder_files=("encoder.xml", "encoder.bin"), scores_pairs=True
+    ),
+    RuntimeName.IPEX: RuntimeRow(
+        module="ipex", quantizer="ipex", encoder_files=("encoder.pt",), imports="import_ipex", folders_are_code=True
+    ),
 }
 
 
@@ -51,8 +61,8 @@ def runtime_module(name: RuntimeName) -> RuntimeModule:
     row = RUNTIMES[name]
     with importing():
         if row.imports is not None:
-            getattr(importlib.import_module(f"{__package__}.{row.imports}"), row.imports)()
-        return cast("RuntimeModule", importlib.import_module(f"{__package__}.{row.module}"))
+            getattr(importlib.import_module(f"{_PACKAGE}.runtimes.{row.imports}"), row.imports)()
+        return cast("RuntimeModule", importlib.import_module(f"{_PACKAGE}.runtimes.{row.module}"))
 
 
 def scoring_module(name: RuntimeName) -> ScoringModule:
