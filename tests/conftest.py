@@ -29,6 +29,7 @@ from intel_quantized_embeddings.quantization.cache import quantized_on_first_use
 from intel_quantized_embeddings.quantization.calibration import built_in_texts  # noqa: E402
 from intel_quantized_embeddings.quantization.kinds import EMBEDDER  # noqa: E402
 from intel_quantized_embeddings.runtimes.int8_products import sums_are_exact  # noqa: E402
+from support.few_texts import compare_no_strengths, quantize_quickly  # noqa: E402
 from support.tiny_models import write_tiny_cross_encoder, write_tiny_model  # noqa: E402
 from support.torchscript_models import write_optimum_intel_folder  # noqa: E402
 
@@ -91,14 +92,32 @@ def ipex_installed() -> None:
 
 
 @pytest.fixture(scope="session")
-def minilm_int8_of(minilm: str) -> Callable[[str], Path]:
-    """all-MiniLM-L6-v2 for a runtime, quantized the default way: on first use, into the tests' own cache."""
+def slow_run(request: pytest.FixtureRequest) -> bool:
+    """Whether slow tests are run too, which measure what the defaults give."""
+    return "not slow" not in request.config.getoption("markexpr")
+
+
+@pytest.fixture
+def quick_quantizing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Quantize on ten texts and compare no strengths, where quantizing itself is not the point."""
+    quantize_quickly(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def minilm_int8_of(minilm: str, slow_run: bool) -> Callable[[str], Path]:
+    """all-MiniLM-L6-v2 for a runtime, quantized on first use, into the tests' own cache.
+
+    With every default in a slow run; else the strength that wins is taken without comparing it with others.
+    """
 
     def made(runtime: str) -> Path:
         source = find_model(minilm)
-        return quantized_on_first_use(
-            source, source.settings(), kind=EMBEDDER, runtime=RuntimeName(runtime), cache_folder=None
-        )
+        with pytest.MonkeyPatch.context() as patch:
+            if not slow_run:
+                compare_no_strengths(patch)
+            return quantized_on_first_use(
+                source, source.settings(), kind=EMBEDDER, runtime=RuntimeName(runtime), cache_folder=None
+            )
 
     return made
 

@@ -106,7 +106,7 @@ def test_any_pairs_have_finite_scores(cross_encoder, pairs):
     assert np.isfinite(scores).all()
 
 
-@pytest.mark.parametrize("megabytes", [1, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("megabytes", [1, pytest.param(10, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("text", ["the cat sat on a mat. ", "\u732b", "x"], ids=["words", "Chinese", "one word"])
 def test_megabytes_in_a_text(tiny_encoder, text, megabytes):
     _assert_unit(tiny_encoder.encode_documents([text * (megabytes * 10**6 // len(text.encode()))]), 1)
@@ -117,7 +117,7 @@ def _most_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-@pytest.mark.parametrize("count", [10_000, pytest.param(100_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [10_000, pytest.param(100_000, marks=pytest.mark.soak)])
 def test_very_many_texts_in_a_call(tiny_encoder, count):
     """In memory that holds the vectors, a digest of every text, and little beside."""
     tiny_encoder.encode_documents(f"the cat {number}" for number in range(5_000))

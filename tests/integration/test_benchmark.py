@@ -164,7 +164,7 @@ def test_a_system_that_fails_is_an_error_when_named(tiny, texts, tmp_path):
     "chosen",
     [
         pytest.param(["--systems", "sentence-transformers-fp32", "openvino-genai-int8"], id="two"),
-        pytest.param([], id="all", marks=pytest.mark.slow),
+        pytest.param([], id="all", marks=pytest.mark.soak),
     ],
 )
 def test_other_libraries_give_this_models_vectors(tiny, tiny_int8, texts, tmp_path, chosen):

@@ -18,6 +18,8 @@ from support.hub_machine import Machine
 from support.hub_server import HubServer
 from support.tiny_models import VOCABULARY
 
+pytestmark = pytest.mark.usefixtures("quick_quantizing")
+
 WORDS = [word for word in VOCABULARY if word.isalpha() and len(word) > 2]
 
 for needed in ("pytrec_eval", "bm25s", "sklearn", "scipy", "matplotlib"):
@@ -195,7 +197,7 @@ def test_mistakes_are_told_before_anything_is_encoded(tiny, datasets, arguments,
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_published_score_is_reproduced(minilm, shared, tmp_path):
     """all-MiniLM-L6-v2 in fp32 on scifact's test queries: nDCG@10 0.6451."""
     measured = measure(read_dataset(shared / "data" / "scifact"), Encoder.load(minilm, precision="fp32"))

@@ -181,12 +181,12 @@ def test_three_kills_in_a_row(short_story, tmp_path):
     assert contents(chroma) == short_story.expected, f"seed {seed}, killed at the index and after {moments} s"
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_twenty_kills_at_random(long_story, tmp_path):
     killed_at_random(long_story, tmp_path, kills=20, then_run=0.7)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_twenty_kills_while_chroma_writes_its_index(long_story, tmp_path):
     met = 0
     for number in range(20):

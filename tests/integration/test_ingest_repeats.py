@@ -143,6 +143,7 @@ def test_what_another_program_stored_is_found_without_places(bring, docs, tmp_pa
     assert (found["mine"].places, found["mine"].metadata) == ((), {"source": "me"})
 
 
+@pytest.mark.slow
 def test_a_text_in_twenty_thousand_files_does_not_spoil_the_collection(bring, docs, tmp_path):
     """A list of so many as Chroma's own metadata leaves a collection that it can neither read nor write again."""
     lines = "\n".join(json.dumps({"text": LICENCE, "id": n}) for n in range(20_000))

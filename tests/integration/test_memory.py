@@ -48,7 +48,7 @@ def most():  # megabytes that the process ever had
 encoder = Encoder.load(sys.argv[1])
 encoder.encode_documents(f"stone {'water ' * (number % 200)}" for number in range(3000))
 before = most()
-n_texts = 60_000
+n_texts = 20_000
 long = "water " * 1700  # 10 kB, cut at the model's maximum
 vectors = encoder.encode_documents(f"{long if number % 8 < 2 else 'stone '}{number // 2}" for number in range(n_texts))
 assert len(vectors) == n_texts
@@ -73,7 +73,7 @@ def test_memory_reaches_a_plateau(runtime, tiny_int8_of):
     _assert_plateau(json.loads(_run(CALLS, tiny_int8_of(runtime), runtime, 600, 20)))
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(7200)
 def test_memory_reaches_a_plateau_over_20_000_calls(runtime, tiny_int8_of):
     readings = json.loads(_run(CALLS, tiny_int8_of(runtime), runtime, 20_000, 20))
@@ -82,6 +82,6 @@ def test_memory_reaches_a_plateau_over_20_000_calls(runtime, tiny_int8_of):
 
 
 def test_a_long_generator_is_encoded_in_bounded_memory(tiny_int8):
-    """60,000 texts, 150 MB together, every other one the same as the one before, never need more than their vectors
+    """20,000 texts, 50 MB together, every other one the same as the one before, never need more than their vectors
     (twice: once with and once without the repeated rows) and a little for each text."""
     assert float(_run(STREAM, tiny_int8)) < 30

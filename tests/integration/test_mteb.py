@@ -123,7 +123,7 @@ def test_mteb_finds_the_ndcg_that_we_find(minilm, shared, tmp_path, precision):
     assert scores["ndcg_at_10"] > 0.7  # a corpus this small is easy
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_mteb_finds_the_published_ndcg_of_minilm(minilm, shared):
     encoder = Encoder.load(minilm, precision="fp32", max_length=256)
     scores = mteb_scifact.evaluate(IntelQuantizedMTEBEncoder(encoder, name="me/minilm"), shared / "data" / "scifact")

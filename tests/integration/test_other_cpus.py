@@ -95,6 +95,7 @@ def test_8_bits_saturate_without_vnni_and_7_do_not(saturating, cross_encoders):
     assert "slower than fp32" in " ".join(seven["logged"])
 
 
+@pytest.mark.slow
 def test_a_real_model_in_7_bits_is_as_faithful_on_both_kinds_of_cpu(minilm, tmp_path):
     texts = built_in_texts().documents[::4]
     folder = quantize(minilm, tmp_path / "7", weight_bits=7, search=False, calibration_texts=texts).folder
@@ -118,7 +119,7 @@ def test_a_cpu_without_vnni_quantizes_to_7_bits_and_others_to_8(unlimited, tiny,
         assert f"Weights in {bits} bits" in (folder / "README.md").read_text("utf-8")
 
 
-def test_the_cache_keeps_a_model_for_each_kind_of_cpu(unlimited, tiny, tmp_path, monkeypatch):
+def test_the_cache_keeps_a_model_for_each_kind_of_cpu(quick_quantizing, unlimited, tiny, tmp_path, monkeypatch):
     for flags in ("avx2 fma", "avx2 avx512bw avx512_vnni"):
         monkeypatch.setattr(int8_products, "_flags", lambda flags=flags: frozenset(flags.split()))
         Encoder.load(tiny, cache_folder=tmp_path, warm_shapes=False)

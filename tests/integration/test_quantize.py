@@ -206,6 +206,7 @@ def test_the_source_is_never_replaced(tiny, tmp_path):
     assert export.is_file()
 
 
+@pytest.mark.usefixtures("quick_quantizing")
 def test_an_empty_folder_is_filled(tiny, tmp_path, monkeypatch):
     (tmp_path / "out").mkdir()
     monkeypatch.chdir(tmp_path / "out")
@@ -213,6 +214,7 @@ def test_an_empty_folder_is_filled(tiny, tmp_path, monkeypatch):
     assert Encoder.load(tmp_path / "out").dimension == 32
 
 
+@pytest.mark.usefixtures("quick_quantizing")
 def test_a_folder_that_appears_meanwhile_is_kept(tiny, tmp_path):
     def somebody_else(line):
         (tmp_path / "out").mkdir(exist_ok=True)
@@ -269,6 +271,7 @@ def test_a_failure_leaves_no_folder_behind(tiny, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("quick_quantizing")
 def test_a_failure_while_writing_leaves_what_was_there(tiny, tiny_int8, tmp_path, monkeypatch):
     out = tmp_path / "out"
     shutil.copytree(tiny_int8, out)
@@ -384,6 +387,7 @@ def test_what_is_not_fixed_can_be(tiny_int8):
     assert (encoder.max_length, encoder.settings.query_instruction) == (20, "ask: ")
 
 
+@pytest.mark.usefixtures("quick_quantizing")
 def test_an_fp32_model_asked_for_in_int8_is_quantized_once_and_says_so(tiny, tmp_path, caplog):
     with caplog.at_level("WARNING"):
         first = Encoder.load(tiny, cache_folder=tmp_path)
@@ -397,6 +401,7 @@ def test_an_fp32_model_asked_for_in_int8_is_quantized_once_and_says_so(tiny, tmp
     assert len([p for p in (tmp_path / "int8").iterdir() if p.is_dir()]) == 2
 
 
+@pytest.mark.usefixtures("quick_quantizing")
 def test_a_damaged_model_made_on_first_use_says_what_to_delete(tiny, tmp_path):
     Encoder.load(tiny, cache_folder=tmp_path)
     (folder,) = (p for p in (tmp_path / "int8").iterdir() if p.is_dir())
@@ -411,6 +416,7 @@ def test_a_cache_folder_that_can_not_be_written_is_an_error_that_says_so(tiny, t
         Encoder.load(tiny, cache_folder=tmp_path / "file")
 
 
+@pytest.mark.usefixtures("quick_quantizing")
 def test_settings_that_changed_are_quantized_again(tmp_path):
     """Instructions and length are part of the int8 folder, so the cache knows them."""
     model = write_tiny_model(tmp_path / "m")
@@ -428,6 +434,7 @@ def test_the_fingerprint_depends_on_the_configuration(tmp_path):
     assert Encoder.load(model, precision="fp32").fingerprint != before
 
 
+@pytest.mark.usefixtures("quick_quantizing")
 def test_a_model_that_changed_is_quantized_again(tmp_path):
     one = Encoder.load(write_tiny_model(tmp_path / "m", seed=1), cache_folder=tmp_path / "cache")
     two = Encoder.load(write_tiny_model(tmp_path / "m", seed=2), cache_folder=tmp_path / "cache")

@@ -94,6 +94,7 @@ class TestActors:
         assert {len(taken) for taken in cores.values()} == {1}
         assert len(set(cores.values())) == len(cores)
 
+    @pytest.mark.slow
     def test_quantize_once_and_outlive_one_of_them(self, tiny, tmp_path):
         """Both ask for an fp32 model in int8 at the same time; the first to be called dies, and another takes over."""
         rows = embedded("pyarrow", watched(tmp_path / "died"), model=tiny, cache_folder=tmp_path / "cache")

@@ -105,6 +105,7 @@ def collection(data: Path) -> chromadb.Collection:
     return client.get_collection(found.name)
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_it_does_what_is_missing(docs, tiny_int8, tmp_path):
     data, arguments = tmp_path / "data", ("--docs", docs, "--model", tiny_int8)
     killed_in_the_middle(data, *arguments, "--rows", 2, after=3)
@@ -161,7 +162,7 @@ class TestWithoutRay:
             pass
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_it_ends_as_an_uninterrupted_run_wherever_it_is_killed(docs, tiny_int8, tmp_path):
     arguments = ("--docs", docs, "--model", tiny_int8, "--rows", 2)
     finished("--data", tmp_path / "whole", *arguments)
@@ -171,7 +172,7 @@ def test_it_ends_as_an_uninterrupted_run_wherever_it_is_killed(docs, tiny_int8, 
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_too_few_cores_are_told_in_one_line(docs, tiny_int8, tmp_path):
     arguments = ("--docs", docs, "--model", tiny_int8, "--data", tmp_path / "data")
     err = finished(*arguments, "--cores", 99, "--actors", 1, status=1)

@@ -393,6 +393,8 @@ SERVING = """
 import sys
 from intel_quantized_embeddings.integrations.setfit import QuantizedSetFit
 
+pytestmark = pytest.mark.usefixtures("quick_quantizing")
+
 print(QuantizedSetFit.load(sys.argv[1]).predict(sys.argv[2]))
 assert not {"torch", "sklearn", "setfit", "joblib", "nncf"} & sys.modules.keys()
 """

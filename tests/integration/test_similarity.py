@@ -16,6 +16,8 @@ from intel_quantized_embeddings.similarity import Similarity
 from support.few_texts import TEN_TEXTS
 from support.tiny_models import VOCABULARY, write_tiny_model
 
+pytestmark = pytest.mark.usefixtures("quick_quantizing")
+
 QUERY = "what is a river"
 # Of very different lengths, so that vectors are: the orders by cosine, product and distance have little in common.
 TEXTS = [" ".join(VOCABULARY[4 + (5 * i + 3 * j) % 60] for j in range(1 + i % 9)) for i in range(30)]

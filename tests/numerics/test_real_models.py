@@ -27,16 +27,14 @@ def scifact(shared):
     return read_beir(shared / "data" / "scifact")
 
 
-@pytest.fixture(scope="module", params=["minilm", "cls"])
+@pytest.fixture(scope="module", params=["minilm", pytest.param("cls", marks=pytest.mark.slow)])
 def pair(request, runtime, tmp_path_factory):
     """A real model's name, its fp32 encoder and its int8 encoder, on each runtime."""
     if request.param == "minilm":
         source, folder = request.getfixturevalue("minilm"), request.getfixturevalue("minilm_int8")
     else:
         source = request.getfixturevalue("shared") / "models" / "minilm-l6-cls"
-        # The slow run measures the defaults, whose search takes four times as long.
-        slow = "not slow" not in request.config.getoption("markexpr")
-        folder = quantize(source, tmp_path_factory.mktemp("cls") / "int8", runtime=runtime, search=slow).folder
+        folder = quantize(source, tmp_path_factory.mktemp("cls") / "int8", runtime=runtime).folder
     fp32 = Encoder.load(source, runtime=runtime, precision="fp32")
     return request.param, fp32, Encoder.load(folder, runtime=runtime)
 
@@ -50,9 +48,9 @@ else:
 
 
 @pytest.fixture(scope="module")
-def measured(pair, scifact):
-    """Vectors of all the queries, all the relevant documents and 300 others."""
-    return _measure(pair, scifact.reduced(300))
+def measured(pair, scifact, slow_run):
+    """Vectors of some queries, their relevant documents and 100 others; of all in a slow run, with 300 others."""
+    return _measure(pair, scifact.reduced(300) if slow_run else scifact.reduced(100, queries=80))
 
 
 def test_int8_is_as_faithful_as_promised(measured):
@@ -66,7 +64,7 @@ def test_int8_finds_what_fp32_finds(measured):
     assert measured.ndcg(measured.int8) >= 0.995 * measured.ndcg(measured.fp32)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_int8_finds_what_fp32_finds_in_the_whole_corpus(pair, runtime, scifact):
     measured = _measure(pair, scifact)
     fp32, int8 = measured.ndcg(measured.fp32), measured.ndcg(measured.int8)
@@ -83,7 +81,7 @@ def test_int8_finds_what_fp32_finds_in_the_whole_corpus(pair, runtime, scifact):
 
 def test_an_int8_vector_is_bit_identical_alone_in_any_batch_and_with_any_threads(minilm_int8, runtime, shared):
     encoder = Encoder.load(minilm_int8, runtime=runtime)
-    texts = (shared / "data/calibration/qasper_paragraphs.txt").read_text("utf-8").splitlines()[:150] + MIXED
+    texts = (shared / "data/calibration/qasper_paragraphs.txt").read_text("utf-8").splitlines()[:40] + MIXED
     together = encoder.encode_documents(texts)
     shuffled = random.Random(1).sample(range(len(texts)), len(texts))
     again = encoder.encode_documents([texts[i] for i in shuffled])

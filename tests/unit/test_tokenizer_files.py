@@ -11,6 +11,8 @@ from intel_quantized_embeddings.errors import DamagedFilesError, QuantizedEmbedd
 from intel_quantized_embeddings.tokenization import Tokenizer
 from support.tiny_models import VOCABULARY, write_tiny_cross_encoder, write_tiny_model
 
+pytestmark = pytest.mark.usefixtures("quick_quantizing")
+
 TEN = [
     "the cat sat",
     "a dog",
