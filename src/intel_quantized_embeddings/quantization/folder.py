@@ -15,7 +15,7 @@ from intel_quantized_embeddings.models.source import DECIDING_FILES, SourceModel
 from intel_quantized_embeddings.options import Precision, RuntimeName
 from intel_quantized_embeddings.quantization.calibration import Texts
 from intel_quantized_embeddings.quantization.config import QuantizationConfig
-from intel_quantized_embeddings.quantization.drop import Drop
+from intel_quantized_embeddings.quantization.loss import Drop
 from intel_quantized_embeddings.quantization.manifest import Calibration, FolderManifest, Method, Source, hash_files
 from intel_quantized_embeddings.quantization.subject import Attempt, Subject
 from intel_quantized_embeddings.quantization.table import quantizer_module

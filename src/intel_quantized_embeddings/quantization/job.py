@@ -14,8 +14,8 @@ from intel_quantized_embeddings.models.source import SourceModel
 from intel_quantized_embeddings.options import Precision, RuntimeName
 from intel_quantized_embeddings.quantization.calibration import CalibrationSplit
 from intel_quantized_embeddings.quantization.config import MethodName, QuantizationConfig
-from intel_quantized_embeddings.quantization.drop import dataset_judge, held_out_judge
 from intel_quantized_embeddings.quantization.folder import write_folder
+from intel_quantized_embeddings.quantization.judge import dataset_judge, held_out_judge
 from intel_quantized_embeddings.quantization.kinds import Kind
 from intel_quantized_embeddings.quantization.layers import within_limit
 from intel_quantized_embeddings.quantization.recipe import layers_named

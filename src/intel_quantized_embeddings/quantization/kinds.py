@@ -11,7 +11,6 @@ from intel_quantized_embeddings.options import Pooling, RuntimeName
 from intel_quantized_embeddings.quantization.calibration import Texts
 from intel_quantized_embeddings.quantization.cross_encoder_manifest import FORMAT_VERSION as CROSS_ENCODER_VERSION
 from intel_quantized_embeddings.quantization.cross_encoder_manifest import CrossEncoderManifest
-from intel_quantized_embeddings.quantization.drop import Drop
 from intel_quantized_embeddings.quantization.fidelity import (
     Fidelity,
     ScoreFidelity,
@@ -20,6 +19,7 @@ from intel_quantized_embeddings.quantization.fidelity import (
 )
 from intel_quantized_embeddings.quantization.folder import write_cross_encoder_metadata, write_embedder_metadata
 from intel_quantized_embeddings.quantization.inputs import Inputs, tokenized_pairs, tokenized_texts
+from intel_quantized_embeddings.quantization.loss import Drop
 from intel_quantized_embeddings.quantization.manifest import FORMAT_VERSION, FolderManifest, Manifest
 from intel_quantized_embeddings.quantization.model_card import write_cross_encoder_card, write_embedder_card
 from intel_quantized_embeddings.quantization.probes import COUNT_OF_SCORES, COUNT_OF_VECTORS

@@ -19,8 +19,8 @@ from intel_quantized_embeddings.models.source import MANIFEST_FILE
 from intel_quantized_embeddings.options import Pooling, RuntimeName
 from intel_quantized_embeddings.paths_inside import path_inside
 from intel_quantized_embeddings.quantization.config import QuantizationConfig
-from intel_quantized_embeddings.quantization.drop import Drop, SpeedCost
 from intel_quantized_embeddings.quantization.fidelity import CosineSummary, Fidelity
+from intel_quantized_embeddings.quantization.loss import Drop, SpeedCost
 from intel_quantized_embeddings.quantization.probes import Probe, rows_of
 from intel_quantized_embeddings.runtimes.table import RUNTIMES
 from intel_quantized_embeddings.similarity import Similarity

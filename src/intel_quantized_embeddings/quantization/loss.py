@@ -1,14 +1,8 @@
-"""What int8 may lose against fp32: how that is measured, and what a folder records of it."""
+"""What a folder records of its loss against fp32, where that was limited."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from intel_quantized_embeddings.evaluation.datasets import Dataset
-    from intel_quantized_embeddings.quantization.subject import Attempt, Subject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,42 +52,6 @@ class Drop:
             return said
         layers = ", ".join(self.put_back)
         return f"{said}; {percent(self.before)} before {layers} went back to floating point: {self.speed}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judge:
-    """How the loss is measured.
-
-    Attributes:
-        measure: As in `Drop`.
-        drop: The share lost by an attempt; negative where it gains.
-    """
-
-    measure: str
-    drop: Callable[[Attempt], float]
-
-
-def held_out_judge() -> Judge:
-    """1 less the mean cosine to fp32 on the held-out texts, documents and queries weighing the same."""
-    return Judge(measure="mean cosine on held-out texts", drop=lambda attempt: 1 - attempt.fidelity.score)
-
-
-def dataset_judge(subject: Subject, dataset: Dataset) -> Judge:
-    """The share of fp32's main score on a dataset; fp32 is measured at once.
-
-    Raises:
-        MissingExtraError: What scores such a dataset is not installed.
-        OptionError: fp32 scores 0 or below on it.
-    """
-    from intel_quantized_embeddings.evaluation.tasks import measure, relative_drop
-
-    similarity = subject.text_settings.similarity
-    fp32 = measure(dataset, subject.fp32_encoder(), similarity=similarity)
-    relative_drop(fp32, fp32)  # whether there is one shows before anything is calibrated
-    return Judge(
-        measure=f"{fp32.metrics[0].name} on {dataset.name}",
-        drop=lambda attempt: relative_drop(fp32, measure(dataset, subject.encoder(attempt), similarity=similarity)),
-    )
 
 
 def percent(share: float) -> str:
