@@ -28,12 +28,12 @@ try:
     from haystack.document_stores.in_memory import InMemoryDocumentStore
 
     import rag_steps as steps
+    from intel_quantized_embeddings.int8_folder.manifest import Manifest
     from intel_quantized_embeddings.integrations.haystack import (
         IntelQuantizedDocumentEmbedder,
         IntelQuantizedRanker,
         IntelQuantizedTextEmbedder,
     )
-    from intel_quantized_embeddings.quantization.manifest import Manifest
     from intel_quantized_embeddings.similarity import Similarity
 except ImportError as exc:
     sys.exit(f"error: {exc}. This example needs: pip install -e '.[examples,haystack]'")

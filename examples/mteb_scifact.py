@@ -24,8 +24,8 @@ try:
 
     from intel_quantized_embeddings import Encoder
     from intel_quantized_embeddings.errors import OptionError, QuantizedEmbeddingsError
-    from intel_quantized_embeddings.evaluation.datasets import RetrievalDataset, read_dataset
     from intel_quantized_embeddings.integrations.mteb import IntelQuantizedMTEBEncoder
+    from intel_quantized_embeddings.tasks.datasets import RetrievalDataset, read_dataset
 except ImportError as exc:
     sys.exit(f"error: {exc}. This example needs: pip install -e '.[quantize,mteb]'")
 

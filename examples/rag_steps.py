@@ -22,10 +22,10 @@ from chromadb.api import ClientAPI
 from corpus import Entry, read_corpus
 from intel_quantized_embeddings import Encoder, quantize
 from intel_quantized_embeddings.errors import OtherEncoderError, QuantizedEmbeddingsError
+from intel_quantized_embeddings.int8_folder.manifest import Manifest
 from intel_quantized_embeddings.integrations.chroma_collections import connect
 from intel_quantized_embeddings.integrations.chroma_collections import open_collection as open_collection_of
 from intel_quantized_embeddings.models.source import MANIFEST_FILE
-from intel_quantized_embeddings.quantization.manifest import Manifest
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 QUESTIONS = (

@@ -29,9 +29,9 @@ try:
     from intel_quantized_embeddings import Encoder
     from intel_quantized_embeddings.errors import QuantizedEmbeddingsError
     from intel_quantized_embeddings.integrations.setfit import QuantizedSetFit, quantize_setfit
-    from intel_quantized_embeddings.model_files import find_model
+    from intel_quantized_embeddings.models.hub import find_model
+    from intel_quantized_embeddings.process.cores import granted_cores
     from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
-    from intel_quantized_embeddings.runtimes.cores import granted_cores
 except ImportError as exc:
     sys.exit(f"error: {exc}. This example needs: pip install -e '.[quantize,setfit]'")
 

@@ -22,12 +22,12 @@ os.environ["ANONYMIZED_TELEMETRY"] = "False"
 os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
 
 from intel_quantized_embeddings import Encoder, quantize, quantize_cross_encoder  # noqa: E402
-from intel_quantized_embeddings.machine import describe_machine  # noqa: E402
-from intel_quantized_embeddings.model_files import MINILM, MINILM_WHEEL, find_model  # noqa: E402
+from intel_quantized_embeddings.models.hub import MINILM, MINILM_WHEEL, find_model  # noqa: E402
 from intel_quantized_embeddings.options import RuntimeName  # noqa: E402
 from intel_quantized_embeddings.quantization.cache import quantized_on_first_use  # noqa: E402
 from intel_quantized_embeddings.quantization.calibration import built_in_texts  # noqa: E402
 from intel_quantized_embeddings.quantization.kinds import EMBEDDER  # noqa: E402
+from intel_quantized_embeddings.reporting.machine import describe_machine  # noqa: E402
 from intel_quantized_embeddings.runtimes.int8_products import sums_are_exact  # noqa: E402
 from support.few_texts import compare_no_strengths, quantize_quickly  # noqa: E402
 from support.tiny_models import write_tiny_cross_encoder, write_tiny_model  # noqa: E402

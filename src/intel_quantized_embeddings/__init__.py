@@ -11,31 +11,31 @@ from typing import TYPE_CHECKING, Any
 from intel_quantized_embeddings.version import __version__
 
 if TYPE_CHECKING:
-    from intel_quantized_embeddings.cross_encoder import CrossEncoder
-    from intel_quantized_embeddings.encoder import Encoder
-    from intel_quantized_embeddings.hub_upload import push_to_hub
+    from intel_quantized_embeddings.encoders.cross_encoder import CrossEncoder
+    from intel_quantized_embeddings.encoders.encoder import Encoder
+    from intel_quantized_embeddings.encoders.reranker import RankedDocument, Reranker
+    from intel_quantized_embeddings.int8_folder.config import QuantizationConfig
+    from intel_quantized_embeddings.int8_folder.push import push_to_hub
     from intel_quantized_embeddings.integrations.langchain import IntelQuantizedEmbeddings
     from intel_quantized_embeddings.integrations.langchain_reranker import IntelQuantizedReranker
     from intel_quantized_embeddings.integrations.llama_index import IntelQuantizedEmbedding
     from intel_quantized_embeddings.integrations.llama_index_rerank import IntelQuantizedRerank
-    from intel_quantized_embeddings.quantization.config import QuantizationConfig
     from intel_quantized_embeddings.quantization.quantize import quantize, quantize_cross_encoder
     from intel_quantized_embeddings.quantization.report import CrossEncoderReport, QuantizationReport
-    from intel_quantized_embeddings.reranking import RankedDocument, Reranker
 
 _HOMES = {
-    "CrossEncoder": "cross_encoder",
+    "CrossEncoder": "encoders.cross_encoder",
     "CrossEncoderReport": "quantization.report",
-    "Encoder": "encoder",
+    "Encoder": "encoders.encoder",
     "IntelQuantizedEmbedding": "integrations.llama_index",
     "IntelQuantizedEmbeddings": "integrations.langchain",
     "IntelQuantizedRerank": "integrations.llama_index_rerank",
     "IntelQuantizedReranker": "integrations.langchain_reranker",
-    "QuantizationConfig": "quantization.config",
+    "QuantizationConfig": "int8_folder.config",
     "QuantizationReport": "quantization.report",
-    "RankedDocument": "reranking",
-    "Reranker": "reranking",
-    "push_to_hub": "hub_upload",
+    "RankedDocument": "encoders.reranker",
+    "Reranker": "encoders.reranker",
+    "push_to_hub": "int8_folder.push",
     "quantize": "quantization.quantize",
     "quantize_cross_encoder": "quantization.quantize",
 }
@@ -62,7 +62,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from intel_quantized_embeddings.runtimes.forks import importing
+    from intel_quantized_embeddings.process.forks import importing
 
     with importing():
         value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -15,7 +15,7 @@
 
 Each also inherits the builtin a caller would reach for, so `except ImportError` and
 `except ValueError` keep working. Foreign errors are mapped where they enter (the hub in
-`model_files.py` and `hub_upload.py`, a runtime in its own module, Chroma in
+`models/hub.py` and `int8_folder/push.py`, a runtime in its own module, Chroma in
 `integrations/chroma_collections.py` and `ingestion/store.py`) and always chained.
 """
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from intel_quantized_embeddings import Encoder
-from intel_quantized_embeddings.batching import single_text_shapes
+from intel_quantized_embeddings.encoding.batching import single_text_shapes
 from intel_quantized_embeddings.errors import InvalidTextError, OptionError
+from intel_quantized_embeddings.int8_folder.probes import COUNT_OF_VECTORS
 from intel_quantized_embeddings.options import Precision
-from intel_quantized_embeddings.quantization.probes import COUNT_OF_VECTORS
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
 
 TEXTS = [

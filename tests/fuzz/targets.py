@@ -15,11 +15,11 @@ import numpy as np
 
 from intel_quantized_embeddings import CrossEncoder, Encoder
 from intel_quantized_embeddings.architectures import EncoderConfig, load_weights
+from intel_quantized_embeddings.cli.inspection import inspect_folder
 from intel_quantized_embeddings.errors import QuantizedEmbeddingsError
-from intel_quantized_embeddings.inspection import inspect_folder
-from intel_quantized_embeddings.json_files import read_json
-from intel_quantized_embeddings.quantization.config import read_config
-from intel_quantized_embeddings.tokenization import Tokenizer
+from intel_quantized_embeddings.files.json_files import read_json
+from intel_quantized_embeddings.int8_folder.config import read_config
+from intel_quantized_embeddings.models.tokenizer import Tokenizer
 
 TEXTS = ["the cat sat", "", "\0 \u202e\U0001f1e9\u0301", "a" * 200]
 

@@ -22,7 +22,7 @@ from intel_quantized_embeddings.errors import (
     QuantizedEmbeddingsError,
     UnsupportedModelError,
 )
-from intel_quantized_embeddings.quantization.manifest import Manifest
+from intel_quantized_embeddings.int8_folder.manifest import Manifest
 from support.exported_models import write_openvino_export
 
 TEXTS = ["the red cat", "a model of light"]

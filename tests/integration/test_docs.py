@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from intel_quantized_embeddings.cli import _parser
-from intel_quantized_embeddings.quantization.config import read_config
+from intel_quantized_embeddings.int8_folder.config import read_config
 from support.documents import ROOT, blocks, pages
 
 every_page = pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)

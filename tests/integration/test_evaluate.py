@@ -11,8 +11,8 @@ import pytest
 
 from intel_quantized_embeddings import CrossEncoder, Encoder
 from intel_quantized_embeddings.cli import main
-from intel_quantized_embeddings.evaluation.datasets import read_dataset
-from intel_quantized_embeddings.evaluation.tasks import measure, measure_reranking
+from intel_quantized_embeddings.tasks.datasets import read_dataset
+from intel_quantized_embeddings.tasks.measure import measure, measure_reranking
 from support import tiny_models
 from support.hub_machine import Machine
 from support.hub_server import HubServer

@@ -10,8 +10,8 @@ import pytest
 
 from intel_quantized_embeddings import Encoder, quantize
 from intel_quantized_embeddings.architectures import Family
+from intel_quantized_embeddings.cli.inspection import inspect_folder
 from intel_quantized_embeddings.errors import DamagedFilesError, OptionError, UnsupportedModelError
-from intel_quantized_embeddings.inspection import inspect_folder
 from support.cpu_kinds import fails_where_onednn_is_limited
 from support.exported_models import write_openvino_export
 from support.tiny_models import write_tiny_model

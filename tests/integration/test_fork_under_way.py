@@ -61,7 +61,7 @@ def _run(script, *arguments, **environment):
 
 
 LOADING = """
-from intel_quantized_embeddings.integrations.shared_encoders import shared_encoder, shared_reranker
+from intel_quantized_embeddings.encoders.shared import shared_encoder, shared_reranker
 from intel_quantized_embeddings.options import LoadOptions
 
 options = LoadOptions(model=source, precision="fp32")
@@ -220,7 +220,7 @@ def test_a_download_in_another_thread_does_not_keep_the_child_from_its_own(tiny,
 LOGGING = """
 import concurrent.futures
 import logging
-from intel_quantized_embeddings.runtimes.forks import importing
+from intel_quantized_embeddings.process.forks import importing
 
 
 def work():

@@ -13,7 +13,7 @@ from intel_quantized_embeddings import CrossEncoder, Encoder, quantize
 from intel_quantized_embeddings.architectures.config import BUILT_IN
 from intel_quantized_embeddings.cli import main
 from intel_quantized_embeddings.errors import QuantizedEmbeddingsError
-from intel_quantized_embeddings.known_models import KNOWN_MODELS, look_up
+from intel_quantized_embeddings.models.known import KNOWN_MODELS, look_up
 from support.cpu_kinds import fails_where_onednn_is_limited
 from support.tiny_models import write_tiny_cross_encoder, write_tiny_model
 

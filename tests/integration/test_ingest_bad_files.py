@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("chromadb", reason="chromadb is not installed: the `ingest` extra brings it")
 pytest.importorskip("langchain_text_splitters", reason="not installed: the `ingest` extra brings it")
 
-from intel_quantized_embeddings.encoder import Encoder
+from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.errors import MissingExtraError, OptionError
 from intel_quantized_embeddings.ingestion import IngestionReport, documents, ingest, jsonl, opened_files, splitting
 from intel_quantized_embeddings.ingestion.documents import Document

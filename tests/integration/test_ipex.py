@@ -16,8 +16,8 @@ import pytest
 from intel_quantized_embeddings import Encoder, quantize
 from intel_quantized_embeddings.cli import main
 from intel_quantized_embeddings.errors import MissingExtraError, OptionError, QuantizedEmbeddingsError
-from intel_quantized_embeddings.quantization.config import QuantizationConfig
-from intel_quantized_embeddings.quantization.manifest import Manifest
+from intel_quantized_embeddings.int8_folder.config import QuantizationConfig
+from intel_quantized_embeddings.int8_folder.manifest import Manifest
 from intel_quantized_embeddings.runtimes import import_ipex as importing
 from support.tiny_models import write_tiny_model
 

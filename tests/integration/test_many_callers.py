@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from intel_quantized_embeddings import Encoder, quantize
-from intel_quantized_embeddings.folders import appearing_whole
+from intel_quantized_embeddings.files.atomic import appearing_whole
 
 # Says when its folder is being written, and is then killed.
 QUANTIZE = """
@@ -34,7 +34,7 @@ quantize({model!r}, {output!r}, search=False)
 LOAD = """
 import time
 from intel_quantized_embeddings import Encoder
-from intel_quantized_embeddings.folders import appearing_whole
+from intel_quantized_embeddings.files.atomic import appearing_whole
 from intel_quantized_embeddings.quantization import cache
 
 def quantize_folder(source, output, **options):

@@ -11,12 +11,12 @@ import pytest
 from intel_quantized_embeddings import Encoder, quantize
 from intel_quantized_embeddings.cli import main
 from intel_quantized_embeddings.errors import OptionError
-from intel_quantized_embeddings.model_files import find_model
+from intel_quantized_embeddings.int8_folder.config import MethodName, QuantizationConfig
+from intel_quantized_embeddings.int8_folder.manifest import Manifest
+from intel_quantized_embeddings.models.hub import find_model
 from intel_quantized_embeddings.options import RuntimeName
 from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
-from intel_quantized_embeddings.quantization.config import MethodName, QuantizationConfig
 from intel_quantized_embeddings.quantization.kinds import EMBEDDER
-from intel_quantized_embeddings.quantization.manifest import Manifest
 from intel_quantized_embeddings.quantization.recipe import Recipe
 from intel_quantized_embeddings.quantization.subject import Subject
 from intel_quantized_embeddings.runtimes.building import build_embedder

@@ -13,7 +13,7 @@ import json, os, random, sys
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from intel_quantized_embeddings import Encoder
-from intel_quantized_embeddings.batching import planned_shapes
+from intel_quantized_embeddings.encoding.batching import planned_shapes
 
 def resident():  # megabytes
     with open("/proc/self/statm") as file:

@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 
 from intel_quantized_embeddings import CrossEncoder, Encoder, quantize, quantize_cross_encoder
+from intel_quantized_embeddings.int8_folder.cross_encoder_manifest import read_manifest
+from intel_quantized_embeddings.int8_folder.manifest import Manifest
+from intel_quantized_embeddings.int8_folder.probes import LONGEST, Probe, rows_of
 from intel_quantized_embeddings.quantization.calibration import built_in_texts
-from intel_quantized_embeddings.quantization.cross_encoder_manifest import read_manifest
-from intel_quantized_embeddings.quantization.manifest import Manifest
-from intel_quantized_embeddings.quantization.probes import LONGEST, Probe, rows_of
 from intel_quantized_embeddings.runtimes import int8_products
 from intel_quantized_embeddings.runtimes.int8_products import sums_are_exact
 
@@ -31,8 +31,8 @@ _LOAD = """
 import json, logging, sys
 from pathlib import Path
 from intel_quantized_embeddings import CrossEncoder, Encoder
-from intel_quantized_embeddings.quantization.cross_encoder_manifest import CrossEncoderManifest, read_manifest
-from intel_quantized_embeddings.quantization.probing import run_probes
+from intel_quantized_embeddings.int8_folder.cross_encoder_manifest import CrossEncoderManifest, read_manifest
+from intel_quantized_embeddings.encoding.probing import run_probes
 
 found = []
 handler = logging.Handler()

@@ -10,8 +10,8 @@ import pytest
 
 from intel_quantized_embeddings import Encoder, quantize
 from intel_quantized_embeddings.errors import MissingExtraError, OptionError, QuantizationError
-from intel_quantized_embeddings.quantization.config import QuantizationConfig
-from intel_quantized_embeddings.quantization.manifest import Manifest
+from intel_quantized_embeddings.int8_folder.config import QuantizationConfig
+from intel_quantized_embeddings.int8_folder.manifest import Manifest
 
 TEXTS = ["How do I reset it?", "The museum opens at nine.", "Ein Satz auf Deutsch."]
 

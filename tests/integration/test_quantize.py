@@ -20,11 +20,11 @@ from intel_quantized_embeddings.errors import (
     QuantizationError,
     UnsupportedModelError,
 )
-from intel_quantized_embeddings.json_files import file_sha256
+from intel_quantized_embeddings.files.json_files import file_sha256
+from intel_quantized_embeddings.int8_folder.config import QuantizationConfig
+from intel_quantized_embeddings.int8_folder.manifest import Manifest
+from intel_quantized_embeddings.int8_folder.model_card import write_embedder_card
 from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
-from intel_quantized_embeddings.quantization.config import QuantizationConfig
-from intel_quantized_embeddings.quantization.manifest import Manifest
-from intel_quantized_embeddings.quantization.model_card import write_embedder_card
 from support.cpu_kinds import fails_where_onednn_is_limited
 from support.exported_models import write_openvino_export
 from support.logged import messages

@@ -22,7 +22,7 @@ import ray.data
 from intel_quantized_embeddings import Encoder
 from intel_quantized_embeddings.errors import InvalidTextError, OptionError, OtherEncoderError
 from intel_quantized_embeddings.integrations.ray import EmbedDocuments
-from intel_quantized_embeddings.runtimes.cores import affinity, cpu_quota
+from intel_quantized_embeddings.process.cores import affinity, cpu_quota
 
 TEXTS = ["the cat sat on the mat", "a cold river", "music and light in the old city"]
 

@@ -29,7 +29,7 @@ from chromadb.config import Settings
 import ray_ingest
 from corpus import read_corpus
 from intel_quantized_embeddings import Encoder
-from intel_quantized_embeddings.runtimes.cores import affinity
+from intel_quantized_embeddings.process.cores import affinity
 
 if len(affinity()) < 2:
     pytest.skip("two actors that pin themselves need two cores", allow_module_level=True)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from intel_quantized_embeddings import CrossEncoder, Encoder, Reranker
+from intel_quantized_embeddings.encoders.reranker import RankedDocument
 from intel_quantized_embeddings.errors import InvalidTextError, OptionError
-from intel_quantized_embeddings.reranking import RankedDocument
 
 QUERY = "where does the river end?"
 DOCUMENTS = ["the old city", "a river and the cold water", "the cat sat on the mat", "stone " * 50, "fire"]

@@ -18,7 +18,7 @@ class TestBesideTheRealOne:
     def both(self, minilm):
         """all-MiniLM-L6-v2 in fp32 with instructions, in both."""
         real = pytest.importorskip("sentence_transformers", reason="only in the reference environments (make test)")
-        from intel_quantized_embeddings.model_files import find_model
+        from intel_quantized_embeddings.models.hub import find_model
 
         ours = Encoder.load(minilm, precision="fp32", query_instruction="query: ", document_instruction="passage: ")
         prompts = {"query": "query: ", "document": "passage: "}

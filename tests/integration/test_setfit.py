@@ -19,11 +19,11 @@ from intel_quantized_embeddings.errors import (
     OptionError,
     UnsupportedModelError,
 )
+from intel_quantized_embeddings.int8_folder.manifest import Manifest
 from intel_quantized_embeddings.integrations.classification_head import ClassificationHead, convert_head
 from intel_quantized_embeddings.integrations.setfit import QuantizedSetFit, quantize_setfit
 from intel_quantized_embeddings.integrations.setfit_folder import write_classifier
 from intel_quantized_embeddings.integrations.setfit_source import configuration
-from intel_quantized_embeddings.quantization.manifest import Manifest
 
 linear_model = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is not installed (the eval extra)")
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from intel_quantized_embeddings import Encoder, Reranker, quantize
+from intel_quantized_embeddings.cli.inspection import inspect_folder
 from intel_quantized_embeddings.errors import OptionError
-from intel_quantized_embeddings.inspection import inspect_folder
-from intel_quantized_embeddings.quantization.manifest import Manifest
+from intel_quantized_embeddings.int8_folder.manifest import Manifest
 from intel_quantized_embeddings.similarity import Similarity
 from support.few_texts import TEN_TEXTS
 from support.tiny_models import VOCABULARY, write_tiny_model
@@ -133,8 +133,8 @@ def _own_scores(encoder):
 def test_evaluation_ranks_by_it(model, tmp_path, capsys):
     pytest.importorskip("pytrec_eval", reason="the eval extra is not installed")
     pytest.importorskip("bm25s", reason="the eval extra is not installed")
-    from intel_quantized_embeddings.evaluation.datasets import RetrievalDataset
-    from intel_quantized_embeddings.evaluation.tasks import measure
+    from intel_quantized_embeddings.tasks.datasets import RetrievalDataset
+    from intel_quantized_embeddings.tasks.measure import measure
 
     encoder = Encoder.load(model, precision="fp32")
     best = int(np.argmax(_own_scores(encoder)))

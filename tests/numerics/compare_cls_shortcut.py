@@ -12,8 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from intel_quantized_embeddings.model_files import find_model
-from intel_quantized_embeddings.model_settings import read_settings
+from intel_quantized_embeddings.models.hub import find_model
+from intel_quantized_embeddings.models.settings import read_settings
+from intel_quantized_embeddings.models.tokenizer import Tokenizer
+from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE
 from intel_quantized_embeddings.options import RuntimeName
 from intel_quantized_embeddings.quantization.calibration import built_in_texts
 from intel_quantized_embeddings.quantization.openvino import activation_ranges, quantize_graph
@@ -21,8 +23,6 @@ from intel_quantized_embeddings.quantization.recipe import DEFAULT_ALPHA, Recipe
 from intel_quantized_embeddings.runtimes import openvino_graph
 from intel_quantized_embeddings.runtimes.building import build_embedder
 from intel_quantized_embeddings.runtimes.openvino import OpenVINORuntime
-from intel_quantized_embeddings.tokenization import Tokenizer
-from intel_quantized_embeddings.tokenizer_files import TOKENIZER_FILE
 
 WARM_UP = 5
 

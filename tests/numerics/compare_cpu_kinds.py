@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 from intel_quantized_embeddings import Encoder, quantize
-from intel_quantized_embeddings.quantization.fidelity import summarize_cosines
+from intel_quantized_embeddings.int8_folder.fidelity import summarize_cosines
 
 KINDS = ("ALL", "AVX512_CORE", "AVX2")
 

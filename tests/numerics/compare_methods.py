@@ -20,14 +20,12 @@ from unittest import mock
 
 import nncf
 
-from intel_quantized_embeddings.evaluation.datasets import read_dataset
-from intel_quantized_embeddings.evaluation.tasks import measure
-from intel_quantized_embeddings.model_files import find_model
-from intel_quantized_embeddings.model_settings import read_settings
+from intel_quantized_embeddings.int8_folder.config import ActivationRanges, MethodName
+from intel_quantized_embeddings.int8_folder.fidelity import summarize_cosines
+from intel_quantized_embeddings.models.hub import find_model
+from intel_quantized_embeddings.models.settings import read_settings
 from intel_quantized_embeddings.options import RuntimeName
 from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
-from intel_quantized_embeddings.quantization.config import ActivationRanges, MethodName
-from intel_quantized_embeddings.quantization.fidelity import summarize_cosines
 from intel_quantized_embeddings.quantization.kinds import EMBEDDER
 from intel_quantized_embeddings.quantization.layers import by_sensitivity
 from intel_quantized_embeddings.quantization.quantize import QAT_MINUTES
@@ -35,6 +33,8 @@ from intel_quantized_embeddings.quantization.recipe import ALPHAS, Recipe
 from intel_quantized_embeddings.quantization.search import most_faithful
 from intel_quantized_embeddings.quantization.subject import Subject
 from intel_quantized_embeddings.runtimes.building import build_embedder
+from intel_quantized_embeddings.tasks.datasets import read_dataset
+from intel_quantized_embeddings.tasks.measure import measure
 
 SCIFACT = Path(__file__).resolve().parents[3] / "shared" / "data" / "scifact"
 WAYS = ("smoothquant", "ranges", "symmetric", "bias", "layers", "dynamic", "qat")

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from intel_quantized_embeddings import Encoder
-from intel_quantized_embeddings.evaluation.datasets import read_dataset
-from intel_quantized_embeddings.evaluation.tasks import measure
+from intel_quantized_embeddings.tasks.datasets import read_dataset
+from intel_quantized_embeddings.tasks.measure import measure
 
 if __name__ == "__main__":
     model, *folders = sys.argv[1:]

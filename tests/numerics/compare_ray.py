@@ -27,9 +27,9 @@ import ray.data
 
 from intel_quantized_embeddings import Encoder
 from intel_quantized_embeddings.integrations.ray import EmbedDocuments
-from intel_quantized_embeddings.runtimes.cores import affinity
-from intel_quantized_embeddings.tokenization import Tokenizer
-from intel_quantized_embeddings.tokenizer_files import TOKENIZER_FILE
+from intel_quantized_embeddings.models.tokenizer import Tokenizer
+from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE
+from intel_quantized_embeddings.process.cores import affinity
 
 SCIFACT = Path(__file__).resolve().parents[3] / "shared" / "data" / "scifact"
 

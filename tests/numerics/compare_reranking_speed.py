@@ -23,8 +23,8 @@ from sentence_transformers import CrossEncoder as TheirCrossEncoder
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from intel_quantized_embeddings import CrossEncoder, quantize_cross_encoder
-from intel_quantized_embeddings.evaluation.tasks import spearman
-from intel_quantized_embeddings.model_files import MINILM, find_model
+from intel_quantized_embeddings.models.hub import MINILM, find_model
+from intel_quantized_embeddings.tasks.measure import spearman
 
 SCIFACT = Path(__file__).resolve().parents[3] / "shared" / "data" / "scifact"
 WARM_UP, MAX_LENGTH = 2, 256

@@ -12,19 +12,19 @@ import json
 import random
 from pathlib import Path
 
-from intel_quantized_embeddings.model_files import find_model
-from intel_quantized_embeddings.model_settings import read_settings
+from intel_quantized_embeddings.encoding.pipeline import encode_token_ids
+from intel_quantized_embeddings.int8_folder.config import ActivationRanges
+from intel_quantized_embeddings.int8_folder.fidelity import summarize_cosines
+from intel_quantized_embeddings.models.hub import find_model
+from intel_quantized_embeddings.models.settings import read_settings
+from intel_quantized_embeddings.models.tokenizer import Tokenizer
+from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE
 from intel_quantized_embeddings.options import RuntimeName
-from intel_quantized_embeddings.pipeline import encode_token_ids
 from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
-from intel_quantized_embeddings.quantization.config import ActivationRanges
-from intel_quantized_embeddings.quantization.fidelity import summarize_cosines
 from intel_quantized_embeddings.quantization.openvino import quantize_graph
 from intel_quantized_embeddings.quantization.recipe import Recipe
 from intel_quantized_embeddings.runtimes.building import build_embedder
 from intel_quantized_embeddings.runtimes.openvino import OpenVINORuntime
-from intel_quantized_embeddings.tokenization import Tokenizer
-from intel_quantized_embeddings.tokenizer_files import TOKENIZER_FILE
 
 SCIFACT = Path(__file__).resolve().parents[3] / "shared" / "data" / "scifact"
 

@@ -19,7 +19,7 @@ import numpy as np
 from sentence_transformers import SentenceTransformer
 
 from intel_quantized_embeddings import Encoder, quantize
-from intel_quantized_embeddings.model_files import MINILM, find_model
+from intel_quantized_embeddings.models.hub import MINILM, find_model
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
 
 SCIFACT = Path(__file__).resolve().parents[3] / "shared" / "data" / "scifact"

@@ -16,9 +16,9 @@ import numpy as np
 
 from intel_quantized_embeddings import Encoder
 from intel_quantized_embeddings.evaluation.comparison import compare
-from intel_quantized_embeddings.evaluation.datasets import RetrievalDataset, read_dataset
-from intel_quantized_embeddings.evaluation.ranking import Embedded, Ranking, rank, score
-from intel_quantized_embeddings.evaluation.tasks import Measurement, Metric
+from intel_quantized_embeddings.tasks.datasets import RetrievalDataset, read_dataset
+from intel_quantized_embeddings.tasks.measure import Measurement, Metric
+from intel_quantized_embeddings.tasks.ranking import Embedded, Ranking, rank, score
 from intel_quantized_embeddings.vectors import cosines, to_binary, to_int8
 
 DEPTH = 10

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sentence_transformers import SentenceTransformer
 
-from intel_quantized_embeddings.model_files import MINILM, MINILM_SHA256, find_model
+from intel_quantized_embeddings.models.hub import MINILM, MINILM_SHA256, find_model
 
 TEXTS = [
     "What is static quantization?",

@@ -10,14 +10,14 @@ import pytest
 
 from intel_quantized_embeddings import Encoder, quantize
 from intel_quantized_embeddings.errors import UnsupportedModelError
-from intel_quantized_embeddings.export import export
-from intel_quantized_embeddings.model_files import find_model
-from intel_quantized_embeddings.model_settings import ModelSettings
+from intel_quantized_embeddings.models.export import export
+from intel_quantized_embeddings.models.hub import find_model
+from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import SourceModel
+from intel_quantized_embeddings.models.tokenizer import Tokenizer
 from intel_quantized_embeddings.options import Pooling, Precision, RuntimeName
 from intel_quantized_embeddings.runtimes.building import build_embedder
 from intel_quantized_embeddings.runtimes.table import runtime_module
-from intel_quantized_embeddings.tokenization import Tokenizer
 from support.tiny_models import VOCABULARY as TOKENS
 from support.tiny_models import write_tiny_tokenizer
 

@@ -8,7 +8,7 @@ import pytest
 from tokenizers import AddedToken, Regex, models, normalizers, pre_tokenizers, processors, trainers
 from tokenizers import Tokenizer as FastTokenizer
 
-from intel_quantized_embeddings.tokenization import Tokenizer
+from intel_quantized_embeddings.models.tokenizer import Tokenizer
 from support.tiny_models import VOCABULARY
 
 pytestmark = pytest.mark.reference

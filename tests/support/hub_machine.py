@@ -30,7 +30,7 @@ print(json.dumps(result))
 _FIND = """
 import json, sys
 from intel_quantized_embeddings.errors import QuantizedEmbeddingsError
-from intel_quantized_embeddings.model_files import find_model
+from intel_quantized_embeddings.models.hub import find_model
 given = json.loads(sys.stdin.read())
 try:
     found = find_model(**given["options"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-_OF_THE_CPU = "intel_quantized_embeddings.quantization.probing"
+_OF_THE_CPU = "intel_quantized_embeddings.encoding.probing"
 
 
 def messages(caplog: pytest.LogCaptureFixture) -> list[str]:

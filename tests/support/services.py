@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from intel_quantized_embeddings import Encoder
-from intel_quantized_embeddings.batching import padded_length
+from intel_quantized_embeddings.encoding.batching import padded_length
 from intel_quantized_embeddings.serving.limits import Limits
 
 

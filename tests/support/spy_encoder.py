@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from intel_quantized_embeddings import Encoder
-from intel_quantized_embeddings.model_settings import ModelSettings
+from intel_quantized_embeddings.models.settings import ModelSettings
 
 
 @dataclass

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from intel_quantized_embeddings.tokenization import Tokenizer
+from intel_quantized_embeddings.models.tokenizer import Tokenizer
 
 # What such a folder has beside the model, in Intel/bge-small-en-v1.5-rag-int8-static and its siblings.
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")

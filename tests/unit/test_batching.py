@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intel_quantized_embeddings.batching import (
+from intel_quantized_embeddings.encoding.batching import (
     LONG,
     SHORT,
     SHORT_STEP,

@@ -14,8 +14,8 @@ from intel_quantized_embeddings.benchmarks.results import Arithmetic, Results
 from intel_quantized_embeddings.benchmarks.summaries import Series, summarize, summarize_queries
 from intel_quantized_embeddings.benchmarks.systems import SYSTEMS
 from intel_quantized_embeddings.benchmarks.tables import WIDTH, table
-from intel_quantized_embeddings.machine import describe_machine
-from intel_quantized_embeddings.quantization.fidelity import CosineSummary
+from intel_quantized_embeddings.int8_folder.fidelity import CosineSummary
+from intel_quantized_embeddings.reporting.machine import describe_machine
 
 
 class FakeWorker:

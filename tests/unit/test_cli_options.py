@@ -6,8 +6,8 @@ import pytest
 
 from intel_quantized_embeddings.benchmarks import options as benchmarks
 from intel_quantized_embeddings.cli import _parser
-from intel_quantized_embeddings.cli_jobs import _all_given
-from intel_quantized_embeddings.cli_options import given, load_keywords
+from intel_quantized_embeddings.cli.jobs import _all_given
+from intel_quantized_embeddings.cli.options import given, load_keywords
 from intel_quantized_embeddings.evaluation import options as evaluation
 from intel_quantized_embeddings.options import LoadKeywords
 

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from intel_quantized_embeddings.runtimes import cores
+from intel_quantized_embeddings.process import cores
 
 
 def _write(folder, **files):

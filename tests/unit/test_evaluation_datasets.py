@@ -7,7 +7,7 @@ import json
 import pytest
 
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, OptionError
-from intel_quantized_embeddings.evaluation.datasets import (
+from intel_quantized_embeddings.tasks.datasets import (
     ClassificationDataset,
     RetrievalDataset,
     SimilarityDataset,

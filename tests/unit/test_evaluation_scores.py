@@ -9,11 +9,11 @@ import pytest
 
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.evaluation.comparison import compare
-from intel_quantized_embeddings.evaluation.datasets import ClassificationDataset, RetrievalDataset, SimilarityDataset
-from intel_quantized_embeddings.evaluation.first_stage import bm25_candidates
-from intel_quantized_embeddings.evaluation.ranking import Embedded, overlap, rank, rerank, score
-from intel_quantized_embeddings.evaluation.tasks import Measurement, Metric, measure, relative_drop
 from intel_quantized_embeddings.similarity import Similarity
+from intel_quantized_embeddings.tasks.bm25 import bm25_candidates
+from intel_quantized_embeddings.tasks.datasets import ClassificationDataset, RetrievalDataset, SimilarityDataset
+from intel_quantized_embeddings.tasks.measure import Measurement, Metric, measure, relative_drop
+from intel_quantized_embeddings.tasks.ranking import Embedded, overlap, rank, rerank, score
 from support.retrieval import RetrievalSet, ndcg_at_10
 
 for needed in ("pytrec_eval", "bm25s", "sklearn", "scipy"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from intel_quantized_embeddings.quantization.fidelity import (
+from intel_quantized_embeddings.int8_folder.fidelity import (
     CosineSummary,
     Fidelity,
     ScoreFidelity,

@@ -6,9 +6,9 @@ from dataclasses import dataclass, fields, make_dataclass, replace
 
 import pytest
 
-from intel_quantized_embeddings.cross_encoder_settings import Activation, CrossEncoderSettings
-from intel_quantized_embeddings.fingerprints import fingerprint_digest, hashed_settings
-from intel_quantized_embeddings.model_settings import ModelSettings
+from intel_quantized_embeddings.encoding.fingerprints import fingerprint_digest, hashed_settings
+from intel_quantized_embeddings.models.scoring import Activation, CrossEncoderSettings
+from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.options import Pooling
 
 EMBEDDER = ModelSettings(

@@ -12,14 +12,14 @@ import pytest
 
 from intel_quantized_embeddings import Encoder
 from intel_quantized_embeddings.errors import OptionError
-from intel_quantized_embeddings.folders import appearing_whole
-from intel_quantized_embeddings.model_files import find_model
-from intel_quantized_embeddings.model_settings import read_settings
+from intel_quantized_embeddings.files.atomic import appearing_whole
+from intel_quantized_embeddings.int8_folder.manifest import FORMAT_VERSION
+from intel_quantized_embeddings.models.hub import find_model
+from intel_quantized_embeddings.models.settings import read_settings
 from intel_quantized_embeddings.options import RuntimeName
 from intel_quantized_embeddings.quantization import cache
 from intel_quantized_embeddings.quantization.cache import made_once, quantized_before
 from intel_quantized_embeddings.quantization.kinds import EMBEDDER
-from intel_quantized_embeddings.quantization.manifest import FORMAT_VERSION
 from intel_quantized_embeddings.runtimes import openvino
 from support.exported_models import write_openvino_export
 

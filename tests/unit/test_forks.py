@@ -9,8 +9,8 @@ import time
 import pytest
 
 from intel_quantized_embeddings.errors import ForkedProcessError
-from intel_quantized_embeddings.runtimes import forks
-from intel_quantized_embeddings.runtimes.forks import KeyedLocks, importing
+from intel_quantized_embeddings.process import forks
+from intel_quantized_embeddings.process.forks import KeyedLocks, importing
 
 
 @pytest.fixture

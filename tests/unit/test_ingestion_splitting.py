@@ -16,7 +16,7 @@ from tokenizers import models, pre_tokenizers
 
 from intel_quantized_embeddings.ingestion.documents import Document
 from intel_quantized_embeddings.ingestion.splitting import ChunkSize, Splitter
-from intel_quantized_embeddings.tokenization import Tokenizer
+from intel_quantized_embeddings.models.tokenizer import Tokenizer
 
 LENGTH = 20_000
 WORD_LIMIT = 100  # of the tiny model's tokenizer

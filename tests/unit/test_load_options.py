@@ -9,11 +9,11 @@ import pytest
 
 from intel_quantized_embeddings import Encoder, quantize, quantize_cross_encoder
 from intel_quantized_embeddings.errors import OptionError
-from intel_quantized_embeddings.export import export
-from intel_quantized_embeddings.hub_upload import push_to_hub
+from intel_quantized_embeddings.int8_folder.manifest import Manifest
+from intel_quantized_embeddings.int8_folder.push import push_to_hub
 from intel_quantized_embeddings.integrations.setfit import quantize_setfit
+from intel_quantized_embeddings.models.export import export
 from intel_quantized_embeddings.options import LoadOptions
-from intel_quantized_embeddings.quantization.manifest import Manifest
 from support.few_texts import TEN_TEXTS
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, models, normalizers, pre_tokenizers, processors, trainers
 from tokenizers import Tokenizer as FastTokenizer
 
-from intel_quantized_embeddings import long_texts
-from intel_quantized_embeddings.tokenization import Tokenizer
+from intel_quantized_embeddings.models import long_texts
+from intel_quantized_embeddings.models.tokenizer import Tokenizer
 from support.tiny_models import write_tiny_tokenizer
 
 CORPUS = [

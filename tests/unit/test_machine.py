@@ -6,8 +6,8 @@ import platform
 
 import pytest
 
-from intel_quantized_embeddings import machine
-from intel_quantized_embeddings.machine import (
+from intel_quantized_embeddings.reporting import machine
+from intel_quantized_embeddings.reporting.machine import (
     describe_machine,
     library_versions,
     parse_busy,

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from intel_quantized_embeddings import Encoder, model_files
+from intel_quantized_embeddings import Encoder
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, OptionError
-from intel_quantized_embeddings.model_files import MINILM, MINILM_WHEEL, find_model
+from intel_quantized_embeddings.models import hub as model_files
+from intel_quantized_embeddings.models.hub import MINILM, MINILM_WHEEL, find_model
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from intel_quantized_embeddings.errors import (
     OptionError,
     UnsupportedModelError,
 )
-from intel_quantized_embeddings.known_models import KNOWN_MODELS, look_up
-from intel_quantized_embeddings.model_settings import ModelSettings, read_settings
+from intel_quantized_embeddings.models.known import KNOWN_MODELS, look_up
+from intel_quantized_embeddings.models.settings import ModelSettings, read_settings
 from intel_quantized_embeddings.options import Pooling
 from intel_quantized_embeddings.similarity import Similarity
 from support.tiny_models import write_tiny_model
@@ -492,7 +492,7 @@ def test_no_model_is_known_twice(monkeypatch):
     for name in (*_CLS_WITH_BGE_INSTRUCTION, "bge-m3", "snowflake-arctic-embed-m-v2.0", "multilingual-e5-small"):
         found = 0
         for family in families:
-            monkeypatch.setattr("intel_quantized_embeddings.known_models.KNOWN_MODELS", (family,))
+            monkeypatch.setattr("intel_quantized_embeddings.models.known.KNOWN_MODELS", (family,))
             found += look_up([name]) is not None
         assert found == 1, name
 

@@ -8,10 +8,10 @@ import json
 import pytest
 
 from intel_quantized_embeddings import CrossEncoder, Encoder
-from intel_quantized_embeddings.cross_encoder_settings import Activation, read_cross_encoder_settings
 from intel_quantized_embeddings.errors import DamagedFilesError, QuantizedEmbeddingsError, UnsupportedModelError
-from intel_quantized_embeddings.model_files import find_model
-from intel_quantized_embeddings.model_settings import read_settings
+from intel_quantized_embeddings.models.hub import find_model
+from intel_quantized_embeddings.models.scoring import Activation, read_cross_encoder_settings
+from intel_quantized_embeddings.models.settings import read_settings
 from intel_quantized_embeddings.options import Pooling
 from support.tiny_models import write_tiny_cross_encoder, write_tiny_model
 

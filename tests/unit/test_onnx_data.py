@@ -9,7 +9,7 @@ import pytest
 
 from intel_quantized_embeddings import Encoder
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError
-from intel_quantized_embeddings.onnx_data import external_files, readable
+from intel_quantized_embeddings.models.onnx_data import external_files, readable
 from support import onnx_files
 from support.onnx_files import message, tensor, write_onnx_export
 from support.tiny_models import HIDDEN, VOCABULARY

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError
-from intel_quantized_embeddings.json_files import read_json
-from intel_quantized_embeddings.model_files import find_model
-from intel_quantized_embeddings.partial_snapshots import SETTINGS, never_fetched, undecided
-from intel_quantized_embeddings.weight_files import find_weight_files
+from intel_quantized_embeddings.files.json_files import read_json
+from intel_quantized_embeddings.models.hub import find_model
+from intel_quantized_embeddings.models.partial_snapshots import SETTINGS, never_fetched, undecided
+from intel_quantized_embeddings.models.weight_files import find_weight_files
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 133466304\n"

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from intel_quantized_embeddings.errors import OptionError
-from intel_quantized_embeddings.runtimes import pinning
-from intel_quantized_embeddings.runtimes.pinning import pin_to_own_cores, whole_cores_first
+from intel_quantized_embeddings.process import pinning
+from intel_quantized_embeddings.process.pinning import pin_to_own_cores, whole_cores_first
 
 CORES = sorted(os.sched_getaffinity(0)) if sys.platform.startswith("linux") else []
 

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intel_quantized_embeddings import CrossEncoder, Encoder, pipeline
-from intel_quantized_embeddings.batching import planned_shapes, single_text_shapes
-from intel_quantized_embeddings.cross_encoder_settings import Activation, CrossEncoderSettings
+from intel_quantized_embeddings import CrossEncoder, Encoder
+from intel_quantized_embeddings.encoding import pipeline
+from intel_quantized_embeddings.encoding.batching import planned_shapes, single_text_shapes
 from intel_quantized_embeddings.errors import DamagedFilesError, InvalidTextError
-from intel_quantized_embeddings.model_settings import read_settings
-from intel_quantized_embeddings.tokenization import Tokenizer
+from intel_quantized_embeddings.models.scoring import Activation, CrossEncoderSettings
+from intel_quantized_embeddings.models.settings import read_settings
+from intel_quantized_embeddings.models.tokenizer import Tokenizer
 from support.tiny_models import VOCABULARY, write_tiny_model, write_tiny_tokenizer
 
 MAX_LENGTH = 100

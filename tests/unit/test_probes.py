@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intel_quantized_embeddings.quantization.probes import LONGEST, Probe, choose, compare, rows_of
+from intel_quantized_embeddings.int8_folder.probes import LONGEST, Probe, choose, compare, rows_of
 
 lengths = st.lists(st.integers(min_value=1, max_value=3 * LONGEST), min_size=1, max_size=40)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, OptionError
-from intel_quantized_embeddings.quantization.config import QuantizationConfig, read_config
+from intel_quantized_embeddings.int8_folder.config import QuantizationConfig, read_config
 from intel_quantized_embeddings.quantization.recipe import layers_named
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intel_quantized_embeddings.batching import SHORT
+from intel_quantized_embeddings.encoding.batching import SHORT
 from intel_quantized_embeddings.serving.rounds import Rounds
 
 requests = st.lists(st.lists(st.integers(1, 256), min_size=1, max_size=30), max_size=12)

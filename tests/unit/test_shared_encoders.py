@@ -9,8 +9,8 @@ import weakref
 import pytest
 
 from intel_quantized_embeddings import Encoder, IntelQuantizedEmbeddings
+from intel_quantized_embeddings.encoders.shared import shared_encoder
 from intel_quantized_embeddings.errors import ModelFilesError
-from intel_quantized_embeddings.integrations.shared_encoders import shared_encoder
 from intel_quantized_embeddings.options import LoadOptions
 from support.tiny_models import write_tiny_model
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from intel_quantized_embeddings import Encoder
 from intel_quantized_embeddings.errors import DamagedFilesError, InvalidTextError, ModelFilesError
-from intel_quantized_embeddings.tokenization import Tokenizer
+from intel_quantized_embeddings.models.tokenizer import Tokenizer
 from support.tiny_models import VOCABULARY, write_tiny_tokenizer
 
 CLS, SEP = VOCABULARY.index("[CLS]"), VOCABULARY.index("[SEP]")

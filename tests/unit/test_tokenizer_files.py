@@ -8,7 +8,7 @@ import pytest
 
 from intel_quantized_embeddings import CrossEncoder, Encoder, quantize, quantize_cross_encoder
 from intel_quantized_embeddings.errors import DamagedFilesError, QuantizedEmbeddingsError, UnsupportedModelError
-from intel_quantized_embeddings.tokenization import Tokenizer
+from intel_quantized_embeddings.models.tokenizer import Tokenizer
 from support.tiny_models import VOCABULARY, write_tiny_cross_encoder, write_tiny_model
 
 pytestmark = pytest.mark.usefixtures("quick_quantizing")

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError
-from intel_quantized_embeddings.json_files import read_json
-from intel_quantized_embeddings.paths_inside import path_inside
-from intel_quantized_embeddings.runtimes.forks import importing
+from intel_quantized_embeddings.files.inside import path_inside
+from intel_quantized_embeddings.files.json_files import read_json
+from intel_quantized_embeddings.process.forks import importing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,11 +13,11 @@ from intel_quantized_embeddings.benchmarks.preparation import Request
 from intel_quantized_embeddings.benchmarks.systems import PARTS
 from intel_quantized_embeddings.benchmarks.texts import texts_of_length
 from intel_quantized_embeddings.errors import ModelFilesError, OptionError, UnsupportedModelError
-from intel_quantized_embeddings.json_files import file_sha256
-from intel_quantized_embeddings.model_files import MINILM, find_model
-from intel_quantized_embeddings.model_settings import ModelSettings
+from intel_quantized_embeddings.files.json_files import file_sha256
+from intel_quantized_embeddings.models.hub import MINILM, find_model
+from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import MANIFEST_FILE, SourceModel
-from intel_quantized_embeddings.runtimes.cores import affinity, granted_cores
+from intel_quantized_embeddings.process.cores import affinity, granted_cores
 
 MAX_LENGTH = 256
 LENGTHS = (16, 32, 64, 128, 256, 512)

@@ -8,7 +8,7 @@ from typing import Any
 
 from intel_quantized_embeddings.benchmarks.results import Results
 from intel_quantized_embeddings.benchmarks.summaries import Summary, percentile
-from intel_quantized_embeddings.plotting import GREY, INK, figure
+from intel_quantized_embeddings.reporting.plotting import GREY, INK, figure
 
 # Okabe and Ito's colours, told apart by the colour-blind. A system keeps its own in every plot.
 _STYLES = {

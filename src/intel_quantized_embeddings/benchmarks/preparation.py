@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from intel_quantized_embeddings.folders import appearing_whole
+from intel_quantized_embeddings.files.atomic import appearing_whole
+from intel_quantized_embeddings.models.tokenizer_files import BESIDE
 from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
-from intel_quantized_embeddings.tokenizer_files import BESIDE
 
 INT8_FILE = "openvino_model_qint8_quantized.xml"
 ONNX_FILE = "model.onnx"
@@ -54,7 +54,7 @@ class Request:
 
 def openvino_fp32(request: Request) -> Path:
     """The model as optimum-intel exports it, in sentence-transformers' layout."""
-    from intel_quantized_embeddings.export import export
+    from intel_quantized_embeddings.models.export import export
 
     return _made_once(request.kept / "openvino-fp32", lambda folder: export(request.model, folder))
 
@@ -146,7 +146,7 @@ def _quantize(source: Path, target: Path, request: Request) -> None:
     import numpy as np
     import openvino as ov
 
-    from intel_quantized_embeddings.tokenization import Tokenizer
+    from intel_quantized_embeddings.models.tokenizer import Tokenizer
 
     graph = ov.Core().read_model(str(source))
     names = {name for entry in graph.inputs for name in entry.get_names()}

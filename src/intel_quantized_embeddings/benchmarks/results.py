@@ -11,8 +11,8 @@ from typing import Any
 
 from intel_quantized_embeddings.benchmarks.arithmetic import EncoderSize, gops_per_core, operations_per_token
 from intel_quantized_embeddings.benchmarks.summaries import QuerySummary, Spread, Summary
-from intel_quantized_embeddings.machine import Machine
-from intel_quantized_embeddings.quantization.fidelity import CosineSummary
+from intel_quantized_embeddings.int8_folder.fidelity import CosineSummary
+from intel_quantized_embeddings.reporting.machine import Machine
 
 FORMAT_VERSION = 1
 # Below this a system does not give this model's vectors: its pooling is wrong, or its files are.

@@ -45,16 +45,16 @@ from intel_quantized_embeddings.benchmarks.texts import (
 )
 from intel_quantized_embeddings.benchmarks.timing import Effort
 from intel_quantized_embeddings.benchmarks.worker import Worker
-from intel_quantized_embeddings.machine import (
+from intel_quantized_embeddings.int8_folder.fidelity import CosineSummary, summarize_cosines
+from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE
+from intel_quantized_embeddings.reporting.machine import (
     busy_cores,
     describe_machine,
     library_versions,
     shown_command,
     without_paths,
 )
-from intel_quantized_embeddings.plotting import require_matplotlib
-from intel_quantized_embeddings.quantization.fidelity import CosineSummary, summarize_cosines
-from intel_quantized_embeddings.tokenizer_files import TOKENIZER_FILE
+from intel_quantized_embeddings.reporting.plotting import require_matplotlib
 
 RESULTS_FILE = "benchmark.json"
 _THREAD_COUNTS = (1, 8)

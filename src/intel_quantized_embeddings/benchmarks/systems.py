@@ -13,15 +13,15 @@ import numpy as np
 from intel_quantized_embeddings.benchmarks import competitors, preparation
 from intel_quantized_embeddings.benchmarks.competitors import LoadedSystem
 from intel_quantized_embeddings.benchmarks.preparation import Request
-from intel_quantized_embeddings.encoder import Encoder
+from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.encoders.loading import load_model
 from intel_quantized_embeddings.errors import OptionError
+from intel_quantized_embeddings.int8_folder.manifest import Manifest
+from intel_quantized_embeddings.models.tokenizer import Tokenizer
+from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE
 from intel_quantized_embeddings.options import LoadOptions, Precision, RuntimeName
 from intel_quantized_embeddings.quantization.kinds import EMBEDDER
-from intel_quantized_embeddings.quantization.manifest import Manifest
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
-from intel_quantized_embeddings.tokenization import Tokenizer
-from intel_quantized_embeddings.tokenizer_files import TOKENIZER_FILE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -21,8 +21,8 @@ from intel_quantized_embeddings.benchmarks.parts import SystemFailedError
 from intel_quantized_embeddings.benchmarks.preparation import Request
 from intel_quantized_embeddings.benchmarks.systems import System
 from intel_quantized_embeddings.benchmarks.timing import timed_calls, wait_until_quiet
-from intel_quantized_embeddings.runtimes.cores import affinity
-from intel_quantized_embeddings.runtimes.quiet import environment
+from intel_quantized_embeddings.process.cores import affinity
+from intel_quantized_embeddings.process.quiet import environment
 
 
 class Worker:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from intel_quantized_embeddings.encoders.loading import Loaded, load_model
-from intel_quantized_embeddings.fingerprints import fingerprint_digest, hashed_settings, refuse_another
+from intel_quantized_embeddings.encoding.fingerprints import fingerprint_digest, hashed_settings, refuse_another
+from intel_quantized_embeddings.encoding.pipeline import warm_up
+from intel_quantized_embeddings.encoding.probing import report_int8
+from intel_quantized_embeddings.encoding.truncated import TruncatedRuntime
+from intel_quantized_embeddings.models.tokenizer import Tokenizer
+from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE
 from intel_quantized_embeddings.options import LoadOptions, Precision, RuntimeName
-from intel_quantized_embeddings.pipeline import warm_up
 from intel_quantized_embeddings.quantization.kinds import Kind
-from intel_quantized_embeddings.quantization.probing import report_int8
 from intel_quantized_embeddings.runtimes.base import Runtime
 from intel_quantized_embeddings.runtimes.table import runtime_module
-from intel_quantized_embeddings.runtimes.truncated import TruncatedRuntime
-from intel_quantized_embeddings.tokenization import Tokenizer
-from intel_quantized_embeddings.tokenizer_files import TOKENIZER_FILE
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, OptionError, UnsupportedModelError
-from intel_quantized_embeddings.model_files import find_asked
+from intel_quantized_embeddings.int8_folder.config import MethodName
+from intel_quantized_embeddings.int8_folder.cross_encoder_manifest import CrossEncoderManifest
+from intel_quantized_embeddings.int8_folder.manifest import FolderManifest
+from intel_quantized_embeddings.models.hub import find_asked
 from intel_quantized_embeddings.models.source import DECIDING_FILES, SourceModel
+from intel_quantized_embeddings.models.weight_files import WeightKind
 from intel_quantized_embeddings.options import LoadOptions, Precision, RuntimeName
-from intel_quantized_embeddings.quantization.config import MethodName
-from intel_quantized_embeddings.quantization.cross_encoder_manifest import CrossEncoderManifest
+from intel_quantized_embeddings.process.forks import importing
+from intel_quantized_embeddings.process.tokenizer_threads import refuse_lost_threads
 from intel_quantized_embeddings.quantization.kinds import Kind
-from intel_quantized_embeddings.quantization.manifest import FolderManifest
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
 from intel_quantized_embeddings.runtimes.building import require_scoring
-from intel_quantized_embeddings.runtimes.forks import importing
 from intel_quantized_embeddings.runtimes.table import RUNTIMES, runtime_module
-from intel_quantized_embeddings.runtimes.tokenizer_threads import refuse_lost_threads
-from intel_quantized_embeddings.weight_files import WeightKind
 
 logger = logging.getLogger(__name__)
 

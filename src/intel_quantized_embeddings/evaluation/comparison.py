@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from intel_quantized_embeddings.errors import needs
-from intel_quantized_embeddings.evaluation.ranking import overlap
-from intel_quantized_embeddings.evaluation.tasks import Measurement, Metric, spearman
-from intel_quantized_embeddings.quantization.fidelity import CosineSummary, summarize_cosines
+from intel_quantized_embeddings.int8_folder.fidelity import CosineSummary, summarize_cosines
+from intel_quantized_embeddings.tasks.measure import Measurement, Metric, spearman
+from intel_quantized_embeddings.tasks.ranking import overlap
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

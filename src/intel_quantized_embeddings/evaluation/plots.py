@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from intel_quantized_embeddings.evaluation.results import EvaluationResults
-from intel_quantized_embeddings.plotting import INK, figure
+from intel_quantized_embeddings.reporting.plotting import INK, figure
 
 # Okabe and Ito's colours, told apart by the colour-blind.
 _STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "D"), ("#CC79A7", "^"), ("#E69F00", "v"))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from intel_quantized_embeddings.evaluation.comparison import Comparison
-from intel_quantized_embeddings.machine import Machine
+from intel_quantized_embeddings.reporting.machine import Machine
 
 FORMAT_VERSION = 1
 

@@ -11,25 +11,25 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from intel_quantized_embeddings.cross_encoder import CrossEncoder
-from intel_quantized_embeddings.cross_encoder_settings import CrossEncoderSettings
-from intel_quantized_embeddings.encoder import Encoder
+from intel_quantized_embeddings.encoders.cross_encoder import CrossEncoder
+from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.errors import ModelFilesError, OptionError
 from intel_quantized_embeddings.evaluation.comparison import compare
-from intel_quantized_embeddings.evaluation.datasets import Dataset, read_dataset
 from intel_quantized_embeddings.evaluation.options import Options
 from intel_quantized_embeddings.evaluation.plots import draw
 from intel_quantized_embeddings.evaluation.results import EvaluationResults, OnDataset
-from intel_quantized_embeddings.evaluation.tasks import Measurement, measure, measure_reranking
-from intel_quantized_embeddings.machine import describe_machine, library_versions, shown_command
-from intel_quantized_embeddings.model_files import find_model
-from intel_quantized_embeddings.model_settings import ModelSettings
+from intel_quantized_embeddings.int8_folder.cross_encoder_manifest import read_manifest
+from intel_quantized_embeddings.int8_folder.manifest import FolderManifest
+from intel_quantized_embeddings.models.hub import find_model
+from intel_quantized_embeddings.models.scoring import CrossEncoderSettings
+from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import SourceModel
 from intel_quantized_embeddings.options import Precision, RuntimeName
-from intel_quantized_embeddings.plotting import require_matplotlib
-from intel_quantized_embeddings.quantization.cross_encoder_manifest import read_manifest
-from intel_quantized_embeddings.quantization.manifest import FolderManifest
+from intel_quantized_embeddings.reporting.machine import describe_machine, library_versions, shown_command
+from intel_quantized_embeddings.reporting.plotting import require_matplotlib
 from intel_quantized_embeddings.similarity import Similarity
+from intel_quantized_embeddings.tasks.datasets import Dataset, read_dataset
+from intel_quantized_embeddings.tasks.measure import Measurement, measure, measure_reranking
 
 if TYPE_CHECKING:
     import numpy as np

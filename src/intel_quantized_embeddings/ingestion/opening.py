@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from chromadb.errors import NotFoundError
 
-from intel_quantized_embeddings.encoder import Encoder
+from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.ingestion.store import Store, retrying
 from intel_quantized_embeddings.integrations.chroma import SPACES

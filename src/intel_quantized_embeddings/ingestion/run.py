@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from intel_quantized_embeddings.encoder import Encoder
+from intel_quantized_embeddings.encoders.encoder import Encoder
+from intel_quantized_embeddings.encoders.shared import shared_encoder
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.ingestion.documents import Document, read_file
 from intel_quantized_embeddings.ingestion.opening import looked_at, opened
@@ -21,9 +22,8 @@ from intel_quantized_embeddings.ingestion.report import IngestionReport
 from intel_quantized_embeddings.ingestion.sources import FoundFiles, Places, find_files
 from intel_quantized_embeddings.ingestion.splitting import ChunkSize, Record, RecordMaker, Splitter
 from intel_quantized_embeddings.ingestion.store import Store
-from intel_quantized_embeddings.integrations.shared_encoders import shared_encoder
 from intel_quantized_embeddings.options import DEFAULT_MODEL, LoadOptions, true_or_false
-from intel_quantized_embeddings.progress import progress_bar
+from intel_quantized_embeddings.reporting.progress import progress_bar
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from intel_quantized_embeddings.encoder import Encoder
+from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.errors import OptionError, needs
 from intel_quantized_embeddings.ingestion.documents import Document
 from intel_quantized_embeddings.ingestion.places import Place

@@ -17,7 +17,7 @@ from intel_quantized_embeddings.ingestion.places import to_metadata
 from intel_quantized_embeddings.ingestion.plan import MetadataChange
 from intel_quantized_embeddings.ingestion.problems import UnreadableError
 from intel_quantized_embeddings.ingestion.splitting import Record
-from intel_quantized_embeddings.terminal import megabytes
+from intel_quantized_embeddings.reporting.terminal import megabytes
 
 if TYPE_CHECKING:
     import numpy as np

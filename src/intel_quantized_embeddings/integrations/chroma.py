@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from intel_quantized_embeddings.encoder import Encoder
+from intel_quantized_embeddings.encoders.encoder import Encoder
+from intel_quantized_embeddings.encoders.shared import shared_encoder
 from intel_quantized_embeddings.errors import (
     OptionError,
     OtherEncoderError,
     QuantizedEmbeddingsError,
     needs,
 )
-from intel_quantized_embeddings.integrations.shared_encoders import shared_encoder
-from intel_quantized_embeddings.model_files import find_model
-from intel_quantized_embeddings.model_settings import read_similarity
+from intel_quantized_embeddings.models.hub import find_model
+from intel_quantized_embeddings.models.settings import read_similarity
 from intel_quantized_embeddings.options import DEFAULT_MODEL, LoadKeywords, LoadOptions
 from intel_quantized_embeddings.similarity import Similarity
 

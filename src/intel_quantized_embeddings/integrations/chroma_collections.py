@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
-from intel_quantized_embeddings.encoder import Encoder
+from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.errors import (
     OptionError,
     OtherEncoderError,

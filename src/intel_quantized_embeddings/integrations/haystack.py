@@ -9,11 +9,11 @@ import reprlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from intel_quantized_embeddings.encoder import Encoder
+from intel_quantized_embeddings.encoders.encoder import Encoder
+from intel_quantized_embeddings.encoders.reranker import Reranker
+from intel_quantized_embeddings.encoders.shared import shared_encoder, shared_reranker
 from intel_quantized_embeddings.errors import InvalidTextError, OptionError, needs
-from intel_quantized_embeddings.integrations.shared_encoders import shared_encoder, shared_reranker
 from intel_quantized_embeddings.options import DEFAULT_MODEL, LoadOptions
-from intel_quantized_embeddings.reranking import Reranker
 from intel_quantized_embeddings.vectors import VectorType
 
 with needs("haystack", extra="haystack", needed_for="IntelQuantizedTextEmbedder"):

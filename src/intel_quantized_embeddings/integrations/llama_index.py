@@ -19,7 +19,7 @@ with needs("llama_index.core", extra="llama-index", needed_for="IntelQuantizedEm
 from pydantic import Field, field_validator
 
 from intel_quantized_embeddings.integrations.options import EncoderOptions
-from intel_quantized_embeddings.tokenization import check_texts
+from intel_quantized_embeddings.models.tokenizer import check_texts
 
 # LlamaIndex cuts its input into pieces before an embedder sees it; the largest it allows leaves the
 # batching to the encoder, which sorts by length.

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, PrivateAttr, field_validator, model_validator
 from typing_extensions import Self
 
-from intel_quantized_embeddings.encoder import Encoder
+from intel_quantized_embeddings.encoders.encoder import Encoder
+from intel_quantized_embeddings.encoders.reranker import Reranker
+from intel_quantized_embeddings.encoders.shared import shared_encoder, shared_reranker
 from intel_quantized_embeddings.integrations.retired_classes import raise_renamed
-from intel_quantized_embeddings.integrations.shared_encoders import shared_encoder, shared_reranker
 from intel_quantized_embeddings.options import LoadOptions, whole_number
-from intel_quantized_embeddings.reranking import Reranker
 from intel_quantized_embeddings.vectors import VectorType
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from intel_quantized_embeddings.encoder import Encoder
+from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.errors import InvalidTextError, OptionError, OtherEncoderError, needs
 from intel_quantized_embeddings.options import DEFAULT_MODEL, LoadOptions
-from intel_quantized_embeddings.runtimes.pinning import pin_to_own_cores
+from intel_quantized_embeddings.process.pinning import pin_to_own_cores
 
 with needs("ray[data]", extra="ray", needed_for="EmbedDocuments"):
     import pyarrow as pa

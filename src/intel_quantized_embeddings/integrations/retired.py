@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from intel_quantized_embeddings.errors import OptionError
-from intel_quantized_embeddings.known_models import look_up
+from intel_quantized_embeddings.models.known import look_up
 
 logger = logging.getLogger(__name__)
 

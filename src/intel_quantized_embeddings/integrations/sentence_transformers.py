@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from intel_quantized_embeddings.encoder import Encoder
+from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.integrations.sentence_transformers_parts import (
     CardData,

@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from intel_quantized_embeddings.encoder import Encoder
+from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.errors import OptionError
-from intel_quantized_embeddings.folders import appearing_whole, output_folder
+from intel_quantized_embeddings.files.atomic import appearing_whole, output_folder
+from intel_quantized_embeddings.int8_folder.manifest import Manifest
 from intel_quantized_embeddings.integrations.classification_head import (
     ClassificationHead,
     convert_head,
@@ -25,7 +26,6 @@ from intel_quantized_embeddings.integrations.setfit_folder import (
 )
 from intel_quantized_embeddings.integrations.setfit_source import own_prompt, read_setfit_folder, save_body
 from intel_quantized_embeddings.options import true_or_false
-from intel_quantized_embeddings.quantization.manifest import Manifest
 from intel_quantized_embeddings.quantization.quantize import quantize
 from intel_quantized_embeddings.quantization.report import QuantizationReport
 

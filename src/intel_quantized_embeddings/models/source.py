@@ -7,12 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from intel_quantized_embeddings.cross_encoder_settings import CrossEncoderSettings, read_cross_encoder_settings
-from intel_quantized_embeddings.json_files import file_sha256, read_json
-from intel_quantized_embeddings.model_settings import ModelSettings, is_cross_encoder, read_settings
+from intel_quantized_embeddings.files.json_files import file_sha256, read_json
+from intel_quantized_embeddings.models.scoring import CrossEncoderSettings, read_cross_encoder_settings
+from intel_quantized_embeddings.models.settings import ModelSettings, is_cross_encoder, read_settings
+from intel_quantized_embeddings.models.tokenizer_files import BESIDE, TOKENIZER_FILE
+from intel_quantized_embeddings.models.weight_files import WeightFiles, find_weight_files
 from intel_quantized_embeddings.options import Pooling
-from intel_quantized_embeddings.tokenizer_files import BESIDE, TOKENIZER_FILE
-from intel_quantized_embeddings.weight_files import WeightFiles, find_weight_files
 
 MANIFEST_FILE = "manifest.json"
 # What results depend on beside the weights.

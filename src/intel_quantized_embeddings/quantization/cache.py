@@ -11,17 +11,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from intel_quantized_embeddings.encoding.fingerprints import hashed_settings
 from intel_quantized_embeddings.errors import OptionError
-from intel_quantized_embeddings.fingerprints import hashed_settings
+from intel_quantized_embeddings.int8_folder.config import QuantizationConfig
 from intel_quantized_embeddings.models.source import MANIFEST_FILE, SourceModel
 from intel_quantized_embeddings.options import RuntimeName
+from intel_quantized_embeddings.process.forks import importing
 from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
-from intel_quantized_embeddings.quantization.config import QuantizationConfig
 from intel_quantized_embeddings.quantization.job import quantize_folder
 from intel_quantized_embeddings.quantization.kinds import Kind
 from intel_quantized_embeddings.quantization.subject import Settings
 from intel_quantized_embeddings.quantization.table import quantizer_module
-from intel_quantized_embeddings.runtimes.forks import importing
 
 logger = logging.getLogger(__name__)
 

@@ -8,15 +8,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from intel_quantized_embeddings.cross_encoder_settings import Activation, CrossEncoderSettings
-from intel_quantized_embeddings.json_files import file_sha256, write_json
-from intel_quantized_embeddings.model_settings import ModelSettings
+from intel_quantized_embeddings.files.json_files import file_sha256, write_json
+from intel_quantized_embeddings.int8_folder.config import QuantizationConfig
+from intel_quantized_embeddings.int8_folder.loss import Drop
+from intel_quantized_embeddings.int8_folder.manifest import Calibration, FolderManifest, Method, Source, hash_files
+from intel_quantized_embeddings.models.scoring import Activation, CrossEncoderSettings
+from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import DECIDING_FILES, SourceModel
 from intel_quantized_embeddings.options import Precision, RuntimeName
 from intel_quantized_embeddings.quantization.calibration import Texts
-from intel_quantized_embeddings.quantization.config import QuantizationConfig
-from intel_quantized_embeddings.quantization.loss import Drop
-from intel_quantized_embeddings.quantization.manifest import Calibration, FolderManifest, Method, Source, hash_files
 from intel_quantized_embeddings.quantization.subject import Attempt, Subject
 from intel_quantized_embeddings.quantization.table import quantizer_module
 from intel_quantized_embeddings.runtimes.table import runtime_module

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 
-from intel_quantized_embeddings.cross_encoder_settings import CrossEncoderSettings
-from intel_quantized_embeddings.model_settings import ModelSettings
+from intel_quantized_embeddings.models.scoring import CrossEncoderSettings
+from intel_quantized_embeddings.models.settings import ModelSettings
+from intel_quantized_embeddings.models.tokenizer import Tokenizer, shown
 from intel_quantized_embeddings.quantization.calibration import Texts
-from intel_quantized_embeddings.tokenization import Tokenizer, shown
 
 _FIRST_SENTENCE = re.compile(r".*?[.!?。？！](?=\s|$)|.+", re.DOTALL)
 _LONGEST_SENTENCE = 200

@@ -17,14 +17,14 @@ from intel_quantized_embeddings.errors import (
     QuantizationError,
     QuantizedEmbeddingsError,
 )
+from intel_quantized_embeddings.int8_folder.config import ActivationRanges, MethodName
 from intel_quantized_embeddings.options import Pooling, RuntimeName
-from intel_quantized_embeddings.quantization.config import ActivationRanges, MethodName
+from intel_quantized_embeddings.process.forks import KeyedLocks, between_forks
+from intel_quantized_embeddings.process.quiet import quiet_torch
 from intel_quantized_embeddings.quantization.recipe import Recipe
 from intel_quantized_embeddings.runtimes.base import ModelGraph
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
-from intel_quantized_embeddings.runtimes.forks import KeyedLocks, between_forks
 from intel_quantized_embeddings.runtimes.ipex_threads import Workers
-from intel_quantized_embeddings.runtimes.quiet import quiet_torch
 from intel_quantized_embeddings.runtimes.table import runtime_module
 
 if TYPE_CHECKING:

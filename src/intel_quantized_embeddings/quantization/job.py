@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from intel_quantized_embeddings.errors import UnsupportedModelError
-from intel_quantized_embeddings.folders import appearing_whole
+from intel_quantized_embeddings.files.atomic import appearing_whole
+from intel_quantized_embeddings.int8_folder.config import MethodName, QuantizationConfig
 from intel_quantized_embeddings.models.source import SourceModel
+from intel_quantized_embeddings.models.weight_files import WeightKind
 from intel_quantized_embeddings.options import Precision, RuntimeName
 from intel_quantized_embeddings.quantization.calibration import CalibrationSplit
-from intel_quantized_embeddings.quantization.config import MethodName, QuantizationConfig
 from intel_quantized_embeddings.quantization.folder import write_folder
 from intel_quantized_embeddings.quantization.judge import dataset_judge, held_out_judge
 from intel_quantized_embeddings.quantization.kinds import Kind
@@ -24,10 +25,9 @@ from intel_quantized_embeddings.quantization.search import most_faithful
 from intel_quantized_embeddings.quantization.settling import method_of, settle_recipe
 from intel_quantized_embeddings.quantization.subject import Settings, Subject
 from intel_quantized_embeddings.quantization.table import quantizer_module
-from intel_quantized_embeddings.weight_files import WeightKind
 
 if TYPE_CHECKING:
-    from intel_quantized_embeddings.evaluation.datasets import Dataset
+    from intel_quantized_embeddings.tasks.datasets import Dataset
 
 QAT_MINUTES = 10.0
 

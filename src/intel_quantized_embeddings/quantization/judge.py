@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from intel_quantized_embeddings.evaluation.datasets import Dataset
     from intel_quantized_embeddings.quantization.subject import Attempt, Subject
+    from intel_quantized_embeddings.tasks.datasets import Dataset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ def dataset_judge(subject: Subject, dataset: Dataset) -> Judge:
         MissingExtraError: What scores such a dataset is not installed.
         OptionError: fp32 scores 0 or below on it.
     """
-    from intel_quantized_embeddings.evaluation.tasks import measure, relative_drop
+    from intel_quantized_embeddings.tasks.measure import measure, relative_drop
 
     similarity = subject.text_settings.similarity
     fp32 = measure(dataset, subject.fp32_encoder(), similarity=similarity)

@@ -7,26 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from intel_quantized_embeddings.int8_folder.cross_encoder_manifest import FORMAT_VERSION as CROSS_ENCODER_VERSION
+from intel_quantized_embeddings.int8_folder.cross_encoder_manifest import CrossEncoderManifest
+from intel_quantized_embeddings.int8_folder.fidelity import Fidelity, ScoreFidelity, summarize_cosines, summarize_scores
+from intel_quantized_embeddings.int8_folder.loss import Drop
+from intel_quantized_embeddings.int8_folder.manifest import FORMAT_VERSION, FolderManifest, Manifest
+from intel_quantized_embeddings.int8_folder.model_card import write_cross_encoder_card, write_embedder_card
+from intel_quantized_embeddings.int8_folder.probes import COUNT_OF_SCORES, COUNT_OF_VECTORS
+from intel_quantized_embeddings.models.tokenizer import Tokenizer
 from intel_quantized_embeddings.options import Pooling, RuntimeName
 from intel_quantized_embeddings.quantization.calibration import Texts
-from intel_quantized_embeddings.quantization.cross_encoder_manifest import FORMAT_VERSION as CROSS_ENCODER_VERSION
-from intel_quantized_embeddings.quantization.cross_encoder_manifest import CrossEncoderManifest
-from intel_quantized_embeddings.quantization.fidelity import (
-    Fidelity,
-    ScoreFidelity,
-    summarize_cosines,
-    summarize_scores,
-)
 from intel_quantized_embeddings.quantization.folder import write_cross_encoder_metadata, write_embedder_metadata
 from intel_quantized_embeddings.quantization.inputs import Inputs, tokenized_pairs, tokenized_texts
-from intel_quantized_embeddings.quantization.loss import Drop
-from intel_quantized_embeddings.quantization.manifest import FORMAT_VERSION, FolderManifest, Manifest
-from intel_quantized_embeddings.quantization.model_card import write_cross_encoder_card, write_embedder_card
-from intel_quantized_embeddings.quantization.probes import COUNT_OF_SCORES, COUNT_OF_VECTORS
 from intel_quantized_embeddings.quantization.report import CrossEncoderReport, QuantizationReport, Report
 from intel_quantized_embeddings.runtimes.base import ModelGraph
 from intel_quantized_embeddings.runtimes.building import build_cross_encoder, build_embedder
-from intel_quantized_embeddings.tokenization import Tokenizer
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from intel_quantized_embeddings.errors import QuantizationError
+from intel_quantized_embeddings.int8_folder.loss import Drop, SpeedCost, percent
 from intel_quantized_embeddings.quantization.judge import Judge
-from intel_quantized_embeddings.quantization.loss import Drop, SpeedCost, percent
 from intel_quantized_embeddings.quantization.recipe import Recipe
 from intel_quantized_embeddings.quantization.subject import Attempt, GraphEncoder, Subject
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from intel_quantized_embeddings.errors import QuantizationError, QuantizedEmbeddingsError, needs
+from intel_quantized_embeddings.int8_folder.config import ActivationRanges, MethodName
 from intel_quantized_embeddings.options import Pooling
-from intel_quantized_embeddings.quantization.config import ActivationRanges, MethodName
+from intel_quantized_embeddings.process.forks import between_forks, importing
+from intel_quantized_embeddings.process.quiet import environment, quiet_torch
 from intel_quantized_embeddings.quantization.recipe import Recipe
 from intel_quantized_embeddings.runtimes.base import ModelGraph
-from intel_quantized_embeddings.runtimes.forks import between_forks, importing
 from intel_quantized_embeddings.runtimes.int8_products import sums_are_exact
 from intel_quantized_embeddings.runtimes.openvino_graph import ATTENTION_MASK, INPUT_IDS, POOLING_PREFIX
-from intel_quantized_embeddings.runtimes.quiet import environment, quiet_torch
 
 if TYPE_CHECKING:
     import openvino as ov

@@ -30,13 +30,13 @@ from intel_quantized_embeddings.architectures import (
 )
 from intel_quantized_embeddings.architectures.torch_encoder import LINEAR_LAYERS, EncoderLayer, TorchEmbedder
 from intel_quantized_embeddings.errors import QuantizationError, UnsupportedModelError
+from intel_quantized_embeddings.int8_folder.config import ActivationRanges
+from intel_quantized_embeddings.int8_folder.manifest import Training
+from intel_quantized_embeddings.models.weight_files import WeightKind
 from intel_quantized_embeddings.quantization.calibration import Texts, built_in_texts, split
-from intel_quantized_embeddings.quantization.config import ActivationRanges
-from intel_quantized_embeddings.quantization.manifest import Training
 from intel_quantized_embeddings.quantization.recipe import Recipe
 from intel_quantized_embeddings.quantization.smooth_quant import largest_inputs, smoothing_factors
 from intel_quantized_embeddings.quantization.subject import Attempt, Subject
-from intel_quantized_embeddings.weight_files import WeightKind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

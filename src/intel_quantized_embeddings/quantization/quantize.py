@@ -11,12 +11,12 @@ from types import NoneType
 from typing import TYPE_CHECKING
 
 from intel_quantized_embeddings.errors import MissingExtraError, OptionError, UnsupportedModelError
-from intel_quantized_embeddings.folders import output_folder, refuse_existing
-from intel_quantized_embeddings.model_files import find_asked
-from intel_quantized_embeddings.model_settings import ModelSettings
+from intel_quantized_embeddings.files.atomic import output_folder, refuse_existing
+from intel_quantized_embeddings.int8_folder.config import MethodName, QuantizationConfig
+from intel_quantized_embeddings.models.hub import find_asked
+from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.options import LoadOptions, RuntimeName
 from intel_quantized_embeddings.quantization.calibration import calibration_set, split
-from intel_quantized_embeddings.quantization.config import MethodName, QuantizationConfig
 from intel_quantized_embeddings.quantization.job import quantize_folder
 from intel_quantized_embeddings.quantization.kinds import CROSS_ENCODER, EMBEDDER, Kind
 from intel_quantized_embeddings.quantization.report import CrossEncoderReport, QuantizationReport, Report
@@ -24,7 +24,7 @@ from intel_quantized_embeddings.quantization.settling import settle_config
 from intel_quantized_embeddings.quantization.table import quantizer_module
 
 if TYPE_CHECKING:
-    from intel_quantized_embeddings.evaluation.datasets import Dataset
+    from intel_quantized_embeddings.tasks.datasets import Dataset
 
 logger = logging.getLogger(__name__)
 
@@ -260,6 +260,6 @@ def _quantize(
 
 
 def _read_dataset(folder: Path) -> Dataset:
-    from intel_quantized_embeddings.evaluation.datasets import read_dataset
+    from intel_quantized_embeddings.tasks.datasets import read_dataset
 
     return read_dataset(folder)

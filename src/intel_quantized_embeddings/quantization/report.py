@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from intel_quantized_embeddings.quantization.fidelity import Fidelity, ScoreFidelity
-from intel_quantized_embeddings.quantization.loss import Drop
+from intel_quantized_embeddings.int8_folder.fidelity import Fidelity, ScoreFidelity
+from intel_quantized_embeddings.int8_folder.loss import Drop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from intel_quantized_embeddings.errors import OptionError
+from intel_quantized_embeddings.int8_folder.config import ActivationRanges, MethodName, QuantizationConfig, read_config
+from intel_quantized_embeddings.int8_folder.manifest import Method
 from intel_quantized_embeddings.options import Pooling, true_or_false
-from intel_quantized_embeddings.quantization.config import ActivationRanges, MethodName, QuantizationConfig, read_config
-from intel_quantized_embeddings.quantization.manifest import Method
 from intel_quantized_embeddings.quantization.recipe import ALPHAS, DEFAULT_ALPHA, QuantizerModule, Recipe
 
 

@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights
-from intel_quantized_embeddings.cross_encoder_settings import CrossEncoderSettings
-from intel_quantized_embeddings.model_settings import ModelSettings
+from intel_quantized_embeddings.encoding.pipeline import encode_token_ids, tokenize_ahead
+from intel_quantized_embeddings.int8_folder.config import MethodName
+from intel_quantized_embeddings.int8_folder.fidelity import Fidelity, ScoreFidelity
+from intel_quantized_embeddings.int8_folder.probes import LONGEST, Probe, choose
+from intel_quantized_embeddings.models.scoring import CrossEncoderSettings
+from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import SourceModel
+from intel_quantized_embeddings.models.tokenizer import Tokenizer, shown
+from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE
 from intel_quantized_embeddings.options import Precision, RuntimeName
-from intel_quantized_embeddings.pipeline import encode_token_ids, tokenize_ahead
 from intel_quantized_embeddings.quantization.calibration import CalibrationSplit, Texts
-from intel_quantized_embeddings.quantization.config import MethodName
-from intel_quantized_embeddings.quantization.fidelity import Fidelity, ScoreFidelity
 from intel_quantized_embeddings.quantization.inputs import Inputs
-from intel_quantized_embeddings.quantization.probes import LONGEST, Probe, choose
 from intel_quantized_embeddings.quantization.recipe import QuantizerModule, Recipe
 from intel_quantized_embeddings.quantization.table import quantizer_module
 from intel_quantized_embeddings.runtimes.base import ModelGraph, Runtime
 from intel_quantized_embeddings.runtimes.table import runtime_module
-from intel_quantized_embeddings.tokenization import Tokenizer, shown
-from intel_quantized_embeddings.tokenizer_files import TOKENIZER_FILE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

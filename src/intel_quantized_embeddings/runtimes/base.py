@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights, ScoringHead
-from intel_quantized_embeddings.model_settings import ModelSettings
+from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.options import Precision
 
 if TYPE_CHECKING:

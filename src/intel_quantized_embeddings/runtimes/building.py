@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from intel_quantized_embeddings.architectures import EncoderConfig, load_head, load_weights
 from intel_quantized_embeddings.errors import OptionError, UnsupportedModelError
-from intel_quantized_embeddings.model_settings import ModelSettings
+from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import SourceModel
+from intel_quantized_embeddings.models.weight_files import WeightKind
 from intel_quantized_embeddings.options import RuntimeName
 from intel_quantized_embeddings.runtimes.base import ModelGraph
 from intel_quantized_embeddings.runtimes.table import RUNTIMES, runtime_module, scoring_module
-from intel_quantized_embeddings.weight_files import WeightKind
 
 
 def build_embedder(

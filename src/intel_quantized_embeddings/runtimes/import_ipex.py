@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from intel_quantized_embeddings.errors import MissingExtraError, QuantizedEmbeddingsError
-from intel_quantized_embeddings.runtimes.quiet import environment, quiet_torch
+from intel_quantized_embeddings.process.quiet import environment, quiet_torch
 
 _INSTALL = "pip install 'intel-quantized-embeddings[ipex]'"
 

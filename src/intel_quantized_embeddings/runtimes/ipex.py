@@ -20,17 +20,17 @@ from torch.nn import functional
 from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights, exported_limits
 from intel_quantized_embeddings.architectures.torch_encoder import TorchEmbedder
 from intel_quantized_embeddings.errors import DamagedFilesError, OptionError, UnsupportedModelError
-from intel_quantized_embeddings.model_settings import ModelSettings
+from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import SourceModel
+from intel_quantized_embeddings.models.weight_files import WeightKind
 from intel_quantized_embeddings.options import Precision
+from intel_quantized_embeddings.process.cores import within_quota
+from intel_quantized_embeddings.process.forks import between_forks
+from intel_quantized_embeddings.process.quiet import quiet_torch
 from intel_quantized_embeddings.runtimes.base import ModelGraph
 from intel_quantized_embeddings.runtimes.bfloat16 import require_bfloat16
-from intel_quantized_embeddings.runtimes.cores import within_quota
-from intel_quantized_embeddings.runtimes.forks import between_forks
 from intel_quantized_embeddings.runtimes.ipex_threads import Compilations, Workers
 from intel_quantized_embeddings.runtimes.ipex_torchscript import read_torchscript
-from intel_quantized_embeddings.runtimes.quiet import quiet_torch
-from intel_quantized_embeddings.weight_files import WeightKind
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from intel_quantized_embeddings.architectures.torch_encoder import TorchPooling
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
-from intel_quantized_embeddings.model_settings import ModelSettings
+from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.options import Precision
 
 _TOKEN_TYPES = "token_type_ids"

@@ -15,13 +15,14 @@ import openvino as ov
 
 from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights, ScoringHead, exported_limits
 from intel_quantized_embeddings.errors import UnsupportedModelError
-from intel_quantized_embeddings.model_settings import ModelSettings
+from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import SourceModel
+from intel_quantized_embeddings.models.weight_files import WeightKind
 from intel_quantized_embeddings.options import Precision
+from intel_quantized_embeddings.process.cores import within_quota
+from intel_quantized_embeddings.process.forks import between_forks
 from intel_quantized_embeddings.runtimes.base import ModelGraph
 from intel_quantized_embeddings.runtimes.bfloat16 import require_bfloat16
-from intel_quantized_embeddings.runtimes.cores import within_quota
-from intel_quantized_embeddings.runtimes.forks import between_forks
 from intel_quantized_embeddings.runtimes.openvino_exported import read_exported, read_model
 from intel_quantized_embeddings.runtimes.openvino_graph import (
     ATTENTION_MASK,
@@ -30,7 +31,6 @@ from intel_quantized_embeddings.runtimes.openvino_graph import (
     build_embedder,
     build_scorer,
 )
-from intel_quantized_embeddings.weight_files import WeightKind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

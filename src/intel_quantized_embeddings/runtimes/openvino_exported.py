@@ -15,9 +15,9 @@ import openvino as ov
 from openvino import opset15 as ops
 
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
-from intel_quantized_embeddings.model_settings import ModelSettings
-from intel_quantized_embeddings.onnx_data import readable
-from intel_quantized_embeddings.runtimes.forks import between_forks
+from intel_quantized_embeddings.models.onnx_data import readable
+from intel_quantized_embeddings.models.settings import ModelSettings
+from intel_quantized_embeddings.process.forks import between_forks
 from intel_quantized_embeddings.runtimes.openvino_graph import (
     ATTENTION_MASK,
     INPUT_IDS,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from intel_quantized_embeddings.options import RuntimeName
-from intel_quantized_embeddings.runtimes.forks import importing
+from intel_quantized_embeddings.process.forks import importing
 
 if TYPE_CHECKING:
     from intel_quantized_embeddings.runtimes import ipex, openvino

@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from intel_quantized_embeddings.encoder import Encoder
+from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.serving.answers import embeddings_answer
 from intel_quantized_embeddings.serving.batcher import Batcher
 from intel_quantized_embeddings.serving.gate import Gate

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from intel_quantized_embeddings.batching import padded_length
-from intel_quantized_embeddings.encoder import Encoder
+from intel_quantized_embeddings.encoders.encoder import Encoder
+from intel_quantized_embeddings.encoding.batching import padded_length
 from intel_quantized_embeddings.errors import ForkedProcessError
 from intel_quantized_embeddings.serving.metrics import Metrics
 from intel_quantized_embeddings.serving.rounds import Rounds

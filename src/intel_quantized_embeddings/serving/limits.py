@@ -13,7 +13,7 @@ from intel_quantized_embeddings.options import whole_number
 class Limits:
     """The limits of a service.
 
-    Tokens are counted as they are run: a text's length is rounded up to the grid of `batching.py`.
+    Tokens are counted as they are run: a text's length is rounded up to the grid of `encoding/batching.py`.
 
     Attributes:
         body_bytes: Largest body of a request (413 beyond). 2,048 texts of a thousand tokens fit.

@@ -8,9 +8,9 @@ from enum import Enum
 from typing import Any
 
 from intel_quantized_embeddings.errors import InvalidTextError
+from intel_quantized_embeddings.models.tokenizer import check_texts, shown
 from intel_quantized_embeddings.serving.limits import Limits
 from intel_quantized_embeddings.serving.refusals import Refusal
-from intel_quantized_embeddings.tokenization import check_texts, shown
 
 _FIELDS = ("input", "model", "encoding_format", "dimensions", "input_type", "user")
 

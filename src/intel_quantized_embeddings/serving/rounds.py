@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Generic, TypeVar
 
-from intel_quantized_embeddings.batching import SHORT
+from intel_quantized_embeddings.encoding.batching import SHORT
 
 _Key = TypeVar("_Key", bound=Hashable)
 

@@ -7,7 +7,7 @@ import logging
 import signal
 import socket
 
-from intel_quantized_embeddings.encoder import Encoder
+from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.errors import MissingExtraError, OptionError
 from intel_quantized_embeddings.options import LoadOptions
 from intel_quantized_embeddings.serving.limits import Limits

@@ -1,0 +1,150 @@
+"""`iqe ingest` and `iqe query`: their options, what they print, and the status they end with."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import sys
+import textwrap
+from argparse import Namespace
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from intel_quantized_embeddings.cli.options import add_load_options, given, load_keywords
+from intel_quantized_embeddings.errors import QuantizedEmbeddingsError, VectorStoreError
+from intel_quantized_embeddings.reporting.terminal import terminal_width
+
+if TYPE_CHECKING:
+    from intel_quantized_embeddings.ingestion import Passage
+
+# What a script can go by.
+INCOMPLETE, REFUSED, STOPPED = 1, 2, 3
+_LINES_SHOWN = 4
+_PLACES_SHOWN = 20  # beside the first
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add both to the `iqe` command."""
+    ingest = commands.add_parser(
+        "ingest",
+        help="bring files into a Chroma collection",
+        description="Read files and folders (.md .txt .rst .html .py .pdf, and .jsonl with a text a line), split them, "
+        "and bring a Chroma collection to hold exactly their pieces: only new ones are embedded, and what is gone from "
+        "these sources is removed. Interrupted at any moment, it goes on when run again.",
+        epilog="Ends with status 0; 1 where something could not be read or stored (all else is done); 2 where "
+        "nothing was done, as of a wrong option or a collection of another encoder; 3 where it had to stop, as of a "
+        "full disk: run it again to go on.",
+    )
+    ingest.add_argument("sources", metavar="SOURCE", nargs="+", help="a file or a folder")
+    _add_collection(ingest)
+    ingest.add_argument("--model", metavar="MODEL", help="a folder or a hub id; BGE-small v1.5 when left out")
+    ingest.add_argument("--chunk-tokens", type=int, metavar="N", help="longest piece (256, or what the model reads)")
+    ingest.add_argument("--overlap-tokens", type=int, metavar="N", help="shared by neighbours (an eighth of a piece)")
+    ingest.add_argument("--dry-run", action="store_true", help="say what would be done and write nothing")
+    ingest.add_argument(
+        "--reindex", action="store_true", help="empty the collection first, even one of another encoder, and embed all"
+    )
+    ingest.add_argument(
+        "--patience", type=float, metavar="SECONDS", dest="patience_s", help="wait so long for a server to return (60)"
+    )
+    add_load_options(ingest)
+    ingest.set_defaults(run=run_ingest)
+
+    query = commands.add_parser(
+        "query",
+        help="ask a Chroma collection",
+        description="Show the pieces nearest to a question, by the encoder that the collection names.",
+        epilog="Ends with status 0, 2 where it refused, 3 where Chroma can't be reached or read.",
+    )
+    query.add_argument("question", metavar="QUESTION")
+    _add_collection(query)
+    query.add_argument("-k", type=int, metavar="N", help="how many to show (5)")
+    query.add_argument("--model", metavar="MODEL", help="where the collection's own lies elsewhere; must be the same")
+    add_load_options(query)
+    query.set_defaults(run=run_query)
+
+
+def run_ingest(options: Namespace) -> int:
+    """`iqe ingest`."""
+    _take_any_text()
+    try:
+        from intel_quantized_embeddings.ingestion import ingest
+
+        report = ingest(
+            options.sources,
+            chroma=options.chroma,
+            collection=options.collection,
+            dry_run=options.dry_run,
+            reindex=options.reindex,
+            show_progress=sys.stderr.isatty(),
+            **given(options, "model", "chunk_tokens", "overlap_tokens", "patience_s"),
+            **load_keywords(options),
+        )
+    except QuantizedEmbeddingsError as exc:
+        return _failed(exc, as_json=options.json)
+    print(json.dumps(report.to_mapping(), ensure_ascii=False) if options.json else report)
+    return 0 if report.complete else INCOMPLETE
+
+
+def run_query(options: Namespace) -> int:
+    """`iqe query`."""
+    _take_any_text()
+    try:
+        from intel_quantized_embeddings.ingestion import query
+
+        passages = query(
+            options.question,
+            chroma=options.chroma,
+            collection=options.collection,
+            **given(options, "k", "model"),
+            **load_keywords(options),
+        )
+    except QuantizedEmbeddingsError as exc:
+        return _failed(exc, as_json=options.json)
+    if options.json:
+        print(json.dumps([passage.to_mapping() for passage in passages], ensure_ascii=False))
+    else:
+        print("\n\n".join(_shown(rank, passage) for rank, passage in enumerate(passages, start=1)) or "nothing in it")
+    return 0
+
+
+def _take_any_text() -> None:
+    """Let a terminal that is not UTF-8 show what it can of file names and texts, instead of ending the run."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _shown(rank: int, passage: Passage) -> str:
+    """A passage for a terminal: where it is from, and its first lines."""
+    title = passage.metadata.get("title")
+    head = f"{rank}. {_place(passage.metadata, passage.id)}  (distance {passage.distance:.3f})"
+    others = [f"   also in {_place(place, passage.id)}" for place in passage.places[1 : _PLACES_SHOWN + 1]]
+    if len(passage.places) > _PLACES_SHOWN + 1:
+        others.append(f"   and in {len(passage.places) - _PLACES_SHOWN - 1:,} places more, which --json lists")
+    lines = [*([str(title)] if title else []), *passage.text.splitlines()]
+    text = textwrap.wrap(
+        " ".join(" ".join(lines).split()), terminal_width() - 3, max_lines=_LINES_SHOWN, placeholder=" ..."
+    )
+    return "\n".join([head, *others, *(f"   {line}" for line in text)])
+
+
+def _place(metadata: Mapping[str, Any], otherwise: str) -> str:
+    """A document for a terminal: its file, and where in it."""
+    finer = "".join(f", {name} {metadata[name]}" for name in ("page", "id") if name in metadata)
+    return f"{metadata.get('source', otherwise)}{finer}"
+
+
+def _failed(exc: QuantizedEmbeddingsError, *, as_json: bool) -> int:
+    """Say why, for people on stderr and for scripts on stdout."""
+    print(f"iqe: {exc}", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"error": {"type": type(exc).__name__, "message": str(exc)}}, ensure_ascii=False))
+    return STOPPED if isinstance(exc, VectorStoreError) else REFUSED
+
+
+def _add_collection(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--chroma", metavar="DIR|URL", required=True, help="Chroma's folder, or http://HOST:PORT")
+    parser.add_argument("--collection", metavar="NAME", required=True, help="made where there is none")
+    parser.add_argument("--json", action="store_true", help="print one JSON value, for scripts")

@@ -1,0 +1,249 @@
+"""`iqe info`: what a folder is and, of an int8 one, what its probes give on this CPU."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from intel_quantized_embeddings.architectures.config import EncoderConfig, exported_limits, is_built_in
+from intel_quantized_embeddings.architectures.heads import load_head
+from intel_quantized_embeddings.encoders.loading import is_dynamic
+from intel_quantized_embeddings.encoding.probing import run_probes
+from intel_quantized_embeddings.errors import ModelFilesError, QuantizedEmbeddingsError, UnsupportedModelError
+from intel_quantized_embeddings.int8_folder.config import MethodName
+from intel_quantized_embeddings.int8_folder.cross_encoder_manifest import CrossEncoderManifest, read_manifest
+from intel_quantized_embeddings.int8_folder.manifest import FolderManifest, Manifest
+from intel_quantized_embeddings.int8_folder.probes import ProbeResult
+from intel_quantized_embeddings.models.hub import find_model
+from intel_quantized_embeddings.models.scoring import CrossEncoderSettings
+from intel_quantized_embeddings.models.settings import ModelSettings
+from intel_quantized_embeddings.models.source import MANIFEST_FILE, SourceModel
+from intel_quantized_embeddings.models.tokenizer import Tokenizer
+from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE
+from intel_quantized_embeddings.models.weight_files import WeightFiles, WeightKind
+from intel_quantized_embeddings.options import Precision, RuntimeName
+from intel_quantized_embeddings.reporting.terminal import labelled, megabytes
+from intel_quantized_embeddings.runtimes.table import RUNTIMES, runtime_module
+from intel_quantized_embeddings.similarity import Similarity
+
+_COMPARED = {
+    Similarity.COSINE: "cosine",
+    Similarity.DOT: "dot product",
+    Similarity.EUCLIDEAN: "euclidean distance",
+    Similarity.MANHATTAN: "Manhattan distance",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What was found.
+
+    Attributes:
+        facts: For scripts; can be written as JSON.
+        text: For a person.
+        problem: Why the folder can't be loaded as it is; None if nothing speaks against it.
+    """
+
+    facts: dict[str, Any]
+    text: str
+    problem: QuantizedEmbeddingsError | None
+
+    @property
+    def json(self) -> str:
+        """The facts, for scripts."""
+        return json.dumps(self.facts, indent=2, ensure_ascii=False)
+
+
+def inspect_folder(model: str | os.PathLike[str]) -> Inspection:
+    """Look at a folder, quantized or not, or at a hub id's files where they are on this machine; nothing is downloaded.
+
+    Raises:
+        ModelFilesError: There is no such folder, or it is not a model's.
+        DamagedFilesError: The manifest or `config.json` can't be read.
+        UnsupportedModelError: The manifest is of a newer version.
+    """
+    found = find_model(model, local_files_only=True)
+    return _quantized(found) if found.is_quantized else _unquantized(found)
+
+
+def _quantized(found: SourceModel) -> Inspection:
+    manifest, problem = read_manifest(found.path), None
+    try:
+        manifest.verify(found.path)
+    except QuantizedEmbeddingsError as exc:
+        problem = exc
+    size = sum(file.stat().st_size for file in found.path.rglob("*") if file.is_file())
+    probed = None if problem else _probed(found, manifest)
+    source, method, calibration = manifest.source, manifest.method, manifest.calibration
+    how = [f"{method.name} int8"]
+    if method.name != MethodName.DYNAMIC.value:
+        alpha = "off" if method.smooth_quant_alpha is None else f"{method.smooth_quant_alpha:g}"
+        how[0] += f", SmoothQuant {alpha}"
+        how.append(f"calibrated on {calibration.documents} documents and {calibration.queries} queries")
+    if method.training:
+        how.append(f"weights fine-tuned on {method.training.texts} texts, {method.training.steps} steps")
+    if method.weight_bits:
+        how.append(f"weights in {method.weight_bits} bits")
+    if method.attention:
+        how.append(f"attention in {method.attention}")
+    if method.floating_point_layers:
+        how.append(f"in floating point: {', '.join(method.floating_point_layers)}")
+    text = labelled(
+        {
+            "folder": [str(found.path)],
+            "size": [megabytes(size)],
+            "made from": [source.id, *([f"revision {source.revision}"] if source.revision else [])],
+            "for": [f"runtime={manifest.runtime!r}, precision={manifest.precision!r}"],
+            "method": how,
+            **_measured_lines(manifest),
+            "on this CPU": _probed_lines(probed),
+            "written with": [", ".join(f"{name} {version}" for name, version in manifest.library_versions.items())],
+            "hashes": ["every file is as it was written" if problem is None else "NOT as written"],
+        }
+    )
+    facts = {
+        "folder": str(found.path),
+        "kind": "quantized",
+        "bytes": size,
+        "hashes_verify": problem is None,
+        "problem": problem and str(problem),
+        "probes": dataclasses.asdict(probed) if isinstance(probed, ProbeResult) else None,
+        "manifest": json.loads((found.path / MANIFEST_FILE).read_text("utf-8")),
+    }
+    return Inspection(facts=facts, text="\n".join(text), problem=problem)
+
+
+def _probed(found: SourceModel, manifest: FolderManifest) -> ProbeResult | str:
+    """Run the folder's probes; say why not where its runtime is not installed, or the folder may run code."""
+    if found.revision and RUNTIMES[RuntimeName(manifest.runtime)].folders_are_code:
+        return "not run: TorchScript from the hub is code"
+    try:
+        module = runtime_module(RuntimeName(manifest.runtime))
+        compiled = module.compile_graph(
+            module.read_graph(found.path / module.ENCODER_FILE), precision=Precision.INT8, dynamic=is_dynamic(manifest)
+        )
+        return run_probes(compiled, manifest)
+    except QuantizedEmbeddingsError as exc:
+        return f"not run: {exc}"
+
+
+def _probed_lines(probed: ProbeResult | str | None) -> list[str]:
+    if not isinstance(probed, ProbeResult):
+        return [probed] if probed else []
+    worse = ["LESS FAITHFUL than where it was made; loading says what to do"] if probed.worse else []
+    return [str(probed), f"no number differs by more than {probed.moved:.2g} from where it was made", *worse]
+
+
+def _measured_lines(manifest: FolderManifest) -> dict[str, list[str]]:
+    """How near it is to fp32, and what it was quantized to give."""
+    if isinstance(manifest, CrossEncoderManifest):
+        return {"scores beside fp32": [str(manifest.fidelity)], **_settings_lines(manifest.settings)}
+    assert isinstance(manifest, Manifest)  # there are two kinds
+    return {
+        "cosine to fp32": [f"documents: {manifest.fidelity.documents}", f"queries: {manifest.fidelity.queries}"],
+        "limit": [str(manifest.drop)] if manifest.drop else [],
+        **_settings_lines(manifest.settings),
+        "dimension": [str(manifest.dimension)],
+    }
+
+
+def _unquantized(found: SourceModel) -> Inspection:
+    config = found.config
+    weights, dimension, problem = WeightFiles((), WeightKind.SAFETENSORS), None, None
+    settings: ModelSettings | CrossEncoderSettings | None = None
+    scores = found.is_cross_encoder
+    try:
+        weights = found.weights
+        if is_built_in(config) or weights.kind is WeightKind.SAFETENSORS:  # an export may be of any architecture
+            exported = weights.kind is not WeightKind.SAFETENSORS
+            dimension = EncoderConfig.from_hf(config, where=found.name, exported=exported).hidden_size
+        settings = _scoring_settings(found) if scores else _embedding_settings(found)
+        Tokenizer(found.path / TOKENIZER_FILE, max_length=settings.max_length)
+        if not weights.files:
+            raise ModelFilesError(f"{found.path} has no weights that can be read: no safetensors and no export.")
+        if scores:
+            _require_one_score(found)
+    except QuantizedEmbeddingsError as exc:
+        problem = exc
+    size = sum(file.stat().st_size for file in weights.files)
+    names = ", ".join(file.relative_to(found.path).as_posix() for file in weights.files)
+    architecture = str(config.get("model_type"))
+    text = labelled(
+        {
+            "folder": [str(found.path)],
+            "name": [found.name, *([f"revision {found.revision}"] if found.revision else [])],
+            "architecture": [architecture if is_built_in(config) else f"{architecture}, not built in"],
+            "weights": [f"{names}, {megabytes(size)}" if names else "none that can be read"],
+            **(_settings_lines(settings) if settings else {}),
+            "dimension": [str(dimension)] if dimension and not scores else [],
+            "int8": [_int8(weights)] if not problem else [],
+        }
+    )
+    facts = {
+        "folder": str(found.path),
+        "kind": "model",
+        "gives": "scores" if scores else "vectors",
+        "name": found.name,
+        "revision": found.revision,
+        "architecture": config.get("model_type"),
+        "dimension": None if scores else dimension,
+        "weights": {
+            "kind": weights.kind.value if weights.files else None,
+            "files": [file.relative_to(found.path).as_posix() for file in weights.files],
+            "bytes": size,
+        },
+        "settings": settings and dataclasses.asdict(settings),
+        "problem": problem and str(problem),
+    }
+    return Inspection(facts=facts, text="\n".join(text), problem=problem)
+
+
+def _embedding_settings(found: SourceModel) -> ModelSettings:
+    settings = found.settings()
+    return settings.override(max_positions=exported_limits(found.config, default_max_length=settings.max_length)[0])
+
+
+def _require_one_score(found: SourceModel) -> None:
+    """Check of a cross-encoder what loading finds out last; of its weights the head alone is read."""
+    if found.weights.kind is not WeightKind.SAFETENSORS:
+        raise UnsupportedModelError(
+            f"{found.name} holds an export; cross-encoders are built from model.safetensors only."
+        )
+    load_head(found.path, EncoderConfig.from_hf(found.config, where=found.name), name=found.name)
+
+
+def _scoring_settings(found: SourceModel) -> CrossEncoderSettings:
+    encoder = EncoderConfig.from_hf(found.config, where=found.name)
+    return found.cross_encoder_settings().override(max_length=None, max_positions=encoder.max_length)
+
+
+def _settings_lines(settings: ModelSettings | CrossEncoderSettings) -> dict[str, list[str]]:
+    """What quantized and other models of a kind have in common."""
+    lowercased = ", lowercased first" if settings.lowercase else ""
+    if isinstance(settings, CrossEncoderSettings):
+        return {
+            "gives": [f"scores of pairs, through {settings.activation.value.lower()}"],
+            "longest pair": [f"{settings.max_length} tokens{lowercased}"],
+        }
+    return {
+        "pooling": [f"{settings.pooling.value}, {'normalized' if settings.normalize else 'not normalized'}"],
+        "queries": [_beginning(settings.query_instruction)],
+        "documents": [_beginning(settings.document_instruction)],
+        "longest text": [f"{settings.max_length} tokens{lowercased}"],
+        "compared by": [_COMPARED[settings.similarity]],
+    }
+
+
+def _int8(weights: WeightFiles) -> str:
+    if weights.kind is WeightKind.TORCHSCRIPT:
+        return "TorchScript of others: opens with runtime='ipex', allow_torchscript=True"
+    if weights.kind is WeightKind.EXPORT:
+        return "as exported, if it is an int8 export; quantized on first use otherwise, or with `iqe quantize`"
+    return "quantized on first use, or with `iqe quantize`"
+
+
+def _beginning(instruction: str) -> str:
+    return f'begin with "{instruction}"' if instruction else "as they are"

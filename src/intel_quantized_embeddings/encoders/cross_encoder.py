@@ -1,0 +1,135 @@
+"""`CrossEncoder`: pairs of texts in, scores out."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from intel_quantized_embeddings.encoders.loaded import LoadedModel
+from intel_quantized_embeddings.encoding.pipeline import encode_token_ids, tokenize_pairs_ahead
+from intel_quantized_embeddings.errors import InvalidTextError
+from intel_quantized_embeddings.models.scoring import CrossEncoderSettings
+from intel_quantized_embeddings.models.tokenizer import is_listed, shown, utf8
+from intel_quantized_embeddings.options import LoadOptions, ScoringKeywords, naming_its_options
+from intel_quantized_embeddings.quantization.kinds import CROSS_ENCODER
+from intel_quantized_embeddings.reporting.progress import progress_bar
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from typing_extensions import Unpack
+
+logger = logging.getLogger(__name__)
+
+
+class CrossEncoder(LoadedModel[CrossEncoderSettings]):
+    """A loaded model that reads a query and a document together. Safe to use from several threads at once.
+
+    Example:
+        >>> model = CrossEncoder.load("cross-encoder/ms-marco-MiniLM-L6-v2")  # doctest: +SKIP
+        >>> model.score([("what is int8?", "An integer of 8 bits.")])  # doctest: +SKIP
+    """
+
+    _kind = CROSS_ENCODER
+
+    @classmethod
+    @naming_its_options
+    def load(cls, model: str | os.PathLike[str], **options: Unpack[ScoringKeywords]) -> CrossEncoder:
+        """Load a model whose `config.json` names a sequence classifier with one label.
+
+        BERT, RoBERTa, XLM-RoBERTa, CamemBERT, DistilBERT and MPNet, from safetensors or from a folder that
+        `quantize_cross_encoder` wrote.
+
+        Args:
+            model: A folder (fp32 or quantized) or a hub id. An fp32 model asked for in int8 is
+                quantized on first use and kept in the cache.
+            runtime: "openvino"; cross-encoders run on no other.
+            precision: "int8", "bf16" or "fp32".
+            revision: As in `Encoder.load`, like all that follow.
+            cache_folder: Where the hub's files and int8 models are kept.
+            local_files_only: Never ask the hub.
+            num_threads: Threads for one call.
+            max_length: Longest pair in tokens; of a longer one, the longer text is cut. None for what the
+                model's folder says.
+            warm_shapes: Run the lengths that one pair can be padded to once while loading; see `Encoder.load`.
+
+        Raises:
+            OptionError: An argument is not allowed or contradicts the folder.
+            ModelFilesError: The model or a file of it is not there.
+            DamagedFilesError: A file is not what it should be.
+            UnsupportedModelError: The model can't be run here, or does not give one score.
+            MissingExtraError: The model must be quantized first and what quantizes it is not installed.
+            QuantizationError: Quantizing it failed.
+        """
+        return cls.from_options(LoadOptions.from_keywords(model, options))
+
+    @property
+    def max_length(self) -> int:
+        """Longest pair in tokens, special tokens included; longer ones are cut."""
+        return self._settings.max_length
+
+    def score(self, pairs: Iterable[tuple[str, str]], show_progress: bool = False) -> NDArray[np.float32]:
+        """Score how well each document answers its query.
+
+        Args:
+            pairs: A query and a document each, any number of them, from any iterable. Neither is altered; of a pair
+                that is too long, the longer text is cut.
+            show_progress: Draw a bar on the terminal.
+
+        Returns:
+            Scores in input order, the higher the better, through the activation that the model's folder names: from
+            0 to 1 for a sigmoid, which it is where none is named, any number for Identity. Shape: (n_pairs,), float32.
+
+        Raises:
+            InvalidTextError: An item is not a pair of texts; the message names its position.
+        """
+        if not is_listed(pairs):
+            raise InvalidTextError(
+                f"pairs is {shown(pairs)}; a list of (query, document) is expected, as in score([(query, document)])."
+            )
+        cut = bytearray()
+        with (
+            progress_bar(pairs, shown=show_progress, unit="pair", title="Scoring") as advance,
+            closing(self._token_ids(pairs, cut)) as windows,
+        ):
+            scores = encode_token_ids(
+                self._runtime,
+                windows,
+                pad_token_id=self._pad_token_id,
+                max_length=self.max_length,
+                on_progress=advance,
+                named="pair {}".format,
+            )[:, 0]
+        if any(cut):
+            logger.warning(
+                "%d of %d pairs are longer than %d tokens; what is beyond was cut", sum(cut), len(cut), self.max_length
+            )
+        return self._settings.activation.apply(scores)
+
+    def __repr__(self) -> str:
+        return f"CrossEncoder({self._fingerprint}, max_length={self.max_length})"
+
+    def _token_ids(self, pairs: Iterable[tuple[str, str]], cut: bytearray) -> Generator[list[list[int]], None, None]:
+        """Token ids window by window; `cut` gets a byte for every pair, 1 for those that were cut."""
+        tokenized = tokenize_pairs_ahead(_checked(pairs), self._tokenizer, second_text=self._second_text)
+        with closing(tokenized) as windows:
+            for window in windows:
+                cut.extend(place in window.truncated for place in range(len(window.token_ids)))
+                yield window.token_ids
+
+
+def _checked(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Pass on what is a pair of texts.
+
+    Raises:
+        InvalidTextError: Something is not; the message names its position.
+    """
+    for position, pair in enumerate(pairs):
+        if isinstance(pair, str) or not isinstance(pair, (list, tuple)) or len(pair) != 2:
+            raise InvalidTextError(f"pair {position} is {shown(pair)}; a (query, document) of two texts is expected.")
+        for text, what in zip(pair, ("query", "document"), strict=True):
+            utf8(text, position=position, kind=f"the {what} of pair")
+        yield pair[0], pair[1]

@@ -1,0 +1,68 @@
+"""One model in a process for all objects that ask for the same."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, cast
+from weakref import WeakValueDictionary
+
+from intel_quantized_embeddings.encoders.cross_encoder import CrossEncoder
+from intel_quantized_embeddings.encoders.encoder import Encoder
+from intel_quantized_embeddings.encoders.reranker import Reranker, kind_of_model
+from intel_quantized_embeddings.options import LoadOptions
+from intel_quantized_embeddings.process.forks import KeyedLocks
+
+_LOADING = KeyedLocks()
+_LOADED: WeakValueDictionary[tuple[LoadOptions, object], Any] = WeakValueDictionary()
+
+
+def shared_encoder(options: LoadOptions) -> Encoder:
+    """Load an encoder, or take the one that another object loaded with the same options and still holds.
+
+    A folder that was written anew meanwhile is loaded anew.
+
+    Args:
+        options: What to load.
+
+    Raises:
+        QuantizedEmbeddingsError: As `Encoder.load` lists them.
+    """
+    return cast("Encoder", _shared(options, Encoder))
+
+
+def shared_reranker(options: LoadOptions) -> Reranker:
+    """A reranker on a model loaded or taken so; a bi-encoder is the same one that embeds.
+
+    Args:
+        options: What to load.
+
+    Raises:
+        QuantizedEmbeddingsError: As `Reranker.load` lists them.
+    """
+    return Reranker(_shared(options, kind_of_model(options)))
+
+
+def _shared(options: LoadOptions, kind: type[Encoder | CrossEncoder]) -> Encoder | CrossEncoder:
+    key = options, _state(options.model)
+    with _LOADING.holding(key):
+        model: Encoder | CrossEncoder | None = _LOADED.get(key)
+        if model is None:
+            model = _LOADED[key] = kind.from_options(options)
+    return model
+
+
+def _state(model: str | os.PathLike[str]) -> object:
+    """Return inode and time of a folder's files, of its modules' and behind links too; None for a hub id."""
+    folder = Path(model).expanduser()
+    if not folder.is_dir():
+        return None
+    states = []
+    for file in (*folder.glob("*"), *folder.glob("*/*")):
+        with suppress(OSError):  # a link that leads nowhere, or a file that went just now
+            state = file.stat()
+            if not stat.S_ISDIR(state.st_mode):
+                states.append((file.relative_to(folder).as_posix(), state.st_ino, state.st_mtime_ns))
+    return tuple(sorted(states))

@@ -1,0 +1,1 @@
+"""Texts -> batches -> rows, whatever the runtime."""

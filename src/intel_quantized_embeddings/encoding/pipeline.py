@@ -1,0 +1,277 @@
+"""Texts -> vectors, with every part busy: read, tokenize ahead, plan, run batches side by side, put rows in order.
+
+Texts are read on the caller's thread in windows of a few hundred. While one window is encoded the next is
+tokenized on another thread. A batch that is not full waits for texts of its length in later windows, so
+windows cost no padding and memory stays bounded whatever the number of texts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from array import array
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+from itertools import chain, islice
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from intel_quantized_embeddings.encoding.batching import Batch, most_rows, plan_batches, single_text_shapes
+from intel_quantized_embeddings.errors import DamagedFilesError
+from intel_quantized_embeddings.models.tokenizer import TokenizedTexts, Tokenizer, utf8
+from intel_quantized_embeddings.runtimes.base import Runtime
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Rows = tuple[tuple[int, ...], NDArray[np.float32]]
+    PlannedIds = tuple[Batch, list[Sequence[int]]]
+
+logger = logging.getLogger(__name__)
+
+_Item = TypeVar("_Item")  # a text, or a pair of them
+
+# The first window is small, so that there is soon something to run. A window also ends at a number of characters:
+# the tokenizers library needs some 20 times its texts' size for a moment.
+FIRST_WINDOW = 128
+LARGEST_WINDOW = 512
+WINDOW_CHARACTERS = 1_000_000
+
+# What warming up may take. All lengths of a model of 512 tokens are 8,576 tokens, MiniLM's 256 a third of a second; of
+# a large or a long model the shorter lengths, which queries have, are run, and the others when they first come.
+WARM_TOKENS = 10_000
+WARM_SECONDS = 1.5
+
+
+class DistinctTexts:
+    """Passes each text on when it first comes, and keeps which row of the result answers for each.
+
+    Attributes:
+        rows: For every text read so far, its place among the distinct ones.
+    """
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._texts = texts
+        self.rows = array("q")
+
+    def named(self, row: int) -> str:
+        """Call a distinct text by its first place among all, which is where the caller has it."""
+        return f"text {self.rows.index(row)}"
+
+    def __iter__(self) -> Iterator[str]:
+        """Read the texts once.
+
+        Raises:
+            InvalidTextError: An item is not text; the message names its position.
+        """
+        # Digests, not texts: those of a generator must not all stay in memory.
+        seen: dict[bytes, int] = {}
+        for position, text in enumerate(self._texts):
+            digest = hashlib.blake2b(utf8(text, position=position), digest_size=16).digest()
+            distinct = len(seen)
+            row = seen.setdefault(digest, distinct)
+            self.rows.append(row)
+            if row == distinct:
+                yield text
+
+
+def tokenize_ahead(
+    texts: Iterable[str], tokenizer: Tokenizer, *, instruction: str
+) -> Generator[TokenizedTexts, None, None]:
+    """Tokenize window after window, each while the one before is being used.
+
+    `texts` is read on the calling thread only: it may be a database cursor.
+    """
+    return _ahead(_windows(texts, characters=len), partial(tokenizer.encode, instruction=instruction))
+
+
+def tokenize_pairs_ahead(
+    pairs: Iterable[tuple[str, str]], tokenizer: Tokenizer, *, second_text: int
+) -> Generator[TokenizedTexts, None, None]:
+    """As `tokenize_ahead`, for pairs of texts; see `Tokenizer.encode_pairs`."""
+    windows = _windows(pairs, characters=lambda pair: len(pair[0]) + len(pair[1]))
+    return _ahead(windows, partial(tokenizer.encode_pairs, second_text=second_text))
+
+
+def _ahead(
+    windows: Iterator[list[_Item]], tokenize: Callable[[list[_Item]], TokenizedTexts]
+) -> Generator[TokenizedTexts, None, None]:
+    current, following = next(windows, None), next(windows, None)
+    if current is None:
+        return
+    if following is None:
+        yield tokenize(current)
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="tokenize") as background:
+        tokenized = background.submit(tokenize, current)
+        del current  # a window lives until it is tokenized
+        while following is not None:
+            ahead = background.submit(tokenize, following)
+            yield tokenized.result()
+            tokenized, following = ahead, next(windows, None)
+        yield tokenized.result()
+
+
+def encode_token_ids(
+    runtime: Runtime,
+    windows: Iterable[Sequence[Sequence[int]]],
+    *,
+    pad_token_id: int,
+    max_length: int,
+    on_progress: Callable[[int], object] | None = None,
+    named: Callable[[int], str] = "text {}".format,
+) -> NDArray[np.float32]:
+    """Encode tokenized texts in planned batches.
+
+    Args:
+        runtime: The compiled encoder.
+        windows: Any number of parts, each of any number of texts, one sequence of ids a text.
+        pad_token_id: What padding holds.
+        max_length: Where the grid of lengths ends.
+        on_progress: Called after every batch with the number of texts in it.
+        named: What an error calls the text of a row, for callers whose own texts are other than these.
+
+    Returns:
+        Vectors in input order. Shape: (n_texts, dimension), float32.
+
+    Raises:
+        DamagedFilesError: A vector has NaN or infinity in it.
+    """
+    vectors = np.empty((0, runtime.dimension), dtype=np.float32)
+    n_texts = 0
+    batches = _planned(windows, max_length=max_length)
+    # Closed whatever happens: its threads must not live as long as an error's traceback does.
+    with closing(_run(runtime, batches, pad_token_id=pad_token_id)) as encoded:
+        for indices, rows in encoded:
+            spoilt = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+            if len(spoilt):
+                first = min(indices[row] for row in spoilt)
+                raise DamagedFilesError(
+                    f"the model gives numbers that are not finite (NaN or infinity) for {named(first)}: its weights "
+                    f"are damaged."
+                )
+            n_texts = max(n_texts, max(indices) + 1)
+            if n_texts > len(vectors):
+                # Grown in place, by half: no second copy of everything stands beside it.
+                vectors.resize((n_texts + n_texts // 2, runtime.dimension), refcheck=False)
+            vectors[list(indices)] = rows
+            if on_progress is not None:
+                on_progress(len(indices))
+    vectors.resize((n_texts, runtime.dimension), refcheck=False)
+    return vectors
+
+
+def warm_up(runtime: Runtime, *, max_length: int, clock: Callable[[], float] = time.monotonic) -> int:
+    """Run the shapes that one text can have, so that no query waits for one to be prepared.
+
+    The shortest come first. Longer ones are left out once `WARM_TOKENS` or `WARM_SECONDS` would be exceeded, which
+    bounds what loading takes whatever the model's size and length.
+
+    Returns:
+        The longest length that was run, in tokens.
+    """
+    started = before = clock()
+    tokens = longest = 0
+    seconds = 0.0
+    for _, length in single_text_shapes(max_length=max_length):
+        tokens += length
+        expected = seconds * length / longest if longest else 0.0  # a run takes at least as long as its tokens say
+        if longest and (tokens > WARM_TOKENS or before - started + expected > WARM_SECONDS):
+            logger.info(
+                "lengths of more than %d tokens are not warmed up: each is prepared when it first comes", longest
+            )
+            break
+        ones = np.ones((1, length), dtype=np.int64)
+        runtime.run(ones, ones)
+        now = clock()
+        seconds, before, longest = now - before, now, length
+    return longest
+
+
+def _windows(items: Iterable[_Item], *, characters: Callable[[_Item], int]) -> Iterator[list[_Item]]:
+    window: list[_Item] = []
+    size, held = FIRST_WINDOW, 0
+    for item in items:
+        window.append(item)
+        held += characters(item)
+        if len(window) == size or held >= WINDOW_CHARACTERS:
+            yield window
+            window, held = [], 0
+            size = min(2 * size, LARGEST_WINDOW)
+    if window:
+        yield window
+
+
+def _planned(windows: Iterable[Sequence[Sequence[int]]], *, max_length: int) -> Iterator[PlannedIds]:
+    """Batches in the order to run them: the full ones of each window, and what is left at the end."""
+    waiting: list[tuple[int, Sequence[int]]] = []
+    n_texts = 0
+
+    def plan() -> Iterator[PlannedIds]:
+        for batch in plan_batches([len(ids) for _, ids in waiting], max_length=max_length):
+            texts = [waiting[index] for index in batch.indices]
+            yield Batch(tuple(index for index, _ in texts), batch.length), [ids for _, ids in texts]
+
+    for window in windows:
+        waiting += enumerate(window, start=n_texts)
+        n_texts += len(window)
+        left: list[tuple[int, Sequence[int]]] = []
+        for batch, token_ids in plan():
+            if len(token_ids) == most_rows(batch.length):
+                yield batch, token_ids
+            else:
+                left += zip(batch.indices, token_ids, strict=True)
+        waiting = left
+    yield from plan()
+
+
+def _many(streams: int) -> int:
+    """From how many batches on side by side is the faster way: two for each stream, measured with two streams.
+
+    At most 8, by reckoning: a batch of 512 tokens is too small to keep more than about 8 threads busy.
+    """
+    return min(2 * streams, 8)
+
+
+def _run(runtime: Runtime, batches: Iterator[PlannedIds], *, pad_token_id: int) -> Generator[Rows, None, None]:
+    """Run few batches one after another with all threads each, many side by side with one thread each."""
+    many = _many(runtime.streams)
+    few = list(islice(batches, many))
+    if len(few) < many or runtime.streams == 1:
+        for batch, token_ids in chain(few, batches):
+            yield batch.indices, runtime.run(*_pad(batch, token_ids, pad_token_id=pad_token_id))
+        return
+
+    def encode(batch: Batch, token_ids: Sequence[Sequence[int]]) -> Rows:
+        return batch.indices, runtime.run_in_stream(*_pad(batch, token_ids, pad_token_id=pad_token_id))
+
+    running: deque[Future[Rows]] = deque()
+    pool = ThreadPoolExecutor(runtime.streams, thread_name_prefix="encode")
+    try:
+        for batch, token_ids in chain(few, batches):
+            running.append(pool.submit(encode, batch, token_ids))
+            # Twice as many as there are streams, so that none waits while the oldest is taken.
+            if len(running) > 2 * runtime.streams:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _pad(
+    batch: Batch, token_ids: Sequence[Sequence[int]], *, pad_token_id: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """A batch's ids padded on the right, and its mask. Shape of both: (rows, batch.length)."""
+    shape = (len(token_ids), batch.length)
+    input_ids = np.full(shape, pad_token_id, dtype=np.int64)
+    attention_mask = np.zeros(shape, dtype=np.int64)
+    for row, ids in enumerate(token_ids):
+        input_ids[row, : len(ids)] = ids
+        attention_mask[row, : len(ids)] = 1
+    return input_ids, attention_mask

@@ -1,0 +1,1 @@
+"""The format of a quantized folder, apart from making one."""

@@ -1,0 +1,134 @@
+"""`README.md` of a quantized folder, as the hub shows it."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+from intel_quantized_embeddings.int8_folder.config import MethodName
+from intel_quantized_embeddings.int8_folder.cross_encoder_manifest import CrossEncoderManifest
+from intel_quantized_embeddings.int8_folder.manifest import MODEL_CARD, FolderManifest, Manifest
+from intel_quantized_embeddings.models.scoring import Activation
+
+_METHODS = {
+    MethodName.STATIC: "Static int8",
+    MethodName.DYNAMIC: "Dynamic int8",
+    MethodName.QAT: "Static int8 after quantization-aware training",
+}
+_RANGES = {
+    Activation.SIGMOID: "between 0 and 1 (sigmoid)",
+    Activation.IDENTITY: "any number",
+}
+
+
+def write_embedder_card(folder: Path, manifest: Manifest) -> None:
+    """Write `README.md` of an embedding model."""
+    fidelity, settings = manifest.fidelity, manifest.settings
+    rows = "\n".join(
+        f"| {kind} | {s.mean:.4f} | {s.percentile_1:.4f} | {s.worst:.4f} | {s.count} |"
+        for kind, s in (("documents", fidelity.documents), ("queries", fidelity.queries))
+    )
+    promise = f"\nLimited: {manifest.drop}.\n" if manifest.drop else ""
+    quoted = partial(json.dumps, ensure_ascii=False)
+    runtime = "" if manifest.runtime == "openvino" else f", runtime={manifest.runtime!r}"
+    (folder / MODEL_CARD).write_text(
+        f"""{_head(manifest, pipeline_tag="sentence-similarity", tag="embeddings")}
+```python
+from intel_quantized_embeddings import Encoder
+
+encoder = Encoder.load("path/to/this/folder"{runtime})
+vectors = encoder.encode_documents(["some text"])  # (1, {manifest.dimension}) float32
+```
+
+{settings.pooling.value} pooling, {"unit length" if settings.normalize else "not normalized"},
+{manifest.dimension} dimensions, at most {settings.max_length} tokens; compared by {settings.similarity.value}.
+Query instruction: {quoted(settings.query_instruction)}. Document instruction: {quoted(settings.document_instruction)}.
+
+Cosine between int8 and fp32 vectors, on texts that were not calibrated on:
+
+| texts | mean | 1st percentile | worst | count |
+|---|---|---|---|---|
+{rows}
+{promise}
+Pooling and normalization are inside the encoder. `manifest.json` holds the source's hashes, the library
+versions, and the SHA-256 of every file here; loading checks them.
+""",
+        "utf-8",
+    )
+
+
+def _head(manifest: FolderManifest, *, pipeline_tag: str, tag: str) -> str:
+    """What a model card of any kind begins with: the hub's table, a title, and how the model was made."""
+    source = manifest.source
+    layers = manifest.method.floating_point_layers
+    in_float = f"\nLayers in floating point: {', '.join(layers)}." if layers else ""
+    revision = f" at revision {source.revision}" if source.revision else ""
+    from_hub = "/" in source.id or source.revision is not None
+    base = f"base_model: {source.id}\nbase_model_relation: quantized\n" if from_hub else ""
+    return f"""---
+{base}library_name: intel-quantized-embeddings
+pipeline_tag: {pipeline_tag}
+tags: [int8, {manifest.runtime}, {tag}, cpu]
+---
+# {source.id} in int8
+
+{_METHODS[MethodName(manifest.method.name)]} of {source.id}{revision}, for the
+{manifest.runtime} runtime of intel-quantized-embeddings. {_how(manifest)}{in_float}
+"""
+
+
+def _how(manifest: FolderManifest) -> str:
+    """What set the ranges of activations."""
+    if manifest.method.name == MethodName.DYNAMIC.value:
+        return "Activations are quantized batch by batch,\nso a text's vector depends a little on its company."
+    alpha, calibration, training = manifest.method.smooth_quant_alpha, manifest.calibration, manifest.method.training
+    how = (
+        f"SmoothQuant {'off' if alpha is None else alpha}; calibrated on\n"
+        f"{calibration.documents} documents and {calibration.queries} queries."
+        f"{_weights(manifest)}"
+    )
+    if training is None:
+        return how
+    return (
+        f"{how} Weights fine-tuned for {training.steps} steps on\n{training.texts} texts, without labels: mean "
+        f"cosine to fp32 {training.score_before:.4f} before, {training.score_after:.4f} after."
+    )
+
+
+def _weights(manifest: FolderManifest) -> str:
+    """Say on which CPUs the weights are as faithful as here, where there is a choice."""
+    if manifest.method.weight_bits == 7:
+        return "\nWeights in 7 bits: as faithful on every CPU."
+    if manifest.method.weight_bits == 8:
+        return "\nWeights in 8 bits: for CPUs with VNNI or AMX; less faithful on others."
+    return ""
+
+
+def write_cross_encoder_card(folder: Path, manifest: CrossEncoderManifest) -> None:
+    """Write `README.md` of a cross-encoder."""
+    fidelity, settings = manifest.fidelity, manifest.settings
+    numbers = (fidelity.rank_correlation, fidelity.mean_difference, fidelity.largest_difference, fidelity.spread)
+    measured = [f"{number:.4f}" for number in numbers]
+    (folder / MODEL_CARD).write_text(
+        f"""{_head(manifest, pipeline_tag="text-ranking", tag="cross-encoder")}
+```python
+from intel_quantized_embeddings import CrossEncoder
+
+model = CrossEncoder.load("path/to/this/folder")
+scores = model.score([("a query", "a document")])  # (1,) float32
+```
+
+Scores are {_RANGES[settings.activation]}; pairs have at most {settings.max_length} tokens.
+
+Scores in int8 beside fp32, before any activation, on {fidelity.count} pairs that were not calibrated on:
+
+| Spearman's correlation | mean difference | largest | standard deviation in fp32 |
+|---|---|---|---|
+| {" | ".join(measured)} |
+
+The head that gives the score stays in floating point. `manifest.json` holds the source's hashes, the library
+versions, and the SHA-256 of every file here; loading checks them.
+""",
+        "utf-8",
+    )

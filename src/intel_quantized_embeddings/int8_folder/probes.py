@@ -1,0 +1,154 @@
+"""Probes of a quantized folder: a few inputs with the rows that fp32 and int8 gave for them where it was made.
+
+Whoever loads the folder runs them again, because int8 sums are not exact on every CPU (`runtimes/int8_products.py`):
+where the rows leave fp32's by clearly more than they did, the folder is worse here than its manifest says.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from intel_quantized_embeddings.int8_folder.fidelity import row_cosines
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Inputs of a manifest, and their longest in tokens: some 10 ms of MiniLM. A score is one number where a vector is
+# hundreds, so a cross-encoder has more of them.
+COUNT_OF_VECTORS = 4
+COUNT_OF_SCORES = 8
+LONGEST = 64
+
+# A quarter more loss than where the folder was made. With weights of 7 bits the loss of real models did not change in
+# its fourth digit between kinds of CPU; 8 bits that saturate lost half as much again and more (docs/quantization.md).
+# Below these floors losses are too small to matter.
+_FACTOR = 1.25
+_FLOOR_OF_VECTORS = 0.0003
+_FLOOR_OF_SCORES = 0.03
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """One input, and its row in two precisions: a vector, or a score before any activation.
+
+    Attributes:
+        token_ids: As the model takes them.
+        fp32: The row that the fp32 model gave: float32, little-endian, in base64.
+        int8: The row that the folder's own graph gave where it was made, in the same form.
+    """
+
+    token_ids: tuple[int, ...]
+    fp32: str
+    int8: str
+
+    @staticmethod
+    def of(token_ids: Sequence[int], *, fp32: NDArray[np.float32], int8: NDArray[np.float32]) -> Probe:
+        """Make a probe. Shape of both rows: (dimension,)."""
+        return Probe(token_ids=tuple(map(int, token_ids)), fp32=_encoded(fp32), int8=_encoded(int8))
+
+    @staticmethod
+    def from_json(content: dict[str, Any]) -> Probe:
+        """Take what a manifest holds.
+
+        Raises:
+            TypeError: It is not made of token ids and two strings.
+        """
+        ids, fp32, int8 = content["token_ids"], content["fp32"], content["int8"]
+        if not all(isinstance(token, int) and not isinstance(token, bool) for token in ids):
+            raise TypeError("token_ids of a probe are integers")
+        if not isinstance(fp32, str) or not isinstance(int8, str):
+            raise TypeError("rows of a probe are in base64")
+        return Probe(token_ids=tuple(ids), fp32=fp32, int8=int8)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeResult:
+    """How far int8 rows are from fp32's: where the folder was made, and here.
+
+    Attributes:
+        measure: "mean cosine" of vectors, or "mean difference" of scores, in standard deviations of fp32's.
+        made: The figure where the folder was made.
+        here: The figure on this machine.
+        worse: Whether the folder loses clearly more here.
+        moved: The largest absolute difference between a number of the rows here and the same where it was made.
+        count: Probes.
+    """
+
+    measure: str
+    made: float
+    here: float
+    worse: bool
+    moved: float
+    count: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.measure} to fp32 {self.here:.4f} here, {self.made:.4f} where it was made, over {self.count} probes"
+        )
+
+
+def choose(token_ids: Sequence[Sequence[int]], *, count: int) -> list[int]:
+    """Return the places of inputs to probe with: of every length up to `LONGEST` tokens; as many as are short."""
+    by_length = sorted(range(len(token_ids)), key=lambda place: len(token_ids[place]))
+    short = [place for place in by_length if len(token_ids[place]) <= LONGEST]
+    return [short[round(float(step))] for step in np.linspace(0, len(short) - 1, min(count, len(short)))]
+
+
+def rows_of(probes: Sequence[Probe]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the rows of fp32 and of int8. Shape of both: (probes, dimension).
+
+    Raises:
+        ValueError: A row is not base64 of finite numbers, or rows differ in length.
+    """
+    fp32, int8 = (np.stack([_decoded(getattr(probe, name)) for probe in probes]) for name in ("fp32", "int8"))
+    if fp32.shape != int8.shape:
+        raise ValueError(f"probes have rows of {fp32.shape[1]} and {int8.shape[1]} numbers")
+    return fp32, int8
+
+
+def compare(probes: Sequence[Probe], here: NDArray[np.float32], *, spread: float | None = None) -> ProbeResult:
+    """Compare the rows that this machine gives with those of the manifest.
+
+    Args:
+        probes: At least one.
+        here: Rows of the int8 graph on this machine. Shape: (probes, dimension).
+        spread: Standard deviation of fp32's scores over many pairs; None takes that of the probes.
+    """
+    fp32, int8 = rows_of(probes)
+    if fp32.shape[1] > 1:
+        measure, floor = "mean cosine", _FLOOR_OF_VECTORS
+        made, now = (float(row_cosines(fp32, rows).mean()) for rows in (int8, here))
+        lost, loses = 1 - made, 1 - now
+    else:
+        measure, floor = "mean difference", _FLOOR_OF_SCORES
+        unit = max(float(fp32.std()) if spread is None else spread, 1e-6)
+        made, now = (float(np.abs(rows - fp32).mean()) / unit for rows in (int8, here))
+        lost, loses = made, now
+    return ProbeResult(
+        measure=measure,
+        made=round(made, 6),
+        here=round(now, 6),
+        worse=loses > _FACTOR * lost + floor,
+        moved=float(np.abs(here - int8).max()),
+        count=len(probes),
+    )
+
+
+def _encoded(row: NDArray[np.float32]) -> str:
+    return base64.b64encode(np.ascontiguousarray(row, dtype="<f4").tobytes()).decode("ascii")
+
+
+def _decoded(row: str) -> NDArray[np.float32]:
+    try:
+        numbers = np.frombuffer(base64.b64decode(row, validate=True), dtype="<f4")
+    except binascii.Error as exc:
+        raise ValueError(f"a probe's row is not base64: {exc}") from exc
+    if not len(numbers) or not np.isfinite(numbers).all():
+        raise ValueError("a probe's row holds no numbers, or some that are not finite")
+    return numbers.astype(np.float32)

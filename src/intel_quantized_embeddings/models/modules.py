@@ -1,0 +1,289 @@
+"""What sentence-transformers' files say of each module: `modules.json`, and the configuration of every module in it.
+
+These files are understood completely: a key that is not known is refused, since it may change vectors.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
+from intel_quantized_embeddings.files.inside import path_inside
+from intel_quantized_embeddings.files.json_files import parse_json, read_json
+from intel_quantized_embeddings.options import Pooling
+
+HANDLED_MODULES = ("Transformer", "Pooling", "Normalize")
+
+# Only what is imported from here is the class of that name; anything else is code of the repository's own.
+_THEIR_PACKAGE = "sentence_transformers."
+
+_MODULE_KEYS = ("type", "path", "name", "idx", "kwargs")
+
+# In the order in which sentence-transformers looks for it: the first that says anything counts.
+_TRANSFORMER_CONFIGS = tuple(
+    f"sentence_{family}_config.json"
+    for family in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
+
+_POOLING_FLAGS = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+_POOLING_KEYS = ("pooling_mode", "include_prompt", "embedding_dimension", "word_embedding_dimension", *_POOLING_FLAGS)
+# Spellings of today's names that are not pooling_mode's own.
+_POOLING_NAMES = {"cls_token": "cls", "mean_tokens": "mean", "lasttoken": "last"}
+
+_SENTENCE = "sentence_embedding"
+
+# What a Transformer module must say of itself, by the kind of the model that it is in.
+_TASKS = {
+    "feature-extraction": ("last_hidden_state", "token_embeddings"),
+    "sequence-classification": ("logits", "scores"),
+}
+# Arguments of loading that change where and how torch computes, and no vector beyond rounding.
+_HARMLESS_ARGUMENTS = frozenset(
+    {
+        "add_pooling_layer",
+        "attn_implementation",
+        "device_map",
+        "dtype",
+        "low_cpu_mem_usage",
+        "torch_dtype",
+        "trust_remote_code",
+        "use_cache",
+        "use_fast",
+        "use_safetensors",
+    }
+)
+_ARGUMENTS = ("model_args", "model_kwargs", "config_args", "config_kwargs", "tokenizer_args", "processor_kwargs")
+_TOKENIZER_ARGUMENTS = ("tokenizer_args", "processor_kwargs")
+_REFUSED_UNLESS_NULL = ("query_length", "document_length", "query_expansion", "tokenizer_name_or_path")
+_TRANSFORMER_KEYS = (
+    "max_seq_length",
+    "do_lower_case",
+    "transformer_task",
+    "modality_config",
+    "module_output_name",
+    "processing_kwargs",
+    "unpad_inputs",
+    *_ARGUMENTS,
+    *_REFUSED_UNLESS_NULL,
+)
+
+
+def read_modules(folder: Path) -> list[tuple[str, Path]]:
+    """Read the pipeline of `modules.json` as (class name, folder); empty where the file is absent.
+
+    Of a class in sentence-transformers' package only the last name is kept: version 6 moved the classes to other
+    Python modules.
+
+    Raises:
+        UnsupportedModelError: There is a module that is not built in, or one of the repository's own code.
+        DamagedFilesError: The file is not a list of modules.
+    """
+    path = folder / "modules.json"
+    if not path.is_file():
+        return []
+    modules = []
+    for listed in _listed(path):
+        kind = _kind(str(listed["type"]), path)
+        refuse_unknown_keys(listed, _MODULE_KEYS, path)
+        kwargs = listed.get("kwargs") or []
+        if not isinstance(kwargs, list) or not all(isinstance(name, str) for name in kwargs):
+            raise DamagedFilesError(f"{path}: kwargs of the {kind} module is {kwargs!r}; a list of names is expected.")
+        modules.append((kind, path_inside(folder, str(listed.get("path", "")), listed_in=path)))
+    return modules
+
+
+def _listed(path: Path) -> list[dict[str, Any]]:
+    parsed = parse_json(path)
+    if not isinstance(parsed, list) or not all(isinstance(module, dict) and "type" in module for module in parsed):
+        raise DamagedFilesError(f"{path} is not a list of modules with a type and a path.")
+    names = Counter(str(module["name"]) for module in parsed if "name" in module)
+    if twice := [name for name, times in names.items() if times > 1]:
+        raise DamagedFilesError(f"{path} gives two modules the name {twice[0]!r}: the later would replace the earlier.")
+    return parsed
+
+
+def _kind(type_: str, path: Path) -> str:
+    kind = type_.rsplit(".", 1)[-1]
+    if not type_.startswith(_THEIR_PACKAGE):
+        raise UnsupportedModelError(
+            f"{path} has a module of the type {type_!r}, a class outside sentence-transformers' package: code that "
+            f"comes with the model and is not run here. Taking it for the built-in {kind} would give other vectors "
+            f"than the model's own, so this model can't be run here."
+        )
+    if kind not in HANDLED_MODULES:
+        raise UnsupportedModelError(
+            f"{path} has a {kind} module; built in are {', '.join(HANDLED_MODULES)}. "
+            f"Leaving it out would give other vectors than the model's own, so this model can't be run here."
+        )
+    return kind
+
+
+def refuse_other_pipelines(folder: Path, modules: list[tuple[str, Path]]) -> None:
+    """Check that an embedder's modules are one Transformer, then at most one Pooling, with Normalize anywhere after.
+
+    Raises:
+        UnsupportedModelError: They are others, or in another order, or the Transformer lies in a folder of its own.
+    """
+    if not modules:
+        return
+    path = folder / "modules.json"
+    kinds = [kind for kind, _ in modules]
+    if kinds[0] != "Transformer" or kinds.count("Transformer") > 1 or kinds.count("Pooling") > 1:
+        raise UnsupportedModelError(
+            f"{path} runs {', '.join(kinds)}, in this order; built in are a Transformer, then one Pooling, then "
+            f"Normalize."
+        )
+    if modules[0][1].resolve() != folder.resolve():
+        raise UnsupportedModelError(
+            f"{path} keeps the Transformer module in {modules[0][1]}; its files are read from the model's folder "
+            f'itself. Move them there and write "path": "" for the module.'
+        )
+
+
+def normalizes(modules: list[tuple[str, Path]]) -> bool:
+    """Whether vectors come out with length 1. A folder without a pipeline gets unit vectors.
+
+    A Normalize module before the Pooling finds no sentence's vector yet, and does nothing.
+
+    Raises:
+        UnsupportedModelError: A Normalize module reads or writes something else than the sentence's vector.
+    """
+    pooled, found = False, not modules
+    for kind, where in modules:
+        pooled = pooled or kind == "Pooling"
+        if kind == "Normalize":
+            _refuse_other_normalize(where / "config.json")
+            found = found or pooled
+    # Without a Pooling module the caller, or what is known by name, says how to pool: before any Normalize.
+    return found or (not pooled and any(kind == "Normalize" for kind, _ in modules))
+
+
+def _refuse_other_normalize(path: Path) -> None:
+    config = read_json(path)
+    refuse_unknown_keys(config, ("module_input_name", "module_output_name"), path)
+    for key, value in config.items():
+        if value != _SENTENCE and not (value is None and key == "module_output_name"):
+            raise UnsupportedModelError(f"{path} has {key}={value!r}; only {_SENTENCE!r} is built in.")
+
+
+def read_pooling(path: Path) -> Pooling:
+    """Read the configuration of a Pooling module, in the spelling of any version.
+
+    Raises:
+        UnsupportedModelError: It asks for a pooling that is not built in, or has an unknown key.
+        DamagedFilesError: It is not a JSON object.
+    """
+    check_pooling(path)
+    config = read_json(path)
+    asked = config.get("pooling_mode")
+    if asked is None:  # versions before 6: one flag a mode; none is the mean
+        asked = [mode for flag, mode in _POOLING_FLAGS.items() if config.get(flag)] or ["mean"]
+    listed = asked if isinstance(asked, list) else [asked]
+    modes = [_POOLING_NAMES.get(str(mode), str(mode)) for mode in listed]
+    allowed = [mode.value for mode in Pooling]
+    if len(modes) != 1 or modes[0] not in allowed:
+        keys = ", ".join(key for key in config if key.startswith("pooling_mode") and config[key])
+        raise UnsupportedModelError(
+            f"{path} asks for the pooling {asked!r} ({keys}); built in are {allowed}, one at a time."
+        )
+    return Pooling(modes[0])
+
+
+def check_pooling(path: Path) -> None:
+    """Check what the configuration of a Pooling module says beside the mode, which a caller may choose.
+
+    Raises:
+        UnsupportedModelError: It leaves out the instruction's tokens, or has an unknown key.
+        DamagedFilesError: It is not a JSON object.
+    """
+    config = read_json(path)
+    refuse_unknown_keys(config, _POOLING_KEYS, path)
+    include = config.get("include_prompt", True)
+    if include is not True:
+        raise UnsupportedModelError(
+            f"{path} has include_prompt={str(include).lower()} (the instruction's tokens are left out of pooling), "
+            f"which is not built in."
+        )
+
+
+def read_transformer_config(transformer: Path, *, task: str) -> dict[str, Any]:
+    """Read `sentence_bert_config.json`, which also exists under the names of other architectures.
+
+    Args:
+        transformer: The module's folder.
+        task: What the model does, as `transformer_task` says it.
+
+    Raises:
+        UnsupportedModelError: It asks for something that is not built in.
+        DamagedFilesError: It is not a JSON object.
+    """
+    for name in _TRANSFORMER_CONFIGS:
+        path = transformer / name
+        config = read_json(path)
+        if config:
+            refuse_unknown_keys(config, _TRANSFORMER_KEYS, path)
+            _refuse_other_inputs(config, path, task=task)
+            _refuse_arguments(config, path)
+            return config
+    return {}
+
+
+def _refuse_other_inputs(config: dict[str, Any], path: Path, *, task: str) -> None:
+    output, feature = _TASKS[task]
+    modalities = {"text": {"method": "forward", "method_output_name": output}}
+    allowed = {"transformer_task": task, "modality_config": modalities, "module_output_name": feature}
+    for key, value in allowed.items():
+        if key in config and config[key] != value:
+            raise UnsupportedModelError(f"{path} has {key}={config[key]!r}; only {value!r} is built in for this model.")
+    for key in _REFUSED_UNLESS_NULL:
+        if config.get(key) is not None:
+            raise UnsupportedModelError(f"{path} has {key}={config[key]!r}, which is not built in.")
+    processing = config.get("processing_kwargs") or {}
+    if processing and (not isinstance(processing, dict) or any(processing.values())):
+        raise UnsupportedModelError(
+            f"{path} has processing_kwargs={processing!r}: arguments of the tokenizer's call, which are not built in."
+        )
+
+
+def _refuse_arguments(config: dict[str, Any], path: Path) -> None:
+    for key in _ARGUMENTS:
+        arguments = config.get(key) or {}
+        if not isinstance(arguments, dict):
+            raise DamagedFilesError(f"{path}: {key} is {arguments!r}; a table of arguments is expected.")
+        for name, value in arguments.items():
+            obeyed = name == "model_max_length" and key in _TOKENIZER_ARGUMENTS
+            if name not in _HARMLESS_ARGUMENTS and not obeyed:
+                raise UnsupportedModelError(
+                    f"{path} has {name}={value!r} in {key}: an argument of loading the model, which is not built in."
+                )
+
+
+def longest_input(config: dict[str, Any]) -> object:
+    """Return what a Transformer module's configuration says of its longest input, None where it says nothing."""
+    for key in _TOKENIZER_ARGUMENTS:
+        if (value := (config.get(key) or {}).get("model_max_length")) is not None:
+            return value
+    return config.get("max_seq_length")
+
+
+def refuse_unknown_keys(config: dict[str, Any], known: Collection[str], path: Path) -> None:
+    """Check that a file which is understood completely has no key beyond the known ones.
+
+    Raises:
+        UnsupportedModelError: It has.
+    """
+    if unknown := sorted(set(config) - set(known)):
+        raise UnsupportedModelError(
+            f"{path} has {unknown[0]}={config[unknown[0]]!r}, a key that is not known here and may change vectors. "
+            f"Known are {', '.join(known)}."
+        )

@@ -1,0 +1,150 @@
+"""What a cross-encoder's folder says besides the weights: its longest input, and what its scores go through."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from intel_quantized_embeddings.errors import DamagedFilesError, OptionError, UnsupportedModelError
+from intel_quantized_embeddings.files.json_files import read_json
+from intel_quantized_embeddings.models.modules import read_modules, read_transformer_config, refuse_unknown_keys
+from intel_quantized_embeddings.models.settings import read_max_length, read_prompts
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# What `config_sentence_transformers.json` of a cross-encoder may hold.
+_OWN_CONFIG_KEYS = (
+    "model_type",
+    "activation_fn",
+    "prompts",
+    "default_prompt_name",
+    "keep_in_fp32_modules",
+    "__version__",
+    "requirements",
+)
+
+# A query's first token and a document's beside the special ones, of which a pair has three or four.
+FEWEST_TOKENS = 6
+
+
+class Activation(str, Enum):
+    """What a score goes through, by the last part of torch's name of it."""
+
+    IDENTITY = "Identity"
+    SIGMOID = "Sigmoid"
+
+    def apply(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Put scores through it. Shape of both: (n_pairs,)."""
+        if self is Activation.IDENTITY:
+            return scores
+        import numpy as np
+
+        # tanh never overflows, as exp does.
+        through: NDArray[np.float32] = (0.5 * (1 + np.tanh(0.5 * scores))).astype(np.float32)
+        return through
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrossEncoderSettings:
+    """How pairs of texts become scores, besides the weights.
+
+    Attributes:
+        max_length: Longest pair in tokens, special tokens included; what is longer is cut.
+        activation: What scores go through.
+        lowercase: Whether texts are lowercased before tokenization, whatever the tokenizer does.
+    """
+
+    max_length: int
+    activation: Activation
+    lowercase: bool = False
+
+    def override(self, *, max_length: int | None, max_positions: int) -> CrossEncoderSettings:
+        """Replace the length where the caller gives one.
+
+        Raises:
+            OptionError: It is too short for a pair, or longer than the model has positions for.
+        """
+        if max_length is None:
+            return dataclasses.replace(self, max_length=min(self.max_length, max_positions))
+        if not FEWEST_TOKENS <= max_length <= max_positions:
+            raise OptionError(
+                f"max_length={max_length} is not allowed; it counts a pair's tokens, special ones among them: "
+                f"{FEWEST_TOKENS} to {max_positions}, this model's positions."
+            )
+        return dataclasses.replace(self, max_length=max_length)
+
+
+def read_cross_encoder_settings(
+    folder: Path, *, name: str, default_max_length: int | None = None
+) -> CrossEncoderSettings:
+    """Read the folder of a cross-encoder as sentence-transformers and transformers write it.
+
+    Args:
+        folder: The model's folder.
+        name: What to call the model in an error.
+        default_max_length: For a folder that does not say how many tokens its model takes.
+
+    Raises:
+        UnsupportedModelError: It asks for a module, an activation or a prompt that is not built in.
+        DamagedFilesError: A metadata file is not what it should be.
+        OptionError: Neither the folder nor the caller says how many tokens a pair may have.
+    """
+    config = read_json(folder / "config.json")
+    own = _own_config(folder / "config_sentence_transformers.json")
+    modules = read_modules(folder)
+    if any(kind != "Transformer" for kind, _ in modules) or len(modules) > 1:
+        raise UnsupportedModelError(
+            f"{name} has the modules {', '.join(kind for kind, _ in modules)}; a cross-encoder is a Transformer alone. "
+            f"Load a model that makes embeddings with Encoder.load or Reranker.load."
+        )
+    where = next((where for _, where in modules), folder)
+    if where.resolve() != folder.resolve():
+        raise UnsupportedModelError(f"{name} keeps its transformer in {where}; it must lie in the folder itself.")
+    transformer = read_transformer_config(folder, task="sequence-classification")
+    return CrossEncoderSettings(
+        max_length=read_max_length(folder, transformer, config, default_max_length),
+        activation=_activation(config, own, name=name),
+        lowercase=bool(transformer.get("do_lower_case")),
+    )
+
+
+def _own_config(path: Path) -> dict[str, Any]:
+    own = read_json(path)
+    refuse_unknown_keys(own, _OWN_CONFIG_KEYS, path)
+    kind = own.get("model_type", "CrossEncoder")
+    if kind != "CrossEncoder":
+        raise UnsupportedModelError(
+            f"{path} has model_type={kind!r}; what scores pairs of texts is a 'CrossEncoder'. Load a model that makes "
+            f"embeddings with Encoder.load or Reranker.load."
+        )
+    prompts, default = read_prompts(path)
+    if default is not None and prompts[default]:
+        raise UnsupportedModelError(
+            f"{path} puts the prompt {prompts[default]!r} before pairs (default_prompt_name={default!r}), which is not "
+            f"built in."
+        )
+    return own
+
+
+def _activation(config: dict[str, Any], own: dict[str, Any], *, name: str) -> Activation:
+    """The one that sentence-transformers takes: three versions wrote three places; sigmoid where none is named."""
+    nested = config.get("sentence_transformers") or {}
+    if not isinstance(nested, dict):
+        raise DamagedFilesError(f"config.json of {name}: sentence_transformers is {nested!r}; a table is expected.")
+    asked = (
+        own.get("activation_fn") or nested.get("activation_fn") or config.get("sbert_ce_default_activation_function")
+    )
+    if not asked:
+        return Activation.SIGMOID
+    package, _, last = str(asked).rpartition(".")
+    known = {activation.value: activation for activation in Activation}
+    # Of a class outside torch sentence-transformers takes its own default instead, whatever the class is called.
+    if package.split(".")[0] != "torch" or last not in known:
+        allowed = " and ".join(known)
+        raise UnsupportedModelError(f"{name} puts its scores through {asked!r}; built in are {allowed} of torch.nn.")
+    return known[last]

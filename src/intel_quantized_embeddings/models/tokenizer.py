@@ -1,0 +1,261 @@
+"""Texts -> token ids, by the model's own `tokenizer.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from reprlib import Repr
+from typing import Any
+
+from intel_quantized_embeddings.errors import (
+    DamagedFilesError,
+    InvalidTextError,
+    ModelFilesError,
+    OptionError,
+    UnsupportedModelError,
+)
+from intel_quantized_embeddings.files.json_files import read_json
+from intel_quantized_embeddings.models.long_texts import LongTexts
+from intel_quantized_embeddings.models.tokenizer_building import apply_tokenizer_files
+from intel_quantized_embeddings.models.tokenizer_files import read_tokenizer_files
+from intel_quantized_embeddings.process.forks import importing
+from intel_quantized_embeddings.process.tokenizer_threads import refuse_lost_threads
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizedTexts:
+    """Token ids of several texts.
+
+    Attributes:
+        token_ids: One list a text, special tokens included, at its natural length.
+        truncated: Places of the texts that were longer than the maximum and were cut.
+    """
+
+    token_ids: list[list[int]]
+    truncated: set[int]
+
+
+class Tokenizer:
+    """A model's tokenizer, cutting at `max_length` and never padding.
+
+    `tokenizer.json` may carry padding and truncation of its own (all-MiniLM-L6-v2's pads to 128 and
+    cuts there); both are overridden, but for the end that is cut. The files beside it change what it does, as they do
+    in transformers.
+    """
+
+    def __init__(self, file: Path, *, max_length: int, lowercase: bool = False) -> None:
+        with importing():
+            from tokenizers import Tokenizer as FastTokenizer
+            from tokenizers import normalizers
+
+        refuse_lost_threads()
+        if not file.is_file():
+            raise ModelFilesError(
+                f"{file} is not there. Write it with transformers: "
+                f"AutoTokenizer.from_pretrained({str(file.parent)!r}).save_pretrained({str(file.parent)!r})"
+            )
+        self._file = file
+        beside = read_tokenizer_files(file.parent)
+        self._token_types = beside.token_types
+        with self._naming_the_file():
+            self._tokenizer = FastTokenizer.from_file(str(file))
+            side = beside.truncation_side or (self._tokenizer.truncation or {}).get("direction", "right")
+            self._tokenizer.no_padding()
+            self._tokenizer.no_truncation()
+            self._tokenizer = apply_tokenizer_files(self._tokenizer, beside)
+            if lowercase:
+                own = self._tokenizer.normalizer
+                first = normalizers.Lowercase()
+                self._tokenizer.normalizer = normalizers.Sequence([first, own]) if own is not None else first
+            self._refuse_token_types()
+            self._tokenizer.enable_truncation(max_length, direction=side)
+            self._long_texts = LongTexts(self._tokenizer, max_length=max_length)
+            # None where all of its ids are known to the model, so that they need not be looked at.
+            self._known_ids = self._fewer_than_its_own()
+
+    def encode(self, texts: Sequence[str], *, instruction: str = "") -> TokenizedTexts:
+        """Tokenize texts, each after `instruction`; nothing else about them is changed.
+
+        Raises:
+            InvalidTextError: An item is not a string, or a string with no UTF-8 form.
+            DamagedFilesError: The file's rules fail on them.
+            OptionError: The instruction has no UTF-8 form; or, in a forked process, TOKENIZERS_PARALLELISM asks for
+                threads that are not there.
+        """
+        if not _has_utf8(instruction):
+            raise OptionError(
+                f"the instruction {shown(instruction)} has half of a surrogate pair: it has no UTF-8 form."
+            )
+        check_texts(texts)
+        cut = self._long_texts.cut
+        encodings = self._encode_batch([cut(instruction + text) for text in texts])
+        return TokenizedTexts(token_ids=[encoding.ids for encoding in encodings], truncated=_truncated(encodings))
+
+    @property
+    def special_tokens(self) -> int:
+        """How many tokens the model's template puts around one text."""
+        number: int = self._tokenizer.num_special_tokens_to_add(False)
+        return number
+
+    def counter(self) -> Callable[[str], int]:
+        """Make what counts a text's tokens, the special ones left out and nothing cut."""
+        uncut = self._tokenizer.from_str(self._tokenizer.to_str())
+        uncut.encode_special_tokens = self._tokenizer.encode_special_tokens  # which a file does not hold
+        uncut.no_truncation()
+
+        def count(text: str) -> int:
+            return len(uncut.encode(text, add_special_tokens=False).ids)
+
+        return count
+
+    def has_overlong_word(self) -> Callable[[str], bool] | None:
+        """Make what tells a text with a word too long for the tokenizer to look into, which it takes as unknown.
+
+        WordPiece has such a limit, of 100 characters as a rule; None for tokenizers without one.
+        """
+        own = json.loads(self._tokenizer.to_str())["model"]
+        limit = own.get("max_input_chars_per_word") if own.get("type", "WordPiece") == "WordPiece" else None
+        if limit is None:
+            return None
+        normalizer, pre_tokenizer = self._tokenizer.normalizer, self._tokenizer.pre_tokenizer
+
+        def has_one(text: str) -> bool:
+            if len(text) <= limit and text.isascii():  # what is normalized may become longer
+                return False
+            normal = normalizer.normalize_str(text) if normalizer is not None else text
+            words = pre_tokenizer.pre_tokenize_str(normal) if pre_tokenizer is not None else [(normal, (0, 0))]
+            return any(len(word) > limit for word, _ in words)
+
+        return has_one
+
+    def encode_pairs(self, pairs: Sequence[tuple[str, str]], *, second_text: int) -> TokenizedTexts:
+        """Tokenize pairs by the tokenizer's own template; where one is too long, its longer text is cut.
+
+        Args:
+            pairs: Two strings each, with a UTF-8 form.
+            second_text: What the ids of a pair's second text are raised by, where the files beside `tokenizer.json` say
+                that the model is given token types.
+        """
+        if not self._token_types:
+            second_text = 0
+        long = {place for place, pair in enumerate(pairs) if any(map(self._long_texts.is_long, pair))}
+        rows, truncated = [], set()
+        short = iter(self._encode_batch([tuple(pair) for place, pair in enumerate(pairs) if place not in long]))
+        for place, (first, second) in enumerate(pairs):
+            if place in long:
+                with self._naming_the_file():
+                    ids, types, was_cut = self._long_texts.encode_pair(first, second)
+                if self._known_ids is not None:
+                    self._refuse_unknown(ids, self._known_ids)
+            else:
+                encoding = next(short)
+                ids, types, was_cut = encoding.ids, encoding.type_ids, bool(encoding.overflowing)
+            rows.append([token + second_text * text for token, text in zip(ids, types, strict=True)])
+            if was_cut:
+                truncated.add(place)
+        return TokenizedTexts(token_ids=rows, truncated=truncated)
+
+    def _encode_batch(self, inputs: list[Any]) -> list[Any]:
+        refuse_lost_threads()
+        with self._naming_the_file():
+            encodings: list[Any] = self._tokenizer.encode_batch_fast(inputs)
+        if self._known_ids is not None:
+            for encoding in encodings:
+                self._refuse_unknown(encoding.ids, self._known_ids)
+        return encodings
+
+    def _refuse_token_types(self) -> None:
+        """Check that a text alone gets the first token type, the only one that the models built here give it."""
+        if self._token_types and any(self._tokenizer.encode("").type_ids):
+            raise UnsupportedModelError(
+                f"{self._file} gives a text alone other token types than 0, which is not built in. If the model has "
+                f"none, take token_type_ids out of model_input_names in the tokenizer_config.json beside it."
+            )
+
+    def _fewer_than_its_own(self) -> int | None:
+        """How many ids the model beside it has embeddings for, where that is less than the tokenizer may give."""
+        known = read_json(self._file.with_name("config.json")).get("vocab_size")
+        if not isinstance(known, int):
+            return None
+        special = self._tokenizer.encode("").ids
+        largest = max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
+        return known if max(largest, *special, 0) >= known else None
+
+    def _refuse_unknown(self, ids: Sequence[int], known: int) -> None:
+        unknown = max(ids, default=0)
+        if unknown >= known:
+            raise DamagedFilesError(
+                f"{self._file} gives {self._tokenizer.id_to_token(unknown)!r} the id {unknown}, and the config.json "
+                f"beside it says vocab_size={known}: they are not of one model."
+            )
+
+    @contextmanager
+    def _naming_the_file(self) -> Iterator[None]:
+        """The seam to the tokenizers library: a fault of the file is a plain Exception to it, or a panic of Rust."""
+        try:
+            yield
+        except BaseException as exc:
+            if type(exc) is not Exception and type(exc).__name__ != "PanicException":
+                raise
+            raise DamagedFilesError(f"{self._file} is not a tokenizer of the tokenizers library: {exc}") from exc
+
+
+def _truncated(encodings: Sequence[Any]) -> set[int]:
+    return {place for place, encoding in enumerate(encodings) if encoding.overflowing}
+
+
+def is_listed(value: object) -> bool:
+    """Whether a value is several items in an order: not one text, nor a table or a set, whose order is no one's."""
+    return isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping, set, frozenset))
+
+
+def check_texts(texts: Sequence[object]) -> None:
+    """Check that every item is a string with a UTF-8 form.
+
+    Raises:
+        InvalidTextError: One is not; the message names its position.
+    """
+    for position, text in enumerate(texts):
+        utf8(text, position=position)
+
+
+def _has_utf8(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: cut, whatever its size."""
+    short = Repr()
+    short.maxother = short.maxstring = 80
+    return short.repr(value)
+
+
+def utf8(text: object, *, position: int, kind: str = "text") -> bytes:
+    """The bytes of a text.
+
+    Args:
+        text: What should be one.
+        position: Its place in the input, for the message.
+        kind: What the message calls it.
+
+    Raises:
+        InvalidTextError: It is not a string, or has half of a surrogate pair, which has no UTF-8 form.
+    """
+    if not isinstance(text, str):
+        raise InvalidTextError(
+            f"{kind} {position} is {shown(text)} of type {type(text).__name__}; every text must be a str."
+        )
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as exc:
+        raise InvalidTextError(
+            f"{kind} {position} has the lone surrogate {text[exc.start]!r} at character {exc.start}, which has no "
+            f"UTF-8 form. Clean it with text.encode('utf-8', 'replace').decode()."
+        ) from exc

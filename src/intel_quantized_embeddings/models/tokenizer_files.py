@@ -1,0 +1,182 @@
+"""What the files beside `tokenizer.json` make of it, as transformers 5 obeys them.
+
+`tokenizer_config.json` names a class. The classes of the built-in architectures do not take `tokenizer.json` as it is:
+they keep its vocabulary and build what surrounds it from their own arguments, which are that file's other keys. Under
+any other class, `PreTrainedTokenizerFast` among them, `tokenizer.json` counts as it is. CamemBERT's counts so too:
+transformers 5.5 and 5.24 build different things around its vocabulary, and transformers 4 builds nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
+from intel_quantized_embeddings.files.json_files import read_json
+
+TOKENIZER_FILE = "tokenizer.json"
+CONFIG_FILE = "tokenizer_config.json"
+# What is read beside tokenizer.json and goes where it goes.
+BESIDE = (CONFIG_FILE, "special_tokens_map.json", "added_tokens.json")
+
+SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+_SIDES = ("right", "left")
+_NAMES_WITHOUT_TYPES = ("input_ids", "attention_mask")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizerClass:
+    """A tokenizer class of transformers that builds its own from a vocabulary.
+
+    Attributes:
+        model: The kind of `tokenizer.json`'s model that it takes.
+        special: The special tokens where no file names them.
+        ends: Which of them stand before and behind a text.
+        between: How often the latter stands between the texts of a pair.
+        second_type: The token type of a pair's second text.
+        input_names: What it gives the model where no file names it.
+    """
+
+    model: str
+    special: Mapping[str, str]
+    ends: tuple[str, str] = ("cls_token", "sep_token")
+    between: int = 2
+    second_type: int = 0
+    input_names: tuple[str, ...] = _NAMES_WITHOUT_TYPES
+
+
+_BERTS = {name: f"[{name[:-6].upper()}]" for name in ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token")}
+_ROBERTAS = {
+    "bos_token": "<s>",
+    "eos_token": "</s>",
+    "sep_token": "</s>",
+    "cls_token": "<s>",
+    "unk_token": "<unk>",
+    "pad_token": "<pad>",
+    "mask_token": "<mask>",
+}
+CLASSES = {
+    "BertTokenizer": TokenizerClass(
+        model="WordPiece",
+        special=_BERTS,
+        between=1,
+        second_type=1,
+        input_names=("input_ids", "token_type_ids", "attention_mask"),
+    ),
+    "DistilBertTokenizer": TokenizerClass(model="WordPiece", special=_BERTS, between=1, second_type=1),
+    "MPNetTokenizer": TokenizerClass(model="WordPiece", special={**_ROBERTAS, "unk_token": "[UNK]"}, second_type=1),
+    "RobertaTokenizer": TokenizerClass(model="BPE", special=_ROBERTAS),
+    "XLMRobertaTokenizer": TokenizerClass(model="Unigram", special=_ROBERTAS, ends=("bos_token", "eos_token")),
+    "CamembertTokenizer": TokenizerClass(model="", special=_ROBERTAS),
+}
+
+# The class of each architecture: what is taken where tokenizer_config.json names none. Where it names another one, as
+# every DistilBERT's does, versions differ: 4.57 obeys BERT's flags and keeps the rest of tokenizer.json, 5.5 keeps all
+# of it, 5.24 builds what that other class builds. What two of the three do is done here.
+_CLASS_OF = {
+    **dict.fromkeys(
+        (
+            "bert",
+            "distilbert",
+            "electra",
+            "convbert",
+            "ernie",
+            "layoutlm",
+            "megatron-bert",
+            "nomic_bert",
+            "squeezebert",
+        ),
+        "BertTokenizer",
+    ),
+    "mpnet": "MPNetTokenizer",
+    **dict.fromkeys(("roberta", "roberta-prelayernorm", "longformer", "data2vec-text"), "RobertaTokenizer"),
+    **dict.fromkeys(("xlm-roberta", "xmod"), "XLMRobertaTokenizer"),
+    "camembert": "CamembertTokenizer",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizerFiles:
+    """What is beside a `tokenizer.json`.
+
+    Attributes:
+        config: `tokenizer_config.json` with the special tokens of `special_tokens_map.json`.
+        added_tokens: Of `added_tokens.json`, where the configuration does not list them itself.
+        class_name: The class that transformers takes, None where it takes `tokenizer.json` as it is.
+        own_class: Whether it is the architecture's, which builds its own tokenizer from the vocabulary. Of another one
+            only BERT's flags count.
+        token_types: Whether a pair's second text is told apart by its token types.
+        truncation_side: From which end a text that is too long is cut, None where `tokenizer.json` decides.
+        vocab_size: For how many ids the model has vectors, None where `config.json` does not say it.
+        where: The configuration, for errors.
+    """
+
+    config: Mapping[str, Any]
+    added_tokens: Mapping[str, int]
+    class_name: str | None
+    own_class: bool
+    token_types: bool
+    truncation_side: str | None
+    vocab_size: int | None
+    where: Path
+
+
+def read_tokenizer_files(folder: Path) -> TokenizerFiles:
+    """Read what is beside a folder's `tokenizer.json`.
+
+    Raises:
+        UnsupportedModelError: The tokenizer is code that comes with the model.
+        DamagedFilesError: A file is not what it should be.
+    """
+    where = folder / CONFIG_FILE
+    config = read_json(where)
+    if mapped := config.get("auto_map"):
+        own = mapped.get("AutoTokenizer") if isinstance(mapped, dict) else mapped
+        if own:
+            raise UnsupportedModelError(
+                f"{where} has auto_map={mapped!r}: a tokenizer of the repository's own code, which is not run here. If "
+                f"tokenizer.json gives the same ids without it, take the key out."
+            )
+    added: dict[str, Any] = {}
+    if "added_tokens_decoder" not in config:  # transformers before 4.34 kept them in files of their own
+        config |= read_json(folder / "special_tokens_map.json")
+        added = read_json(folder / "added_tokens.json")
+        if not all(isinstance(number, int) for number in added.values()):
+            raise DamagedFilesError(f"{folder / 'added_tokens.json'}: a table of tokens and their ids is expected.")
+    model = read_json(folder / "config.json")
+    class_name, own_class = _class_name(config, model, where)
+    own_names = CLASSES[class_name].input_names if class_name else _NAMES_WITHOUT_TYPES
+    names = config.get("model_input_names", own_names)
+    if not isinstance(names, (list, tuple)):
+        raise DamagedFilesError(f"{where}: model_input_names is {names!r}; a list of names is expected.")
+    for side in ("truncation_side", "padding_side"):
+        if config.get(side, "right") not in _SIDES:
+            raise DamagedFilesError(f"{where} has {side}={config[side]!r}; it is 'right' or 'left'.")
+    return TokenizerFiles(
+        config=config,
+        added_tokens=added,
+        class_name=class_name,
+        own_class=own_class,
+        token_types="token_type_ids" in names,
+        truncation_side=config.get("truncation_side"),
+        vocab_size=model["vocab_size"] if isinstance(model.get("vocab_size"), int) else None,
+        where=where,
+    )
+
+
+def _class_name(config: Mapping[str, Any], model: Mapping[str, Any], where: Path) -> tuple[str | None, bool]:
+    """Return the class that is taken, and whether it is the architecture's own."""
+    asked = config.get("tokenizer_class")
+    model_type = model.get("model_type")
+    own = _CLASS_OF.get(model_type) if isinstance(model_type, str) else None
+    if asked is None:
+        asked = model.get("tokenizer_class") or own
+        own = None
+    if asked is None:
+        return None, False
+    if not isinstance(asked, str):
+        raise DamagedFilesError(f"{where} has tokenizer_class={asked!r}; the name of a class is expected.")
+    asked = asked.removesuffix("Fast")
+    return (asked, own in (None, asked)) if asked in CLASSES else (None, False)

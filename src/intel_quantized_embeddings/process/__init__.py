@@ -1,0 +1,1 @@
+"""The process that this runs in, and its CPU: cores, forks, threads, output."""

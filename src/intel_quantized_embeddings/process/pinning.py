@@ -1,0 +1,134 @@
+"""Cores that a process has for itself among the processes of one machine that ask for some here.
+
+A core is claimed by binding a name of Linux's abstract socket namespace (unix(7)): one process of the machine, or of
+the container, can have it, there is no file to be left behind or to be in a wrong place, and the kernel gives it
+back when the process ends, however it does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from intel_quantized_embeddings.errors import OptionError
+from intel_quantized_embeddings.process.cores import affinity, cpu_quota
+
+logger = logging.getLogger(__name__)
+
+_NAME = "\0intel-quantized-embeddings/"
+_CPUS = Path("/sys/devices/system/cpu")
+_POLL_S = 0.1
+# The process's cores, held until it ends; nothing else releases one.
+_CLAIMS: dict[int, socket.socket] = {}
+
+
+def pin_to_own_cores(wanted: int, *, wait_s: float = 10.0) -> list[int]:
+    """Pin the process, with all its threads, to cores of its affinity that no other process claimed.
+
+    Where the CPU quota is tighter than the affinity (a container with a CPU limit), nothing is pinned: the
+    affinity's cores belong to other containers too, and each would choose the same ones, as containers don't see
+    each other's claims. Nor is it where the system has no affinity. Both are logged.
+
+    Args:
+        wanted: How many cores. A process that has some keeps to those, whatever else it loads.
+        wait_s: How long to wait for processes that are about to end.
+
+    Returns:
+        The cores; none where nothing was pinned.
+
+    Raises:
+        OptionError: There are not as many.
+    """
+    if not sys.platform.startswith("linux"):
+        logger.warning("not pinned to cores: this is not Linux")
+        return []
+    if _CLAIMS:
+        return sorted(_CLAIMS)
+    allowed, quota = affinity(), cpu_quota()
+    if quota is not None and quota < len(allowed):
+        logger.warning(
+            "not pinned to cores: a CPU quota of %g grants time, not cores, on the %d cores allowed",
+            quota,
+            len(allowed),
+        )
+        return []
+    ends = time.monotonic() + (wait_s if wanted <= len(allowed) else 0)
+    while True:
+        claims = _claim_cores(allowed, wanted)
+        if len(claims) == wanted or time.monotonic() > ends:
+            break
+        for claim in claims.values():
+            claim.close()
+        time.sleep(_POLL_S)
+    if len(claims) < wanted:
+        for claim in claims.values():
+            claim.close()
+        raise OptionError(
+            f"cores wanted for this process alone: {wanted}; left by others of the {len(allowed)} that it may run on "
+            f"({', '.join(map(str, allowed))}): {len(claims)}. Start fewer processes, give each fewer cores, or pass "
+            f"pin_cores=False."
+        )
+    _CLAIMS.update(claims)
+    _pin_all_threads(claims)
+    return sorted(claims)
+
+
+def whole_cores_first(cores: Iterable[int], *, described_at: Path = _CPUS) -> list[int]:
+    """Sort cores so that the second thread of a physical core comes after the first threads of all.
+
+    Args:
+        cores: Numbers of logical cores.
+        described_at: Where Linux tells which ones share a physical core.
+    """
+    taken: dict[str, int] = {}
+    ranks = {}
+    for core in sorted(cores):
+        try:
+            siblings = (described_at / f"cpu{core}/topology/thread_siblings_list").read_text().strip()
+        except OSError:
+            siblings = f"only {core}"
+        ranks[core] = taken[siblings] = taken.get(siblings, -1) + 1
+    return sorted(ranks, key=lambda core: (ranks[core], core))
+
+
+def _claim_cores(allowed: list[int], wanted: int) -> dict[int, socket.socket]:
+    """Claim up to `wanted` cores, one process at a time: two that take turns could keep what the other lacks."""
+    claims: dict[int, socket.socket] = {}
+    choosing = _claim("choosing")
+    if choosing is None:
+        return claims
+    with choosing:
+        for core in whole_cores_first(allowed):
+            if len(claims) == wanted:
+                break
+            claim = _claim(f"core-{core}")
+            if claim is not None:
+                claims[core] = claim
+    return claims
+
+
+def _claim(name: str) -> socket.socket | None:
+    """Take a name; None while another process has it."""
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        claim.bind(_NAME + name)
+    except OSError as exc:
+        claim.close()
+        if exc.errno == errno.EADDRINUSE:
+            return None
+        raise
+    return claim
+
+
+def _pin_all_threads(cores: Iterable[int]) -> None:
+    """An affinity is a thread's; those started later inherit it."""
+    for thread in os.listdir("/proc/self/task"):
+        with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+            os.sched_setaffinity(int(thread), cores)

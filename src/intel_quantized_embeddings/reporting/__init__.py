@@ -1,0 +1,1 @@
+"""What people read: the machine, plots, terminals, progress."""

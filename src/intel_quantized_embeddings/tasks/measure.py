@@ -1,0 +1,191 @@
+"""A dataset and an encoder -> scores of every query, text or pair, so that encoders can be compared item by item."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from intel_quantized_embeddings.errors import OptionError, needs
+from intel_quantized_embeddings.similarity import Similarity
+from intel_quantized_embeddings.tasks.bm25 import bm25_candidates
+from intel_quantized_embeddings.tasks.datasets import (
+    ClassificationDataset,
+    Dataset,
+    RetrievalDataset,
+    SimilarityDataset,
+)
+from intel_quantized_embeddings.tasks.ranking import Embedded, Ranking, rank, rerank, score
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Encodes(Protocol):
+    """What is measured: an `Encoder`, or anything with these two."""
+
+    def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Vectors of texts to be searched. Shape: (n_texts, dimension)."""
+        ...
+
+    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Vectors of texts to search with. Shape: (n_texts, dimension)."""
+        ...
+
+
+class ScoresPairs(Protocol):
+    """What is measured of cross-encoders: a `CrossEncoder`, or anything with this."""
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+        """A score for each query and document, the higher the better. Shape: (n_pairs,)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One score, with what it is made of.
+
+    Attributes:
+        name: As tables show it.
+        values: Of every query or text, the score being their mean, or of every pair. Shape: (n_items,).
+        truth: What people said of each pair, the score being Spearman's correlation with it. Shape: (n_items,).
+    """
+
+    name: str
+    values: NDArray[np.float64]
+    truth: NDArray[np.float64] | None = None
+
+    @property
+    def score(self) -> float:
+        """The score, in [0, 1], or [-1, 1] for a correlation."""
+        return float(self.values.mean()) if self.truth is None else spearman(self.values, self.truth)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """What an encoder reached on a dataset.
+
+    Attributes:
+        metrics: The first is the one that settings are chosen by.
+        vectors: Of the texts, by what they are: documents, queries, texts. Shape of each: (n_texts, dimension).
+        ranking: Documents of each query, nearest first; empty but for retrieval.
+    """
+
+    metrics: tuple[Metric, ...]
+    vectors: dict[str, NDArray[np.float32]]
+    ranking: Ranking = field(default_factory=dict)
+
+    @property
+    def main(self) -> float:
+        """nDCG@10, accuracy, or Spearman's correlation."""
+        return self.metrics[0].score
+
+
+def measure(dataset: Dataset, encoder: Encodes, *, similarity: Similarity = Similarity.COSINE) -> Measurement:
+    """Encode a dataset and score the vectors.
+
+    Args:
+        dataset: What to encode.
+        encoder: What encodes.
+        similarity: How its vectors are compared: `settings.similarity` of an `Encoder`.
+
+    Raises:
+        MissingExtraError: A library of the `eval` extra is not installed.
+    """
+    if isinstance(dataset, RetrievalDataset):
+        return _retrieval(dataset, encoder, similarity)
+    if isinstance(dataset, ClassificationDataset):
+        return _classification(dataset, encoder)
+    return _similarity(dataset, encoder, similarity)
+
+
+def measure_reranking(dataset: Dataset, model: ScoresPairs) -> Measurement:
+    """Order BM25's first candidates by a cross-encoder's scores, and score the order.
+
+    Raises:
+        OptionError: The dataset is not of retrieval.
+        MissingExtraError: A library of the `eval` extra is not installed.
+    """
+    if not isinstance(dataset, RetrievalDataset):
+        raise OptionError(f"{dataset}: a cross-encoder ranks documents, so only retrieval can be measured with it.")
+    candidates = bm25_candidates(dataset.documents, dataset.queries)
+    ids = [(query, document) for query, listed in candidates.items() for document in sorted(listed)]
+    scores = model.score([(dataset.queries[query], dataset.documents[document]) for query, document in ids])
+    scored: dict[str, list[tuple[float, str]]] = {query: [] for query in candidates}
+    for (query, document), one in zip(ids, scores.tolist(), strict=True):
+        scored[query].append((-one, document))
+    reranked = {query: [document for _, document in sorted(listed)] for query, listed in scored.items()}
+    relevant = {query: dataset.relevant[query] for query in dataset.queries}
+    return Measurement(metrics=_of_reranking(reranked, relevant), vectors={}, ranking=reranked)
+
+
+def relative_drop(fp32: Measurement, int8: Measurement) -> float:
+    """The share of fp32's main score that int8 loses; negative where it gains.
+
+    Raises:
+        OptionError: fp32's score is 0 or below: it has no shares.
+    """
+    if not fp32.main > 0:
+        raise OptionError(
+            f"fp32 scores {fp32.main:.4g} in {fp32.metrics[0].name} on this dataset, and int8 can't lose a share of "
+            f"that. Pass a dataset whose main score is above 0, or none to limit the loss of the mean cosine to fp32."
+        )
+    return 1 - int8.main / fp32.main
+
+
+def spearman(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """Spearman's rank correlation; 0 where one of the two never changes."""
+    with needs("scipy", extra="eval", needed_for="Correlating scores"):
+        from scipy.stats import spearmanr
+    return 0.0 if np.ptp(one) == 0 or np.ptp(other) == 0 else float(spearmanr(one, other).statistic)
+
+
+def _retrieval(dataset: RetrievalDataset, encoder: Encodes, similarity: Similarity) -> Measurement:
+    vectors = {
+        "documents": encoder.encode_documents(list(dataset.documents.values())),
+        "queries": encoder.encode_queries(list(dataset.queries.values())),
+    }
+    documents = Embedded.of(dataset.documents, vectors["documents"], similarity=similarity)
+    queries = Embedded.of(dataset.queries, vectors["queries"], similarity=similarity)
+    # As in ArguAna, where the queries are documents.
+    themselves = {id_: id_ for id_, text in dataset.queries.items() if dataset.documents.get(id_, "").endswith(text)}
+    ranking = rank(documents, queries, excluded=themselves)
+    reranked = rerank(bm25_candidates(dataset.documents, dataset.queries), documents, queries)
+    relevant = {query: dataset.relevant[query] for query in dataset.queries}
+    found = score(ranking, relevant, ("ndcg_cut_10", "map", "recall_100"))
+    first_ten = score({query: listed[:10] for query, listed in ranking.items()}, relevant, ("recip_rank",))
+    metrics = (
+        Metric(name="nDCG@10", values=found["ndcg_cut_10"]),
+        Metric(name="MAP", values=found["map"]),
+        Metric(name="MRR@10", values=first_ten["recip_rank"]),
+        Metric(name="recall@100", values=found["recall_100"]),
+        *_of_reranking(reranked, relevant),
+    )
+    return Measurement(metrics=metrics, vectors=vectors, ranking=ranking)
+
+
+def _of_reranking(reranked: Ranking, relevant: Mapping[str, Mapping[str, int]]) -> tuple[Metric, ...]:
+    found = score(reranked, relevant, ("map", "recip_rank"))
+    return (
+        Metric(name="reranked MAP", values=found["map"]),
+        Metric(name="reranked MRR", values=found["recip_rank"]),
+    )
+
+
+def _classification(dataset: ClassificationDataset, encoder: Encodes) -> Measurement:
+    with needs("scikit-learn", extra="eval", needed_for="Classifying texts"):
+        from sklearn.linear_model import LogisticRegression
+    train = encoder.encode_documents(dataset.train_texts)
+    test = encoder.encode_documents(dataset.test_texts)
+    head = LogisticRegression(max_iter=1000).fit(train, dataset.train_labels)
+    right = head.predict(test) == np.array(dataset.test_labels)
+    return Measurement(metrics=(Metric(name="accuracy", values=right.astype(np.float64)),), vectors={"texts": test})
+
+
+def _similarity(dataset: SimilarityDataset, encoder: Encodes, similarity: Similarity) -> Measurement:
+    first, second = encoder.encode_documents(dataset.first), encoder.encode_documents(dataset.second)
+    found = similarity.pairwise(first, second)
+    metric = Metric(name="Spearman", values=found.astype(np.float64), truth=np.array(dataset.scores))
+    return Measurement(metrics=(metric,), vectors={"texts": np.concatenate([first, second])})
