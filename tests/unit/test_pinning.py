@@ -21,7 +21,7 @@ CORES = sorted(os.sched_getaffinity(0)) if sys.platform.startswith("linux") else
 PROCESS = """
 import os, sys, threading
 from intel_quantized_embeddings.errors import OptionError
-from intel_quantized_embeddings.runtimes import pinning
+from intel_quantized_embeddings.process import pinning
 name, wanted, wait_s = sys.argv[1:]
 pinning._NAME, pinning.cpu_quota = name.replace("@", chr(0)), lambda: None
 threading.Thread(target=sys.stdin.read).start()
