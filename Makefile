@@ -39,7 +39,7 @@ test-reference: .venv-reference/.test
 bench: .venv-reference/.test ## measure speed and accuracy on all-MiniLM-L6-v2, beside other libraries
 	mkdir -p .bench
 	if [ -d $(DATA) ]; then $(REFERENCE)/python -c "$(QUESTIONS)" <$(DATA)/banking77/train.csv >.bench/banking77.txt; fi
-	$(REFERENCE)/iqe benchmark --output .bench $(if $(wildcard $(DATA)),--texts $(BENCH_TEXTS)) $(ARGS)
+	$(REFERENCE)/python -m bench --output .bench $(if $(wildcard $(DATA)),--texts $(BENCH_TEXTS)) $(ARGS)
 
 # Each target for SECONDS, one after another; what is found lies in .fuzz afterwards.
 SECONDS ?= 120

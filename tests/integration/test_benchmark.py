@@ -20,9 +20,16 @@ SMALL = [
 ]
 
 
+ROOT = Path(__file__).resolve().parents[2]
+
+
 def iqe(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "intel_quantized_embeddings.cli", "benchmark", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return run_in_checkout("intel_quantized_embeddings.cli", "benchmark", *arguments)
+
+
+def run_in_checkout(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
 
 
 @pytest.fixture(scope="module")
@@ -138,12 +145,13 @@ def test_a_mistake_is_one_line_and_nothing_is_measured(
 
 
 def test_a_library_that_is_missing_is_an_error_when_named(tiny, monkeypatch, capsys, tmp_path):
+    from bench.__main__ import main
+
     from intel_quantized_embeddings.benchmarks import systems
-    from intel_quantized_embeddings.cli import main
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(systems, "is_installed", lambda module: module != "fastembed")
-    assert main(["benchmark", str(tiny), "--systems", "fastembed-fp32"]) == 1
+    assert main([str(tiny), "--systems", "fastembed-fp32"]) == 1
     assert "fastembed-fp32 can't be measured here: pip install fastembed" in capsys.readouterr().err
 
 
@@ -171,7 +179,7 @@ def test_other_libraries_give_this_models_vectors(tiny, tiny_int8, texts, tmp_pa
     """Each is set up with the model's own pooling."""
     pytest.importorskip("openvino_genai", reason="other libraries are in the reference environment only")
     shared = ["--int8", tiny_int8, "--texts", texts, "--output", tmp_path / "out", "--parts", "corpus"]
-    done = iqe(tiny, *shared, *SMALL, "--repeats", "1", *chosen)
+    done = run_in_checkout("bench", tiny, *shared, *SMALL, "--repeats", "1", *chosen)
     assert done.returncode == 0, done.stderr
     content = json.loads((tmp_path / "out" / "benchmark.json").read_text("utf-8"))
     assert content["failed"] == {}

@@ -6,13 +6,13 @@ from contextlib import nullcontext
 
 import numpy as np
 import pytest
+from bench.systems import SYSTEMS
 
 from intel_quantized_embeddings.benchmarks import parts
 from intel_quantized_embeddings.benchmarks.parts import SystemFailedError
 from intel_quantized_embeddings.benchmarks.plots import _turns, draw
 from intel_quantized_embeddings.benchmarks.results import Arithmetic, Results
 from intel_quantized_embeddings.benchmarks.summaries import Series, summarize, summarize_queries
-from intel_quantized_embeddings.benchmarks.systems import SYSTEMS
 from intel_quantized_embeddings.benchmarks.tables import WIDTH, table
 from intel_quantized_embeddings.int8_folder.fidelity import CosineSummary
 from intel_quantized_embeddings.reporting.machine import describe_machine

@@ -6,12 +6,13 @@ import pickle
 from types import SimpleNamespace
 
 import pytest
+from bench.systems import SYSTEMS
 
 from intel_quantized_embeddings.benchmarks import systems
+from intel_quantized_embeddings.benchmarks.loaded import Request
 from intel_quantized_embeddings.benchmarks.options import Options, Subject
 from intel_quantized_embeddings.benchmarks.plots import _STYLES
-from intel_quantized_embeddings.benchmarks.preparation import Request
-from intel_quantized_embeddings.benchmarks.systems import BASELINES, PARTS, QUERY_BASELINE, REFERENCE, SYSTEMS, select
+from intel_quantized_embeddings.benchmarks.systems import PARTS, REFERENCE, select
 from intel_quantized_embeddings.errors import OptionError
 from support import tiny_models
 
@@ -28,7 +29,7 @@ def nowhere(_):
 
 def test_names_are_unique_and_every_system_has_a_part_and_a_colour():
     assert len(set(NAMES)) == len(NAMES)
-    assert {*BASELINES, QUERY_BASELINE, REFERENCE} <= set(NAMES)
+    assert REFERENCE in NAMES
     for system in SYSTEMS:
         assert set(system.parts) <= set(PARTS)
         assert system.parts
@@ -45,7 +46,7 @@ def test_a_system_can_be_sent_to_another_process():
 
 
 def test_what_is_not_installed_is_left_out_with_the_way_to_have_it():
-    selection = select(None, installed=nowhere, bf16=everywhere_bf16)
+    selection = select(None, SYSTEMS, installed=nowhere, bf16=everywhere_bf16)
     assert [system.name for system in selection.systems] == [
         *("openvino-int8", "openvino-bf16", "openvino-fp32", "input-order-int8")
     ]
@@ -57,21 +58,23 @@ def everywhere_bf16():
 
 
 def test_all_are_measured_where_all_are_installed():
-    selection = select(None, installed=everywhere, bf16=everywhere_bf16)
+    selection = select(None, SYSTEMS, installed=everywhere, bf16=everywhere_bf16)
     assert [system.name for system in selection.systems] == NAMES
     assert selection.not_measured == {}
 
 
 def test_bf16_is_left_out_where_the_cpu_has_none():
-    selection = select(None, installed=nowhere, bf16=lambda: False)
+    selection = select(None, SYSTEMS, installed=nowhere, bf16=lambda: False)
     assert selection.not_measured["iqe openvino bf16"] == "this CPU has no bfloat16"
 
 
 def test_what_is_asked_for_by_name_must_run():
     with pytest.raises(OptionError, match="'torch' is not known; there are openvino-int8, "):
-        select(["torch"])
+        select(["torch"], SYSTEMS)
+    with pytest.raises(OptionError, match=r"'fastembed-fp32' is not known; .* `python -m bench` in the repository"):
+        select(["fastembed-fp32"])
     with pytest.raises(OptionError, match="fastembed-fp32 can't be measured here: pip install fastembed"):
-        select(["openvino-int8", "fastembed-fp32"], installed=nowhere)
+        select(["openvino-int8", "fastembed-fp32"], SYSTEMS, installed=nowhere)
     chosen = select(["openvino-fp32", "openvino-int8", "openvino-fp32"]).systems
     assert [system.name for system in chosen] == ["openvino-fp32", "openvino-int8"]
 

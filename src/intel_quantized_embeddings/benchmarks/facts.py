@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from intel_quantized_embeddings.benchmarks.loaded import Request
 from intel_quantized_embeddings.benchmarks.options import Options, Subject
-from intel_quantized_embeddings.benchmarks.preparation import Request
 from intel_quantized_embeddings.benchmarks.systems import BATCH_SIZE
 from intel_quantized_embeddings.benchmarks.texts import SEED, Corpus
 from intel_quantized_embeddings.benchmarks.timing import Effort

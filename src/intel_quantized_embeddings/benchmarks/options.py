@@ -9,7 +9,7 @@ from typing import Any
 
 from intel_quantized_embeddings.architectures import EncoderConfig
 from intel_quantized_embeddings.benchmarks.arithmetic import EncoderSize
-from intel_quantized_embeddings.benchmarks.preparation import Request
+from intel_quantized_embeddings.benchmarks.loaded import Request
 from intel_quantized_embeddings.benchmarks.systems import PARTS
 from intel_quantized_embeddings.benchmarks.texts import texts_of_length
 from intel_quantized_embeddings.errors import ModelFilesError, OptionError, UnsupportedModelError

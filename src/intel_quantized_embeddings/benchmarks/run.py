@@ -12,10 +12,10 @@ from typing import Any
 
 from intel_quantized_embeddings.benchmarks import parts
 from intel_quantized_embeddings.benchmarks.facts import LATENCY_TURNS, corpus_facts, model_facts, run_settings
+from intel_quantized_embeddings.benchmarks.loaded import Request
 from intel_quantized_embeddings.benchmarks.options import Options, Subject, speed_calls
 from intel_quantized_embeddings.benchmarks.parts import SystemFailedError
 from intel_quantized_embeddings.benchmarks.plots import draw
-from intel_quantized_embeddings.benchmarks.preparation import Request
 from intel_quantized_embeddings.benchmarks.progress import Progress
 from intel_quantized_embeddings.benchmarks.results import Results, largest_calls
 from intel_quantized_embeddings.benchmarks.summaries import (
@@ -27,13 +27,12 @@ from intel_quantized_embeddings.benchmarks.summaries import (
     times_as_fast,
 )
 from intel_quantized_embeddings.benchmarks.systems import (
-    BASELINES,
     BATCH_SIZE,
     OURS,
-    QUERY_BASELINE,
     REFERENCE,
     SYSTEMS,
     Selection,
+    System,
     select,
 )
 from intel_quantized_embeddings.benchmarks.texts import (
@@ -62,13 +61,16 @@ _THREAD_TEXTS = 400
 _REFERENCE_SYSTEM = next(system for system in SYSTEMS if system.name == REFERENCE)
 
 
-def benchmark(options: Options, *, command: Sequence[str], progress: Progress) -> Results:
+def benchmark(
+    options: Options, *, command: Sequence[str], progress: Progress, systems: Sequence[System] = SYSTEMS
+) -> Results:
     """Measure, write `benchmark.json` and draw the plots.
 
     Args:
         options: What to measure.
         command: The command line, for the record.
         progress: Says how far it is.
+        systems: What may be measured.
 
     Raises:
         OptionError: An option is not allowed, or a system asked for by name can't run here.
@@ -77,10 +79,11 @@ def benchmark(options: Options, *, command: Sequence[str], progress: Progress) -
         QuantizedEmbeddingsError: The model or the texts are not there, or not what they should be.
     """
     require_matplotlib(extra="benchmark")
-    selection = select(options.systems)
+    selection = select(options.systems, systems)
     subject = Subject.find(options)
     corpus = read_corpus(options.texts, count=options.corpus_size)
-    run = _Run(options, subject, corpus, selection, command, progress)
+    labels = {system.name: system.label for system in systems}
+    run = _Run(options, subject, corpus, selection, labels, command, progress)
     options.output.mkdir(parents=True, exist_ok=True)
     run.prepare()
     for part in (run.speed, run.corpus, run.queries, run.threads, run.arithmetic):
@@ -100,6 +103,7 @@ class _Run:
         subject: Subject,
         corpus: Corpus,
         selection: Selection,
+        labels: dict[str, str],
         command: Sequence[str],
         progress: Progress,
     ) -> None:
@@ -125,7 +129,7 @@ class _Run:
             machine=describe_machine(),
             libraries=library_versions(),
             corpus_facts=corpus_facts(corpus, tokenizer, subject.max_length),
-            labels={system.name: system.label for system in SYSTEMS},
+            labels=labels,
             baseline=None,
             not_measured=selection.not_measured,
         )
@@ -198,7 +202,7 @@ class _Run:
         if not runs:
             return
         results = self.results
-        results.query_baseline = QUERY_BASELINE if QUERY_BASELINE in runs else None
+        results.query_baseline = next((name for name in runs if self._systems[name].query_baseline), None)
         results.queries = summarize_queries(runs, baseline=results.query_baseline)
         results.loading_s = {name: statistics.median(seconds) for name, seconds in loading.items()}
         results.query_cosines = self._cosines(self._queries, vectors)
@@ -294,4 +298,5 @@ class _Run:
 
     def _baseline(self) -> str | None:
         """What the ratios are to, of what still runs."""
-        return next((name for name in BASELINES if name in self._systems), None)
+        named = (name for name, system in self._systems.items() if system.baseline or name == REFERENCE)
+        return max(named, key=lambda name: self._systems[name].baseline, default=None)

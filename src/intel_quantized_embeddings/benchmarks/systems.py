@@ -1,4 +1,4 @@
-"""What is measured: our runtimes and precisions, and other people's libraries where they are installed."""
+"""What `iqe benchmark` measures: this package in every runtime and precision. `bench/` adds other libraries."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from intel_quantized_embeddings.benchmarks import competitors, preparation
-from intel_quantized_embeddings.benchmarks.competitors import LoadedSystem
-from intel_quantized_embeddings.benchmarks.preparation import Request
+from intel_quantized_embeddings.benchmarks.loaded import LoadedSystem, Request
 from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.encoders.loading import load_model
 from intel_quantized_embeddings.errors import OptionError
@@ -43,6 +41,8 @@ class System:
         parts: What it is measured at.
         needs: What must be importable, and the distribution that brings it.
         bf16: Whether the CPU must have bfloat16.
+        baseline: Whether ratios are to it where it is the first of those measured; else they are to `REFERENCE`.
+        query_baseline: The same of queries, where there is none else.
     """
 
     name: str
@@ -52,6 +52,8 @@ class System:
     parts: tuple[str, ...] = PARTS
     needs: tuple[tuple[str, str], ...] = ()
     bf16: bool = False
+    baseline: bool = False
+    query_baseline: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,11 +184,6 @@ def _ours(runtime: RuntimeName, precision: Precision) -> System:
     )
 
 
-_TORCH = ("torch", "torch")
-_SENTENCE_TRANSFORMERS = ("sentence_transformers", "sentence-transformers")
-_OPTIMUM = (("optimum.intel", "'intel-quantized-embeddings[export]'"), ("nncf", "nncf"))
-_GENAI = (("openvino_genai", "openvino-genai"), ("openvino_tokenizers", "openvino-tokenizers"), *_OPTIMUM)
-
 SYSTEMS: tuple[System, ...] = (
     *(_ours(runtime, precision) for runtime in RuntimeName for precision in Precision),
     System(
@@ -196,69 +193,12 @@ SYSTEMS: tuple[System, ...] = (
         prepare=_Ours(RuntimeName.OPENVINO, Precision.INT8).prepare,
         parts=("corpus",),
     ),
-    System(
-        name="sentence-transformers-fp32",
-        label="sentence-transformers torch fp32",
-        load=competitors.sentence_transformers_torch,
-        parts=("latency", "throughput", "corpus"),
-        needs=(_SENTENCE_TRANSFORMERS,),
-    ),
-    System(
-        name="sentence-transformers-int8",
-        label="sentence-transformers OpenVINO int8",
-        load=competitors.sentence_transformers_openvino,
-        prepare=preparation.openvino_int8,
-        parts=("latency", "throughput", "corpus", "queries"),
-        needs=(_SENTENCE_TRANSFORMERS, *_OPTIMUM),
-    ),
-    System(
-        name="sentence-transformers-int8-f32",
-        label="sentence-transformers OpenVINO int8, f32",
-        load=competitors.sentence_transformers_openvino_f32,
-        prepare=preparation.openvino_int8,
-        parts=("corpus",),
-        needs=(_SENTENCE_TRANSFORMERS, *_OPTIMUM),
-    ),
-    System(
-        name="openvino-genai-int8",
-        label="openvino-genai int8",
-        load=competitors.genai,
-        prepare=preparation.genai_int8,
-        parts=("latency", "throughput", "corpus", "queries"),
-        needs=_GENAI,
-    ),
-    System(
-        name="openvino-genai-int8-sorted",
-        label="openvino-genai int8, texts sorted",
-        load=competitors.genai_sorted,
-        prepare=preparation.genai_int8,
-        parts=("corpus",),
-        needs=_GENAI,
-    ),
-    System(
-        name="fastembed-fp32",
-        label="fastembed ONNX fp32",
-        load=competitors.fastembed,
-        prepare=preparation.onnx_fp32,
-        parts=("latency", "throughput", "corpus"),
-        needs=(("fastembed", "fastembed"), _TORCH, ("transformers", "transformers"), ("onnxscript", "onnxscript")),
-    ),
-    System(
-        name="langchain-huggingface-fp32",
-        label="LangChain HuggingFaceEmbeddings fp32",
-        load=competitors.langchain_huggingface,
-        parts=("corpus", "queries"),
-        needs=(("langchain_huggingface", "langchain-huggingface"), _SENTENCE_TRANSFORMERS),
-    ),
 )
-
-# The first of these that is measured is what the others' ratios are to.
-QUERY_BASELINE = "openvino-genai-int8"
-BASELINES = ("sentence-transformers-fp32", "langchain-huggingface-fp32", REFERENCE)
 
 
 def select(
     names: Sequence[str] | None,
+    known: Sequence[System] = SYSTEMS,
     *,
     installed: Callable[[str], bool] | None = None,
     bf16: Callable[[], bool] = has_bfloat16,
@@ -267,16 +207,20 @@ def select(
 
     Args:
         names: What the user asked for; None for all there is.
+        known: All there is.
         installed: Whether a module can be imported.
         bf16: Whether the CPU computes in bfloat16.
 
     Raises:
         OptionError: A name is unknown, or what was asked for can't run here.
     """
-    by_name = {system.name: system for system in SYSTEMS}
+    by_name = {system.name: system for system in known}
     if names is not None and (unknown := [name for name in names if name not in by_name]):
-        raise OptionError(f"--systems {unknown[0]!r} is not known; there are {', '.join(by_name)}.")
-    asked = SYSTEMS if names is None else [by_name[name] for name in dict.fromkeys(names)]
+        raise OptionError(
+            f"--systems {unknown[0]!r} is not known; there are {', '.join(by_name)}. Other libraries are measured by "
+            f"`python -m bench` in the repository."
+        )
+    asked = known if names is None else [by_name[name] for name in dict.fromkeys(names)]
     systems, not_measured = [], {}
     for system in asked:
         reason = _obstacle(system, installed or is_installed, bf16)

@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 
 from intel_quantized_embeddings.benchmarks.arithmetic import measure_int8_peak
-from intel_quantized_embeddings.benchmarks.competitors import LoadedSystem
+from intel_quantized_embeddings.benchmarks.loaded import LoadedSystem, Request
 from intel_quantized_embeddings.benchmarks.parts import SystemFailedError
-from intel_quantized_embeddings.benchmarks.preparation import Request
 from intel_quantized_embeddings.benchmarks.systems import System
 from intel_quantized_embeddings.benchmarks.timing import timed_calls, wait_until_quiet
 from intel_quantized_embeddings.process.cores import affinity

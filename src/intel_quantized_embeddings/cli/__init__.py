@@ -20,8 +20,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, or 1 when the job failed (its error is on stderr); `iqe ingest` and `iqe query` have more.
     """
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     options.arguments = sys.argv[1:] if arguments is None else list(arguments)
+    return run_command(options)
+
+
+def run_command(options: argparse.Namespace) -> int:
+    """Run what options ask for, and say what went wrong in a line; returns what `main` does."""
     try:
         run: Callable[[argparse.Namespace], int | None] = options.run
         status = run(options)
@@ -39,12 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status or 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Make the parser of every command's options."""
     from intel_quantized_embeddings.version import __version__
 
-    parser = argparse.ArgumentParser(prog="iqe", description="int8 text embeddings on CPUs")
-    parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    whole = argparse.ArgumentParser(prog="iqe", description="int8 text embeddings on CPUs")
+    whole.add_argument("--version", action="version", version=__version__)
+    commands = whole.add_subparsers(required=True, metavar="COMMAND")
 
     quantize = commands.add_parser(
         "quantize",
@@ -131,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_evaluate(commands)
     _add_benchmark(commands)
-    return parser
+    return whole
 
 
 def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -210,8 +216,8 @@ def _add_benchmark(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     benchmark = commands.add_parser(
         "benchmark",
         help="measure speed and accuracy on this machine",
-        description="Measure a model in every runtime and precision, beside other libraries where they are installed: "
-        "latency, throughput, a mixed corpus end to end, and queries. Prints a table, writes benchmark.json and plots.",
+        description="Measure a model in every runtime and precision: latency, throughput, a mixed corpus end to end, "
+        "and queries. Prints a table, writes benchmark.json and plots.",
     )
     benchmark.add_argument(
         "model", metavar="MODEL", nargs="?", help="an fp32 folder or hub id; all-MiniLM-L6-v2 when left out"

@@ -6,11 +6,15 @@ import logging
 import os
 import sys
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from intel_quantized_embeddings.cli.options import given, load_keywords
+
+if TYPE_CHECKING:
+    from intel_quantized_embeddings.benchmarks.systems import System
 
 
 def run_quantize(options: Namespace) -> None:
@@ -166,14 +170,22 @@ def run_push(options: Namespace) -> None:
     print(commit)
 
 
-def run_benchmark(options: Namespace) -> None:
-    """`iqe benchmark`."""
+def run_benchmark(
+    options: Namespace, *, systems: Sequence[System] | None = None, command: Sequence[str] | None = None
+) -> None:
+    """`iqe benchmark`; `python -m bench` in the repository has more systems."""
     from intel_quantized_embeddings.benchmarks.options import Options
     from intel_quantized_embeddings.benchmarks.progress import Progress
     from intel_quantized_embeddings.benchmarks.run import benchmark
+    from intel_quantized_embeddings.benchmarks.systems import SYSTEMS
     from intel_quantized_embeddings.benchmarks.tables import table
 
-    results = benchmark(Options(**_all_given(options)), command=["iqe", *options.arguments], progress=Progress())
+    results = benchmark(
+        Options(**_all_given(options)),
+        command=command or ["iqe", *options.arguments],
+        progress=Progress(),
+        systems=systems or SYSTEMS,
+    )
     print(table(results), end="")
 
 

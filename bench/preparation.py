@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from intel_quantized_embeddings.benchmarks.loaded import Request
 from intel_quantized_embeddings.files.atomic import appearing_whole
 from intel_quantized_embeddings.models.tokenizer_files import BESIDE
 from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
@@ -17,39 +17,6 @@ INT8_FILE = "openvino_model_qint8_quantized.xml"
 ONNX_FILE = "model.onnx"
 _TOKENIZER_FILES = ("config.json", "tokenizer.json", *BESIDE)
 ONNX_OPSET = 18
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What every system is asked to load.
-
-    Attributes:
-        name: The fp32 model as the user named it: a folder or a hub id.
-        revision: Its branch, tag or commit on the hub.
-        cache_folder: Where the hub's files and int8 models are kept.
-        model: Its folder.
-        int8: A folder that `iqe quantize` wrote, for systems of its runtime; None to have one made on first use.
-        kept: Where files made for other libraries are kept, a folder of this model's own.
-        pooling: "cls", "mean" or "last", as the model's folder says.
-        normalize: Whether vectors have length 1.
-        dimension: Numbers in a vector.
-        max_length: Longest input in tokens; longer texts are cut.
-        own_length: What the model's folder says of that, which calibration keeps to.
-        num_threads: Threads of each system.
-    """
-
-    name: str
-    revision: str | None
-    cache_folder: str | None
-    model: Path
-    int8: Path | None
-    kept: Path
-    pooling: str
-    normalize: bool
-    dimension: int
-    max_length: int
-    own_length: int
-    num_threads: int
 
 
 def openvino_fp32(request: Request) -> Path:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from intel_quantized_embeddings.benchmarks import preparation
-from intel_quantized_embeddings.benchmarks.preparation import Request
+from bench import preparation
+from intel_quantized_embeddings.benchmarks.loaded import LoadedSystem, Request
 from intel_quantized_embeddings.errors import UnsupportedModelError
 
 if TYPE_CHECKING:
@@ -19,21 +17,6 @@ if TYPE_CHECKING:
 # Threads aside, OpenVINO's own settings, as their users have them: unlike ours, bfloat16 for what is not int8
 # wherever the CPU has it.
 _DEFAULT_PRECISION = "OpenVINO's default precision hint: bf16 for what is not int8, where the CPU has it"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedSystem:
-    """A system ready to be measured.
-
-    Attributes:
-        encode: Encodes texts, given with the number to put in a batch where the library asks for one.
-        embed_query: Embeds one text as a user's program would.
-        given: What it was given, for the record.
-    """
-
-    encode: Callable[[list[str], int], NDArray[np.float32]]
-    embed_query: Callable[[str], Any]
-    given: dict[str, str]
 
 
 def sentence_transformers_torch(request: Request) -> LoadedSystem:

@@ -1,0 +1,60 @@
+"""What a system is asked to load, and what it is once it is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What every system is asked to load.
+
+    Attributes:
+        name: The fp32 model as the user named it: a folder or a hub id.
+        revision: Its branch, tag or commit on the hub.
+        cache_folder: Where the hub's files and int8 models are kept.
+        model: Its folder.
+        int8: A folder that `iqe quantize` wrote, for systems of its runtime; None to have one made on first use.
+        kept: Where files made for other libraries are kept, a folder of this model's own.
+        pooling: "cls", "mean" or "last", as the model's folder says.
+        normalize: Whether vectors have length 1.
+        dimension: Numbers in a vector.
+        max_length: Longest input in tokens; longer texts are cut.
+        own_length: What the model's folder says of that, which calibration keeps to.
+        num_threads: Threads of each system.
+    """
+
+    name: str
+    revision: str | None
+    cache_folder: str | None
+    model: Path
+    int8: Path | None
+    kept: Path
+    pooling: str
+    normalize: bool
+    dimension: int
+    max_length: int
+    own_length: int
+    num_threads: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedSystem:
+    """A system ready to be measured.
+
+    Attributes:
+        encode: Encodes texts, given with the number to put in a batch where the library asks for one.
+        embed_query: Embeds one text as a user's program would.
+        given: What it was given, for the record.
+    """
+
+    encode: Callable[[list[str], int], NDArray[np.float32]]
+    embed_query: Callable[[str], Any]
+    given: dict[str, str]
