@@ -125,7 +125,7 @@ class LoadKeywords(ScoringKeywords, total=False):
 
 
 def _shown(text: str, *, moves_vectors: bool = True, flag: str | None = None, unit: str = "N") -> dict[str, Any]:
-    """What is known of an option beside its type and default.
+    """Return an option's metadata.
 
     Args:
         text: What `iqe COMMAND --help` says of it.
@@ -138,7 +138,7 @@ def _shown(text: str, *, moves_vectors: bool = True, flag: str | None = None, un
 
 @dataclass(frozen=True, kw_only=True)
 class LoadOptions:
-    """What to load and how; `None` means what the model's own folder says. `Encoder.load` says what each means.
+    """A model and how to load it; `None` takes what the model's own folder says. `Encoder.load` explains each.
 
     Raises:
         OptionError: A value is not allowed.

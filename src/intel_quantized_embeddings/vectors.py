@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class VectorType(Choice, option="vector_type"):
-    """How a vector is stored.
+    """The type that a vector is stored in.
 
     FLOAT32: 4 bytes a number. INT8: one byte a number, see `to_int8`. BINARY: one bit a number, see `to_binary`.
     """

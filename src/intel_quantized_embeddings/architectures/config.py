@@ -58,7 +58,7 @@ MOST_TOKENS = 2**32
 
 @dataclass(frozen=True, slots=True)
 class _Keys:
-    """Where a family's `config.json` keeps each size, and the ids it defaults to."""
+    """A family's names of sizes in `config.json`, and its default ids."""
 
     hidden_size: str = "hidden_size"
     num_layers: str = "num_hidden_layers"
@@ -83,7 +83,7 @@ _KEYS = {
 
 
 def is_built_in(config: Mapping[str, Any]) -> bool:
-    """Whether the architecture that a `config.json` names can be built here."""
+    """Return whether the architecture that a `config.json` names can be built here."""
     model_type = config.get("model_type")
     return isinstance(model_type, str) and model_type in _FAMILIES
 

@@ -14,7 +14,7 @@ from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedMode
 
 @dataclass(frozen=True, slots=True)
 class _HeadNames:
-    """What a family calls the two layers of its head, and what stands between them."""
+    """A family's names of the two layers of its head, and the activation between them."""
 
     dense: str
     output: str
@@ -32,7 +32,7 @@ _HEADS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoringHead:
-    """What turns the first token's vector into one score.
+    """The layers that turn the first token's vector into one score.
 
     Attributes:
         dense: (hidden, hidden).

@@ -80,7 +80,7 @@ class TorchEmbedder(nn.Module):
         return pooled
 
     def _attention_bias(self, attention_mask: Tensor) -> Tensor:
-        """What is added to the attention scores: (batch, 1 or heads, 1 or length, length)."""
+        """Return the term that is added to attention scores. Shape: (batch, 1 or heads, 1 or length, length)."""
         # As in the OpenVINO graph: exp() of it is 0 in float32, and it is finite in bfloat16.
         mask = ((1.0 - attention_mask.to(torch.float32)) * -1e9)[:, None, None, :]
         if not self._relative:

@@ -18,7 +18,7 @@ LATENCY_TURNS = 2
 
 
 def model_facts(subject: Subject) -> dict[str, Any]:
-    """What model it was."""
+    """Return facts about the model."""
     return {
         "revision_or_weights_sha256": subject.digest,
         "pooling": subject.settings.pooling.value,
@@ -29,7 +29,7 @@ def model_facts(subject: Subject) -> dict[str, Any]:
 
 
 def run_settings(options: Options, subject: Subject, request: Request) -> dict[str, Any]:
-    """How it was measured."""
+    """Return the settings of the measurement."""
     return {
         "threads": request.num_threads,
         "max_length": subject.max_length,
@@ -46,7 +46,7 @@ def run_settings(options: Options, subject: Subject, request: Request) -> dict[s
 
 
 def corpus_facts(corpus: Corpus, tokenizer: Any, max_length: int) -> dict[str, Any]:
-    """What texts were encoded, without the texts."""
+    """Return facts about the texts, without the texts."""
     natural = [len(encoding.ids) for encoding in tokenizer.encode_batch_fast(list(corpus.texts))]
     lengths = np.minimum(natural, max_length)
     return {

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What every system is asked to load.
+    """The model that every system is asked to load.
 
     Attributes:
         name: The fp32 model as the user named it: a folder or a hub id.

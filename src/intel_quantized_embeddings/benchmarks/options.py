@@ -160,7 +160,7 @@ class Subject:
         )
 
     def request(self, options: Options, *, max_length: int) -> Request:
-        """What the systems are asked to load."""
+        """Return the request that systems get."""
         slug = "".join(c if c.isalnum() or c in "-." else "-" for c in self.source.name)
         return Request(
             name=options.model,

@@ -27,7 +27,7 @@ class SystemFailedError(QuantizedEmbeddingsError, RuntimeError):
 
 
 class Asked(Protocol):
-    """What a `Worker` is to these functions."""
+    """The part of a `Worker` that these functions use."""
 
     def ask(self, command: str, *arguments: object) -> Any:
         """Have something done.
@@ -215,7 +215,7 @@ class _Guard:
         return guarded
 
     def kept(self, by_system: Mapping[str, Value]) -> dict[str, Value]:
-        """What belongs to the systems that have not failed."""
+        """Return the entries of systems that have not failed."""
         return {name: value for name, value in by_system.items() if name not in self._out}
 
 

@@ -218,7 +218,7 @@ def _subtitle(results: Results, means: str) -> str:
 
 
 def _turns(summaries: Sequence[Summary]) -> str:
-    """How many turns there were: large calls get fewer."""
+    """Return a label with the number of turns: large calls get fewer."""
     counts = sorted({len(one.turns) for one in summaries})
     return f"medians of {' to '.join(map(str, counts[:1] + counts[1:][-1:]))} interleaved turns, 10 to 90 %"
 

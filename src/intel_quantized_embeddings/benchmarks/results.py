@@ -23,7 +23,7 @@ BUSY_CORES = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arithmetic:
-    """How much of the CPU's int8 arithmetic encoding uses, in the largest calls of the throughput part.
+    """The share of the CPU's int8 arithmetic that encoding uses, in the largest calls of the throughput part.
 
     Attributes:
         tokens: In each text.

@@ -297,6 +297,6 @@ class _Run:
         del self._systems[name]
 
     def _baseline(self) -> str | None:
-        """What the ratios are to, of what still runs."""
+        """Return the system that ratios are to, of those that still run."""
         named = (name for name, system in self._systems.items() if system.baseline or name == REFERENCE)
         return max(named, key=lambda name: self._systems[name].baseline, default=None)

@@ -32,7 +32,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """What one system took for one job, turn after turn.
+    """One system's times for one job, turn after turn.
 
     Attributes:
         system: Its name.
@@ -122,7 +122,7 @@ def summarize(series: Sequence[Series], *, baseline: str | None) -> list[Summary
 
 
 def times_as_fast(summaries: Sequence[Summary], system: str) -> dict[str, Spread]:
-    """How many times as fast a system is as each of the others, turn by turn; empty where it was not measured."""
+    """Return the speed of a system by that of each of the others, turn by turn; empty where it was not measured."""
     own = next((one.turns for one in summaries if one.system == system), None)
     if own is None:
         return {}
@@ -177,12 +177,12 @@ def summarize_queries(runs_ms: Mapping[str, Sequence[Sequence[float]]], *, basel
 
 
 def ratios(baseline: Sequence[float], seconds: Sequence[float]) -> list[float]:
-    """How many times as fast as the baseline, turn by turn."""
+    """Return the speed by the baseline's, turn by turn."""
     return [expected / taken for expected, taken in zip(baseline, seconds, strict=True)]
 
 
 def stalls(times: Sequence[float]) -> int:
-    """How many times are above three medians."""
+    """Return the number of times above three medians."""
     limit = STALL_FACTOR * percentile(times, 50)
     return sum(time > limit for time in times)
 

@@ -58,7 +58,7 @@ class System:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which systems are measured, and why others are not.
+    """The systems that are measured, and why others are not.
 
     Attributes:
         systems: Those that can be tried here.
@@ -160,7 +160,7 @@ def _int8_folder(request: Request, runtime: RuntimeName) -> Path | None:
 
 
 def _model(request: Request, folder: Path | None) -> dict[str, Any]:
-    """What `Encoder.load` is told of the model: the int8 folder, or the fp32 model and where its files are."""
+    """Return `Encoder.load`'s options for the model: the int8 folder, or the fp32 model and where its files are."""
     if folder is not None:
         return {"model": folder}
     return {"model": request.name, "revision": request.revision, "cache_folder": request.cache_folder}
@@ -234,7 +234,7 @@ def select(
 
 
 def is_installed(module: str) -> bool:
-    """Whether a module can be found, without importing it."""
+    """Return whether a module can be found, without importing it."""
     try:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:  # its parent is not there

@@ -72,7 +72,7 @@ def choose(sources: dict[str, list[str]], *, count: int, seed: int) -> dict[str,
 
 
 def source_names(files: Sequence[Path]) -> dict[str, Path]:
-    """What to call each file in the record: its name, with its folder's where two share one; none counts twice."""
+    """Return each file's name for the record, with its folder's where two share one; none counts twice."""
     named: dict[str, Path] = {}
     distinct = list({file.expanduser().resolve(): file.expanduser() for file in files}.values())
     for number, file in enumerate(distinct, start=1):

@@ -59,7 +59,7 @@ def timed_calls(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """How often a job is done: one text takes milliseconds, hundreds take seconds and vary less.
+    """Return how often a job is done: one text takes milliseconds, hundreds take seconds and vary less.
 
     Only calls of more than 32 texts get fewer turns than they were given: half, three at least.
 

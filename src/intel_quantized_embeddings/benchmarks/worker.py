@@ -74,7 +74,7 @@ class Worker:
 
 
 class _Serving:
-    """What a worker can be asked. Runs in its process."""
+    """The commands of a worker. Runs in its process."""
 
     def __init__(self, system: System, request: Request) -> None:
         self._system = system

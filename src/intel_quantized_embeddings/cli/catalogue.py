@@ -31,7 +31,7 @@ def catalogue_json() -> str:
 
 
 def catalogue_text() -> str:
-    """The same for a person."""
+    """Return the same for a person."""
     lines = [
         *wrapped(f"Built in, from model.safetensors: {', '.join(BUILT_IN)}."),
         *wrapped("Others, once converted with `iqe export MODEL OUT`: what optimum-intel knows."),

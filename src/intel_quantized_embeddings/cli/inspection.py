@@ -39,7 +39,7 @@ _COMPARED = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """What was found.
+    """The findings.
 
     Attributes:
         facts: For scripts; can be written as JSON.
@@ -138,7 +138,7 @@ def _probed_lines(probed: ProbeResult | str | None) -> list[str]:
 
 
 def _measured_lines(manifest: FolderManifest) -> dict[str, list[str]]:
-    """How near it is to fp32, and what it was quantized to give."""
+    """Return lines on how near the folder is to fp32, and on its settings."""
     if isinstance(manifest, CrossEncoderManifest):
         return {"scores beside fp32": [str(manifest.fidelity)], **_settings_lines(manifest.settings)}
     assert isinstance(manifest, Manifest)  # there are two kinds
@@ -221,7 +221,7 @@ def _scoring_settings(found: SourceModel) -> CrossEncoderSettings:
 
 
 def _settings_lines(settings: ModelSettings | CrossEncoderSettings) -> dict[str, list[str]]:
-    """What quantized and other models of a kind have in common."""
+    """Return the lines that quantized and other models of a kind share."""
     lowercased = ", lowercased first" if settings.lowercase else ""
     if isinstance(settings, CrossEncoderSettings):
         return {

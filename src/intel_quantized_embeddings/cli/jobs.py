@@ -83,7 +83,7 @@ def _quantize_cross_encoder(options: Namespace) -> None:
 
 
 def _how_to_quantize(options: Namespace) -> dict[str, Any]:
-    """What is asked of models of either kind."""
+    """Return the options that models of either kind take."""
     from intel_quantized_embeddings.quantization.calibration import read_texts
 
     return {

@@ -52,6 +52,6 @@ def load_keywords(options: Namespace) -> dict[str, Any]:
 
 
 def given(options: Namespace, *names: str) -> dict[str, Any]:
-    """Those of the named options that were given; the others are left to their defaults."""
+    """Return the named options that were given; the others are left to their defaults."""
     found = {name: getattr(options, name, None) for name in names}
     return {name: value for name, value in found.items() if value is not None and value is not False}

@@ -92,7 +92,7 @@ class Encoder(LoadedModel[ModelSettings]):
 
     @property
     def pad_token_id(self) -> int:
-        """What fills up the shorter texts of a batch."""
+        """The token id that fills up the shorter texts of a batch."""
         return self._pad_token_id
 
     def encode_documents(self, texts: Iterable[str], show_progress: bool = False) -> NDArray[np.float32]:

@@ -87,12 +87,12 @@ class LoadedModel(Generic[_Settings]):
 
     @property
     def options(self) -> LoadOptions | None:
-        """How it was loaded; None where `load` did not make it."""
+        """The options it was loaded with; None where `load` did not make it."""
         return self._options
 
     @property
     def fingerprint(self) -> str:
-        """What results depend on, as a short string.
+        """A short string that stands for everything that results depend on.
 
         Weights, tokenizer, runtime, precision, pooling, normalization, instructions, maximum length
         and numbers kept: two models with the same fingerprint give the same results. Where it says `int8-dynamic`, a

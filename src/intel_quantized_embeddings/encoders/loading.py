@@ -211,7 +211,7 @@ def _open_graph(folder: Path, manifest: FolderManifest, options: LoadOptions) ->
 
 
 def is_dynamic(manifest: FolderManifest) -> bool:
-    """Whether activations are quantized batch by batch."""
+    """Return whether activations are quantized batch by batch."""
     return manifest.method.name == MethodName.DYNAMIC.value
 
 

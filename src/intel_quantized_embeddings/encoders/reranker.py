@@ -74,7 +74,7 @@ class Reranker:
 
     @property
     def model(self) -> Encoder | CrossEncoder:
-        """What it ranks with."""
+        """The model it ranks with."""
         return self._model
 
     def score(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
@@ -123,7 +123,7 @@ class Reranker:
 
 
 def kind_of_model(options: LoadOptions) -> type[Encoder | CrossEncoder]:
-    """Which of the two a model is; see `Reranker.load`.
+    """Return the class of a model, one of the two; see `Reranker.load`.
 
     Raises:
         ModelFilesError: The model is not there.

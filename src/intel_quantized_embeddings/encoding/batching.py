@@ -48,7 +48,7 @@ def _step(length: int) -> int:
 
 
 def most_rows(length: int, *, token_budget: int = TOKEN_BUDGET) -> int:
-    """How many texts of a padded length make a full batch."""
+    """Return how many texts of a padded length fill a batch."""
     return _power_of_two_below(token_budget // length)
 
 

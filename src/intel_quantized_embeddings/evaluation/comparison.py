@@ -43,7 +43,7 @@ class Difference:
 
     @property
     def is_noise(self) -> bool:
-        """Whether no change at all lies inside the interval."""
+        """Whether the interval contains zero."""
         return self.low <= 0 <= self.high
 
 

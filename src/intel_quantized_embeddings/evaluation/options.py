@@ -62,5 +62,5 @@ class Options:
 
     @property
     def where(self) -> dict[str, Any]:
-        """What `Encoder.load` is told of where files are, whatever model it loads."""
+        """The options of `Encoder.load` that say where files are, the same for every model."""
         return {"cache_folder": self.cache_folder, "local_files_only": self.local_files_only}

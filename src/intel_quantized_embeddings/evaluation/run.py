@@ -194,7 +194,7 @@ def _reference(
 
 
 def _manifest(folder: SourceModel) -> FolderManifest | None:
-    """What an int8 folder says of itself, wherever it is from; None of an fp32 model's."""
+    """Read an int8 folder's manifest, wherever the folder is from; None for an fp32 model's."""
     return read_manifest(folder.path) if folder.is_quantized else None
 
 

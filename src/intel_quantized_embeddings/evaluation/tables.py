@@ -28,7 +28,7 @@ def table(results: EvaluationResults) -> str:
 
 
 def _compared(settings: dict[str, Any]) -> str:
-    """How vectors were compared, where it is not the cosine."""
+    """Return a line on the similarity, where it is not the cosine."""
     similarity = settings.get("similarity", Similarity.COSINE)
     return "" if similarity is Similarity.COSINE else f", compared by {similarity.value}"
 

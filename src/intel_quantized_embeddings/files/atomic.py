@@ -123,7 +123,7 @@ def _replace(output: Path, temporary: Path) -> None:
 
 
 def _old(temporary: Path) -> Path:
-    """Where the folder waits that is being replaced."""
+    """Return the path where a folder waits while it is being replaced."""
     return temporary.with_name(temporary.name + ".old")
 
 

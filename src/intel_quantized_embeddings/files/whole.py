@@ -11,7 +11,7 @@ _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def is_there(file: Path) -> bool:
-    """Whether there is such a file.
+    """Return whether there is such a file.
 
     Raises:
         ModelFilesError: There is a link of that name, and nothing where it leads.

@@ -97,7 +97,7 @@ def _line(content: bytes) -> JsonLine:
 
 
 def _scalar(name: str, value: Any) -> str | int | float | bool:
-    """What Chroma keeps as it is; lists and objects become JSON."""
+    """Return a value that Chroma can keep: lists and objects become JSON."""
     if not name or name.startswith(RESERVED):
         raise ValueError(f"its key {name!r} is not allowed: names that begin with {', '.join(RESERVED)} are taken")
     if isinstance(value, (list, dict)):

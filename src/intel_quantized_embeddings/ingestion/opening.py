@@ -47,7 +47,7 @@ def connected(chroma: str | os.PathLike[str]) -> Iterator[Client]:
 
 
 def may_hold(chroma: str | os.PathLike[str]) -> bool:
-    """Whether there is a database in a folder; an address has to be asked."""
+    """Return whether a folder may hold a database; of an address it is not known before it is asked."""
     return is_address(chroma) or (_folder(chroma) / DATABASE).is_file()
 
 
@@ -107,7 +107,7 @@ def opened(
 
 
 class Index:
-    """What `opened` gives.
+    """A collection that is open for writing.
 
     Attributes:
         store: The collection to write to.

@@ -31,7 +31,7 @@ class Place:
     metadata: Mapping[str, Scalar] = field(default_factory=dict)
 
     def flat(self) -> dict[str, Scalar]:
-        """As metadata of a record."""
+        """Return a record's metadata."""
         return {**self.metadata, SOURCE: self.source, CHUNK: self.chunk}
 
 
@@ -84,7 +84,7 @@ def merged(found: Iterable[Place], stored: Iterable[Place], *, answers_for: Call
 
 
 def _identity(place: Place) -> tuple[str, str]:
-    """What stays of a place while its document's other metadata change: a line's id or a page's number."""
+    """The part of a place that stays while its document's other metadata change: a line's id or a page's number."""
     fixed = [place.metadata.get("id"), place.metadata.get("page")]
     told = fixed if any(value is not None for value in fixed) else dict(place.metadata)
     return place.source, json.dumps(told, sort_keys=True)

@@ -1,4 +1,4 @@
-"""What a run has to do: the difference between what a collection holds and what it should hold. Pure."""
+"""The steps of a run: the difference between what a collection holds and what it should hold. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class MetadataChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to do, in this order: what is gone leaves only when what replaces it is there.
+    """The steps of a run, in this order: old chunks go only when those that replace them are stored.
 
     Attributes:
         add: Records to embed and store.

@@ -29,7 +29,7 @@ _LONGEST_REASON = 300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """What could not be read or stored, and why.
+    """A thing that could not be read or stored, and why.
 
     Attributes:
         place: A file, a folder, or `file:line`.

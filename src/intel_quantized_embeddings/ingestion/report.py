@@ -11,7 +11,7 @@ from intel_quantized_embeddings.ingestion.problems import Problem
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestionReport:
-    """What `ingest` did, or would do.
+    """The result of `ingest`, or of a dry run.
 
     Attributes:
         chroma: Where the collection is.
@@ -49,7 +49,7 @@ class IngestionReport:
 
     @property
     def complete(self) -> bool:
-        """Whether everything could be read and stored."""
+        """Whether everything was read and stored."""
         return not self.problems
 
     def to_mapping(self) -> dict[str, Any]:

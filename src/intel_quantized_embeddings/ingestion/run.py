@@ -132,7 +132,7 @@ _Stored: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Read:
-    """What the files gave.
+    """The content of the files.
 
     Attributes:
         roots: What this run answers for,
@@ -162,7 +162,7 @@ class _Read:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Done:
-    """What was done, and what could not be."""
+    """The outcome of writing."""
 
     plan: Plan
     removed: int

@@ -15,7 +15,7 @@ from intel_quantized_embeddings.ingestion.problems import Problem
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundFiles:
-    """What there is to read.
+    """The files to read.
 
     Attributes:
         roots: The SOURCEs as absolute paths, links resolved; a run answers for what is under them.
@@ -83,7 +83,7 @@ class Places:
         self._places = {PurePath(place) for place in places}
 
     def cover(self, source: str) -> bool:
-        """Whether a file, by its absolute path, is one of these places or lies in one."""
+        """Return whether a file, by its absolute path, is one of these places or lies in one."""
         path = PurePath(source)
         return path in self._places or any(folder in self._places for folder in path.parents)
 
@@ -134,7 +134,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_special(file: Path) -> bool:
-    """Whether it is no file; a link that leads nowhere is taken for one, and told when it is read."""
+    """Return whether a path is no regular file; a dangling link counts as one, and is reported when it is read."""
     try:
         return not stat.S_ISREG(os.stat(file).st_mode)
     except OSError:

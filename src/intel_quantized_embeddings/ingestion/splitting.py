@@ -47,7 +47,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkSize:
-    """How long chunks are, in tokens of the model's own tokenizer.
+    """The lengths of chunks, in tokens of the model's own tokenizer.
 
     Attributes:
         tokens: At most; special tokens and the document instruction come on top.
@@ -59,7 +59,7 @@ class ChunkSize:
 
     @classmethod
     def settle(cls, encoder: Encoder, *, tokens: int | None, overlap: int | None) -> ChunkSize:
-        """What was asked for, or what is usual, within what the model reads.
+        """Settle the lengths: as asked for, else the usual ones, within what the model reads.
 
         Raises:
             OptionError: The model does not read so much, or the overlap is not below the chunk.

@@ -189,7 +189,7 @@ class Store:
 
 
 def _is_away(exc: Exception) -> bool:
-    """Whether trying again may help. Chroma's client raises a bare Exception for what a proxy answers."""
+    """Return whether trying again may help. Chroma's client raises a bare Exception for a proxy's answer."""
     return isinstance(exc, (httpx.TransportError, RateLimitError)) or type(exc) is Exception
 
 

@@ -13,7 +13,7 @@ from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError
 
 
 class MethodName(str, Enum):
-    """How int8 comes about.
+    """The method of quantization.
 
     The ranges of activations are set once, from calibration texts, or anew for every batch; QAT (quantization-aware
     training) is static, and fine-tunes the weights before.
@@ -25,7 +25,7 @@ class MethodName(str, Enum):
 
 
 class ActivationRanges(str, Enum):
-    """How the range of an activation follows from the extremes of each calibration text."""
+    """The rule by which the extremes of each calibration text give the range of an activation."""
 
     MEAN = "mean"
     WIDEST = "widest"
@@ -33,7 +33,7 @@ class ActivationRanges(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantizationConfig:
-    """How to quantize. The keys of a YAML file (`read_config`) are these names.
+    """Settings of quantization. The keys of a YAML file (`read_config`) are these names.
 
     Attributes:
         method: "static"; "dynamic": more faithful, slower, and a text's vector depends on its company; or "qat": static
@@ -92,7 +92,7 @@ class QuantizationConfig:
             raise OptionError(f"{where}: {exc}") from exc
 
     def to_mapping(self) -> dict[str, Any]:
-        """What `from_mapping` takes, without keys that keep their default."""
+        """Return the mapping that `from_mapping` takes, without keys at their default."""
         return {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)

@@ -33,18 +33,18 @@ class Fidelity:
 
     @property
     def measure(self) -> str:
-        """What `score` is."""
+        """The name of `score`."""
         return "mean cosine"
 
     @property
     def score(self) -> float:
-        """What settings are compared by: the mean cosine, documents and queries weighing the same."""
+        """The score that settings are compared by: the mean cosine, documents and queries weighing the same."""
         return (self.documents.mean + self.queries.mean) / 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreFidelity:
-    """How close a cross-encoder's int8 scores are to its fp32 ones, on pairs that were not calibrated on.
+    """The closeness of a cross-encoder's int8 scores to its fp32 scores, on pairs that were not calibrated on.
 
     Scores before any activation, which would press most of them together at its ends.
 
@@ -64,12 +64,12 @@ class ScoreFidelity:
 
     @property
     def measure(self) -> str:
-        """What `score` is."""
+        """The name of `score`."""
         return "rank correlation"
 
     @property
     def score(self) -> float:
-        """What settings are compared by: the rank correlation."""
+        """The score that settings are compared by: the rank correlation."""
         return self.rank_correlation
 
     def __str__(self) -> str:

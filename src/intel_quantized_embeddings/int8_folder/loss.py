@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeedCost:
-    """What layers in floating point cost: throughput on the held-out texts, the three taking turns.
+    """The cost of layers in floating point: throughput on the held-out texts, the three graphs taking turns.
 
     Attributes:
         int8_by_fp32: With no layer put back, by that of fp32.
@@ -28,7 +28,7 @@ class SpeedCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drop:
-    """What a folder loses against fp32 where a limit was set.
+    """A folder's loss against fp32 where a limit was set.
 
     Attributes:
         measure: Of what: the mean cosine on the held-out texts, or the main score on a dataset.

@@ -49,7 +49,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """How weights were fine-tuned before they were rounded (quantization-aware training).
+    """The fine-tuning of weights before they were rounded (quantization-aware training).
 
     Attributes:
         texts: How many it could learn from.
@@ -66,7 +66,7 @@ class Training:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """How it was quantized.
+    """The way a folder was quantized.
 
     Attributes:
         name: One of `MethodName`.
@@ -91,7 +91,7 @@ class Method:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """Which texts set the ranges: their digest, and how many of each kind."""
+    """The texts that set the ranges: their digest, and the number of each kind."""
 
     digest: str
     documents: int
@@ -100,7 +100,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderManifest:
-    """What is known of every quantized folder, whatever it holds.
+    """The record of a quantized folder, whatever kind of model it holds.
 
     Attributes:
         config: The settings it was asked for with; `method` is what came of them.
@@ -291,7 +291,7 @@ def _from_json(content: dict[str, Any]) -> Manifest:
 
 
 def shared_parts(content: dict[str, Any]) -> dict[str, Any]:
-    """What a manifest of any kind says of source, method, settings and calibration, as their types."""
+    """Return source, method, settings and calibration of a manifest of any kind, as their types."""
     method = Method(**content["method"])
     training = method.training and Training(**content["method"]["training"])
     return {

@@ -59,7 +59,7 @@ versions, and the SHA-256 of every file here; loading checks them.
 
 
 def _head(manifest: FolderManifest, *, pipeline_tag: str, tag: str) -> str:
-    """What a model card of any kind begins with: the hub's table, a title, and how the model was made."""
+    """Return the beginning of every model card: the hub's table, a title, and how the model was made."""
     source = manifest.source
     layers = manifest.method.floating_point_layers
     in_float = f"\nLayers in floating point: {', '.join(layers)}." if layers else ""
@@ -79,7 +79,7 @@ tags: [int8, {manifest.runtime}, {tag}, cpu]
 
 
 def _how(manifest: FolderManifest) -> str:
-    """What set the ranges of activations."""
+    """Return a sentence on how the ranges of activations were set."""
     if manifest.method.name == MethodName.DYNAMIC.value:
         return "Activations are quantized batch by batch,\nso a text's vector depends a little on its company."
     alpha, calibration, training = manifest.method.smooth_quant_alpha, manifest.calibration, manifest.method.training

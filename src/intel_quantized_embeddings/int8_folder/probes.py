@@ -69,7 +69,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeResult:
-    """How far int8 rows are from fp32's: where the folder was made, and here.
+    """The distance of int8 rows from fp32's: where the folder was made, and here.
 
     Attributes:
         measure: "mean cosine" of vectors, or "mean difference" of scores, in standard deviations of fp32's.

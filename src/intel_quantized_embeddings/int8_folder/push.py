@@ -105,7 +105,7 @@ def _commit(
 
 
 def _problem(exc: Exception, repo_id: str) -> str:
-    """What went wrong and what to do next."""
+    """Say what went wrong and what to do next."""
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
     causes = list(_causes(exc))

@@ -164,11 +164,11 @@ class IntelQuantizedEmbeddingFunction(EmbeddingFunction[Documents]):
 
     @staticmethod
     def name() -> str:
-        """What collections know it by."""
+        """Return the name that collections know it by."""
         return "intel_quantized"
 
     def default_space(self) -> Space:
-        """How vectors are compared where a collection does not say: as the model's folder does, if it is known here.
+        """Return the space of collections that do not name one: the model's own, if its folder is on this machine.
 
         Of a hub id that was never loaded here it is not; `encoder` then warns if it should not have been the cosine.
         """
@@ -178,11 +178,11 @@ class IntelQuantizedEmbeddingFunction(EmbeddingFunction[Documents]):
         return SPACES[self._similarity or Similarity.COSINE]
 
     def supported_spaces(self) -> list[Space]:
-        """How vectors can be compared."""
+        """Return the spaces there are."""
         return ["cosine", "l2", "ip"]
 
     def get_config(self) -> dict[str, Any]:
-        """What a collection keeps of it, as JSON."""
+        """Return the configuration that a collection keeps, as JSON."""
         config = {name: getattr(self.options, name) for name in _KEPT}
         return config | {FINGERPRINT: self._encoder.fingerprint if self._encoder else self._expected}
 
@@ -246,7 +246,7 @@ def _hold(encoder: Encoder) -> None:
 
 
 def _similarity_of(options: LoadOptions) -> Similarity | None:
-    """What the model's folder says, without loading it; None where its files are not on this machine."""
+    """Read the similarity in the model's folder, without loading it; None where it is not on this machine."""
     try:
         found = find_model(
             options.model, revision=options.revision, cache_folder=options.cache_folder, local_files_only=True

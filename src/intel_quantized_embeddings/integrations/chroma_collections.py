@@ -70,7 +70,7 @@ def connect(chroma: str | os.PathLike[str]) -> Client:
 
 
 def is_address(chroma: str | os.PathLike[str]) -> bool:
-    """Whether this names a server, not a folder.
+    """Return whether this names a server, not a folder.
 
     Raises:
         OptionError: It is an address that is not Chroma's.
@@ -213,7 +213,7 @@ def create_collection(
 
 
 def space_of(collection: Collection) -> str:
-    """How a collection compares vectors: "cosine", "l2" or "ip"."""
+    """Return the space of a collection: "cosine", "l2" or "ip"."""
     index = collection.configuration_json.get("hnsw") or collection.configuration_json.get("spann") or {}
     return str(index.get("space", "l2"))
 
@@ -225,7 +225,7 @@ def kept_fingerprint(collection: Collection) -> str | None:
 
 
 def kept_config(collection: Collection) -> dict[str, Any]:
-    """What `IntelQuantizedEmbeddingFunction` left in a collection's configuration; empty where another did."""
+    """Return what `IntelQuantizedEmbeddingFunction` left in a collection; empty where another function did."""
     function = collection.configuration_json.get("embedding_function") or {}
     ours = function.get("name") == IntelQuantizedEmbeddingFunction.name()
     config: dict[str, Any] = function.get("config") or {} if ours else {}
@@ -244,7 +244,7 @@ def _adopt(collection: Collection, function: IntelQuantizedEmbeddingFunction) ->
 
 
 def no_collection(client: ClientAPI, name: str) -> str:
-    """What to say where a collection is not there: which ones are."""
+    """Return the message for a collection that does not exist, with the names of those that do."""
     others = ", ".join(sorted(repr(collection.name) for collection in client.list_collections()))
     return f"collection={name!r} is not there; there {f'are {others}' if others else 'is none at all'}."
 

@@ -162,7 +162,7 @@ def _remove_copies(folder: Path) -> None:
 
 
 def _position(database: sqlite3.Connection, segment: str) -> int:
-    """How far in the log a segment's files go."""
+    """Return the log position up to which a segment's files go."""
     rows = _ask(database, "SELECT seq_id FROM max_seq_id WHERE segment_id = ?", segment)
     return int(rows[0][0]) if rows else 0
 

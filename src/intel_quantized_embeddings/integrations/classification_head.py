@@ -42,7 +42,7 @@ class ClassificationHead:
     numbered: bool = True
 
     def names(self, labels: Sequence[Any] | None) -> list[Any] | None:
-        """What a model calls each class; None where it has no labels, or these are not for one class of several.
+        """Return the label of each class; None where the model has no labels, or they are not for one class of several.
 
         Raises:
             ValueError: There is no label for a class.
@@ -88,7 +88,7 @@ class ClassificationHead:
         return chosen
 
     def places(self, vectors: NDArray[np.float32]) -> NDArray[np.intp]:
-        """Where in `classes` each text's class is, of a head for one class of several. Shape: (n_texts,)."""
+        """Return the place in `classes` of each text's class, of a head for one class of several. Shape: (n_texts,)."""
         places: NDArray[np.intp] = self.predict_proba(vectors).argmax(axis=1)
         return places
 
@@ -230,7 +230,7 @@ def _several_labels(head: Any, *, link: str) -> ClassificationHead:
 
 
 def _constant(part: Any) -> ClassificationHead | None:
-    """What scikit-learn puts where every training text had a label, or none did; None for anything else."""
+    """Return the head that scikit-learn puts where every training text had a label, or none did; else None."""
     if type(part).__name__ != "_ConstantPredictor":
         return None
     always = bool(np.ravel(part.y_)[0])

@@ -289,7 +289,7 @@ class IntelQuantizedRanker(_ModelComponent):
 
 
 def _texts(documents: list[Document], fields: Sequence[str], separator: str) -> list[str]:
-    """What to embed of each document: some fields of its metadata, where it has them, then its content."""
+    """Return the text to embed of each document: some fields of its metadata, where it has them, then its content."""
     if not isinstance(documents, list) or not all(isinstance(document, Document) for document in documents):
         raise InvalidTextError(
             f"documents is {reprlib.repr(documents)}; a list of haystack.Document is expected. "

@@ -76,7 +76,7 @@ class _KindAwareCache(BaseKVStore):
         await self._store.aput_all(*arguments, **options)
 
     def __getattr__(self, name: str) -> Any:
-        """What the user's store has beside, such as SimpleKVStore's `persist`."""
+        """Return an attribute of the user's store, such as SimpleKVStore's `persist`."""
         if name == "_store":  # not there yet while unpickling
             raise AttributeError(name)
         return getattr(self._store, name)

@@ -24,7 +24,7 @@ _Model = TypeVar("_Model")
 
 
 class ModelOptions(BaseModel):
-    """What all adapters share. Constructing does no I/O; the first text, or `warm_up`, loads.
+    """Options of all adapters. Constructing does no I/O; the first text, or `warm_up`, loads.
 
     An option changed later is checked like one given at first, and the next text loads anew.
     """
@@ -93,7 +93,7 @@ class ModelOptions(BaseModel):
 
 
 class EncoderOptions(ModelOptions):
-    """What the adapters that embed share."""
+    """Options of the adapters that embed."""
 
     # What vectors are given out as, documents and queries alike: "float32", "int8" or "binary"; see `VectorType`.
     vector_type: str = VectorType.FLOAT32.value
@@ -121,7 +121,7 @@ class EncoderOptions(ModelOptions):
 
 
 class RerankerOptions(ModelOptions):
-    """What the adapters that rank share."""
+    """Options of the adapters that rank."""
 
     # None keeps all. Three is what LangChain's own rerankers keep.
     top_n: int | None = 3

@@ -25,7 +25,7 @@ def _nothing(model: str) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Argument:
-    """What became of an argument.
+    """The successor of an argument.
 
     Attributes:
         option: The option that it is now; None where there is nothing left to choose.
@@ -65,7 +65,7 @@ class RetiredClass:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Translation:
-    """What to build.
+    """The model to build.
 
     Attributes:
         options: Of the successor.

@@ -87,7 +87,7 @@ class IntelQuantizedSentenceTransformer(OnTheCPU):
 
     @property
     def similarity_fn_name(self) -> str:
-        """How `similarity` compares; None sets it to what the model's own folder names."""
+        """The name of the similarity; setting None takes the one that the model's folder names."""
         return self._similarity.value
 
     @similarity_fn_name.setter
@@ -298,7 +298,7 @@ class IntelQuantizedSentenceTransformer(OnTheCPU):
         return self.encode(inputs, None, prompt, *others, **options)
 
     def _instruction(self, prompt_name: str | None, prompt: str | None, *, default: str) -> str:
-        """What to put before a text: the prompt itself, else the one of that name, else `default`."""
+        """Return the instruction for a text: the prompt itself, else the one of that name, else `default`."""
         for name, value in (("prompt", prompt), ("prompt_name", prompt_name)):
             if not isinstance(value, (str, type(None))):
                 raise OptionError(f"{name}={value!r} is not allowed; it is a str or None.")

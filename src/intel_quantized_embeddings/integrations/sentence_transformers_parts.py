@@ -30,7 +30,7 @@ class NotHereError(OptionError, AttributeError):
 
 
 class OnTheCPU:
-    """What is said to a torch module and means nothing here."""
+    """Methods of a torch module that mean nothing here."""
 
     training = False
 
@@ -115,7 +115,7 @@ def check_device(device: Any) -> None:
 
 
 def has_torch() -> bool:
-    """Whether torch is installed, without importing it."""
+    """Return whether torch is installed, without importing it."""
     return importlib.util.find_spec("torch") is not None
 
 
@@ -252,7 +252,7 @@ def in_precision(vectors: NDArray[np.float32], precision: str | None) -> NDArray
 
 @dataclass
 class CardData:
-    """What evaluators write their results to, and `mine_hard_negatives` tells models apart by.
+    """The record that evaluators write results to and `mine_hard_negatives` tells models apart by.
 
     Attributes:
         base_model: The model and its fingerprint: vectors kept under it are not those of another int8 form.

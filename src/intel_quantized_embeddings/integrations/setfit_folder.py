@@ -96,5 +96,5 @@ def _read_description(folder: Path) -> dict[str, Any]:
 
 
 def is_plain(label: object) -> bool:
-    """Whether a label comes back from JSON as it went there."""
+    """Return whether a label survives JSON unchanged."""
     return isinstance(label, (str, int, float))

@@ -49,7 +49,7 @@ def read_setfit_folder(folder: Path, *, allow_pickle: bool) -> tuple[Path, Any, 
 
 
 def save_body(model: Any, temporary: Path) -> tuple[Path, Any, dict[str, Any]]:
-    """The same of a model in memory, whose body is written to a folder in a temporary one.
+    """Do the same for a model in memory, whose body is written to a folder in a temporary one.
 
     Raises:
         OptionError: It is not a model of SetFit's.
@@ -65,7 +65,7 @@ def save_body(model: Any, temporary: Path) -> tuple[Path, Any, dict[str, Any]]:
 
 
 def _source_name(model: Any) -> str:
-    """What the body's manifest calls a model in memory: its own name, or that of the model it was trained from."""
+    """Return a model's name for its body's manifest: its own, or that of the model it was trained from."""
     card = getattr(model, "model_card_data", None)
     own, trained_from = getattr(card, "model_id", None), getattr(card, "st_id", None)
     name = Path(own).name if own else f"setfit-{Path(trained_from).name}" if trained_from else "setfit-model"
@@ -73,7 +73,7 @@ def _source_name(model: Any) -> str:
 
 
 def configuration(labels: Any, normalize_embeddings: Any) -> dict[str, Any]:
-    """What SetFit keeps in `config_setfit.json`, in forms that JSON keeps."""
+    """Return the content of SetFit's `config_setfit.json`, in types that JSON has."""
     return {
         "labels": None if labels is None or not len(labels) else [_plain(label) for label in labels],
         "normalize_embeddings": bool(normalize_embeddings),

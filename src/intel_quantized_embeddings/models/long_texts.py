@@ -62,7 +62,7 @@ class LongTexts:
         self._separators, self._ideographs = _separators(tokenizer)
 
     def is_long(self, text: str) -> bool:
-        """Whether a text has far more characters than there is room for."""
+        """Return whether a text has far more characters than there is room for."""
         return len(text) > 2 * self._least
 
     def cut(self, text: str) -> str:
@@ -118,7 +118,7 @@ class LongTexts:
         return ids, types, sum(found) > room
 
     def _layout(self) -> list[tuple[int | None, int, int]]:
-        """What a pair consists of: special tokens by id, and its texts by number (0 or 1), each with its token type."""
+        """The parts of a pair: special tokens by id, and its texts by number (0 or 1), each with its token type."""
         for word in ("a", "1", ".", "the"):
             sample = self._tokenizer.encode(word, word)
             layout: list[tuple[int | None, int, int]] = []

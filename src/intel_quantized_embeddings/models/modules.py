@@ -151,7 +151,7 @@ def refuse_other_pipelines(folder: Path, modules: list[tuple[str, Path]]) -> Non
 
 
 def normalizes(modules: list[tuple[str, Path]]) -> bool:
-    """Whether vectors come out with length 1. A folder without a pipeline gets unit vectors.
+    """Return whether vectors come out with length 1. A folder without a pipeline gets unit vectors.
 
     A Normalize module before the Pooling finds no sentence's vector yet, and does nothing.
 

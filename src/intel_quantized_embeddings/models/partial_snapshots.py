@@ -49,7 +49,7 @@ def never_fetched(folder: Path, *, scores_pairs: bool) -> list[str]:
 
 
 def undecided(names: Collection[str], *, given: Collection[str]) -> list[str]:
-    """Those of the files that decide something which the caller did not."""
+    """Return the files that decide something which the caller did not."""
     return [name for name in names if not _DECIDED_BY[name] or not set(_DECIDED_BY[name]) <= set(given)]
 
 
@@ -93,13 +93,13 @@ def _known_absent(folder: Path, name: str, listed: set[str] | None) -> bool:
 
 
 def _is_snapshot(folder: Path) -> bool:
-    """Whether it is one of the hub's cache: models--OWNER--NAME/snapshots/COMMIT."""
+    """Return whether it is one of the hub's cache: models--OWNER--NAME/snapshots/COMMIT."""
     folder = folder.absolute()
     return folder.parent.name == "snapshots" and "--" in folder.parent.parent.name
 
 
 def _is_download(folder: Path) -> bool:
-    """Whether `hf download --local-dir` wrote it."""
+    """Return whether `hf download --local-dir` wrote it."""
     return (folder / ".cache" / "huggingface" / "download").is_dir()
 
 

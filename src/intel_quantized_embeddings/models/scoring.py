@@ -33,7 +33,7 @@ FEWEST_TOKENS = 6
 
 
 class Activation(str, Enum):
-    """What a score goes through, by the last part of torch's name of it."""
+    """The activation of a score, by the last part of torch's name."""
 
     IDENTITY = "Identity"
     SIGMOID = "Sigmoid"
@@ -51,7 +51,7 @@ class Activation(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrossEncoderSettings:
-    """How pairs of texts become scores, besides the weights.
+    """The settings by which pairs of texts become scores, besides the weights.
 
     Attributes:
         max_length: Longest pair in tokens, special tokens included; what is longer is cut.

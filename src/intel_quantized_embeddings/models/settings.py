@@ -52,7 +52,7 @@ _OWN_CONFIG_KEYS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSettings:
-    """How texts become vectors, besides the weights.
+    """The settings by which texts become vectors, besides the weights.
 
     Attributes:
         pooling: How token vectors become one vector.
@@ -80,7 +80,7 @@ class ModelSettings:
 
     @property
     def lengths_matter(self) -> bool:
-        """Whether what is lost with a vector's length changes how it compares."""
+        """Whether a vector's length changes how it compares."""
         return not self.normalize and self.similarity is not Similarity.COSINE
 
     def override(
@@ -116,7 +116,7 @@ class ModelSettings:
 
 
 def is_cross_encoder(folder: Path) -> bool:
-    """Whether a folder holds a model that scores pairs of texts.
+    """Return whether a folder holds a model that scores pairs of texts.
 
     Its `config.json` names a sequence classifier, and no module pools.
     """
@@ -258,7 +258,7 @@ def read_prompts(path: Path) -> tuple[dict[str, str], str | None]:
 
 
 def read_similarity(folder: Path) -> Similarity:
-    """How a folder, quantized or not, says that vectors are compared; the cosine where it does not.
+    """Read how vectors are to be compared from a folder, quantized or not; the cosine where it does not say.
 
     Raises:
         UnsupportedModelError: It names one that is not built in.

@@ -96,7 +96,7 @@ class Tokenizer:
 
     @property
     def special_tokens(self) -> int:
-        """How many tokens the model's template puts around one text."""
+        """The number of tokens that the model's template puts around one text."""
         number: int = self._tokenizer.num_special_tokens_to_add(False)
         return number
 
@@ -176,7 +176,7 @@ class Tokenizer:
             )
 
     def _fewer_than_its_own(self) -> int | None:
-        """How many ids the model beside it has embeddings for, where that is less than the tokenizer may give."""
+        """Return the model's vocabulary size if the tokenizer can give larger ids, else None."""
         known = read_json(self._file.with_name("config.json")).get("vocab_size")
         if not isinstance(known, int):
             return None
@@ -208,7 +208,7 @@ def _truncated(encodings: Sequence[Any]) -> set[int]:
 
 
 def is_listed(value: object) -> bool:
-    """Whether a value is several items in an order: not one text, nor a table or a set, whose order is no one's."""
+    """Return whether a value is several items in an order: not one text, nor a table or a set, which has none."""
     return isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping, set, frozenset))
 
 

@@ -42,7 +42,7 @@ def apply_tokenizer_files(tokenizer: Any, files: TokenizerFiles) -> Any:
 
 
 def _fits(tokenizer: Any, kind: TokenizerClass, files: TokenizerFiles) -> bool:
-    """Whether a `tokenizer.json` can be the class's: its kind of model, and the special tokens that nobody renamed."""
+    """Return whether a `tokenizer.json` can be the class's: its kind of model, and its special tokens' names."""
     unnamed = [kind.special[name] for name in kind.ends if name not in files.config]
     return kind.model == type(tokenizer.model).__name__ and all(tokenizer.token_to_id(t) is not None for t in unnamed)
 

@@ -99,7 +99,7 @@ _CLASS_OF = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizerFiles:
-    """What is beside a `tokenizer.json`.
+    """The content of the files beside a `tokenizer.json`.
 
     Attributes:
         config: `tokenizer_config.json` with the special tokens of `special_tokens_map.json`.

@@ -33,7 +33,7 @@ TORCHSCRIPT = ("pytorch_model.bin",)
 
 
 class WeightKind(str, Enum):
-    """What a model's weights are kept in."""
+    """The format of a model's weights."""
 
     SAFETENSORS = "safetensors"
     EXPORT = "export"
@@ -54,7 +54,7 @@ class WeightFiles:
 
 
 def wanted_patterns(config: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
-    """Where a model's weights may be, in the order of preference; `named_files` tells what else belongs to them.
+    """Return patterns of a model's weights in the order of preference; `named_files` lists what else belongs to them.
 
     Safetensors come first where the architecture is built in; elsewhere only what others made a graph of
     can be run.

@@ -1,4 +1,4 @@
-"""How many cores this process was granted: its affinity and its cgroup's CPU quota, not the host's count."""
+"""The cores granted to this process by its affinity and its cgroup's CPU quota, not the host's count."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def granted_cores() -> int:
 
 
 def within_quota(threads: int) -> int:
-    """As many of the threads as the CPU quota pays for.
+    """Limit a number of threads to what the CPU quota pays for.
 
     A quota is rounded down, to 1 at least: a thread more than the quota pays for is stopped in the middle of
     every period, and all others wait for it.

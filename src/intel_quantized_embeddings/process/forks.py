@@ -91,7 +91,7 @@ class _Work:
 
     @property
     def _depth(self) -> int:
-        """How many pieces of work this thread is in."""
+        """Return the number of pieces of work that this thread is in."""
         return int(getattr(self._own, "depth", 0))
 
     @property

@@ -41,7 +41,7 @@ def refuse_lost_threads() -> None:
 
 
 def _threads_work() -> bool:
-    """Whether a call that wants threads comes back. Where it does not, a thread waits till the process ends."""
+    """Return whether a call that uses threads comes back. Where it does not, a thread waits till the process ends."""
     from tokenizers import Tokenizer, models
 
     tokenizer = Tokenizer(models.WordLevel({"a": 0}, unk_token="a"))
@@ -61,6 +61,6 @@ def _threads_work() -> bool:
 
 
 def _threads() -> int:
-    """How many threads this process has, of whatever library; 0 where that is not to be seen."""
+    """Return the number of threads of this process, of any library; 0 where the system does not say."""
     tasks = Path("/proc/self/task")
     return len(list(tasks.iterdir())) if tasks.is_dir() else 0

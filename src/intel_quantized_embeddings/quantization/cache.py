@@ -172,7 +172,7 @@ def _cached(
     format_version: int,
     cache_folder: str | os.PathLike[str] | None,
 ) -> Path:
-    """Where a model's int8 folder is, or will be."""
+    """Return the path of a model's int8 folder, whether it was made or not."""
     return _cache_root(cache_folder) / _cache_name(source, settings, runtime, format_version)
 
 

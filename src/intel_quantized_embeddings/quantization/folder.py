@@ -135,5 +135,5 @@ def _write_limits(folder: Path, settings: ModelSettings | CrossEncoderSettings) 
 
 
 def _module(activation: Activation) -> str:
-    """Where torch keeps it, as sentence-transformers writes it."""
+    """Return torch's dotted name of an activation, as sentence-transformers writes it."""
     return f"linear.{activation.value}" if activation is Activation.IDENTITY else f"activation.{activation.value}"

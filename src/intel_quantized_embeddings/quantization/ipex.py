@@ -57,7 +57,7 @@ def attention_precision() -> str:
 
 
 def weight_bits(asked: int | None) -> None:
-    """None: Neural Compressor always takes 8; see `QuantizerModule.weight_bits`.
+    """Return None: Neural Compressor always takes 8 bits; see `QuantizerModule.weight_bits`.
 
     Raises:
         OptionError: Others are asked for.
@@ -99,7 +99,7 @@ def quantize_graph(embedder: ModelGraph, token_ids: Sequence[Sequence[int]], rec
 
 
 def put_back(embedder: ModelGraph, graph: torch.jit.ScriptModule, layer: str) -> None:
-    """None: what is traced and fused can't be changed; see `QuantizerModule.put_back`."""
+    """Return None: a traced and fused graph can't be changed; see `QuantizerModule.put_back`."""
 
 
 def _modules_of_linear_layers(model: TorchEmbedder) -> dict[str, str]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judge:
-    """How the loss is measured.
+    """A measure of the loss.
 
     Attributes:
         measure: As in `Drop`.

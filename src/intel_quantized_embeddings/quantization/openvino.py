@@ -41,7 +41,7 @@ def require_quantizer() -> None:
 
 
 def attention_precision() -> None:
-    """None: NNCF decides, layer by layer."""
+    """Return None: NNCF decides, layer by layer."""
 
 
 def weight_bits(asked: int | None) -> int:
@@ -50,7 +50,7 @@ def weight_bits(asked: int | None) -> int:
 
 
 def activation_ranges(asked: ActivationRanges | None, pooling: Pooling) -> ActivationRanges:
-    """What is asked for; else the mean of the extremes, and the widest of them with CLS pooling.
+    """Return the ranges asked for, else the mean of the extremes, and the widest of them with CLS pooling.
 
     There the last layer sees one token a text, and the mean cuts off the extremes of half the texts. Elsewhere
     it makes no difference to cosines.
@@ -151,7 +151,7 @@ def _nodes_of_linear_layers(graph: ov.Model) -> dict[str, str]:
 
 
 def _weights(product: ov.Node) -> ov.Node:
-    """What a matrix product multiplies by: a constant in a linear layer, half precision in some exports."""
+    """Return the second factor of a matrix product: a constant in a linear layer, half precision in some exports."""
     factor = product.input_value(1).get_node()
     return factor.input_value(0).get_node() if factor.get_type_name() == "Convert" else factor
 

@@ -183,7 +183,7 @@ def _batches(texts: Sequence[Sequence[int]]) -> list[list[Sequence[int]]]:
 
 
 def _steps_in(minutes: float, seconds_a_step: float) -> int:
-    """How many steps to take.
+    """Return the number of steps to take.
 
     Raises:
         QuantizationError: Too few.

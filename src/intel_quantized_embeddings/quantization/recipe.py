@@ -66,7 +66,7 @@ class QuantizerModule(Protocol):
         ...
 
     def activation_ranges(self, asked: ActivationRanges | None, pooling: Pooling) -> ActivationRanges:
-        """How ranges are set where the caller asks for this, or leaves it to the quantizer.
+        """Return how ranges are set: as the caller asks, or as the quantizer prefers.
 
         Raises:
             OptionError: The quantizer has no such ranges.
@@ -105,7 +105,7 @@ class QuantizerModule(Protocol):
 
 
 def layers_named(asked: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
-    """Which linear layers are meant, in the order of the graph.
+    """Return the linear layers that names stand for, in the order of the graph.
 
     Args:
         asked: Names, or what stands before a dot in several names.

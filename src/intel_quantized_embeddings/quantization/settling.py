@@ -55,7 +55,7 @@ def settle_config(
 def settle_recipe(
     config: QuantizationConfig, quantizer: QuantizerModule, pooling: Pooling
 ) -> tuple[Recipe, tuple[float | None, ...]]:
-    """What follows from the settings before the model is opened, and the strengths to compare."""
+    """Return the recipe that follows from the settings before the model is opened, and the strengths to compare."""
     if MethodName(config.method) not in quantizer.METHODS:
         raise OptionError(
             f"method={config.method!r} can't be had with this runtime, whose quantizer does "
@@ -71,7 +71,7 @@ def settle_recipe(
 
 
 def method_of(recipe: Recipe, *, alphas_tried: dict[str, float], quantizer: QuantizerModule) -> Method:
-    """What a manifest says of the recipe that was kept."""
+    """Return a manifest's record of the recipe that was kept."""
     return Method(
         name=recipe.method.value,
         smooth_quant_alpha=recipe.alpha,

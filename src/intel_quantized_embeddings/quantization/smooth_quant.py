@@ -43,7 +43,7 @@ def smooth(model: TorchEmbedder, inputs: Sequence[tuple[Tensor, Tensor]], *, alp
 def smoothing_factors(
     layer: EncoderLayer, largest: Mapping[nn.Module, Tensor], *, alpha: float
 ) -> dict[nn.Module, Tensor]:
-    """What each channel of a linear layer's input is divided by, and its column of the weights multiplied by.
+    """Return a factor for each input channel: activations are divided by it, columns of the weights multiplied.
 
     For channel j max|X_j|^alpha / max|W_j|^(1 - alpha), equation 4 of the paper; layers that read one input share it.
 

@@ -112,7 +112,7 @@ class Subject:
 
     @property
     def quantizer(self) -> QuantizerModule:
-        """What quantizes it."""
+        """The quantizer of its runtime."""
         return quantizer_module(self.runtime)
 
     @property
@@ -121,7 +121,7 @@ class Subject:
         return int(self._fp32[0].shape[1])
 
     def with_weights(self, encoder: EncoderConfig, weights: EncoderWeights) -> Subject:
-        """The same embedder, quantized from other weights and still compared with its own in fp32."""
+        """Return the same embedder, quantized from other weights and still compared with its own in fp32."""
         other = copy.copy(self)
         other.quantizable = runtime_module(self.runtime).graph_of_weights(encoder, weights, self.text_settings)
         return other

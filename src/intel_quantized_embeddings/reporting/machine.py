@@ -1,4 +1,4 @@
-"""What the figures were measured on. Nothing that tells one machine from another of its kind."""
+"""Describe the machine that figures were measured on, without anything that tells it from another of its kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How every plot looks: one axes, few lines, a title that says what is shown."""
+"""The look of every plot: one axes, few lines, a title that says what is shown."""
 
 from __future__ import annotations
 

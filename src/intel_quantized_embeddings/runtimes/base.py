@@ -27,7 +27,7 @@ class Runtime(Protocol):
 
     @property
     def streams(self) -> int:
-        """How many batches `run_in_stream` can take side by side: one for each thread it may use."""
+        """The number of batches that `run_in_stream` takes side by side: one for each thread it may use."""
         ...
 
     def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:

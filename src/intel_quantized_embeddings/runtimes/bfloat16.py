@@ -7,7 +7,7 @@ from intel_quantized_embeddings.runtimes.int8_products import is_limited
 
 
 def has_bfloat16() -> bool:
-    """Whether the CPU has bfloat16 instructions (AVX512_BF16 or AMX). torch would also emulate them."""
+    """Return whether the CPU has bfloat16 instructions (AVX512_BF16 or AMX). torch would also emulate them."""
     import openvino as ov
 
     # OpenVINO does not look at oneDNN's limit here, and then fails where it compiles.

@@ -206,7 +206,7 @@ def read_graph(file: Path) -> ov.Model:
 
 
 def _is_rows(shape: ov.PartialShape) -> bool:
-    """Whether a shape is (batch, dimension)."""
+    """Return whether a shape is (batch, dimension)."""
     return bool(shape.rank.is_static and len(shape) == 2 and shape[1].is_static)
 
 

@@ -146,7 +146,7 @@ def _embeddings(config: EncoderConfig, weights: EncoderWeights, input_ids: Node,
 
 
 def _attention_bias(config: EncoderConfig, weights: EncoderWeights, input_ids: Node, attention_mask: Node) -> Node:
-    """What is added to the attention scores: (batch, 1 or heads, 1 or length, length)."""
+    """Return the term that is added to attention scores. Shape: (batch, 1 or heads, 1 or length, length)."""
     absent = ops.subtract(_number(1.0), ops.convert(attention_mask, destination_type="f32"))
     mask = ops.unsqueeze(ops.multiply(absent, _number(_MASKED)), _axes(1, 2))
     if weights.relative_attention_bias is None:

@@ -22,7 +22,7 @@ _LAYERS = ("MatMul", "Gather", "Convolution", "GroupConvolution", "EmbeddingBagO
 
 @dataclass(frozen=True, slots=True)
 class StoredPrecision:
-    """What a graph computes in.
+    """A graph's precision.
 
     Attributes:
         precision: INT8 where layers are quantized or weights are kept in 8 bits or fewer, else FP32.
@@ -62,7 +62,7 @@ def stored_precision(graph: ov.Model, *, name: str) -> StoredPrecision:
 
 
 class _Traits:
-    """What is seen in one walk from a graph's inputs to its outputs.
+    """The findings of one walk from a graph's inputs to its outputs.
 
     Attributes:
         weights: Types of the constants in few bits that layers take; masks are none.

@@ -78,7 +78,7 @@ class _Tokenized:
 
 
 class _Service:
-    """What the routes share."""
+    """The state that routes share."""
 
     def __init__(self, encoder: Encoder, *, name: str, limits: Limits) -> None:
         self._encoder = encoder

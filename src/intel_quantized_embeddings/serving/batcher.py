@@ -91,7 +91,7 @@ class Batcher:
 
     @property
     def is_running(self) -> bool:
-        """Whether texts are taken."""
+        """Whether texts are accepted."""
         return self._thread.is_alive() and not self._stopping
 
     def start(self) -> None:
@@ -112,7 +112,7 @@ class Batcher:
             job.done.cancel()
 
     def tokens(self, token_ids: Sequence[int]) -> int:
-        """What a text counts for: the length it is padded to."""
+        """Return the tokens that a text counts for: the length it is padded to."""
         return padded_length(len(token_ids), max_length=self._encoder.max_length)
 
     async def encode(self, token_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:

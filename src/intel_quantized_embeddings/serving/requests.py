@@ -16,14 +16,14 @@ _FIELDS = ("input", "model", "encoding_format", "dimensions", "input_type", "use
 
 
 class InputType(str, Enum):
-    """What the texts of a request are: QUERY to search with, DOCUMENT to be searched."""
+    """The role of the texts of a request: QUERY to search with, DOCUMENT to be searched."""
 
     QUERY = "query"
     DOCUMENT = "document"
 
 
 class EncodingFormat(str, Enum):
-    """How vectors are written: FLOAT numbers in a list, BASE64 of their float32 bytes, the lowest first."""
+    """The form of vectors in an answer: FLOAT numbers in a list, or BASE64 of their little-endian float32 bytes."""
 
     FLOAT = "float"
     BASE64 = "base64"
@@ -31,7 +31,7 @@ class EncodingFormat(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingsRequest:
-    """What a client asks for.
+    """A client's request.
 
     Attributes:
         texts: One or more.

@@ -56,7 +56,7 @@ class Rounds(Generic[_Key]):
         return self._tokens
 
     def __len__(self) -> int:
-        """How many requests have texts that wait."""
+        """The number of requests with texts that wait."""
         return len(self._requests)
 
     def add(self, key: _Key, tokens: Sequence[int]) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Encodes(Protocol):
-    """What is measured: an `Encoder`, or anything with these two."""
+    """Anything that encodes documents and queries, as an `Encoder` does."""
 
     def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors of texts to be searched. Shape: (n_texts, dimension)."""
@@ -36,7 +36,7 @@ class Encodes(Protocol):
 
 
 class ScoresPairs(Protocol):
-    """What is measured of cross-encoders: a `CrossEncoder`, or anything with this."""
+    """Anything that scores pairs, as a `CrossEncoder` does."""
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
         """A score for each query and document, the higher the better. Shape: (n_pairs,)."""
@@ -65,7 +65,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """What an encoder reached on a dataset.
+    """The scores of an encoder on a dataset.
 
     Attributes:
         metrics: The first is the one that settings are chosen by.
