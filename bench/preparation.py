@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from intel_quantized_embeddings.benchmarks.loaded import Request
-from intel_quantized_embeddings.files.atomic import appearing_whole
+from intel_quantized_embeddings.files.atomic import atomic_folder
 from intel_quantized_embeddings.models.tokenizer_files import BESIDE
 from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
 
@@ -35,7 +35,7 @@ def openvino_int8(request: Request) -> Path:
     source = openvino_fp32(request)
 
     def make(folder: Path) -> None:
-        with appearing_whole(folder, overwrite=False) as made:
+        with atomic_folder(folder, overwrite=False) as made:
             shutil.copytree(source, made, dirs_exist_ok=True)
             _quantize(made / "openvino" / "openvino_model.xml", made / "openvino" / INT8_FILE, request)
 
@@ -51,7 +51,7 @@ def genai_int8(request: Request) -> Path:
         from openvino_tokenizers import convert_tokenizer
         from transformers import AutoTokenizer
 
-        with appearing_whole(folder, overwrite=False) as made:
+        with atomic_folder(folder, overwrite=False) as made:
             for suffix in (".xml", ".bin"):
                 shutil.copyfile(
                     (source / "openvino" / INT8_FILE).with_suffix(suffix), (made / "openvino_model").with_suffix(suffix)
@@ -67,13 +67,13 @@ def onnx_fp32(request: Request) -> Path:
     """The model as ONNX in fp32, which fastembed runs, ending in its last hidden state."""
 
     def make_model(folder: Path) -> None:
-        with appearing_whole(folder, overwrite=False) as made:
+        with atomic_folder(folder, overwrite=False) as made:
             _export_onnx(request.model, made / ONNX_FILE)
 
     exported = _made_once(request.kept / "onnx-fp32", make_model)
 
     def make(folder: Path) -> None:
-        with appearing_whole(folder, overwrite=False) as made:
+        with atomic_folder(folder, overwrite=False) as made:
             shutil.copytree(exported, made, dirs_exist_ok=True)
             _copy_tokenizer(request, made)
 

@@ -40,7 +40,7 @@ class Choice(str, Enum):
             raise OptionError(f"{cls._option}={value!r} is not known; it is one of {allowed}.") from exc  # type: ignore[attr-defined]
 
 
-def true_or_false(name: str, value: object) -> None:
+def require_bool(name: str, value: object) -> None:
     """Refuse what merely counts as true or false, such as "no", 1 or None.
 
     Raises:
@@ -50,13 +50,13 @@ def true_or_false(name: str, value: object) -> None:
         raise OptionError(f"{name}={value!r} is not allowed; it is True or False.")
 
 
-def or_(kind: type[Enum]) -> str:
+def listed_choices(kind: type[Enum]) -> str:
     """Say what there is to choose from: "int8, bf16 or fp32"."""
     *first, last = (str(member.value) for member in kind)
     return f"{', '.join(first)} or {last}"
 
 
-def whole_number(name: str, value: object, *, least: int) -> int | None:
+def integer_option(name: str, value: object, *, least: int) -> int | None:
     """Take a number that may be numpy's, or None.
 
     Raises:
@@ -147,11 +147,11 @@ class LoadOptions:
     model: str | os.PathLike[str] = field(default=DEFAULT_MODEL, metadata=_shown("a folder or a hub id"))
     runtime: str = field(
         default=RuntimeName.OPENVINO.value,
-        metadata=_shown(f"{or_(RuntimeName)} ({RuntimeName.OPENVINO.value} when left out)", unit="NAME"),
+        metadata=_shown(f"{listed_choices(RuntimeName)} ({RuntimeName.OPENVINO.value} when left out)", unit="NAME"),
     )
     precision: str = field(
         default=Precision.INT8.value,
-        metadata=_shown(f"{or_(Precision)} ({Precision.INT8.value} when left out)", unit="NAME"),
+        metadata=_shown(f"{listed_choices(Precision)} ({Precision.INT8.value} when left out)", unit="NAME"),
     )
     revision: str | None = field(default=None, metadata=_shown("branch, tag or commit on the hub", unit="REVISION"))
     cache_folder: str | os.PathLike[str] | None = field(
@@ -162,7 +162,8 @@ class LoadOptions:
         default=None, metadata=_shown("for one call; one a core", moves_vectors=False, flag="--threads")
     )
     pooling: str | None = field(
-        default=None, metadata=_shown(f"{or_(Pooling)}, instead of what the model's folder says", unit="NAME")
+        default=None,
+        metadata=_shown(f"{listed_choices(Pooling)}, instead of what the model's folder says", unit="NAME"),
     )
     normalize: bool | None = field(default=None, metadata=_shown("whether vectors have length 1"))
     max_length: int | None = field(
@@ -203,17 +204,17 @@ class LoadOptions:
         self._set("precision", Precision.parse(self.precision).value)
         if self.pooling is not None:
             self._set("pooling", Pooling.parse(self.pooling).value)
-        self._set("num_threads", whole_number("num_threads", self.num_threads, least=1))
-        self._set("max_length", whole_number("max_length", self.max_length, least=3))
-        self._set("truncate_dim", whole_number("truncate_dim", self.truncate_dim, least=1))
+        self._set("num_threads", integer_option("num_threads", self.num_threads, least=1))
+        self._set("max_length", integer_option("max_length", self.max_length, least=3))
+        self._set("truncate_dim", integer_option("truncate_dim", self.truncate_dim, least=1))
         for name in ("query_instruction", "document_instruction", "revision"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise OptionError(f"{name}={value!r} is not allowed; it is a str or None.")
         if self.normalize is not None:
-            true_or_false("normalize", self.normalize)
+            require_bool("normalize", self.normalize)
         for name in ("local_files_only", "allow_torchscript", "warm_shapes"):
-            true_or_false(name, getattr(self, name))
+            require_bool(name, getattr(self, name))
         if self.cache_folder is not None and not isinstance(self.cache_folder, (str, os.PathLike)):
             raise OptionError(f"cache_folder={self.cache_folder!r} is not allowed; it is a path or None.")
 

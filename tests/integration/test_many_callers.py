@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from intel_quantized_embeddings import Encoder, quantize
-from intel_quantized_embeddings.files.atomic import appearing_whole
+from intel_quantized_embeddings.files.atomic import atomic_folder
 
 # Says when its folder is being written, and is then killed.
 QUANTIZE = """
@@ -34,11 +34,11 @@ quantize({model!r}, {output!r}, search=False)
 LOAD = """
 import time
 from intel_quantized_embeddings import Encoder
-from intel_quantized_embeddings.files.atomic import appearing_whole
+from intel_quantized_embeddings.files.atomic import atomic_folder
 from intel_quantized_embeddings.quantization import cache
 
 def quantize_folder(source, output, **options):
-    with appearing_whole(output, overwrite=False) as folder:
+    with atomic_folder(output, overwrite=False) as folder:
         (folder / "encoder.bin").touch()
         print("written", flush=True)
         time.sleep(60)
@@ -83,9 +83,9 @@ def test_a_model_that_was_being_made_on_first_use_is_made_by_the_next(tiny, tmp_
 
 
 def test_the_folder_of_one_who_is_at_work_is_left_alone(tmp_path):
-    with appearing_whole(tmp_path / "out", overwrite=True) as first:
+    with atomic_folder(tmp_path / "out", overwrite=True) as first:
         (first / "manifest.json").write_text("first")
-        with appearing_whole(tmp_path / "out", overwrite=True) as second:
+        with atomic_folder(tmp_path / "out", overwrite=True) as second:
             (second / "manifest.json").write_text("second")
         assert (first / "manifest.json").read_text() == "first"
     assert (tmp_path / "out" / "manifest.json").read_text() == "first"
@@ -98,7 +98,7 @@ def test_a_folder_that_was_being_replaced_comes_back(tmp_path):
     lock.touch()
     old.mkdir()
     (old / "manifest.json").write_text("the old one")
-    with pytest.raises(ZeroDivisionError), appearing_whole(tmp_path / "out", overwrite=True):
+    with pytest.raises(ZeroDivisionError), atomic_folder(tmp_path / "out", overwrite=True):
         raise ZeroDivisionError
     assert (tmp_path / "out" / "manifest.json").read_text() == "the old one"
     assert _left(tmp_path) == ["out"]
@@ -108,7 +108,7 @@ def test_what_only_looks_like_a_temporary_folder_stays(tmp_path):
     for name in (".out.notes", ".out.01234567.partial", ".other.01234567.partial"):
         (tmp_path / name).mkdir()
     (tmp_path / ".other.01234567.partial.lock").touch()
-    with appearing_whole(tmp_path / "out", overwrite=False) as folder:
+    with atomic_folder(tmp_path / "out", overwrite=False) as folder:
         (folder / "manifest.json").touch()
     assert len(_left(tmp_path)) == 5
 

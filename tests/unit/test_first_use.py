@@ -12,7 +12,7 @@ import pytest
 
 from intel_quantized_embeddings import Encoder
 from intel_quantized_embeddings.errors import OptionError
-from intel_quantized_embeddings.files.atomic import appearing_whole
+from intel_quantized_embeddings.files.atomic import atomic_folder
 from intel_quantized_embeddings.int8_folder.manifest import FORMAT_VERSION
 from intel_quantized_embeddings.models.hub import find_model
 from intel_quantized_embeddings.models.settings import read_settings
@@ -38,7 +38,7 @@ def settings(tiny):
 
 def make(folder):
     """Write the least that is taken for an int8 folder, as `quantize_folder` does: never over what is there."""
-    with appearing_whole(folder, overwrite=False) as made:
+    with atomic_folder(folder, overwrite=False) as made:
         (made / "manifest.json").write_text("{}")
     return "as faithful as ever"
 
@@ -162,7 +162,7 @@ def test_a_folder_gets_the_rights_that_the_process_gives_without_changing_them(t
     before = os.umask(0o027)
     try:
         monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("the process's umask was set"))
-        with appearing_whole(tmp_path / "out", overwrite=False) as folder:
+        with atomic_folder(tmp_path / "out", overwrite=False) as folder:
             (folder / "manifest.json").write_text("{}")
         assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o750
     finally:

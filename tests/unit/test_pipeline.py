@@ -119,7 +119,7 @@ def _threads_of_ours():
 
 def _tokenized(texts):
     """Windows as the encoder makes them, tokenized on another thread."""
-    for window in pipeline.tokenize_ahead(texts, _Words(), instruction=""):
+    for window in pipeline.tokenize_windows(texts, _Words(), instruction=""):
         yield window.token_ids
 
 
@@ -225,7 +225,7 @@ def test_texts_are_read_where_the_caller_is_and_tokenized_beside():
             yield f"text {number}"
 
     words = _Words()
-    windows = list(pipeline.tokenize_ahead(texts(), words, instruction=""))
+    windows = list(pipeline.tokenize_windows(texts(), words, instruction=""))
     assert sum(len(window.token_ids) for window in windows) == 3000
     assert read_on == {threading.current_thread().name}
     assert read_on.isdisjoint(words.threads)
@@ -247,7 +247,7 @@ def test_a_generator_is_read_a_few_windows_ahead_and_no_further():
         done += count
         ahead.append(read - done)
 
-    windows = (window.token_ids for window in pipeline.tokenize_ahead(texts(), _Words(), instruction=""))
+    windows = (window.token_ids for window in pipeline.tokenize_windows(texts(), _Words(), instruction=""))
     assert len(_encode(runtime, windows, on_progress=progress)) == done == 50_000
     assert max(ahead) < 2000
 
@@ -261,7 +261,7 @@ def test_a_window_ends_at_its_number_of_characters(tmp_path):
             sizes.append(sum(map(len, texts)))
             return super().encode(texts, instruction=instruction)
 
-    list(pipeline.tokenize_ahead(["x" * 400_000] * 10, Noting(), instruction=""))
+    list(pipeline.tokenize_windows(["x" * 400_000] * 10, Noting(), instruction=""))
     assert max(sizes) < pipeline.WINDOW_CHARACTERS + 400_000
 
 
@@ -331,7 +331,7 @@ def test_windows_give_the_ids_of_one_call(tmp_path):
     tokenizer = Tokenizer(file, max_length=8)
     texts = ["the cat " * (number % 7) for number in range(1500)]
     at_once = tokenizer.encode(texts, instruction="what is ")
-    windows = list(pipeline.tokenize_ahead(texts, tokenizer, instruction="what is "))
+    windows = list(pipeline.tokenize_windows(texts, tokenizer, instruction="what is "))
     assert [len(window.token_ids) for window in windows] == [128, 256, 512, 512, 92]
     assert [ids for window in windows for ids in window.token_ids] == at_once.token_ids
     assert sum(len(window.truncated) for window in windows) == len(at_once.truncated)

@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from intel_quantized_embeddings.encoders.loaded import LoadedModel
-from intel_quantized_embeddings.encoding.pipeline import encode_token_ids, tokenize_pairs_ahead
+from intel_quantized_embeddings.encoding.pipeline import encode_token_ids, tokenize_pair_windows
 from intel_quantized_embeddings.errors import InvalidTextError
 from intel_quantized_embeddings.models.scoring import CrossEncoderSettings
 from intel_quantized_embeddings.models.tokenizer import is_listed, shown, utf8
@@ -114,7 +114,7 @@ class CrossEncoder(LoadedModel[CrossEncoderSettings]):
 
     def _token_ids(self, pairs: Iterable[tuple[str, str]], cut: bytearray) -> Generator[list[list[int]], None, None]:
         """Token ids window by window; `cut` gets a byte for every pair, 1 for those that were cut."""
-        tokenized = tokenize_pairs_ahead(_checked(pairs), self._tokenizer, second_text=self._second_text)
+        tokenized = tokenize_pair_windows(_checked(pairs), self._tokenizer, second_text=self._second_text)
         with closing(tokenized) as windows:
             for window in windows:
                 cut.extend(place in window.truncated for place in range(len(window.token_ids)))

@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from intel_quantized_embeddings.encoders.loaded import LoadedModel
-from intel_quantized_embeddings.encoding.pipeline import DistinctTexts, encode_token_ids, tokenize_ahead
+from intel_quantized_embeddings.encoding.pipeline import DistinctTexts, encode_token_ids, tokenize_windows
 from intel_quantized_embeddings.errors import InvalidTextError
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.tokenizer import TokenizedTexts, Tokenizer, is_listed, shown
@@ -175,7 +175,7 @@ class Encoder(LoadedModel[ModelSettings]):
         self, texts: Iterable[str], instruction: str, cut: bytearray
     ) -> Generator[list[list[int]], None, None]:
         """Token ids window by window; `cut` gets a byte for every text, 1 for those that were cut."""
-        with closing(tokenize_ahead(texts, self._tokenizer, instruction=instruction)) as windows:
+        with closing(tokenize_windows(texts, self._tokenizer, instruction=instruction)) as windows:
             for window in windows:
                 cut.extend(place in window.truncated for place in range(len(window.token_ids)))
                 yield window.token_ids

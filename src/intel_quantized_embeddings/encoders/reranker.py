@@ -14,7 +14,7 @@ from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.errors import InvalidTextError
 from intel_quantized_embeddings.models.hub import find_asked
 from intel_quantized_embeddings.models.tokenizer import check_texts, is_listed, shown
-from intel_quantized_embeddings.options import LoadKeywords, LoadOptions, naming_its_options, whole_number
+from intel_quantized_embeddings.options import LoadKeywords, LoadOptions, integer_option, naming_its_options
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -113,7 +113,7 @@ class Reranker:
             InvalidTextError: Something is not text.
             OptionError: `top_n` is not a whole number of 1 or more.
         """
-        most = whole_number("top_n", top_n, least=1)
+        most = integer_option("top_n", top_n, least=1)
         scores = self.score(query, documents)
         order = np.argsort(-scores, kind="stable")[:most]
         return [RankedDocument(index=int(place), score=float(scores[place])) for place in order]

@@ -44,12 +44,12 @@ def _step(length: int) -> int:
     """The grid's step that ends at or above a length."""
     if length <= SHORT:
         return SHORT_STEP
-    return STEP if length <= LONG else STEP * _power_of_two_below((length - 1) // LONG) * 2
+    return STEP if length <= LONG else STEP * _largest_power_of_two((length - 1) // LONG) * 2
 
 
 def most_rows(length: int, *, token_budget: int = TOKEN_BUDGET) -> int:
     """Return how many texts of a padded length fill a batch."""
-    return _power_of_two_below(token_budget // length)
+    return _largest_power_of_two(token_budget // length)
 
 
 def single_text_shapes(*, max_length: int) -> list[tuple[int, int]]:
@@ -92,12 +92,12 @@ def plan_batches(lengths: Sequence[int], *, max_length: int, token_budget: int =
         full = most_rows(length, token_budget=token_budget)
         start = 0
         while start < len(indices):
-            rows = min(full, _power_of_two_below(len(indices) - start))
+            rows = min(full, _largest_power_of_two(len(indices) - start))
             batches.append(Batch(tuple(indices[start : start + rows]), length))
             start += rows
     return batches
 
 
-def _power_of_two_below(rows: int) -> int:
+def _largest_power_of_two(rows: int) -> int:
     """The largest power of two that is not above `rows`, and at least 1."""
     return 1 << (max(rows, 1).bit_length() - 1)

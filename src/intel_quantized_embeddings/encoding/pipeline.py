@@ -80,7 +80,7 @@ class DistinctTexts:
                 yield text
 
 
-def tokenize_ahead(
+def tokenize_windows(
     texts: Iterable[str], tokenizer: Tokenizer, *, instruction: str
 ) -> Generator[TokenizedTexts, None, None]:
     """Tokenize window after window, each while the one before is being used.
@@ -90,10 +90,10 @@ def tokenize_ahead(
     return _ahead(_windows(texts, characters=len), partial(tokenizer.encode, instruction=instruction))
 
 
-def tokenize_pairs_ahead(
+def tokenize_pair_windows(
     pairs: Iterable[tuple[str, str]], tokenizer: Tokenizer, *, second_text: int
 ) -> Generator[TokenizedTexts, None, None]:
-    """As `tokenize_ahead`, for pairs of texts; see `Tokenizer.encode_pairs`."""
+    """As `tokenize_windows`, for pairs of texts; see `Tokenizer.encode_pairs`."""
     windows = _windows(pairs, characters=lambda pair: len(pair[0]) + len(pair[1]))
     return _ahead(windows, partial(tokenizer.encode_pairs, second_text=second_text))
 

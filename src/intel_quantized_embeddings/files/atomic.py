@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from intel_quantized_embeddings.errors import OptionError
-from intel_quantized_embeddings.options import true_or_false
+from intel_quantized_embeddings.options import require_bool
 
 _PARTIAL = ".partial"
 
@@ -25,7 +25,7 @@ def output_folder(output_dir: str | os.PathLike[str], *, overwrite: bool) -> Pat
     Raises:
         OptionError: It is not a path, exists and may not be replaced, or `overwrite` is not True or False.
     """
-    true_or_false("overwrite", overwrite)
+    require_bool("overwrite", overwrite)
     if not isinstance(output_dir, (str, os.PathLike)):
         raise OptionError(f"output_dir={output_dir!r} is not allowed; it is the path of the folder to write.")
     output = Path(output_dir).expanduser().resolve()
@@ -59,7 +59,7 @@ def refuse_existing(output: Path, *, overwrite: bool, source: Path | None = None
 
 
 @contextmanager
-def appearing_whole(output: Path, *, overwrite: bool) -> Iterator[Path]:
+def atomic_folder(output: Path, *, overwrite: bool) -> Iterator[Path]:
     """Yield a temporary folder that becomes `output` when the block ends well, and vanishes otherwise.
 
     It lies beside `output`, so that renaming it is one step of the file system, and its process holds a lock on it:

@@ -46,13 +46,13 @@ def connected(chroma: str | os.PathLike[str]) -> Iterator[Client]:
         yield client
 
 
-def may_hold(chroma: str | os.PathLike[str]) -> bool:
+def database_may_exist(chroma: str | os.PathLike[str]) -> bool:
     """Return whether a folder may hold a database; of an address it is not known before it is asked."""
     return is_address(chroma) or (_folder(chroma) / DATABASE).is_file()
 
 
 @contextmanager
-def looked_at(
+def opened_to_read(
     chroma: str | os.PathLike[str], name: str, *, encoder: Encoder, reindex: bool, patience_s: float
 ) -> Iterator[Store | None]:
     """Open a collection to see what a run would do; nothing is made or changed.
@@ -71,7 +71,7 @@ def looked_at(
         OtherEncoderError: Another encoder filled it.
         VectorStoreError: Chroma can't be reached or read.
     """
-    if not may_hold(chroma):
+    if not database_may_exist(chroma):
         yield None
         return
     with connected(chroma) as client:
@@ -85,7 +85,7 @@ def looked_at(
 def opened(
     chroma: str | os.PathLike[str], name: str, *, encoder: Encoder, reindex: bool, patience_s: float
 ) -> Iterator[Index]:
-    """Open a collection to be filled, made where there is none; as `looked_at` otherwise.
+    """Open a collection to be filled, made where there is none; as `opened_to_read` otherwise.
 
     Raises:
         OtherEncoderError: Another encoder filled it.

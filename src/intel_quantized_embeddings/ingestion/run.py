@@ -14,7 +14,7 @@ from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.encoders.shared import shared_encoder
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.ingestion.documents import Document, read_file
-from intel_quantized_embeddings.ingestion.opening import looked_at, opened
+from intel_quantized_embeddings.ingestion.opening import opened, opened_to_read
 from intel_quantized_embeddings.ingestion.places import from_metadata
 from intel_quantized_embeddings.ingestion.plan import Plan, make_plan
 from intel_quantized_embeddings.ingestion.problems import Problem, do_in_parts
@@ -22,7 +22,7 @@ from intel_quantized_embeddings.ingestion.report import IngestionReport
 from intel_quantized_embeddings.ingestion.sources import FoundFiles, Places, find_files
 from intel_quantized_embeddings.ingestion.splitting import ChunkSize, Record, RecordMaker, Splitter
 from intel_quantized_embeddings.ingestion.store import Store
-from intel_quantized_embeddings.options import DEFAULT_MODEL, LoadOptions, true_or_false
+from intel_quantized_embeddings.options import DEFAULT_MODEL, LoadOptions, require_bool
 from intel_quantized_embeddings.reporting.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def ingest(
     if isinstance(sources, (str, os.PathLike)):
         raise OptionError(f"sources={sources!r} is not allowed; it is a list, as in ingest([{os.fspath(sources)!r}]).")
     for name, flag in (("dry_run", dry_run), ("reindex", reindex), ("show_progress", show_progress)):
-        true_or_false(name, flag)
+        require_bool(name, flag)
     if not isinstance(patience_s, (int, float)) or not 0 <= patience_s < math.inf:
         raise OptionError(f"patience_s={patience_s!r} is not allowed; it is a number of seconds, 0 or more.")
     load_options = LoadOptions.from_keywords(model, options)
@@ -98,7 +98,7 @@ def ingest(
     maker = RecordMaker(Splitter(tokenizer.counter(), size, has_overlong_word=tokenizer.has_overlong_word()))
     held: dict[str, Any] = {"encoder": encoder, "reindex": reindex, "patience_s": patience_s}
     if dry_run:
-        with looked_at(chroma, collection, **held) as store:
+        with opened_to_read(chroma, collection, **held) as store:
             read, stored = _prepare(found, maker, store, reindex=reindex, show_progress=show_progress)
         plan = read.plan(stored)
         done = _Done(plan=plan, removed=len(plan.remove), problems=(), seconds=0.0)

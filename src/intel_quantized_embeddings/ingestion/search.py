@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.encoders.shared import shared_encoder
 from intel_quantized_embeddings.errors import OptionError, OtherEncoderError
-from intel_quantized_embeddings.ingestion.opening import connected, existing, may_hold
+from intel_quantized_embeddings.ingestion.opening import connected, database_may_exist, existing
 from intel_quantized_embeddings.ingestion.places import PLACES, from_metadata
 from intel_quantized_embeddings.ingestion.store import retrying
 from intel_quantized_embeddings.integrations.chroma import FINGERPRINT
 from intel_quantized_embeddings.integrations.chroma_collections import check_encoder, kept_config, no_collection
-from intel_quantized_embeddings.options import LoadOptions, whole_number
+from intel_quantized_embeddings.options import LoadOptions, integer_option
 
 if TYPE_CHECKING:
     from chromadb import Collection
@@ -77,12 +77,12 @@ def query(
         VectorStoreError: Chroma can't be reached or read.
         QuantizedEmbeddingsError: As `Encoder.load` lists them.
     """
-    most = whole_number("k", k, least=1)
+    most = integer_option("k", k, least=1)
     if most is None:
         raise OptionError("k=None is not allowed; it is 1 or more.")
     if not isinstance(question, str):
         raise OptionError(f"question={question!r} is not allowed; it is a str.")
-    if not may_hold(chroma):  # else Chroma would make one
+    if not database_may_exist(chroma):  # else Chroma would make one
         raise OptionError(f"chroma={os.fspath(chroma)!r} has no database of Chroma's; `iqe ingest` makes one.")
     with connected(chroma) as client:
         found = retrying(lambda: existing(client, collection), patience_s=0)

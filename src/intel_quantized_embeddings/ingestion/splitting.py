@@ -15,7 +15,7 @@ from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.errors import OptionError, needs
 from intel_quantized_embeddings.ingestion.documents import Document
 from intel_quantized_embeddings.ingestion.places import Place
-from intel_quantized_embeddings.options import whole_number
+from intel_quantized_embeddings.options import integer_option
 
 # About a paragraph or two: more blurs what a vector says, and many models read no more.
 _USUAL_TOKENS = 256
@@ -64,8 +64,8 @@ class ChunkSize:
         Raises:
             OptionError: The model does not read so much, or the overlap is not below the chunk.
         """
-        tokens = whole_number("chunk_tokens", tokens, least=1)
-        overlap = whole_number("overlap_tokens", overlap, least=0)
+        tokens = integer_option("chunk_tokens", tokens, least=1)
+        overlap = integer_option("overlap_tokens", overlap, least=0)
         taken = encoder.tokenizer.special_tokens + encoder.tokenizer.counter()(encoder.settings.document_instruction)
         room = encoder.max_length - taken
         if tokens is None:

@@ -12,7 +12,7 @@ from intel_quantized_embeddings.errors import HubUploadError, OptionError
 from intel_quantized_embeddings.int8_folder.cross_encoder_manifest import read_manifest
 from intel_quantized_embeddings.models.hub import hub_name, one_line
 from intel_quantized_embeddings.models.source import MANIFEST_FILE
-from intel_quantized_embeddings.options import true_or_false
+from intel_quantized_embeddings.options import require_bool
 
 _REPO_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -55,7 +55,7 @@ def push_to_hub(
     """
     if not isinstance(repo_id, str) or not _REPO_ID.fullmatch(repo_id):
         raise OptionError(f"repo_id={repo_id!r} is not allowed; it is 'owner/name', like 'me/bge-small-int8'.")
-    true_or_false("private", private)
+    require_bool("private", private)
     path = Path(folder).expanduser()
     manifest = read_manifest(path)
     manifest.verify(path)

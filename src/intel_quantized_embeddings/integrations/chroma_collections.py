@@ -22,7 +22,7 @@ from intel_quantized_embeddings.errors import (
     VectorStoreError,
 )
 from intel_quantized_embeddings.integrations.chroma import FINGERPRINT, SPACES, IntelQuantizedEmbeddingFunction
-from intel_quantized_embeddings.integrations.chroma_snapshots import put_right
+from intel_quantized_embeddings.integrations.chroma_snapshots import repaired_after_kill
 from intel_quantized_embeddings.similarity import Similarity
 
 import chromadb  # isort: skip  # after ours, which says what to install where it is missing
@@ -58,7 +58,7 @@ def connect(chroma: str | os.PathLike[str]) -> Client:
             return _reach(place)
         folder = Path(place).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
-        with put_right(folder.resolve()) as was_killed:
+        with repaired_after_kill(folder.resolve()) as was_killed:
             client = chromadb.PersistentClient(folder.resolve(), settings=Settings(anonymized_telemetry=False))
             for collection in client.list_collections() if was_killed else ():
                 collection.get(limit=1, include=[])  # brings its index up to date

@@ -53,7 +53,7 @@ def only_writer(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def put_right(folder: Path) -> Iterator[bool]:
+def repaired_after_kill(folder: Path) -> Iterator[bool]:
     """Put right what a killed run left, unless one is running.
 
     Yields:

@@ -13,7 +13,7 @@ from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.encoders.reranker import Reranker
 from intel_quantized_embeddings.encoders.shared import shared_encoder, shared_reranker
 from intel_quantized_embeddings.integrations.retired_classes import raise_renamed
-from intel_quantized_embeddings.options import LoadOptions, whole_number
+from intel_quantized_embeddings.options import LoadOptions, integer_option
 from intel_quantized_embeddings.vectors import VectorType
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class RerankerOptions(ModelOptions):
     @field_validator("top_n", mode="before")
     @classmethod
     def _whole(cls, value: object) -> int | None:
-        return whole_number("top_n", value, least=1)
+        return integer_option("top_n", value, least=1)
 
     @property
     def reranker(self) -> Reranker:

@@ -27,7 +27,7 @@ from intel_quantized_embeddings.integrations.sentence_transformers_parts import 
     texts_of,
     value_of,
 )
-from intel_quantized_embeddings.options import whole_number
+from intel_quantized_embeddings.options import integer_option
 from intel_quantized_embeddings.similarity import Similarity
 from intel_quantized_embeddings.vectors import unit
 
@@ -115,7 +115,7 @@ class IntelQuantizedSentenceTransformer(OnTheCPU):
 
     def get_embedding_dimension(self) -> int:
         """Numbers in a vector."""
-        kept = whole_number("truncate_dim", self.truncate_dim, least=1)
+        kept = integer_option("truncate_dim", self.truncate_dim, least=1)
         return self.encoder.dimension if kept is None else min(kept, self.encoder.dimension)
 
     def get_sentence_embedding_dimension(self) -> int:
@@ -125,7 +125,7 @@ class IntelQuantizedSentenceTransformer(OnTheCPU):
     @contextmanager
     def truncate_embeddings(self, truncate_dim: int | None) -> Iterator[None]:
         """Keep that many first numbers of each vector inside the `with` block; None keeps all."""
-        before, self.truncate_dim = self.truncate_dim, whole_number("truncate_dim", truncate_dim, least=1)
+        before, self.truncate_dim = self.truncate_dim, integer_option("truncate_dim", truncate_dim, least=1)
         try:
             yield
         finally:
@@ -184,7 +184,7 @@ class IntelQuantizedSentenceTransformer(OnTheCPU):
         refuse_others(others | {"output_value": output_value}, _ALLOWED, method="SentenceTransformer.encode")
         check_precision(precision)
         check_device(device)
-        length = whole_number("truncate_dim", self.truncate_dim if truncate_dim is None else truncate_dim, least=1)
+        length = integer_option("truncate_dim", self.truncate_dim if truncate_dim is None else truncate_dim, least=1)
         if convert_to_tensor or not convert_to_numpy:
             need_torch()
         instruction = self._instruction(

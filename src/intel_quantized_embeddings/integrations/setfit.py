@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.errors import OptionError
-from intel_quantized_embeddings.files.atomic import appearing_whole, output_folder
+from intel_quantized_embeddings.files.atomic import atomic_folder, output_folder
 from intel_quantized_embeddings.int8_folder.manifest import Manifest
 from intel_quantized_embeddings.integrations.classification_head import (
     ClassificationHead,
@@ -25,7 +25,7 @@ from intel_quantized_embeddings.integrations.setfit_folder import (
     write_classifier,
 )
 from intel_quantized_embeddings.integrations.setfit_source import own_prompt, read_setfit_folder, save_body
-from intel_quantized_embeddings.options import true_or_false
+from intel_quantized_embeddings.options import require_bool
 from intel_quantized_embeddings.quantization.quantize import quantize
 from intel_quantized_embeddings.quantization.report import QuantizationReport
 
@@ -76,8 +76,8 @@ def quantize_setfit(
         >>> quantize_setfit(model, "my-intents-int8", calibration_texts=texts)  # doctest: +SKIP
         >>> QuantizedSetFit.load("my-intents-int8").predict(["where is my card?"])  # doctest: +SKIP
     """
-    true_or_false("allow_pickle", allow_pickle)
-    true_or_false("search", search)
+    require_bool("allow_pickle", allow_pickle)
+    require_bool("search", search)
     output = output_folder(output_dir, overwrite=overwrite)
     say = progress or logger.info
     with tempfile.TemporaryDirectory() as temporary:
@@ -87,7 +87,7 @@ def quantize_setfit(
             body, head, config = save_body(model, Path(temporary))
         converted = convert_head(head)
         _check_labels(converted, config["labels"])
-        with appearing_whole(output, overwrite=overwrite) as folder:
+        with atomic_folder(output, overwrite=overwrite) as folder:
             report = quantize(
                 body,
                 folder / BODY_FOLDER,

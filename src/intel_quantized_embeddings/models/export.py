@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from intel_quantized_embeddings.errors import MissingExtraError, QuantizedEmbeddingsError, UnsupportedModelError
-from intel_quantized_embeddings.files.atomic import appearing_whole, output_folder, refuse_existing
+from intel_quantized_embeddings.files.atomic import atomic_folder, output_folder, refuse_existing
 from intel_quantized_embeddings.models.hub import find_model, module_patterns
 from intel_quantized_embeddings.options import LoadOptions
 
@@ -61,7 +61,7 @@ def export(
 
     source = find_model(model, revision=revision, cache_folder=cache_folder, local_files_only=options.local_files_only)
     refuse_existing(output, overwrite=overwrite, source=source.path)
-    with appearing_whole(output, overwrite=overwrite) as folder:
+    with atomic_folder(output, overwrite=overwrite) as folder:
         try:
             main_export(str(source.path), folder / "openvino", task="feature-extraction", library_name="transformers")
         except Exception as exc:

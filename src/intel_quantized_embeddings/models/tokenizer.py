@@ -60,7 +60,7 @@ class Tokenizer:
         self._file = file
         beside = read_tokenizer_files(file.parent)
         self._token_types = beside.token_types
-        with self._naming_the_file():
+        with self._tokenizer_errors():
             self._tokenizer = FastTokenizer.from_file(str(file))
             side = beside.truncation_side or (self._tokenizer.truncation or {}).get("direction", "right")
             self._tokenizer.no_padding()
@@ -146,7 +146,7 @@ class Tokenizer:
         short = iter(self._encode_batch([tuple(pair) for place, pair in enumerate(pairs) if place not in long]))
         for place, (first, second) in enumerate(pairs):
             if place in long:
-                with self._naming_the_file():
+                with self._tokenizer_errors():
                     ids, types, was_cut = self._long_texts.encode_pair(first, second)
                 if self._known_ids is not None:
                     self._refuse_unknown(ids, self._known_ids)
@@ -160,7 +160,7 @@ class Tokenizer:
 
     def _encode_batch(self, inputs: list[Any]) -> list[Any]:
         refuse_lost_threads()
-        with self._naming_the_file():
+        with self._tokenizer_errors():
             encodings: list[Any] = self._tokenizer.encode_batch_fast(inputs)
         if self._known_ids is not None:
             for encoding in encodings:
@@ -193,7 +193,7 @@ class Tokenizer:
             )
 
     @contextmanager
-    def _naming_the_file(self) -> Iterator[None]:
+    def _tokenizer_errors(self) -> Iterator[None]:
         """The seam to the tokenizers library: a fault of the file is a plain Exception to it, or a panic of Rust."""
         try:
             yield

@@ -23,7 +23,7 @@ _LONGEST_WAIT_SECONDS = 10.0
 
 
 class _Work:
-    """Counts what is at work: `with between_forks:` around each piece, in the same thread also one in another."""
+    """Counts what is at work: `with while_not_forking:` around each piece, in the same thread also one in another."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -99,7 +99,7 @@ class _Work:
         return self._at_work - (1 if self._depth else 0)
 
 
-between_forks = _Work()
+while_not_forking = _Work()
 
 
 class KeyedLocks:
@@ -141,7 +141,7 @@ def importing() -> Iterator[None]:
     Raises:
         ForkedProcessError: One of them was being imported by another thread, of whoever, when this process was forked.
     """
-    with between_forks:
+    with while_not_forking:
         try:
             yield
         except ImportError as exc:
@@ -154,7 +154,7 @@ def importing() -> Iterator[None]:
 
 
 def _in_child() -> None:
-    between_forks.renew()
+    while_not_forking.renew()
     _end_lost_imports()
     for locks in _keyed:
         locks.renew()
@@ -197,4 +197,6 @@ _LOCKS = (type(threading.Lock()), type(threading.RLock()))
 if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
     # What is registered last is called first. Logging and thread pools take their locks before a fork, and what a fork
     # waits for here may need them: so they are imported, and have registered, before.
-    os.register_at_fork(before=between_forks.hold, after_in_parent=between_forks.go_on, after_in_child=_in_child)
+    os.register_at_fork(
+        before=while_not_forking.hold, after_in_parent=while_not_forking.go_on, after_in_child=_in_child
+    )

@@ -43,7 +43,7 @@ class CalibrationSplit:
 
     Attributes:
         calibrated: Set the ranges.
-        held_out: Judge.
+        held_out: To measure with.
         trainable: All that are not of the half held out, calibrated or not.
     """
 

@@ -17,7 +17,7 @@ from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import DECIDING_FILES, SourceModel
 from intel_quantized_embeddings.options import Precision, RuntimeName
 from intel_quantized_embeddings.quantization.calibration import Texts
-from intel_quantized_embeddings.quantization.subject import Attempt, Subject
+from intel_quantized_embeddings.quantization.subject import Candidate, Subject
 from intel_quantized_embeddings.quantization.table import quantizer_module
 from intel_quantized_embeddings.runtimes.table import runtime_module
 
@@ -25,7 +25,7 @@ from intel_quantized_embeddings.runtimes.table import runtime_module
 def write_folder(
     folder: Path,
     subject: Subject,
-    kept: Attempt,
+    kept: Candidate,
     *,
     method: Method,
     config: QuantizationConfig,

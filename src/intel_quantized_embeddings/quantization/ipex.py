@@ -19,7 +19,7 @@ from intel_quantized_embeddings.errors import (
 )
 from intel_quantized_embeddings.int8_folder.config import ActivationRanges, MethodName
 from intel_quantized_embeddings.options import Pooling, RuntimeName
-from intel_quantized_embeddings.process.forks import KeyedLocks, between_forks
+from intel_quantized_embeddings.process.forks import KeyedLocks, while_not_forking
 from intel_quantized_embeddings.process.quiet import quiet_torch
 from intel_quantized_embeddings.quantization.recipe import Recipe
 from intel_quantized_embeddings.runtimes.base import ModelGraph
@@ -146,7 +146,7 @@ def quantize_module(model: TorchEmbedder, token_ids: Sequence[Sequence[int]], re
                 config.set_local(f"{re.escape(modules[name])}$", left)
             prepared = prepare(model, config, example_inputs=inputs[len(inputs) // 2])
             for one in inputs:
-                with between_forks:
+                with while_not_forking:
                     prepared(*one)
             # On a thread that ends: see `IPEXRuntime` for what a thread keeps of a graph.
             converted = Workers(1).run(lambda: _converted(prepared))

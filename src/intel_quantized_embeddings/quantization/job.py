@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from intel_quantized_embeddings.errors import UnsupportedModelError
-from intel_quantized_embeddings.files.atomic import appearing_whole
+from intel_quantized_embeddings.files.atomic import atomic_folder
 from intel_quantized_embeddings.int8_folder.config import MethodName, QuantizationConfig
 from intel_quantized_embeddings.models.source import SourceModel
 from intel_quantized_embeddings.models.weight_files import WeightKind
 from intel_quantized_embeddings.options import Precision, RuntimeName
 from intel_quantized_embeddings.quantization.calibration import CalibrationSplit
 from intel_quantized_embeddings.quantization.folder import write_folder
-from intel_quantized_embeddings.quantization.judge import dataset_judge, held_out_judge
 from intel_quantized_embeddings.quantization.kinds import Kind
 from intel_quantized_embeddings.quantization.layers import within_limit
+from intel_quantized_embeddings.quantization.loss_measure import dataset_measure, held_out_measure
 from intel_quantized_embeddings.quantization.recipe import layers_named
 from intel_quantized_embeddings.quantization.report import Report
 from intel_quantized_embeddings.quantization.search import most_faithful
@@ -85,7 +85,7 @@ def quantize_folder(
         say(f"{source.name}: calibrating on {len(subject.calibrated)} {kind.inputs}, {held_out} held out")
     if dataset is not None:
         say(f"  measuring fp32 on {dataset.name}")
-    judge = held_out_judge() if dataset is None else dataset_judge(subject, dataset)
+    judge = held_out_measure() if dataset is None else dataset_measure(subject, dataset)
     kept, scores = most_faithful(subject, recipe, strengths=strengths, say=say)
     training = None
     if config.method == MethodName.QAT.value:
@@ -98,7 +98,7 @@ def quantize_folder(
     for line in kind.measured(kept.fidelity):
         say(f"  {line}")
     method = replace(method_of(kept.recipe, alphas_tried=scores, quantizer=quantizer), training=training)
-    with appearing_whole(output, overwrite=overwrite) as folder:
+    with atomic_folder(output, overwrite=overwrite) as folder:
         manifest = write_folder(folder, subject, kept, method=method, config=config, drop=drop)
     encoder_files = [output / name for name in manifest.files if name.startswith("encoder.")]
     report = kind.report(

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 from intel_quantized_embeddings.errors import QuantizationError
 from intel_quantized_embeddings.int8_folder.loss import Drop, SpeedCost, percent
-from intel_quantized_embeddings.quantization.judge import Judge
+from intel_quantized_embeddings.quantization.loss_measure import LossMeasure
 from intel_quantized_embeddings.quantization.recipe import Recipe
-from intel_quantized_embeddings.quantization.subject import Attempt, GraphEncoder, Subject
+from intel_quantized_embeddings.quantization.subject import Candidate, GraphEncoder, Subject
 
 # By arithmetic, a model that is 3.4 times as fast in int8 as in fp32 is 1.9 times as fast with a third of it in fp32;
 # bfloat16 is 2.4 times as fast where the CPU has it (docs/quantization.md), and nearer to fp32.
@@ -24,8 +24,8 @@ _TURNS = 5
 
 
 def within_limit(
-    subject: Subject, whole: Attempt, judge: Judge, *, limit: float, say: Callable[[str], object]
-) -> tuple[Attempt, Drop]:
+    subject: Subject, whole: Candidate, judge: LossMeasure, *, limit: float, say: Callable[[str], object]
+) -> tuple[Candidate, Drop]:
     """Put layers back in floating point one by one until the loss is within a limit.
 
     Args:
@@ -88,7 +88,7 @@ def _with_layers(recipe: Recipe, put_back: Sequence[str], known: Sequence[str]) 
     return replace(recipe, floating_point_layers=tuple(layer for layer in known if layer in wanted))
 
 
-def _cost_in_speed(subject: Subject, whole: Attempt, kept: Attempt) -> SpeedCost:
+def _cost_in_speed(subject: Subject, whole: Candidate, kept: Candidate) -> SpeedCost:
     """Encode the held-out texts in turns, so that what slows the machine down slows all three down."""
     encoders = (subject.fp32_encoder(), subject.encoder(whole), subject.encoder(kept))
     turns = []

@@ -12,7 +12,7 @@ import numpy as np
 from intel_quantized_embeddings.errors import QuantizationError, QuantizedEmbeddingsError, needs
 from intel_quantized_embeddings.int8_folder.config import ActivationRanges, MethodName
 from intel_quantized_embeddings.options import Pooling
-from intel_quantized_embeddings.process.forks import between_forks, importing
+from intel_quantized_embeddings.process.forks import importing, while_not_forking
 from intel_quantized_embeddings.process.quiet import environment, quiet_torch
 from intel_quantized_embeddings.quantization.recipe import Recipe
 from intel_quantized_embeddings.runtimes.base import ModelGraph
@@ -68,7 +68,7 @@ def quantize_graph(embedder: ModelGraph, token_ids: Sequence[Sequence[int]], rec
     nodes = _nodes_of_linear_layers(embedder.graph)
     in_float = [nodes[name] for name in recipe.floating_point_layers]
     # NNCF imports torch where it is installed.
-    with quiet_torch(), _quiet_nncf(), between_forks:
+    with quiet_torch(), _quiet_nncf(), while_not_forking:
         try:
             if recipe.method is MethodName.DYNAMIC:
                 return _compressed(embedder.graph, in_float)
@@ -183,7 +183,7 @@ def _inputs(ids: Sequence[int]) -> dict[str, NDArray[np.int64]]:
 
 def _letting_forks_come(inputs: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
     """Between two texts that NNCF runs there is nothing that a fork could cut off."""
-    with between_forks.paused():
+    with while_not_forking.paused():
         return inputs
 
 

@@ -36,7 +36,7 @@ from intel_quantized_embeddings.models.weight_files import WeightKind
 from intel_quantized_embeddings.quantization.calibration import Texts, built_in_texts, split
 from intel_quantized_embeddings.quantization.recipe import Recipe
 from intel_quantized_embeddings.quantization.smooth_quant import largest_inputs, smoothing_factors
-from intel_quantized_embeddings.quantization.subject import Attempt, Subject
+from intel_quantized_embeddings.quantization.subject import Candidate, Subject
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,8 +54,8 @@ _SAID_EVERY = 20
 
 
 def trained(
-    subject: Subject, static: Attempt, *, minutes: float, say: Callable[[str], object]
-) -> tuple[Subject, Attempt, Training]:
+    subject: Subject, static: Candidate, *, minutes: float, say: Callable[[str], object]
+) -> tuple[Subject, Candidate, Training]:
     """Fine-tune the weights so that rounding them changes the vectors less, and quantize them.
 
     It learns from the texts not held out, and from the package's own beside, so that what is unlike the

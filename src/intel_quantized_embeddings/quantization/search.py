@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from intel_quantized_embeddings.quantization.recipe import Recipe
-from intel_quantized_embeddings.quantization.subject import Attempt, Subject
+from intel_quantized_embeddings.quantization.subject import Candidate, Subject
 
 
 def most_faithful(
     subject: Subject, recipe: Recipe, *, strengths: Sequence[float | None], say: Callable[[str], object]
-) -> tuple[Attempt, dict[str, float]]:
+) -> tuple[Candidate, dict[str, float]]:
     """Quantize with each strength.
 
     Args:
@@ -27,7 +27,7 @@ def most_faithful(
         QuantizationError: The quantizer failed.
     """
     scores: dict[str, float] = {}
-    best: Attempt | None = None
+    best: Candidate | None = None
     for number, alpha in enumerate(strengths, start=1):
         attempt = subject.attempt(replace(recipe, alpha=alpha))
         score = attempt.fidelity.score

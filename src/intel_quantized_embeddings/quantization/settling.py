@@ -9,7 +9,7 @@ from pathlib import Path
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.int8_folder.config import ActivationRanges, MethodName, QuantizationConfig, read_config
 from intel_quantized_embeddings.int8_folder.manifest import Method
-from intel_quantized_embeddings.options import Pooling, true_or_false
+from intel_quantized_embeddings.options import Pooling, require_bool
 from intel_quantized_embeddings.quantization.recipe import ALPHAS, DEFAULT_ALPHA, QuantizerModule, Recipe
 
 
@@ -27,7 +27,7 @@ def settle_config(
     Raises:
         OptionError: One is not allowed.
     """
-    true_or_false("search", search)
+    require_bool("search", search)
     if isinstance(given, QuantizationConfig | None):
         config = given or QuantizationConfig()
     elif isinstance(given, (str, os.PathLike)):

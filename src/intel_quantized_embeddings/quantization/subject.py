@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights
-from intel_quantized_embeddings.encoding.pipeline import encode_token_ids, tokenize_ahead
+from intel_quantized_embeddings.encoding.pipeline import encode_token_ids, tokenize_windows
 from intel_quantized_embeddings.int8_folder.config import MethodName
 from intel_quantized_embeddings.int8_folder.fidelity import Fidelity, ScoreFidelity
 from intel_quantized_embeddings.int8_folder.probes import LONGEST, Probe, choose
@@ -37,7 +37,7 @@ Settings: TypeAlias = ModelSettings | CrossEncoderSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class Candidate:
     """A quantized graph, how it was made, and how faithful it is on the held-out inputs.
 
     Attributes:
@@ -66,7 +66,7 @@ class GraphEncoder:
         return self._encode(texts, self._settings.query_instruction)
 
     def _encode(self, texts: Sequence[str], instruction: str) -> NDArray[np.float32]:
-        with closing(tokenize_ahead(texts, self._tokenizer, instruction=instruction)) as windows:
+        with closing(tokenize_windows(texts, self._tokenizer, instruction=instruction)) as windows:
             return encode_token_ids(
                 self._runtime,
                 (window.token_ids for window in windows),
@@ -131,7 +131,7 @@ class Subject:
         groups = self.kind.tokenized(texts, self._tokenizer, self.settings, self.model.second_text)
         return [ids for inputs in groups for ids in inputs.token_ids]
 
-    def attempt(self, recipe: Recipe, *, every: int = 1) -> Attempt:
+    def attempt(self, recipe: Recipe, *, every: int = 1) -> Candidate:
         """Quantize it in one way and compare it with fp32.
 
         Args:
@@ -146,7 +146,7 @@ class Subject:
             self.quantizer.quantize_graph(self.quantizable, self.calibrated[::every], recipe), recipe, every=every
         )
 
-    def put_back(self, attempt: Attempt, layer: str, *, every: int = 1) -> Attempt:
+    def put_back(self, attempt: Candidate, layer: str, *, every: int = 1) -> Candidate:
         """Put one more linear layer in floating point: quickly where the runtime can, else by quantizing anew.
 
         Args:
@@ -161,13 +161,13 @@ class Subject:
         graph = self.quantizer.put_back(self.quantizable, attempt.graph, layer)
         return self.attempt(recipe, every=every) if graph is None else self._measured(graph, recipe, every=every)
 
-    def _measured(self, graph: Any, recipe: Recipe, *, every: int) -> Attempt:
+    def _measured(self, graph: Any, recipe: Recipe, *, every: int) -> Candidate:
         some = [inputs.every(every) for inputs in self.held_out]
         rows = self._rows(graph, Precision.INT8, some, dynamic=_is_dynamic(recipe))
         fidelity = self.kind.fidelity([fp32[::every] for fp32 in self._fp32], rows)
-        return Attempt(graph=graph, recipe=recipe, fidelity=fidelity, rows=np.concatenate(rows))
+        return Candidate(graph=graph, recipe=recipe, fidelity=fidelity, rows=np.concatenate(rows))
 
-    def probes(self, attempt: Attempt) -> tuple[Probe, ...]:
+    def probes(self, attempt: Candidate) -> tuple[Probe, ...]:
         """Return held-out inputs with their rows in fp32 and in an attempt that was measured on all of them.
 
         Where too few inputs are short, the beginnings of some are run for this.
@@ -184,7 +184,7 @@ class Subject:
             places = range(len(token_ids))
         return tuple(Probe.of(token_ids[place], fp32=fp32[place], int8=int8[place]) for place in places)
 
-    def encoder(self, attempt: Attempt) -> GraphEncoder:
+    def encoder(self, attempt: Candidate) -> GraphEncoder:
         """Compile what an attempt made of an embedder, to encode texts with."""
         return self._text_encoder(self._compiled(attempt.graph, Precision.INT8, dynamic=_is_dynamic(attempt.recipe)))
 

@@ -25,7 +25,7 @@ from intel_quantized_embeddings.models.source import SourceModel
 from intel_quantized_embeddings.models.weight_files import WeightKind
 from intel_quantized_embeddings.options import Precision
 from intel_quantized_embeddings.process.cores import within_quota
-from intel_quantized_embeddings.process.forks import between_forks
+from intel_quantized_embeddings.process.forks import while_not_forking
 from intel_quantized_embeddings.process.quiet import quiet_torch
 from intel_quantized_embeddings.runtimes.base import ModelGraph
 from intel_quantized_embeddings.runtimes.bfloat16 import require_bfloat16
@@ -95,7 +95,7 @@ class IPEXRuntime:
 
     def _run(self, input_ids: Tensor, attention_mask: Tensor, *, num_threads: int | None) -> Tensor:
         compiled = self._compilations.running(tuple(input_ids.shape), num_threads=num_threads or self._streams)
-        with between_forks, torch.no_grad(), self._threads(num_threads), compiled:
+        with while_not_forking, torch.no_grad(), self._threads(num_threads), compiled:
             vectors: Tensor = self._module(input_ids, attention_mask)
         return vectors
 
@@ -190,7 +190,7 @@ def _traced(embedder: TorchEmbedder, precision: Precision) -> torch.jit.ScriptMo
     module = copy.deepcopy(embedder)
     module.set_attention(flash_attention if in_bf16 else functional.scaled_dot_product_attention, in_bfloat16=False)
     module = ipex.optimize(module, dtype=torch.bfloat16 if in_bf16 else torch.float32, inplace=True)
-    with between_forks, torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=in_bf16):
+    with while_not_forking, torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=in_bf16):
         traced = torch.jit.trace(module, _example(), check_trace=False)
     return torch.jit.freeze(traced)
 

@@ -20,7 +20,7 @@ from intel_quantized_embeddings.models.source import SourceModel
 from intel_quantized_embeddings.models.weight_files import WeightKind
 from intel_quantized_embeddings.options import Precision
 from intel_quantized_embeddings.process.cores import within_quota
-from intel_quantized_embeddings.process.forks import between_forks
+from intel_quantized_embeddings.process.forks import while_not_forking
 from intel_quantized_embeddings.runtimes.base import ModelGraph
 from intel_quantized_embeddings.runtimes.bfloat16 import require_bfloat16
 from intel_quantized_embeddings.runtimes.openvino_exported import read_exported, read_model
@@ -117,7 +117,7 @@ class OpenVINORuntime:
                 requests = self._side_by_side
         return requests.run(input_ids, attention_mask)
 
-    def leave_behind(self) -> None:
+    def abandon_after_fork(self) -> None:
         """In a forked process: let go of what was compiled before, without taking it down.
 
         OpenVINO would wait there for threads that did not come along: for ever, or until it aborts the process.
@@ -137,7 +137,7 @@ class OpenVINORuntime:
             # Left alone, OpenVINO does so wherever weights are kept in few bits.
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": _DYNAMIC_GROUP if self._dynamic else 0,
         }
-        with between_forks:
+        with while_not_forking:
             compiled = ov.Core().compile_model(self._graph, "CPU", {**common, **options})
         return _Requests(compiled, queued=queued)
 
@@ -147,7 +147,7 @@ _runtimes: weakref.WeakSet[OpenVINORuntime] = weakref.WeakSet()
 
 def _leave_behind() -> None:
     for runtime in _runtimes:
-        runtime.leave_behind()
+        runtime.abandon_after_fork()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
@@ -175,11 +175,11 @@ class _Requests:
         try:
             request = self._idle.get_nowait()
         except queue.Empty:
-            with between_forks:
+            with while_not_forking:
                 request = self._compiled.create_infer_request()
         inputs = {INPUT_IDS: input_ids, ATTENTION_MASK: attention_mask}
         try:
-            with between_forks:
+            with while_not_forking:
                 if self._queued:
                     request.start_async(inputs, share_inputs=True)
                     request.wait()
@@ -213,7 +213,7 @@ def _is_rows(shape: ov.PartialShape) -> bool:
 def save_graph(graph: ov.Model, file: Path) -> None:
     """Write a quantized embedder; see `RuntimeModule.save_graph`."""
     # Compressing constants to fp16 would change the ranges, and with them the vectors just measured.
-    with between_forks:
+    with while_not_forking:
         ov.save_model(graph, str(file), compress_to_fp16=False)
 
 

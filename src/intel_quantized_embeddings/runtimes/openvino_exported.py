@@ -17,7 +17,7 @@ from openvino import opset15 as ops
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 from intel_quantized_embeddings.models.onnx_data import readable
 from intel_quantized_embeddings.models.settings import ModelSettings
-from intel_quantized_embeddings.process.forks import between_forks
+from intel_quantized_embeddings.process.forks import while_not_forking
 from intel_quantized_embeddings.runtimes.openvino_graph import (
     ATTENTION_MASK,
     INPUT_IDS,
@@ -59,7 +59,7 @@ def read_exported(file: Path, settings: ModelSettings, *, folder: Path) -> tuple
         )
     try:
         embedder = _with_pooling(exported, settings, file)
-        with between_forks:
+        with while_not_forking:
             compiled = core.compile_model(embedder, "CPU")
             for shape in ((1, 3), (2, 7)):
                 compiled({INPUT_IDS: np.ones(shape, np.int64), ATTENTION_MASK: np.ones(shape, np.int64)})
@@ -85,7 +85,7 @@ def read_model(file: Path, *, folder: Path | None = None) -> ov.Model:
     is_onnx = file.suffix == ".onnx"
     try:
         with (
-            between_forks,
+            while_not_forking,
             readable(file, folder=folder or file.parent) if is_onnx else nullcontext(str(file)) as given,
         ):
             graph = ov.Core().read_model(given)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, fields
 
 from intel_quantized_embeddings.errors import OptionError
-from intel_quantized_embeddings.options import whole_number
+from intel_quantized_embeddings.options import integer_option
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,4 +46,4 @@ class Limits:
                 if not (isinstance(value, (int, float)) and math.isfinite(value) and value > 0):
                     raise OptionError(f"{field.name}={value!r} is not allowed; it is a number above 0.")
             else:
-                whole_number(field.name, value, least=1)
+                integer_option(field.name, value, least=1)

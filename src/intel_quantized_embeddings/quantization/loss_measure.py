@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from intel_quantized_embeddings.quantization.subject import Attempt, Subject
+    from intel_quantized_embeddings.quantization.subject import Candidate, Subject
     from intel_quantized_embeddings.tasks.datasets import Dataset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judge:
+class LossMeasure:
     """A measure of the loss.
 
     Attributes:
@@ -21,15 +21,15 @@ class Judge:
     """
 
     measure: str
-    drop: Callable[[Attempt], float]
+    drop: Callable[[Candidate], float]
 
 
-def held_out_judge() -> Judge:
+def held_out_measure() -> LossMeasure:
     """1 less the mean cosine to fp32 on the held-out texts, documents and queries weighing the same."""
-    return Judge(measure="mean cosine on held-out texts", drop=lambda attempt: 1 - attempt.fidelity.score)
+    return LossMeasure(measure="mean cosine on held-out texts", drop=lambda attempt: 1 - attempt.fidelity.score)
 
 
-def dataset_judge(subject: Subject, dataset: Dataset) -> Judge:
+def dataset_measure(subject: Subject, dataset: Dataset) -> LossMeasure:
     """The share of fp32's main score on a dataset; fp32 is measured at once.
 
     Raises:
@@ -41,7 +41,7 @@ def dataset_judge(subject: Subject, dataset: Dataset) -> Judge:
     similarity = subject.text_settings.similarity
     fp32 = measure(dataset, subject.fp32_encoder(), similarity=similarity)
     relative_drop(fp32, fp32)  # whether there is one shows before anything is calibrated
-    return Judge(
+    return LossMeasure(
         measure=f"{fp32.metrics[0].name} on {dataset.name}",
         drop=lambda attempt: relative_drop(fp32, measure(dataset, subject.encoder(attempt), similarity=similarity)),
     )
