@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from intel_quantized_embeddings.cli import _parser
+from intel_quantized_embeddings.cli import parser
 from intel_quantized_embeddings.int8_folder.config import read_config
 from support.documents import ROOT, blocks, pages
 
@@ -57,7 +57,7 @@ def test_iqe_commands_are_ones_that_the_command_takes(page, capsys):
     for line in lines:
         arguments = [word for word in shlex.split(line, comments=True)[1:] if word]
         try:
-            _parser().parse_args(arguments)
+            parser().parse_args(arguments)
         except SystemExit:
             told = capsys.readouterr().err
             # A command may be named by its first words alone: `iqe export`, `iqe quantize --config`.

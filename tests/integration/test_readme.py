@@ -1,4 +1,4 @@
-"""The README's snippets, copied and run."""
+"""The snippets of the README and of docs/ipex.md, copied and run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 from support.documents import ROOT, blocks
 
 README = (ROOT / "README.md").read_text("utf-8")
-SNIPPETS = [block.text for block in blocks(ROOT / "README.md", "python")]
+PAGES = (ROOT / "README.md", ROOT / "docs" / "ipex.md")
+SNIPPETS = [block.text for page in PAGES for block in blocks(page, "python")]
 
 
 @pytest.fixture(scope="module", autouse=True)
