@@ -49,6 +49,11 @@ class MissingExtraError(QuantizedEmbeddingsError, ImportError):
         return (_rebuild_missing_extra, (self.package, self.extra, str(self)))
 
 
+def one_line(error: BaseException) -> str:
+    """Return an error's message without line breaks."""
+    return " ".join(str(error).split())
+
+
 @contextmanager
 def needs(
     package: str,

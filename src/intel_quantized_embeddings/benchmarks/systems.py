@@ -13,6 +13,7 @@ import numpy as np
 from intel_quantized_embeddings.benchmarks.loaded import LoadedSystem, Request
 from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.encoders.loading import load_model
+from intel_quantized_embeddings.encoding.batching import padded
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.int8_folder.manifest import Manifest
 from intel_quantized_embeddings.models.tokenizer import Tokenizer
@@ -135,12 +136,7 @@ def in_input_order(request: Request) -> LoadedSystem:
     runtime = OpenVINORuntime(loaded.graph, num_threads=request.num_threads)
 
     def run(texts: list[str]) -> NDArray[np.float32]:
-        token_ids = tokenizer.encode(texts).token_ids
-        lengths = np.array([len(ids) for ids in token_ids])
-        mask = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
-        ids = np.full(mask.shape, loaded.pad_token_id, dtype=np.int64)
-        ids[mask == 1] = np.concatenate(token_ids)
-        return runtime.run(ids, mask)
+        return runtime.run(*padded(tokenizer.encode(texts).token_ids, pad_token_id=loaded.pad_token_id))
 
     def encode(texts: list[str], batch_size: int) -> NDArray[np.float32]:
         return np.concatenate([run(texts[at : at + batch_size]) for at in range(0, len(texts), batch_size)])

@@ -20,6 +20,7 @@ from intel_quantized_embeddings.benchmarks.loaded import LoadedSystem, Request
 from intel_quantized_embeddings.benchmarks.parts import SystemFailedError
 from intel_quantized_embeddings.benchmarks.systems import System
 from intel_quantized_embeddings.benchmarks.timing import timed_calls, wait_until_quiet
+from intel_quantized_embeddings.errors import one_line
 from intel_quantized_embeddings.process.cores import affinity
 from intel_quantized_embeddings.process.quiet import environment
 
@@ -163,4 +164,4 @@ def _answer(command: Callable[..., Any], arguments: Sequence[object]) -> tuple[b
 
         traceback.print_exc()
         sys.stderr.flush()
-        return False, f"{type(exc).__name__}: {' '.join(str(exc).split())}"
+        return False, f"{type(exc).__name__}: {one_line(exc)}"

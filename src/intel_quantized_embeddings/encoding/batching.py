@@ -9,6 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 # One core works as fast on 512 tokens as on 2,048 (docs/benchmarks.md), and small batches share out better.
 TOKEN_BUDGET = 512
@@ -101,3 +107,25 @@ def plan_batches(lengths: Sequence[int], *, max_length: int, token_budget: int =
 def _largest_power_of_two(rows: int) -> int:
     """The largest power of two that is not above `rows`, and at least 1."""
     return 1 << (max(rows, 1).bit_length() - 1)
+
+
+def padded(
+    token_ids: Sequence[Sequence[int]], *, pad_token_id: int, length: int | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pad token ids on the right.
+
+    Args:
+        token_ids: Of each text.
+        pad_token_id: What fills up the shorter ones.
+        length: To which; None is the longest text's.
+
+    Returns:
+        The ids, and the mask, which is 1 for a text's own. Shape of both: (n_texts, length), int64.
+    """
+    width = max(map(len, token_ids), default=0) if length is None else length
+    input_ids = np.full((len(token_ids), width), pad_token_id, dtype=np.int64)
+    attention_mask = np.zeros_like(input_ids)
+    for row, ids in enumerate(token_ids):
+        input_ids[row, : len(ids)] = ids
+        attention_mask[row, : len(ids)] = 1
+    return input_ids, attention_mask

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from intel_quantized_embeddings.encoding.batching import Batch, most_rows, plan_batches, single_text_shapes
+from intel_quantized_embeddings.encoding.batching import Batch, most_rows, padded, plan_batches, single_text_shapes
 from intel_quantized_embeddings.errors import DamagedFilesError
 from intel_quantized_embeddings.models.tokenizer import TokenizedTexts, Tokenizer, utf8
 from intel_quantized_embeddings.runtimes.base import Runtime
@@ -244,11 +244,12 @@ def _run(runtime: Runtime, batches: Iterator[PlannedIds], *, pad_token_id: int) 
     few = list(islice(batches, many))
     if len(few) < many or runtime.streams == 1:
         for batch, token_ids in chain(few, batches):
-            yield batch.indices, runtime.run(*_pad(batch, token_ids, pad_token_id=pad_token_id))
+            yield batch.indices, runtime.run(*padded(token_ids, length=batch.length, pad_token_id=pad_token_id))
         return
 
     def encode(batch: Batch, token_ids: Sequence[Sequence[int]]) -> Rows:
-        return batch.indices, runtime.run_in_stream(*_pad(batch, token_ids, pad_token_id=pad_token_id))
+        padded_ids = padded(token_ids, length=batch.length, pad_token_id=pad_token_id)
+        return batch.indices, runtime.run_in_stream(*padded_ids)
 
     running: deque[Future[Rows]] = deque()
     pool = ThreadPoolExecutor(runtime.streams, thread_name_prefix="encode")
@@ -262,16 +263,3 @@ def _run(runtime: Runtime, batches: Iterator[PlannedIds], *, pad_token_id: int) 
             yield running.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _pad(
-    batch: Batch, token_ids: Sequence[Sequence[int]], *, pad_token_id: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """A batch's ids padded on the right, and its mask. Shape of both: (rows, batch.length)."""
-    shape = (len(token_ids), batch.length)
-    input_ids = np.full(shape, pad_token_id, dtype=np.int64)
-    attention_mask = np.zeros(shape, dtype=np.int64)
-    for row, ids in enumerate(token_ids):
-        input_ids[row, : len(ids)] = ids
-        attention_mask[row, : len(ids)] = 1
-    return input_ids, attention_mask

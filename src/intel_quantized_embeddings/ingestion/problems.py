@@ -13,6 +13,7 @@ from intel_quantized_embeddings.errors import (
     ModelFilesError,
     OptionError,
     VectorStoreError,
+    one_line,
 )
 
 _Item = TypeVar("_Item")
@@ -108,7 +109,7 @@ def _reason(exc: BaseException) -> str:
     if isinstance(exc, OSError) and exc.strerror:
         return printable(exc.strerror)
     try:
-        told = " ".join(str(exc).split())
+        told = one_line(exc)
     except Exception:  # noqa: BLE001 - an error that can't even be shown has a name
         told = ""
     if len(told) > _LONGEST_REASON:

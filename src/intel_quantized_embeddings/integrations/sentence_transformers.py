@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from intel_quantized_embeddings.encoders.encoder import Encoder
+from intel_quantized_embeddings.encoding.batching import padded
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.integrations.sentence_transformers_parts import (
     CardData,
@@ -260,15 +261,8 @@ class IntelQuantizedSentenceTransformer(OnTheCPU):
         Raises:
             InvalidTextError: An item is not text.
         """
-        import numpy as np
-
         listed = self.encoder.tokenize([texts] if isinstance(texts, str) else list(texts), instruction="").token_ids
-        width = max(map(len, listed), default=0)
-        input_ids = np.full((len(listed), width), self.encoder.pad_token_id, dtype=np.int64)
-        mask = np.zeros_like(input_ids)
-        for row, ids in enumerate(listed):
-            input_ids[row, : len(ids)] = ids
-            mask[row, : len(ids)] = 1
+        input_ids, mask = padded(listed, pad_token_id=self.encoder.pad_token_id)
         return {"input_ids": compared(input_ids), "attention_mask": compared(mask)}
 
     def encode_multi_process(

@@ -7,7 +7,12 @@ import os
 import shutil
 from pathlib import Path
 
-from intel_quantized_embeddings.errors import MissingExtraError, QuantizedEmbeddingsError, UnsupportedModelError
+from intel_quantized_embeddings.errors import (
+    MissingExtraError,
+    QuantizedEmbeddingsError,
+    UnsupportedModelError,
+    one_line,
+)
 from intel_quantized_embeddings.files.atomic import atomic_folder, output_folder, refuse_existing
 from intel_quantized_embeddings.models.hub import find_model, module_patterns
 from intel_quantized_embeddings.options import LoadOptions
@@ -54,7 +59,7 @@ def export(
         from optimum.exporters.openvino import main_export
     except (ImportError, RuntimeError) as exc:
         raise QuantizedEmbeddingsError(
-            f"optimum-intel is installed and does not import: {' '.join(str(exc).split())}. Beside a CPU build of "
+            f"optimum-intel is installed and does not import: {one_line(exc)}. Beside a CPU build of "
             f"torch, the usual cause is a torchvision built for CUDA, which it asks for and does not need here: "
             f"pip uninstall torchvision"
         ) from exc

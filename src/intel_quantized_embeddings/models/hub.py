@@ -18,6 +18,7 @@ from intel_quantized_embeddings.errors import (
     OptionError,
     QuantizedEmbeddingsError,
     UnsupportedModelError,
+    one_line,
 )
 from intel_quantized_embeddings.files.inside import path_inside
 from intel_quantized_embeddings.files.json_files import file_sha256, read_json
@@ -352,8 +353,3 @@ def _hint(model: str) -> str:
 def _reason(exc: Exception) -> str:
     """Return the cause that kept the hub client from the hub: a refused connection, a proxy, a certificate."""
     return f" ({type(exc.__cause__).__name__}: {one_line(exc.__cause__)})" if exc.__cause__ is not None else ""
-
-
-def one_line(exc: BaseException) -> str:
-    """Return an error's message on one line."""
-    return " ".join(str(exc).split())

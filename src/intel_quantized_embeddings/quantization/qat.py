@@ -29,6 +29,7 @@ from intel_quantized_embeddings.architectures import (
     load_weights,
 )
 from intel_quantized_embeddings.architectures.torch_encoder import LINEAR_LAYERS, EncoderLayer, TorchEmbedder
+from intel_quantized_embeddings.encoding.batching import padded
 from intel_quantized_embeddings.errors import QuantizationError, UnsupportedModelError
 from intel_quantized_embeddings.int8_folder.config import ActivationRanges
 from intel_quantized_embeddings.int8_folder.manifest import Training
@@ -260,10 +261,8 @@ class _RoundedLinear(nn.Module):
 
 def _padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
     """Ids and mask, each (texts, length of the longest)."""
-    length = max(len(ids) for ids in rows)
-    ids = torch.tensor([[*row, *[pad] * (length - len(row))] for row in rows])
-    mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows])
-    return ids, mask
+    ids, mask = padded(rows, pad_token_id=pad)
+    return torch.from_numpy(ids), torch.from_numpy(mask)
 
 
 def _layer_weights(layer: nn.Module) -> LayerWeights:

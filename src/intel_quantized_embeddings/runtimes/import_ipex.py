@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from intel_quantized_embeddings.errors import MissingExtraError, QuantizedEmbeddingsError
+from intel_quantized_embeddings.errors import MissingExtraError, QuantizedEmbeddingsError, one_line
 from intel_quantized_embeddings.process.quiet import environment, quiet_torch
 
 _INSTALL = "pip install 'intel-quantized-embeddings[ipex]'"
@@ -36,7 +36,7 @@ def import_ipex() -> None:
         # On another torch than its own, it calls sys.exit.
         raise QuantizedEmbeddingsError(
             f"Intel Extension for PyTorch is installed and does not import: {type(exc).__name__}: "
-            f"{' '.join(str(exc).split())}. Install the versions that work together: {_INSTALL}"
+            f"{one_line(exc)}. Install the versions that work together: {_INSTALL}"
         ) from exc
 
 
