@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from huggingface_hub import metadata_load
 
-from intel_quantized_embeddings import Encoder, quantize
+from intel_quantized_embeddings import Encoder, quantize, quantize_cross_encoder
 from intel_quantized_embeddings.errors import (
     DamagedFilesError,
     ModelFilesError,
@@ -22,11 +22,13 @@ from intel_quantized_embeddings.errors import (
 )
 from intel_quantized_embeddings.files.json_files import file_sha256
 from intel_quantized_embeddings.int8_folder.config import QuantizationConfig
+from intel_quantized_embeddings.int8_folder.cross_encoder_manifest import read_manifest
 from intel_quantized_embeddings.int8_folder.manifest import Manifest
 from intel_quantized_embeddings.int8_folder.model_card import write_embedder_card
 from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
 from support.cpu_kinds import fails_where_onednn_is_limited
 from support.exported_models import write_openvino_export
+from support.few_texts import TEN_TEXTS
 from support.logged import messages
 from support.tiny_models import write_tiny_model
 
@@ -80,6 +82,15 @@ def test_the_reported_fidelity_is_what_the_loaded_model_has(tiny, tiny_int8):
     cosines = (fp32 * int8).sum(axis=1)
     assert Manifest.read(tiny_int8).fidelity.queries.mean == pytest.approx(float(cosines.mean()), abs=2e-6)
     assert cosines.mean() > 0.99
+
+
+def test_the_same_model_quantized_again_is_the_same_folder(tiny, tiny_cross_encoder, tmp_path):
+    """To the byte and to the fingerprint, whatever the process did in between: a collection goes on knowing it."""
+    for job, model in ((quantize, tiny), (quantize_cross_encoder, tiny_cross_encoder)):
+        texts = {"calibration_texts": TEN_TEXTS, "calibration_queries": TEN_TEXTS}
+        folders = [job(model, tmp_path / f"{job.__name__}-{n}", search=False, **texts).folder for n in range(2)]
+        first, second = (read_manifest(folder).files for folder in folders)
+        assert first == second
 
 
 def test_the_search_keeps_the_most_faithful_strength(tiny, tmp_path):

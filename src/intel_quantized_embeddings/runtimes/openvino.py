@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import queue
+import re
 import threading
 import weakref
 from pathlib import Path
@@ -210,8 +211,26 @@ def _is_rows(shape: ov.PartialShape) -> bool:
     return bool(shape.rank.is_static and len(shape) == 2 and shape[1].is_static)
 
 
+def _renumber_names(graph: ov.Model) -> None:
+    """Give the operations that OpenVINO named numbers by their order in the graph.
+
+    OpenVINO counts all that the process ever made, and NNCF makes names of these: else the same model quantized again
+    would be another file, with another fingerprint.
+    """
+    operations = graph.get_ordered_ops()
+    kinds = "|".join(sorted({operation.get_type_name() for operation in operations}))
+    numbered = re.compile(rf"\b({kinds})_\d+")
+    new: dict[str, str] = {}
+    for operation in operations:
+        name = operation.get_friendly_name()
+        for found in numbered.finditer(name):
+            new.setdefault(found.group(), f"{found.group(1)}_{len(new)}")
+        operation.set_friendly_name(numbered.sub(lambda found: new[found.group()], name))
+
+
 def save_graph(graph: ov.Model, file: Path) -> None:
     """Write a quantized embedder; see `RuntimeModule.save_graph`."""
+    _renumber_names(graph)
     # Compressing constants to fp16 would change the ranges, and with them the vectors just measured.
     with while_not_forking:
         ov.save_model(graph, str(file), compress_to_fp16=False)
