@@ -25,8 +25,9 @@ test-light: .venv/.test
 	$(BIN)/python -m pytest -m "not reference and not slow and not soak" --durations=40
 
 # Without the hours of `-m soak`, which CONTRIBUTING.md tells of.
-test-slow: .venv/.test ## run the tests that take half a minute or more each
-	$(BIN)/python -m pytest -m "slow and not soak"
+test-slow: .venv/.test .venv-ipex/.test ## run the tests that take half a minute or more each
+	$(BIN)/python -m pytest -m "slow and not soak and not reference"
+	$(IPEX)/python -m pytest -m "slow and not soak" -k "ipex or qat"
 
 # What IPEX runs, and what is compared with the transformers of its environment; the rest has run in the first one.
 test-ipex: .venv-ipex/.test

@@ -150,7 +150,7 @@ def test_folders_of_one_runtime_are_not_for_the_other(int8, tiny_int8_of):
         Encoder.load(tiny_int8_of("openvino"), runtime="ipex")
 
 
-@pytest.mark.usefixtures("ipex_installed")
+@pytest.mark.usefixtures("ipex_installed", "quick_quantizing")
 def test_the_cache_keeps_a_model_for_each_runtime(tiny, tmp_path):
     for runtime in ("openvino", "ipex"):
         Encoder.load(tiny, runtime=runtime, cache_folder=tmp_path)

@@ -16,6 +16,7 @@ from intel_quantized_embeddings.int8_folder.manifest import Manifest
 TEXTS = ["How do I reset it?", "The museum opens at nine.", "Ein Satz auf Deutsch."]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runtime", ["openvino", "ipex"])
 def test_training_beats_static_and_says_by_how_much(minilm, runtime, tmp_path, monkeypatch):
     """On a real model: the weights of a random one have nothing to gain."""
