@@ -143,6 +143,7 @@ class TestFolders:
         with pytest.raises(DamagedFilesError, match=r"encoder\.bin has changed"):
             CrossEncoder.load(folder)
 
+    @pytest.mark.usefixtures("quick_quantizing")
     def test_an_fp32_model_is_quantized_on_first_use(self, tiny_cross_encoder, tmp_path, caplog):
         with caplog.at_level("WARNING"):
             first = CrossEncoder.load(tiny_cross_encoder, cache_folder=tmp_path)

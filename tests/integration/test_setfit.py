@@ -25,6 +25,8 @@ from intel_quantized_embeddings.integrations.setfit import QuantizedSetFit, quan
 from intel_quantized_embeddings.integrations.setfit_folder import write_classifier
 from intel_quantized_embeddings.integrations.setfit_source import configuration
 
+pytestmark = pytest.mark.usefixtures("quick_quantizing")
+
 linear_model = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is not installed (the eval extra)")
 
 ABOUT = {"water": "the cold river and the rain fall {}", "stone": "the old house of red stone {}", "sky": "a star {}"}
@@ -392,8 +394,6 @@ def test_it_is_replaced_only_when_that_is_asked_for(model, tmp_path):
 SERVING = """
 import sys
 from intel_quantized_embeddings.integrations.setfit import QuantizedSetFit
-
-pytestmark = pytest.mark.usefixtures("quick_quantizing")
 
 print(QuantizedSetFit.load(sys.argv[1]).predict(sys.argv[2]))
 assert not {"torch", "sklearn", "setfit", "joblib", "nncf"} & sys.modules.keys()
