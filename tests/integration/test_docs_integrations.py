@@ -12,7 +12,7 @@ PAGE = "integrations.md"
 
 
 @pytest.fixture
-def run(minilm, tmp_path, monkeypatch, capsys):
+def run(minilm_int8, tmp_path, monkeypatch, capsys):
     """Run a snippet in a folder of the test's own and check that it prints what its comments say."""
     monkeypatch.chdir(tmp_path)
     return lambda containing: run_as_shown(PAGE, containing=containing, capsys=capsys)
@@ -33,7 +33,7 @@ def test_a_haystack_pipeline_finds_and_reranks(run):
     run("IntelQuantizedRanker")
 
 
-def test_a_cache_of_vectors_keeps_queries_documents_and_models_apart(minilm, tmp_path, monkeypatch, capsys):
+def test_a_cache_of_vectors_keeps_queries_documents_and_models_apart(minilm_int8, tmp_path, monkeypatch, capsys):
     """And the snippet after it: slices into Chroma, and a node that replaces another."""
     pytest.importorskip("langchain_classic", reason="langchain-classic is not installed: the `test` group brings it")
     pytest.importorskip("langchain_chroma", reason="it comes with the `examples` extra")

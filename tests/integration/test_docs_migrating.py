@@ -44,7 +44,7 @@ def test_the_new_class_takes_what_the_page_gives_it(snippet):
     assert type(made).__name__ in ("IntelQuantizedEmbeddings", "IntelQuantizedEmbedding")
 
 
-def test_indexing_again_moves_every_text_with_its_metadata(minilm, tmp_path, monkeypatch, capsys):
+def test_indexing_again_moves_every_text_with_its_metadata(minilm_int8, tmp_path, monkeypatch, capsys):
     chromadb = pytest.importorskip("chromadb", reason="the chroma extra is not installed")
     monkeypatch.chdir(tmp_path)
     old = chromadb.PersistentClient("index").create_collection("documents", embedding_function=None)
