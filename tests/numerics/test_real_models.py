@@ -49,24 +49,24 @@ else:
 
 @pytest.fixture(scope="module")
 def measured(pair, scifact, slow_run):
-    """Vectors of some queries, their relevant documents and 100 others; of all in a slow run, with 300 others."""
-    return _measure(pair, scifact.reduced(300) if slow_run else scifact.reduced(100, queries=80))
+    """Vectors of all the queries, all the relevant documents and 100 others, 300 in a slow run."""
+    return _measure(pair, scifact.reduced(300 if slow_run else 100))
 
 
-def saturates(runtime: str) -> bool:
-    """Whether 8-bit weights lose more than rounding: on IPEX, which has no 7 bits, where sums are not exact."""
-    return runtime == "ipex" and not sums_are_exact()
+def saturates(name: str, runtime: str) -> bool:
+    """Whether 8-bit weights lose more than rounding: the CLS model's on IPEX, which has no 7 bits, without VNNI."""
+    return name == "cls" and runtime == "ipex" and not sums_are_exact()
 
 
 def test_int8_is_as_faithful_as_promised(measured, runtime):
     name, fp32, int8 = measured.name, measured.fp32, measured.int8
-    documents_floor, queries_floor = (0.99, 0.99) if saturates(runtime) else FLOORS[name]
+    documents_floor, queries_floor = (0.99, 0.99) if saturates(name, runtime) else FLOORS[name]
     assert _cosines(fp32.documents, int8.documents).mean() >= documents_floor
     assert _cosines(fp32.queries, int8.queries).mean() >= queries_floor
 
 
 def test_int8_finds_what_fp32_finds(measured, runtime):
-    kept = 0.985 if saturates(runtime) else 0.995
+    kept = 0.985 if saturates(measured.name, runtime) else 0.995
     assert measured.ndcg(measured.int8) >= kept * measured.ndcg(measured.fp32)
 
 

@@ -19,14 +19,12 @@ class RetrievalSet:
     queries: dict[str, str]
     relevant: dict[str, dict[str, int]]
 
-    def reduced(self, distractors: int, *, queries: int | None = None) -> RetrievalSet:
-        """The first queries (None is all), their relevant documents and the first so many others."""
-        asked = dict(list(self.queries.items())[:queries])
-        relevant = {query: self.relevant[query] for query in asked}
-        needed = {document for answers in relevant.values() for document in answers}
+    def reduced(self, distractors: int) -> RetrievalSet:
+        """All relevant documents and the first so many others."""
+        needed = {document for answers in self.relevant.values() for document in answers}
         others = [document for document in self.documents if document not in needed][:distractors]
         kept = needed.union(others)
-        return RetrievalSet({i: t for i, t in self.documents.items() if i in kept}, asked, relevant)
+        return RetrievalSet({i: t for i, t in self.documents.items() if i in kept}, self.queries, self.relevant)
 
 
 def read_beir(folder: Path) -> RetrievalSet:

@@ -86,6 +86,8 @@ def ingest(
     """
     if isinstance(sources, (str, os.PathLike)):
         raise OptionError(f"sources={sources!r} is not allowed; it is a list, as in ingest([{os.fspath(sources)!r}]).")
+    if not isinstance(sources, Iterable):
+        raise OptionError(f"sources={sources!r} is not allowed; it is a list of files and folders.")
     for name, flag in (("dry_run", dry_run), ("reindex", reindex), ("show_progress", show_progress)):
         require_bool(name, flag)
     if not isinstance(patience_s, (int, float)) or not 0 <= patience_s < math.inf:

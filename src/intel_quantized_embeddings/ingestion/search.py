@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.encoders.shared import shared_encoder
-from intel_quantized_embeddings.errors import OptionError, OtherEncoderError
+from intel_quantized_embeddings.errors import InvalidTextError, OptionError, OtherEncoderError
 from intel_quantized_embeddings.ingestion.opening import connected, database_may_exist, existing
 from intel_quantized_embeddings.ingestion.places import PLACES, from_metadata
 from intel_quantized_embeddings.ingestion.store import retrying
 from intel_quantized_embeddings.integrations.chroma import FINGERPRINT
 from intel_quantized_embeddings.integrations.chroma_collections import check_encoder, kept_config, no_collection
+from intel_quantized_embeddings.models.tokenizer import shown
 from intel_quantized_embeddings.options import LoadOptions, integer_option
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def query(
 
     Raises:
         OptionError: A value is not allowed, or there is no such collection.
+        InvalidTextError: The question is not text.
         OtherEncoderError: The encoder is not the one that filled the collection.
         VectorStoreError: Chroma can't be reached or read.
         QuantizedEmbeddingsError: As `Encoder.load` lists them.
@@ -81,7 +83,7 @@ def query(
     if most is None:
         raise OptionError("k=None is not allowed; it is 1 or more.")
     if not isinstance(question, str):
-        raise OptionError(f"question={question!r} is not allowed; it is a str.")
+        raise InvalidTextError(f"question is {shown(question)}; it must be a str.")
     if not database_may_exist(chroma):  # else Chroma would make one
         raise OptionError(f"chroma={os.fspath(chroma)!r} has no database of Chroma's; `iqe ingest` makes one.")
     with connected(chroma) as client:

@@ -30,7 +30,7 @@ class EmbedDocuments:
     """Embeds a column of a Ray dataset; each actor loads the model once, on cores that no other has.
 
     An actor computes with as many threads as Ray gave it CPUs, and pins its process to as many cores of those that
-    the process may run on; `runtimes/pinning.py` says how they are chosen and when nothing is pinned. Constructed
+    the process may run on; `process/pinning.py` says how they are chosen and when nothing is pinned. Constructed
     outside an actor, to try it, it pins nothing and takes the threads that `Encoder.load` takes.
 
     Args:
