@@ -1,21 +1,324 @@
+// The C interface: everything is checked here, once, before the kernels see it.
 #include "iqe.h"
 
-int iqe_abi_version(void) { return IQE_ABI_VERSION; }
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
-int32_t iqe_dot(int32_t isa, const uint8_t* a, const int8_t* b, int32_t n) {
-#if defined(__x86_64__)
-    switch (isa) {
-        case 0: return iqe_dot_scalar(a, b, n);
-        case 1: return iqe_dot_avx2(a, b, n);
-        case 2: return iqe_dot_avxvnni(a, b, n);
-        case 3: return iqe_dot_avx512vnni(a, b, n);
-        case 4: return iqe_dot_amx(a, b, n);
+#include "dispatch.h"
+#include "model.h"
+#include "pool.h"
+#include "quantize.h"
+#include "stash.h"
+
+struct iqe_model : iqe::Model {};
+
+namespace iqe {
+namespace {
+
+constexpr int64_t MOST_TOKENS = 1 << 17;  // of a text
+constexpr int64_t MOST_WIDTH = 1 << 15;   // linear.h: sums stay below 2^31
+
+int32_t fail(int32_t status, char* error, int64_t size, const char* format, ...) __attribute__((format(printf, 4, 5)));
+int32_t fail(int32_t status, char* error, int64_t size, const char* format, ...) {
+  va_list values;
+  va_start(values, format);
+  if (error != nullptr && size > 0) vsnprintf(error, (size_t)size, format, values);
+  va_end(values);
+  return status;
+}
+
+int64_t padded(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
+
+// Takes tensors by name and size; remembers the first that is missing or of another size.
+class Tensors {
+ public:
+  Tensors(const iqe_tensor* tensors, int32_t count, char* error, int64_t size) : all_(tensors), count_(count), error_(error), size_(size) {}
+
+  template <class T>
+  const T* take(int64_t numbers, const char* format, ...) __attribute__((format(printf, 3, 4))) {
+    char name[128];
+    va_list values;
+    va_start(values, format);
+    vsnprintf(name, sizeof name, format, values);
+    va_end(values);
+    const iqe_tensor* found = find(name);
+    const int64_t bytes = numbers * (int64_t)sizeof(T);
+    if (found == nullptr) {
+      if (right) fail(IQE_INVALID, error_, size_, "no tensor '%s'", name);
+    } else if (found->bytes != bytes || found->data == nullptr || (uintptr_t)found->data % alignof(T)) {
+      if (right) fail(IQE_INVALID, error_, size_, "tensor '%s' has %lld bytes; the model needs %lld", name, (long long)found->bytes, (long long)bytes);
+    } else {
+      return (const T*)found->data;
     }
-#else
-    switch (isa) {
-        case 0: return iqe_dot_scalar(a, b, n);
-        case 1: return iqe_dot_neon(a, b, n);
+    right = false;
+    return nullptr;
+  }
+
+  // For numbers that are not what the kernels rely on.
+  void refuse_codes(const char* name) {
+    if (right) fail(IQE_INVALID, error_, size_, "the codes of '%s' are not exact: sums of them could overflow, or are not those given", name);
+    right = false;
+  }
+
+  bool has(const char* name) const { return find(name) != nullptr; }
+
+  bool right = true;
+
+ private:
+  const iqe_tensor* find(const char* name) const {
+    // Looked for from where the last one was: they come in about this order.
+    for (int32_t i = 0; i < count_; i++) {
+      const int32_t at = (int32_t)(((int64_t)last_ + i) % count_);
+      if (strcmp(all_[at].name, name) == 0) {
+        last_ = at;
+        return &all_[at];
+      }
     }
-#endif
-    return -1;
+    return nullptr;
+  }
+
+  const iqe_tensor* all_;
+  const int32_t count_;
+  char* error_;
+  const int64_t size_;
+  mutable int32_t last_ = 0;
+};
+
+Norm take_norm(Tensors& tensors, int64_t width, const char* name) {
+  return {tensors.take<float>(width, "%s.weight", name), tensors.take<float>(width, "%s.bias", name)};
+}
+
+Linear take_linear(Tensors& tensors, int precision, int64_t outputs, int64_t inputs, const char* name) {
+  Linear layer;
+  layer.inputs = (int)inputs;
+  layer.outputs = (int)outputs;
+  layer.bias = tensors.take<float>(outputs, "%s.bias", name);
+  if (precision == IQE_FP32) {
+    layer.panels = tensors.take<float>(outputs * inputs, "%s.panels", name);
+    return layer;
+  }
+  layer.codes = tensors.take<int8_t>(outputs * inputs, "%s.codes", name);
+  layer.scales = tensors.take<float>(outputs, "%s.scales", name);
+  layer.sums = tensors.take<int32_t>(outputs, "%s.sums", name);
+  char factors[128];
+  snprintf(factors, sizeof factors, "%s.factors", name);
+  if (tensors.has(factors)) layer.factors = tensors.take<float>(inputs, "%s", factors);
+  if (tensors.right && !codes_fit(layer.codes, layer.sums, outputs, inputs)) tensors.refuse_codes(name);
+  return layer;
+}
+
+const char* wrong_config(const iqe_config& c) {
+  const auto within = [](int64_t value, int64_t least, int64_t most) { return value >= least && value <= most; };
+  if (!within(c.hidden, 1, MOST_WIDTH)) return "hidden";
+  if (!within(c.layers, 1, 1000)) return "layers";
+  if (!within(c.heads, 1, c.hidden)) return "heads";
+  if (!within(c.head_size, 1, c.hidden) || (int64_t)c.heads * c.head_size != c.hidden) return "head_size";
+  if (!within(c.inner, 1, MOST_WIDTH) || c.inner % LANES) return "inner";
+  if (!within(c.vocabulary, 1, 1 << 28)) return "vocabulary";
+  if (!within(c.positions, 1, MOST_TOKENS)) return "positions";
+  if (!within(c.activation, IQE_GELU, IQE_TANH)) return "activation";
+  if (!within(c.pooling, IQE_CLS, IQE_LAST)) return "pooling";
+  if (!within(c.normalize, 0, 1)) return "normalize";
+  if (!within(c.precision, IQE_INT8, IQE_FP32)) return "precision";
+  if (!within(c.second_text, 0, 1)) return "second_text";
+  if (!within(c.relative, 0, 1)) return "relative";
+  if (!within(c.head, -1, IQE_TANH)) return "head";
+  if (!(c.epsilon > 0)) return "epsilon";
+  return nullptr;
+}
+
+void take_all(Model& m, Tensors& tensors) {
+  const iqe_config& c = m.config;
+  const int64_t stride = m.stride;
+  m.words = tensors.take<float>(c.vocabulary * stride, "words");
+  m.positions = tensors.take<float>(c.positions * stride, "positions");
+  if (c.second_text) m.second_text = tensors.take<float>(stride, "second_text");
+  // As many numbers behind as a load may read beyond the last.
+  if (c.relative) m.relative = tensors.take<float>(c.heads * (2 * (int64_t)c.positions - 1) + 2 * LANES, "relative");
+  m.embedding_norm = take_norm(tensors, stride, "embedding_norm");
+  for (int i = 0; i < c.layers && tensors.right; i++) {
+    char name[64];
+    const auto part = [&](const char* of) {
+      snprintf(name, sizeof name, "layers.%d.%s", i, of);
+      return name;
+    };
+    Layer& layer = m.layers[i];
+    layer.qkv = take_linear(tensors, c.precision, 3 * stride, stride, part("qkv"));
+    layer.attention_output = take_linear(tensors, c.precision, stride, stride, part("attention_output"));
+    layer.intermediate = take_linear(tensors, c.precision, c.inner, stride, part("intermediate"));
+    layer.output = take_linear(tensors, c.precision, stride, c.inner, part("output"));
+    layer.attention_norm = take_norm(tensors, stride, part("attention_norm"));
+    layer.output_norm = take_norm(tensors, stride, part("output_norm"));
+  }
+  if (c.head >= 0) {
+    m.head_dense = take_linear(tensors, IQE_FP32, stride, stride, "head_dense");
+    m.head_output = take_linear(tensors, IQE_FP32, LANES, stride, "head_output");
+  }
+}
+
+// What one call is cut into.
+struct Plan {
+  const Model& model;
+  const int32_t* ids;
+  const int64_t* offsets;
+  const Chunk* chunks;
+  int64_t longest;
+  const int32_t* stop;
+  float* out;
+  int32_t out_of_memory;
+};
+
+// Encodes one chunk; false where there is no memory.
+bool encode_chunk(const Plan& plan, Chunk chunk, int threads) {
+  // Twice as many shares as threads: one that is held up keeps the others waiting for less.
+  const int shares = threads > 1 ? 2 * threads : 1;
+  const int64_t rows = plan.offsets[chunk.last] - plan.offsets[chunk.first];
+  const Workspace work = take_workspace(plan.model.kernels->workspace_bytes(plan.model, rows, plan.longest, shares));
+  if (work.memory == nullptr) return false;
+  plan.model.kernels->encode(plan.model, plan.ids, plan.offsets, chunk, plan.longest, threads, shares, work.memory, plan.stop, plan.out);
+  give_back(work);
+  return true;
+}
+
+constexpr int64_t FEW_TOKENS = 256;   // a call of so few is one chunk, whose phases all threads share
+constexpr int64_t MOST_ROWS = 512;    // of a chunk, longer texts aside: the weights of a layer are read once for so many
+constexpr int64_t LEAST_ROWS = 64;
+
+// Consecutive texts of about so many rows that every thread gets several chunks.
+int64_t cut(const int64_t* offsets, int64_t texts, int threads, Chunk* chunks) {
+  const int64_t share = offsets[texts] / (4 * threads);
+  const int64_t rows = share < LEAST_ROWS ? LEAST_ROWS : (share > MOST_ROWS ? MOST_ROWS : share);
+  int64_t count = 0;
+  for (int64_t first = 0; first < texts; count++) {
+    int64_t last = first + 1;
+    while (last < texts && offsets[last + 1] - offsets[first] <= rows) last++;
+    chunks[count] = {first, last};
+    first = last;
+  }
+  return count;
+}
+
+int32_t encode(const Model& model, const int32_t* ids, const int64_t* offsets, int64_t texts, int threads, const int32_t* stop,
+               float* rows, int64_t longest) {
+  const int64_t total = offsets[texts];
+  Plan plan{model, ids, offsets, nullptr, longest, stop, rows, 0};
+  bool enough = true;
+  // Also one text that is long beside the others, which would keep one thread busy after all others are done.
+  if (threads > 1 && (total <= FEW_TOKENS || texts < threads || longest * threads > total)) {
+    enough = encode_chunk(plan, {0, texts}, threads);
+  } else {
+    Chunk* chunks = (Chunk*)malloc(texts * sizeof(Chunk));
+    if (chunks == nullptr) return IQE_OUT_OF_MEMORY;
+    const int64_t count = cut(offsets, texts, threads, chunks);
+    plan.chunks = chunks;
+    if (threads > 1 && count > 1) {
+      Team team(threads);
+      team.run((int)count, [&plan](int i) {
+        if (__atomic_load_n(plan.stop, __ATOMIC_RELAXED)) return;
+        if (!encode_chunk(plan, plan.chunks[i], 1)) __atomic_store_n(&plan.out_of_memory, 1, __ATOMIC_RELAXED);
+      });
+    } else {
+      for (int64_t i = 0; i < count && enough && !__atomic_load_n(stop, __ATOMIC_RELAXED); i++) enough = encode_chunk(plan, chunks[i], 1);
+    }
+    free(chunks);
+  }
+  if (!enough || plan.out_of_memory) return IQE_OUT_OF_MEMORY;
+  return __atomic_load_n(stop, __ATOMIC_RELAXED) ? IQE_STOPPED : IQE_OK;
+}
+
+}  // namespace
+}  // namespace iqe
+
+using namespace iqe;
+
+int32_t iqe_abi(void) { return IQE_ABI; }
+
+int32_t iqe_new(const iqe_config* config, const iqe_tensor* tensors, int32_t count, const char* instruction_set, iqe_model** model,
+                char* error, int64_t size) {
+  *model = nullptr;
+  const char* wrong = wrong_config(*config);
+  if (wrong != nullptr) return fail(IQE_INVALID, error, size, "the size or choice '%s' is not one that the engine takes", wrong);
+  const Kernels* kernels = kernels_named(instruction_set);
+  if (kernels == nullptr) {
+    return fail(IQE_INVALID, error, size, "this CPU does not run the instruction set '%s'; it runs %s", instruction_set, iqe_instruction_sets());
+  }
+  iqe_model* made = (iqe_model*)calloc(1, sizeof(iqe_model));
+  Layer* layers = (Layer*)calloc(config->layers, sizeof(Layer));
+  if (made == nullptr || layers == nullptr) {
+    free(made);
+    free(layers);
+    return fail(IQE_OUT_OF_MEMORY, error, size, "no memory for the model");
+  }
+  made->config = *config;
+  made->stride = (int)padded(config->hidden);
+  made->dimension = config->head < 0 ? config->hidden : 1;
+  made->layers = layers;
+  made->kernels = kernels;
+  Tensors all(tensors, count, error, size);
+  take_all(*made, all);
+  if (!all.right) {
+    iqe_free(made);
+    return IQE_INVALID;
+  }
+  *model = made;
+  return IQE_OK;
+}
+
+void iqe_free(iqe_model* model) {
+  if (model == nullptr) return;
+  free(model->layers);
+  free(model);
+}
+
+int32_t iqe_encode(const iqe_model* model, const int32_t* ids, const int64_t* offsets, int64_t texts, int32_t threads, const int32_t* stop,
+                   float* rows, char* error, int64_t size) {
+  const iqe_config& c = model->config;
+  if (texts < 0 || texts > INT32_MAX || threads < 1 || threads > 1024) return fail(IQE_INVALID, error, size, "%lld texts on %d threads", (long long)texts, threads);
+  if (texts == 0) return IQE_OK;
+  if (offsets[0] != 0) return fail(IQE_INVALID, error, size, "the first text begins at %lld instead of 0", (long long)offsets[0]);
+  int64_t longest = 0;
+  for (int64_t t = 0; t < texts; t++) {
+    const int64_t length = offsets[t + 1] - offsets[t];
+    if (length < 1 || length > c.positions) {
+      return fail(IQE_INVALID, error, size, "text %lld has %lld tokens; the model takes 1 to %d", (long long)t, (long long)length, c.positions);
+    }
+    if (length > longest) longest = length;
+  }
+  const int64_t ids_end = c.second_text ? 2 * (int64_t)c.vocabulary : c.vocabulary;
+  for (int64_t i = 0; i < offsets[texts]; i++) {
+    if (ids[i] < 0 || ids[i] >= ids_end) {
+      return fail(IQE_INVALID, error, size, "token id %d is not one of the model's %lld", ids[i], (long long)ids_end);
+    }
+  }
+  const int32_t status = encode(*model, ids, offsets, texts, threads, stop, rows, longest);
+  if (status == IQE_OUT_OF_MEMORY) return fail(status, error, size, "no memory for texts of up to %lld tokens", (long long)longest);
+  return status;
+}
+
+int32_t iqe_pack(const float* weights, int64_t outputs, int64_t inputs, float* panels) {
+  if (outputs < 1 || inputs < 1 || outputs % LANES || inputs % LANES) return IQE_INVALID;
+  for (int64_t n = 0; n < outputs; n++) {
+    float* panel = panels + n / LANES * LANES * inputs + n % LANES;
+    for (int64_t k = 0; k < inputs; k++) panel[k * LANES] = weights[n * inputs + k];
+  }
+  return IQE_OK;
+}
+
+int32_t iqe_quantize(const float* weights, const float* factors, int64_t outputs, int64_t inputs, int8_t* codes, float* scales, int32_t* sums) {
+  if (outputs < 1 || inputs < 1 || outputs % LANES || inputs % LANES || inputs > MOST_WIDTH) return IQE_INVALID;
+  return quantize(weights, factors, outputs, inputs, codes, scales, sums) ? IQE_OK : IQE_OUT_OF_MEMORY;
+}
+
+int32_t iqe_products(const uint8_t* rows, int64_t count, const int8_t* codes, int64_t outputs, int64_t inputs, const char* instruction_set,
+                     int32_t* sums) {
+  const Kernels* kernels = kernels_named(instruction_set);
+  if (kernels == nullptr || count < 0 || outputs < 1 || inputs < 1 || outputs % LANES || inputs % LANES) return IQE_INVALID;
+  Linear layer;
+  layer.inputs = (int)inputs;
+  layer.outputs = (int)outputs;
+  layer.codes = codes;
+  kernels->products(rows, count, layer, sums);
+  return IQE_OK;
 }

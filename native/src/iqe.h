@@ -1,23 +1,69 @@
-// The C interface of the native engine.
+// The C interface of the engine. Python calls it through ctypes; nothing else is exported.
+//
+// No function throws, aborts or exits. Those that can fail return a status and write a message of at most `size` bytes,
+// its zero included, into `error`.
 #pragma once
-
 #include <stdint.h>
 
-#define IQE_ABI_VERSION 1
+#define IQE_ABI 1
+
+#if defined(__GNUC__)
 #define IQE_EXPORT extern "C" __attribute__((visibility("default")))
+#endif
 
-IQE_EXPORT int iqe_abi_version(void);
+enum { IQE_OK = 0, IQE_INVALID = 1, IQE_OUT_OF_MEMORY = 2, IQE_STOPPED = 3 };
+enum { IQE_GELU = 0, IQE_GELU_TANH = 1, IQE_RELU = 2, IQE_TANH = 3 };  // activations
+enum { IQE_CLS = 0, IQE_MEAN = 1, IQE_LAST = 2 };                      // poolings
+enum { IQE_INT8 = 0, IQE_FP32 = 1 };                                   // precisions of the linear layers
 
-// A placeholder: the sum of n products, n a multiple of 64, by the instruction set with this place in the target's list.
-// Returns -1 for a place that is not there.
-IQE_EXPORT int32_t iqe_dot(int32_t isa, const uint8_t* a, const int8_t* b, int32_t n);
+// What a model is. Every width is padded with zeros to a multiple of 16; `hidden` alone says how many numbers count.
+struct iqe_config {
+  int32_t hidden;      // numbers in a token's vector
+  int32_t layers;
+  int32_t heads;
+  int32_t head_size;
+  int32_t inner;       // width of the feed-forward layer, padded
+  int32_t vocabulary;  // rows of the embedding table
+  int32_t positions;   // rows of the position table: the longest text in tokens
+  int32_t activation;
+  int32_t pooling;
+  int32_t normalize;   // 1: vectors get length 1
+  int32_t precision;
+  int32_t second_text; // 1: an id of `vocabulary` or more is a token of a pair's second text, less `vocabulary`
+  int32_t relative;    // 1: a bias by distance is added to attention's scores
+  int32_t head;        // activation of a cross-encoder's head; -1 without a head
+  float epsilon;       // of every norm
+};
 
-// Returns 2 * value + 1 from a thread of its own.
-IQE_EXPORT int64_t iqe_threads(float value);
+// A named array; linear.h says how those of a linear layer lie.
+struct iqe_tensor {
+  const char* name;
+  const void* data;
+  int64_t bytes;
+};
 
-int32_t iqe_dot_scalar(const uint8_t* a, const int8_t* b, int32_t n);
-int32_t iqe_dot_avx2(const uint8_t* a, const int8_t* b, int32_t n);
-int32_t iqe_dot_avxvnni(const uint8_t* a, const int8_t* b, int32_t n);
-int32_t iqe_dot_avx512vnni(const uint8_t* a, const int8_t* b, int32_t n);
-int32_t iqe_dot_amx(const uint8_t* a, const int8_t* b, int32_t n);
-int32_t iqe_dot_neon(const uint8_t* a, const int8_t* b, int32_t n);
+struct iqe_model;
+
+IQE_EXPORT int32_t iqe_abi(void);
+// Names of the instruction sets that this CPU can run, best first, separated by spaces.
+IQE_EXPORT const char* iqe_instruction_sets(void);
+
+// Makes a model of arrays that the caller keeps alive until iqe_free. `instruction_set` is one of those above.
+IQE_EXPORT int32_t iqe_new(const iqe_config* config, const iqe_tensor* tensors, int32_t count, const char* instruction_set,
+                           iqe_model** model, char* error, int64_t size);
+IQE_EXPORT void iqe_free(iqe_model* model);
+
+// Encodes texts of ids[offsets[i] .. offsets[i + 1]) into rows of `hidden` numbers (of one, with a head).
+// Reads *stop now and then; once it is not 0, returns IQE_STOPPED soon. Safe from several threads at once.
+IQE_EXPORT int32_t iqe_encode(const iqe_model* model, const int32_t* ids, const int64_t* offsets, int64_t texts, int32_t threads,
+                              const int32_t* stop, float* rows, char* error, int64_t size);
+
+// Lays out a linear layer's weights, float [outputs][inputs], for fp32: panels of 16 outputs, [outputs/16][inputs][16].
+IQE_EXPORT int32_t iqe_pack(const float* weights, int64_t outputs, int64_t inputs, float* panels);
+// Quantizes them: codes [outputs/16][inputs/4][16][4], a scale an output and the sum of its codes. `factors` (or null)
+// multiplies each input's column first.
+IQE_EXPORT int32_t iqe_quantize(const float* weights, const float* factors, int64_t outputs, int64_t inputs, int8_t* codes,
+                                float* scales, int32_t* sums);
+// The exact products of one linear layer, to test a kernel alone: sums [rows][outputs] of u8 rows and codes.
+IQE_EXPORT int32_t iqe_products(const uint8_t* rows, int64_t count, const int8_t* codes, int64_t outputs, int64_t inputs,
+                                const char* instruction_set, int32_t* sums);

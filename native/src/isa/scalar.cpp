@@ -1,7 +1,27 @@
-#include "../iqe.h"
+// No instructions beyond the oldest.
+#define IQE_ISA scalar
+#include "lanes_scalar.h"
 
-int32_t iqe_dot_scalar(const uint8_t* a, const int8_t* b, int32_t n) {
-    int32_t sum = 0;
-    for (int32_t i = 0; i < n; i++) sum += a[i] * b[i];
-    return sum;
-}
+namespace iqe {
+namespace IQE_ISA {
+
+struct Products {
+  static constexpr int ROWS = 2, PANELS = 1;
+
+  template <int R>
+  IQE_INLINE void sums(const uint8_t* rows, int64_t stride, const int8_t* codes, int64_t, int inputs, Ints (&sum)[R][PANELS]) {
+    for (int r = 0; r < R; r++) {
+      memset(&sum[r][0], 0, sizeof sum[r][0]);
+      for (int k = 0; k < inputs; k += 4) {
+        for (int n = 0; n < 16; n++) {
+          for (int i = 0; i < 4; i++) sum[r][0].lane[n] += (int32_t)rows[r * stride + k + i] * codes[k * 16 + n * 4 + i];
+        }
+      }
+    }
+  }
+};
+
+}  // namespace IQE_ISA
+}  // namespace iqe
+
+#include "../forward.h"

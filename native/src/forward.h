@@ -1,0 +1,366 @@
+// A chunk of texts through the whole encoder: what is included last by every file of isa/, whose lanes and products it uses.
+//
+// Rows of all texts lie one after another without padding. Layer by layer, a chunk goes through in blocks of whole texts that
+// stay in the cache; nothing that is computed for a text depends on the texts beside it.
+#pragma once
+#include "model.h"
+#include "pool.h"
+
+#include "math.h"
+#include "rows.h"
+#include "linear.h"
+#include "attention.h"
+
+namespace iqe {
+namespace IQE_ISA {
+
+constexpr int64_t BLOCK_ROWS = 96;   // of queries, keys and values at a time, longer texts aside
+constexpr int64_t INNER_ROWS = 48;   // of the feed-forward layer: its rows are four times as wide
+
+// Hands out pieces of memory, each at a multiple of 64 bytes; with null memory it only counts.
+struct Arena {
+  char* memory;
+  int64_t used = 0;
+
+  template <class T>
+  T* take(int64_t count) {
+    T* piece = (T*)(memory + used);
+    used += (count * (int64_t)sizeof(T) + 63) / 64 * 64;
+    return piece;
+  }
+};
+
+struct Buffers {
+  float *x, *qkv, *context, *inner, *scratch;
+  uint8_t *codes, *context_codes, *inner_codes;
+  RowScale *scales, *context_scales, *inner_scales;
+  int64_t scratch_each;
+
+  // For chunks of so many rows and texts of at most so many, attention on `shares` threads.
+  Buffers(Arena& arena, const Model& model, int64_t rows, int64_t longest, int shares) {
+    const int64_t stride = model.stride, inner_width = model.config.inner;
+    const int64_t block = rows < BLOCK_ROWS ? rows : (longest > BLOCK_ROWS ? longest : BLOCK_ROWS);
+    const int64_t behind = LANES;  // rows that attention reads behind a text's last
+    const int64_t part = block < INNER_ROWS ? block : INNER_ROWS;
+    x = arena.take<float>(rows * stride);
+    qkv = arena.take<float>((block + behind) * 3 * stride + LANES);
+    context = arena.take<float>(block * stride);
+    inner = arena.take<float>(part * inner_width);
+    codes = arena.take<uint8_t>(rows * stride);
+    scales = arena.take<RowScale>(rows);
+    context_codes = arena.take<uint8_t>(block * stride);
+    context_scales = arena.take<RowScale>(block);
+    inner_codes = arena.take<uint8_t>(part * inner_width);
+    inner_scales = arena.take<RowScale>(part);
+    scratch_each = up_to_lanes(attention_scratch(longest, model.config.head_size));
+    scratch = arena.take<float>(scratch_each * shares);
+  }
+};
+
+template <bool INT8>
+class Forward {
+ public:
+  Forward(const Model& model, const int32_t* ids, const int64_t* offsets, Chunk chunk, Team* team, int shares, Buffers& buffers,
+          const int32_t* stop, float* out)
+      : model_(model), config_(model.config), ids_(ids), offsets_(offsets), chunk_(chunk), team_(team), shares_(shares),
+        b_(buffers), stop_(stop), out_(out), stride_(model.stride) {}
+
+  void run() {
+    for (int l = 0; l < config_.layers; l++) {
+      for (Chunk block = next(chunk_.first); block.first < chunk_.last; block = next(block.last)) {
+        if (__atomic_load_n(stop_, __ATOMIC_RELAXED)) return;
+        if (l == 0) embed(block);
+        layer(l, block);
+        if (l == config_.layers - 1) finish(block);
+      }
+    }
+  }
+
+ private:
+  // Whole texts that make a block of BLOCK_ROWS, or one that is longer.
+  Chunk next(int64_t from) const {
+    int64_t to = from;
+    while (to < chunk_.last && (to == from || offsets_[to + 1] - offsets_[from] <= BLOCK_ROWS)) to++;
+    return {from, to};
+  }
+  int64_t start(int64_t text) const { return offsets_[text] - offsets_[chunk_.first]; }  // its first row
+  int64_t length(int64_t text) const { return offsets_[text + 1] - offsets_[text]; }
+  // With CLS or last-token pooling one row a text is enough of the last layer.
+  bool one_row(int l) const { return l == config_.layers - 1 && config_.pooling != IQE_MEAN; }
+  int64_t kept_row(int64_t text) const { return config_.pooling == IQE_CLS ? 0 : length(text) - 1; }
+
+  // f(share, shares) for each share of a phase.
+  template <class F>
+  void share(int64_t pieces, const F& f) {
+    const int shares = (int)(pieces < shares_ ? pieces : shares_);
+    if (team_ == nullptr || shares <= 1) {
+      FloatMode mode;
+      f(0, 1);
+    } else {
+      team_->run(shares, [&](int i) {
+        FloatMode mode;
+        f(i, shares);
+      });
+    }
+  }
+  template <class F>
+  void each_row(int64_t rows, const F& f) {
+    share((rows + 7) / 8, [&](int i, int n) {
+      for (int64_t r = rows * i / n; r < rows * (i + 1) / n; r++) f(r);
+    });
+  }
+  template <class F>
+  void linear_part(const Rows& in, const Linear& layer, int from, int to, const F& f) {
+    // In units of as many panels as a tile has, so that none is cut.
+    const int units = (to - from + Products::PANELS - 1) / Products::PANELS;
+    share(units, [&](int i, int n) {
+      const int first = from + units * i / n * Products::PANELS, end = from + units * (i + 1) / n * Products::PANELS;
+      linear<INT8>(in, layer, first, end < to ? end : to, f);
+    });
+  }
+  template <class F>
+  void whole_linear(const Rows& in, const Linear& layer, const F& f) {
+    linear_part(in, layer, 0, layer.outputs / LANES, f);
+  }
+
+  Rows input(int64_t row, int64_t count) const {
+    return {count, stride_, b_.x + row * stride_, b_.codes + row * stride_, b_.scales + row};
+  }
+
+  // A norm's rows, and their bytes for the layer that reads them next.
+  void normalize(const float* row, const Norm& norm, const float* factors, int64_t r, bool quantize) {
+    float* x = b_.x + r * stride_;
+    normalize_row(row, norm, config_.epsilon, config_.hidden, stride_, x);
+    if (INT8 && quantize) b_.scales[r] = quantize_row(x, factors, stride_, b_.codes + r * stride_);
+  }
+
+  void embed(Chunk block) {
+    const int64_t first_row = start(block.first), texts = block.last - block.first;
+    const int64_t rows = start(block.last) - first_row;
+    share((rows + 7) / 8, [&](int i, int n) {
+      const int64_t from = rows * i / n, to = rows * (i + 1) / n;
+      for (int64_t t = 0; t < texts; t++) {
+        const int64_t at = start(block.first + t) - first_row;
+        for (int64_t p = 0; p < length(block.first + t); p++) {
+          if (at + p >= from && at + p < to) embed_row(first_row + at + p, p);
+        }
+      }
+    });
+  }
+  void embed_row(int64_t r, int64_t position) {
+    const int64_t id = ids_[offsets_[chunk_.first] + r];
+    const bool second = id >= config_.vocabulary;
+    const float* word = model_.words + (second ? id - config_.vocabulary : id) * stride_;
+    const float* place = model_.positions + position * stride_;
+    float* x = b_.x + r * stride_;
+    for (int i = 0; i < stride_; i += LANES) {
+      Floats sum = add(load(word + i), load(place + i));
+      if (second) sum = add(sum, load(model_.second_text + i));
+      store(x + i, sum);
+    }
+    normalize(x, model_.embedding_norm, model_.layers[0].qkv.factors, r, true);
+  }
+
+  void layer(int l, Chunk block) {
+    const Layer& layer = model_.layers[l];
+    const int64_t first_row = start(block.first), texts = block.last - block.first;
+    int64_t rows = start(block.last) - first_row;
+    const int panels = stride_ / LANES;
+    float* qkv = b_.qkv;
+    const auto keep = [&](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE { store(qkv + r * 3 * stride_ + n, y); };
+    if (one_row(l)) {
+      linear_part(input(first_row, rows), layer.qkv, panels, 3 * panels, keep);
+      gather(block);
+      linear_part(input(first_row, texts), layer.qkv, 0, panels, keep);
+    } else {
+      linear_part(input(first_row, rows), layer.qkv, 0, 3 * panels, keep);
+    }
+    attend_all(l, block);
+    if (one_row(l)) rows = texts;
+
+    float* x = b_.x + first_row * stride_;
+    if (INT8) {
+      each_row(rows, [&](int64_t r) {
+        b_.context_scales[r] = quantize_row(b_.context + r * stride_, layer.attention_output.factors, stride_, b_.context_codes + r * stride_);
+      });
+    }
+    const auto add_to_x = [&](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE {
+      float* at = x + r * stride_ + n;
+      store(at, add(y, load(at)));
+    };
+    whole_linear({rows, stride_, b_.context, b_.context_codes, b_.context_scales}, layer.attention_output, add_to_x);
+    each_row(rows, [&](int64_t r) {
+      normalize(x + r * stride_, layer.attention_norm, layer.intermediate.factors, first_row + r, true);
+    });
+
+    const int64_t parts = (rows + INNER_ROWS - 1) / INNER_ROWS;
+    for (int64_t p = 0; p < parts; p++) feed_forward(layer, first_row, rows * p / parts, rows * (p + 1) / parts);
+    const bool last = l == config_.layers - 1;
+    each_row(rows, [&](int64_t r) {
+      normalize(x + r * stride_, layer.output_norm, last ? nullptr : model_.layers[l + 1].qkv.factors, first_row + r, !last);
+    });
+  }
+
+  // The one row of each text that is needed, to the front of the block. None overtakes another: a text has at least one.
+  void gather(Chunk block) {
+    const int64_t first_row = start(block.first);
+    for (int64_t t = block.first; t < block.last; t++) {
+      const int64_t from = start(t) + kept_row(t), to = first_row + (t - block.first);
+      if (from == to) continue;
+      __builtin_memcpy(b_.x + to * stride_, b_.x + from * stride_, stride_ * sizeof(float));
+      if (INT8) {
+        __builtin_memcpy(b_.codes + to * stride_, b_.codes + from * stride_, stride_);
+        b_.scales[to] = b_.scales[from];
+      }
+    }
+  }
+
+  void attend_all(int l, Chunk block) {
+    const int64_t first_row = start(block.first), heads = config_.heads, pieces = (block.last - block.first) * heads;
+    const int64_t reach = config_.positions;
+    share(pieces, [&](int i, int n) {
+      for (int64_t piece = pieces * i / n; piece < pieces * (i + 1) / n; piece++) {
+        const int64_t t = piece / heads, h = piece % heads, text = block.first + t;
+        const int64_t at = start(text) - first_row, query_row = one_row(l) ? t : at;
+        const float* row = b_.qkv + at * 3 * stride_ + h * config_.head_size;
+        Attention a;
+        a.length = length(text);
+        a.head_size = config_.head_size;
+        a.stride = 3 * stride_;
+        a.queries = b_.qkv + query_row * 3 * stride_ + h * config_.head_size;
+        a.keys = row + stride_;
+        a.values = row + 2 * stride_;
+        a.bias = config_.relative ? model_.relative + h * (2 * reach - 1) + reach - 1 : nullptr;
+        a.first_query = one_row(l) ? kept_row(text) : 0;
+        a.queries_count = one_row(l) ? 1 : a.length;
+        a.out = b_.context + query_row * stride_ + h * config_.head_size;
+        a.out_stride = stride_;
+        attention(a, b_.scratch + i * b_.scratch_each);
+      }
+    });
+    const int used = config_.heads * config_.head_size;
+    if (used < stride_) {  // what pads a row
+      const int64_t rows = one_row(l) ? block.last - block.first : start(block.last) - first_row;
+      for (int64_t r = 0; r < rows; r++) __builtin_memset(b_.context + r * stride_ + used, 0, (stride_ - used) * sizeof(float));
+    }
+  }
+
+  void feed_forward(const Layer& layer, int64_t first_row, int64_t from, int64_t to) {
+    const int64_t rows = to - from, width = config_.inner;
+    float *inner = b_.inner, *x = b_.x + (first_row + from) * stride_;
+    const int activation = config_.activation;
+    const auto in = input(first_row + from, rows);
+    if (activation == IQE_GELU) {
+      whole_linear(in, layer.intermediate, [&](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE { store(inner + r * width + n, gelu<INT8>(y)); });
+    } else {
+      whole_linear(in, layer.intermediate,
+                   [&](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE { store(inner + r * width + n, activated<INT8>(activation, y)); });
+    }
+    if (INT8) {
+      each_row(rows, [&](int64_t r) {
+        b_.inner_scales[r] = quantize_row(inner + r * width, layer.output.factors, (int)width, b_.inner_codes + r * width);
+      });
+    }
+    whole_linear({rows, width, inner, b_.inner_codes, b_.inner_scales}, layer.output, [&](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE {
+      float* at = x + r * stride_ + n;
+      store(at, add(y, load(at)));
+    });
+  }
+
+  // Pooling, and what follows it.
+  void finish(Chunk block) {
+    FloatMode mode;
+    const int64_t first_row = start(block.first), texts = block.last - block.first;
+    const bool one = one_row(config_.layers - 1);
+    for (int64_t t = 0; t < texts; t++) {
+      const float* rows = b_.x + (one ? first_row + t : start(block.first + t)) * stride_;
+      const int64_t count = one ? 1 : length(block.first + t);
+      float* pooled = b_.context + t * stride_;
+      Floats squares = all(0.0f);
+      for (int i = 0; i < stride_; i += LANES) {
+        Floats sum = load(rows + i);
+        for (int64_t r = 1; r < count; r++) sum = add(sum, load(rows + r * stride_ + i));
+        if (count > 1) sum = divide(sum, all((float)count));
+        squares = fma(sum, sum, squares);
+        store(pooled + i, sum);
+      }
+      if (config_.normalize) {
+        const float size = root(sum_of(squares));
+        const Floats inverse = all(1.0f / (size < 1e-12f ? 1e-12f : size));
+        for (int i = 0; i < stride_; i += LANES) store(pooled + i, multiply(load(pooled + i), inverse));
+      }
+      if (config_.head < 0) __builtin_memcpy(out_ + (block.first + t) * config_.hidden, pooled, config_.hidden * sizeof(float));
+    }
+    if (config_.head >= 0) score(block, texts);
+  }
+
+  // A cross-encoder's head, always in floats: a dense layer and one output.
+  void score(Chunk block, int64_t texts) {
+    float* dense = b_.qkv;
+    const int activation = config_.head;
+    linear<false>({texts, stride_, b_.context, nullptr, nullptr}, model_.head_dense, 0, stride_ / LANES,
+                  [&](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE { store(dense + r * stride_ + n, activated<false>(activation, y)); });
+    linear<false>({texts, stride_, dense, nullptr, nullptr}, model_.head_output, 0, 1,
+                  [&](int64_t r, int, Floats y) IQE_LAMBDA_INLINE { store_first(1, out_ + block.first + r, y); });
+  }
+
+  const Model& model_;
+  const iqe_config& config_;
+  const int32_t* ids_;
+  const int64_t* offsets_;
+  const Chunk chunk_;
+  Team* team_;
+  const int shares_;
+  Buffers& b_;
+  const int32_t* stop_;
+  float* out_;
+  const int stride_;
+};
+
+static int64_t workspace_bytes(const Model& model, int64_t rows, int64_t longest, int shares) {
+  Arena arena{nullptr};
+  Buffers buffers(arena, model, rows, longest, shares);
+  return arena.used;
+}
+
+static void encode(const Model& model, const int32_t* ids, const int64_t* offsets, Chunk chunk, int64_t longest, int threads, int shares,
+                   char* memory, const int32_t* stop, float* out) {
+  Arena arena{memory};
+  Buffers buffers(arena, model, offsets[chunk.last] - offsets[chunk.first], longest, shares);
+  const auto with = [&](Team* team) {
+    if (model.config.precision == IQE_INT8) {
+      Forward<true>(model, ids, offsets, chunk, team, shares, buffers, stop, out).run();
+    } else {
+      Forward<false>(model, ids, offsets, chunk, team, shares, buffers, stop, out).run();
+    }
+  };
+  if (threads > 1) {
+    Team team(threads);
+    with(&team);
+  } else {
+    with(nullptr);
+  }
+}
+
+static void products(const uint8_t* rows, int64_t count, const Linear& layer, int32_t* sums) {
+  for (int panel = 0; panel < layer.outputs / LANES; panel++) {
+    const int8_t* codes = layer.codes + (int64_t)panel * layer.inputs * LANES;
+    in_tiles<Products::ROWS>(count, [&](int64_t from, auto number) {
+      constexpr int tile = decltype(number)::value;
+      Ints sum[tile][Products::PANELS];
+      Products::template sums<tile>(rows + from * layer.inputs, layer.inputs, codes, 0, layer.inputs, sum);
+      for (int r = 0; r < tile; r++) store(sums + (from + r) * layer.outputs + panel * LANES, sum[r][0]);
+    });
+  }
+}
+
+}  // namespace IQE_ISA
+
+#define IQE_STRING_(x) #x
+#define IQE_STRING(x) IQE_STRING_(x)
+#define IQE_JOINED_(a, b) a##b
+#define IQE_JOINED(a, b) IQE_JOINED_(a, b)
+extern const Kernels IQE_JOINED(kernels_, IQE_ISA);
+const Kernels IQE_JOINED(kernels_, IQE_ISA) = {IQE_STRING(IQE_ISA), IQE_ISA::workspace_bytes, IQE_ISA::encode, IQE_ISA::products};
+
+}  // namespace iqe

@@ -1,0 +1,65 @@
+// A model as the kernels see it: sizes, and pointers into arrays that the caller owns. Nothing here computes.
+#pragma once
+#include <stdint.h>
+#include "iqe.h"
+
+namespace iqe {
+
+constexpr int LANES = 16;  // every width is a multiple of it
+
+// y = x W^T + b. int8: `codes` and what follows; fp32: `panels`.
+struct Linear {
+  int inputs = 0, outputs = 0;
+  const int8_t* codes = nullptr;    // [outputs/16][inputs/4][16][4]: 64 bytes hold four inputs of sixteen outputs
+  const float* scales = nullptr;    // [outputs]
+  const int32_t* sums = nullptr;    // [outputs]: of an output's codes, which a row's zero point is multiplied with
+  const float* factors = nullptr;   // [inputs]: what an input is multiplied with before it is quantized
+  const float* panels = nullptr;    // [outputs/16][inputs][16]
+  const float* bias = nullptr;      // [outputs]
+};
+
+struct Norm {
+  const float* weight = nullptr;
+  const float* bias = nullptr;
+};
+
+struct Layer {
+  Linear qkv, attention_output, intermediate, output;
+  Norm attention_norm, output_norm;
+};
+
+struct Model;
+
+// A half-open range of consecutive texts that go through the layers together.
+struct Chunk {
+  int64_t first, last;
+};
+
+// What one instruction set offers.
+struct Kernels {
+  const char* name;
+  // Bytes of memory for chunks of so many tokens, the longest text of so many, and phases in so many shares.
+  int64_t (*workspace_bytes)(const Model& model, int64_t rows, int64_t longest, int shares);
+  // Encodes a chunk on at most `threads` threads (1: on the caller alone), in that memory. `out` has a row for each text
+  // of the call, of which this writes the chunk's.
+  void (*encode)(const Model& model, const int32_t* ids, const int64_t* offsets, Chunk chunk, int64_t longest, int threads, int shares,
+                 char* memory, const int32_t* stop, float* out);
+  // The exact sums of one layer, [rows][outputs].
+  void (*products)(const uint8_t* rows, int64_t count, const Linear& linear, int32_t* sums);
+};
+
+struct Model {
+  iqe_config config{};
+  int stride = 0;      // `hidden`, padded
+  int dimension = 0;   // numbers in a row that comes out
+  const float* words = nullptr;        // [vocabulary][stride]
+  const float* positions = nullptr;    // [positions][stride], a token type's vector added
+  const float* second_text = nullptr;  // [stride]
+  const float* relative = nullptr;     // [heads][2 * positions - 1]: by key - query, 0 in the middle, times log2(e)
+  Norm embedding_norm;
+  Layer* layers = nullptr;
+  Linear head_dense, head_output;
+  const Kernels* kernels = nullptr;
+};
+
+}  // namespace iqe

@@ -1,0 +1,66 @@
+// Rows of floats: norms, and the step from floats to bytes.
+#pragma once
+
+namespace iqe {
+namespace IQE_ISA {
+
+// A row of bytes stands for scale * (byte - zero).
+struct RowScale {
+  float scale;
+  int32_t zero;
+};
+
+// The scale of a row between its least and its greatest number, 0 always among them; `inverse` is what to multiply with.
+// Where they are no numbers the scale is none either, and so is all that comes of the row: nothing hides it.
+IQE_INLINE RowScale scale_of(Floats low, Floats high, float& inverse) {
+  const float least = least_of(low), greatest = greatest_of(high), width = greatest - least;
+  if (width < 1e-30f) {  // nothing but zeros, or as good as that: 255 / width would overflow
+    inverse = 0.0f;
+    return {0.0f, 0};
+  }
+  if (!(width <= 3e38f)) {
+    inverse = 0.0f;
+    return {__builtin_nanf(""), 0};
+  }
+  inverse = 255.0f / width;
+  return {width / 255.0f, nearest(-least * inverse)};
+}
+
+// Quantizes `count` numbers, each times its factor first, where there are factors.
+IQE_INLINE RowScale quantize_row(const float* row, const float* factors, int count, uint8_t* codes) {
+  Floats low = all(0.0f), high = all(0.0f);
+  for (int i = 0; i < count; i += LANES) {
+    const Floats x = factors ? multiply(load(row + i), load(factors + i)) : load(row + i);
+    low = least(low, x);
+    high = greatest(high, x);
+  }
+  float inverse;
+  const RowScale scale = scale_of(low, high, inverse);
+  const Floats times = all(inverse);
+  for (int i = 0; i < count; i += LANES) {
+    const Floats x = factors ? multiply(load(row + i), load(factors + i)) : load(row + i);
+    store_bytes(codes + i, multiply(x, times), scale.zero);
+  }
+  return scale;
+}
+
+// Layer normalization of one row of `hidden` numbers and zeros up to `stride`, in place or not.
+IQE_INLINE void normalize_row(const float* row, const Norm& norm, float epsilon, int hidden, int stride, float* out) {
+  Floats sum = all(0.0f);
+  for (int i = 0; i < stride; i += LANES) sum = add(sum, load(row + i));
+  const Floats mean = all(sum_of(sum) / (float)hidden);
+  sum = all(0.0f);
+  for (int i = 0; i < stride; i += LANES) {
+    Floats off = subtract(load(row + i), mean);
+    if (i + LANES > hidden) off = first(hidden - i, off, all(0.0f));
+    sum = fma(off, off, sum);
+  }
+  const Floats inverse = all(1.0f / root(sum_of(sum) / (float)hidden + epsilon));
+  for (int i = 0; i < stride; i += LANES) {
+    const Floats x = multiply(subtract(load(row + i), mean), inverse);
+    store(out + i, fma(x, load(norm.weight + i), load(norm.bias + i)));
+  }
+}
+
+}  // namespace IQE_ISA
+}  // namespace iqe
