@@ -37,7 +37,7 @@ class BuildError(RuntimeError):
 
 @dataclass(frozen=True)
 class InstructionSet:
-    """A file of native/src/isa: its name, and its flags in zig's spelling of -march and as other compilers have them."""
+    """A file of native/src/isa: its name, and its flags in zig's spelling of -march and of other compilers."""
 
     name: str
     zig: str
@@ -50,9 +50,7 @@ TARGETS: Mapping[str, tuple[InstructionSet, ...]] = {
         InstructionSet("scalar", "x86_64", ("-march=x86-64",)),
         InstructionSet("avx2", "x86_64_v3", ("-march=x86-64-v3",)),
     ),
-    "aarch64": (
-        InstructionSet("scalar", "generic", ("-march=armv8-a",)),
-    ),
+    "aarch64": (InstructionSet("scalar", "generic", ("-march=armv8-a",)),),
 }
 # Atomics of aarch64 would otherwise be calls into the compiler's own library.
 TARGET_FLAGS: Mapping[str, tuple[str, ...]] = {"x86_64": (), "aarch64": ("-mno-outline-atomics",)}

@@ -95,7 +95,9 @@ Linear take_linear(Tensors& tensors, int precision, int64_t outputs, int64_t inp
   layer.inputs = (int)inputs;
   layer.outputs = (int)outputs;
   layer.bias = tensors.take<float>(outputs, "%s.bias", name);
-  if (precision == IQE_FP32) {
+  char panels[128];
+  snprintf(panels, sizeof panels, "%s.panels", name);
+  if (precision == IQE_FP32 || tensors.has(panels)) {  // in a model of int8: a layer that was left in floats
     layer.panels = tensors.take<float>(outputs * inputs, "%s.panels", name);
     return layer;
   }
@@ -123,6 +125,7 @@ const char* wrong_config(const iqe_config& c) {
   if (!within(c.normalize, 0, 1)) return "normalize";
   if (!within(c.precision, IQE_INT8, IQE_FP32)) return "precision";
   if (!within(c.second_text, 0, 1)) return "second_text";
+  if (!within(c.padding, -1, c.vocabulary - 1)) return "padding";
   if (!within(c.relative, 0, 1)) return "relative";
   if (!within(c.head, -1, IQE_TANH)) return "head";
   if (!(c.epsilon > 0)) return "epsilon";
@@ -135,6 +138,7 @@ void take_all(Model& m, Tensors& tensors) {
   m.words = tensors.take<float>(c.vocabulary * stride, "words");
   m.positions = tensors.take<float>(c.positions * stride, "positions");
   if (c.second_text) m.second_text = tensors.take<float>(stride, "second_text");
+  if (c.padding >= 0) m.padding = tensors.take<float>(stride, "padding");
   // As many numbers behind as a load may read beyond the last.
   if (c.relative) m.relative = tensors.take<float>(c.heads * (2 * (int64_t)c.positions - 1) + 2 * LANES, "relative");
   m.embedding_norm = take_norm(tensors, stride, "embedding_norm");

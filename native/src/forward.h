@@ -140,18 +140,20 @@ class Forward {
     share((rows + 7) / 8, [&](int i, int n) {
       const int64_t from = rows * i / n, to = rows * (i + 1) / n;
       for (int64_t t = 0; t < texts; t++) {
-        const int64_t at = start(block.first + t) - first_row;
-        for (int64_t p = 0; p < length(block.first + t); p++) {
-          if (at + p >= from && at + p < to) embed_row(first_row + at + p, p);
+        const int64_t at = start(block.first + t) - first_row, end = at + length(block.first + t);
+        int64_t position = 0;
+        for (int64_t r = at; r < end && r < to; r++) {
+          const int64_t id = ids_[offsets_[chunk_.first] + first_row + r];
+          const bool pads = id == config_.padding;
+          if (r >= from) embed_row(first_row + r, id, pads ? model_.padding : model_.positions + position * stride_);
+          position += !pads;
         }
       }
     });
   }
-  void embed_row(int64_t r, int64_t position) {
-    const int64_t id = ids_[offsets_[chunk_.first] + r];
+  void embed_row(int64_t r, int64_t id, const float* place) {
     const bool second = id >= config_.vocabulary;
     const float* word = model_.words + (second ? id - config_.vocabulary : id) * stride_;
-    const float* place = model_.positions + position * stride_;
     float* x = b_.x + r * stride_;
     for (int i = 0; i < stride_; i += LANES) {
       Floats sum = add(load(word + i), load(place + i));

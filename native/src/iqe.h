@@ -30,6 +30,7 @@ struct iqe_config {
   int32_t normalize;   // 1: vectors get length 1
   int32_t precision;
   int32_t second_text; // 1: an id of `vocabulary` or more is a token of a pair's second text, less `vocabulary`
+  int32_t padding;     // a token of this id has a position of its own, and those behind it count on without it; -1 for none
   int32_t relative;    // 1: a bias by distance is added to attention's scores
   int32_t head;        // activation of a cross-encoder's head; -1 without a head
   float epsilon;       // of every norm

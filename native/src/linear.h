@@ -82,16 +82,17 @@ IQE_INLINE void fp32_panel(const Rows& in, const Linear& layer, int panel, const
   });
 }
 
-// Panels [from, to) of a layer: f(row, output, sixteen results) once for each row and panel, in any order.
+// Panels [from, to) of a layer: f(row, output, sixteen results) once for each row and panel, in any order. In a model of
+// int8 a layer may have been left in floats.
 template <bool INT8, class F>
 IQE_INLINE void linear(const Rows& in, const Linear& layer, int from, int to, const F& f) {
-  if constexpr (INT8) {
-    int panel = from;
+  int panel = from;
+  if (INT8 && layer.codes != nullptr) {
     for (; panel + Products::PANELS <= to; panel += Products::PANELS) int8_panels<Products::PANELS>(in, layer, panel, f);
     for (; panel < to; panel++) int8_panels<1>(in, layer, panel, f);
-  } else {
-    for (int panel = from; panel < to; panel++) fp32_panel(in, layer, panel, f);
+    return;
   }
+  for (; panel < to; panel++) fp32_panel(in, layer, panel, f);
 }
 
 }  // namespace IQE_ISA

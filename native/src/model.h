@@ -55,6 +55,7 @@ struct Model {
   const float* words = nullptr;        // [vocabulary][stride]
   const float* positions = nullptr;    // [positions][stride], a token type's vector added
   const float* second_text = nullptr;  // [stride]
+  const float* padding = nullptr;      // [stride]: the position of what pads, where a text has that token itself
   const float* relative = nullptr;     // [heads][2 * positions - 1]: by key - query, 0 in the middle, times log2(e)
   Norm embedding_norm;
   Layer* layers = nullptr;

@@ -77,6 +77,7 @@ class RuntimeName(Choice, option="runtime"):
     """The runtimes there are. Chosen by name, never by what happens to be installed."""
 
     OPENVINO = "openvino"
+    NATIVE = "native"
     IPEX = "ipex"
 
 

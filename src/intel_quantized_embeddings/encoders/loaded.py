@@ -8,7 +8,7 @@ from intel_quantized_embeddings.encoders.loading import Loaded, load_model
 from intel_quantized_embeddings.encoding.fingerprints import fingerprint_digest, hashed_settings, refuse_another
 from intel_quantized_embeddings.encoding.pipeline import warm_up
 from intel_quantized_embeddings.encoding.probing import report_int8
-from intel_quantized_embeddings.encoding.truncated import TruncatedRuntime
+from intel_quantized_embeddings.encoding.truncated import truncated_runtime
 from intel_quantized_embeddings.models.tokenizer import Tokenizer
 from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE
 from intel_quantized_embeddings.options import LoadOptions, Precision, RuntimeName
@@ -63,8 +63,9 @@ class LoadedModel(Generic[_Settings]):
             dynamic=loaded.dynamic,
         )
         report_int8(compiled, loaded.manifest, options)
-        if options.truncate_dim is not None and options.truncate_dim != compiled.dimension:
-            compiled = TruncatedRuntime(compiled, dimension=options.truncate_dim, normalize=settings.normalize)
+        cut_to = None if options.truncate_dim == compiled.dimension else options.truncate_dim
+        if cut_to is not None:
+            compiled = truncated_runtime(compiled, dimension=cut_to, normalize=settings.normalize)
         if options.warm_shapes:
             warm_up(compiled, max_length=settings.max_length)
         model = cls(
@@ -74,7 +75,7 @@ class LoadedModel(Generic[_Settings]):
             ),
             settings=settings,
             pad_token_id=loaded.pad_token_id,
-            fingerprint=_fingerprint(cls._kind, loaded, compiled, options),
+            fingerprint=_fingerprint(cls._kind, loaded, options, cut_to=cut_to),
             second_text=loaded.second_text,
         )
         model._options = options
@@ -111,9 +112,9 @@ class LoadedModel(Generic[_Settings]):
         return self
 
 
-def _fingerprint(kind: Kind, loaded: Loaded, runtime: Runtime, options: LoadOptions) -> str:
+def _fingerprint(kind: Kind, loaded: Loaded, options: LoadOptions, *, cut_to: int | None) -> str:
     """`runtime-precision-` and what the kind is called, and 12 hexadecimal digits of a hash over all that matters."""
-    cut = {"truncate_dim": runtime.dimension} if isinstance(runtime, TruncatedRuntime) else {}
+    cut = {} if cut_to is None else {"truncate_dim": cut_to}
     hashed = hashed_settings(loaded.settings, leave_out=kind.not_hashed) | cut
     digest = fingerprint_digest(loaded.hashes, hashed)
     precision = f"{options.precision}-dynamic" if loaded.dynamic else options.precision

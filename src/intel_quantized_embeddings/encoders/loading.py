@@ -20,6 +20,8 @@ from intel_quantized_embeddings.options import LoadOptions, Precision, RuntimeNa
 from intel_quantized_embeddings.process.forks import importing
 from intel_quantized_embeddings.process.tokenizer_threads import refuse_lost_threads
 from intel_quantized_embeddings.quantization.kinds import Kind
+from intel_quantized_embeddings.quantization.recipe import Recipe
+from intel_quantized_embeddings.quantization.table import quantizer_module
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
 from intel_quantized_embeddings.runtimes.building import require_scoring
 from intel_quantized_embeddings.runtimes.table import RUNTIMES, runtime_module
@@ -78,6 +80,8 @@ def load_model(options: LoadOptions, kind: Kind) -> Loaded:
         before = _quantized_before(source, settings, kind, options)
         if before is not None:
             return before
+    if wants_int8 and quantizable and RUNTIMES[runtime].quantizes_at_once:
+        return _quantized_at_once(source, settings, kind, options)
     if not wants_int8 or not quantizable:
         opened = _unquantized(source, settings, kind, options)
         if opened is not None:
@@ -97,6 +101,22 @@ def _quantized_before(source: SourceModel, settings: Any, kind: Kind, options: L
         return None
     with _explain_cache_damage(folder):
         return _quantized(folder, kind, options)
+
+
+def _quantized_at_once(source: SourceModel, settings: Any, kind: Kind, options: LoadOptions) -> Loaded:
+    """Read a model and quantize it in memory, which takes no longer than reading it."""
+    runtime = RuntimeName(options.runtime)
+    model = kind.build(source, settings, runtime, options.allow_torchscript)
+    quantizer = quantizer_module(runtime)
+    graph = quantizer.quantize_graph(model, (), Recipe(method=quantizer.METHODS[0]))
+    return Loaded(
+        graph=graph,
+        folder=source.path,
+        settings=_overridden(settings, kind, options, max_positions=model.max_positions),
+        pad_token_id=model.pad_token_id,
+        hashes=source.hashes() | {"recipe": str(quantizer.RECIPE_VERSION)},
+        second_text=model.second_text,
+    )
 
 
 def _quantized_on_first_use(source: SourceModel, settings: Any, kind: Kind, options: LoadOptions) -> Loaded:

@@ -24,7 +24,7 @@ import numpy as np
 from intel_quantized_embeddings.encoding.batching import Batch, most_rows, padded, plan_batches, single_text_shapes
 from intel_quantized_embeddings.errors import DamagedFilesError
 from intel_quantized_embeddings.models.tokenizer import TokenizedTexts, Tokenizer, utf8
-from intel_quantized_embeddings.runtimes.base import Runtime
+from intel_quantized_embeddings.runtimes.base import PaddedRuntime, RaggedRuntime, Runtime
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -144,9 +144,8 @@ def encode_token_ids(
     """
     vectors = np.empty((0, runtime.dimension), dtype=np.float32)
     n_texts = 0
-    batches = _planned(windows, max_length=max_length)
     # Closed whatever happens: its threads must not live as long as an error's traceback does.
-    with closing(_run(runtime, batches, pad_token_id=pad_token_id)) as encoded:
+    with closing(_encoded(runtime, windows, pad_token_id=pad_token_id, max_length=max_length)) as encoded:
         for indices, rows in encoded:
             spoilt = np.flatnonzero(~np.isfinite(rows).all(axis=1))
             if len(spoilt):
@@ -173,8 +172,10 @@ def warm_up(runtime: Runtime, *, max_length: int, clock: Callable[[], float] = t
     bounds what loading takes whatever the model's size and length.
 
     Returns:
-        The longest length that was run, in tokens.
+        The longest length that was run, in tokens; `max_length` where a runtime has no shapes to prepare.
     """
+    if isinstance(runtime, RaggedRuntime):
+        return max_length
     started = before = clock()
     tokens = longest = 0
     seconds = 0.0
@@ -238,7 +239,24 @@ def _many(streams: int) -> int:
     return min(2 * streams, 8)
 
 
-def _run(runtime: Runtime, batches: Iterator[PlannedIds], *, pad_token_id: int) -> Generator[Rows, None, None]:
+def _encoded(
+    runtime: Runtime, windows: Iterable[Sequence[Sequence[int]]], *, pad_token_id: int, max_length: int
+) -> Generator[Rows, None, None]:
+    """Encode windows as the runtime takes them: as they are, or in padded batches."""
+    if isinstance(runtime, RaggedRuntime):
+        return _ragged(runtime, windows)
+    return _run(runtime, _planned(windows, max_length=max_length), pad_token_id=pad_token_id)
+
+
+def _ragged(runtime: RaggedRuntime, windows: Iterable[Sequence[Sequence[int]]]) -> Generator[Rows, None, None]:
+    n_texts = 0
+    for window in windows:
+        if window:
+            yield tuple(range(n_texts, n_texts + len(window))), runtime.run_ragged(window)
+        n_texts += len(window)
+
+
+def _run(runtime: PaddedRuntime, batches: Iterator[PlannedIds], *, pad_token_id: int) -> Generator[Rows, None, None]:
     """Run few batches one after another with all threads each, many side by side with one thread each."""
     many = _many(runtime.streams)
     few = list(islice(batches, many))

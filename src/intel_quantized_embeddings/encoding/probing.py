@@ -12,6 +12,7 @@ from intel_quantized_embeddings.int8_folder.probes import ProbeResult, compare
 from intel_quantized_embeddings.options import LoadOptions, Precision, RuntimeName
 from intel_quantized_embeddings.runtimes.base import Runtime
 from intel_quantized_embeddings.runtimes.int8_products import int8_is_faster, sums_are_exact
+from intel_quantized_embeddings.runtimes.table import RUNTIMES
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def report_int8(runtime: Runtime, manifest: FolderManifest | None, options: Load
     result = run_probes(runtime, manifest) if manifest is not None else None
     if manifest is not None and result is not None and result.worse:
         told.append(f"it is less faithful on this CPU: {result}. {_advice(manifest)}")
-    elif manifest is None and not sums_are_exact():
+    elif manifest is None and not sums_are_exact() and not RUNTIMES[RuntimeName(options.runtime)].same_everywhere:
         told.append(
             "it was quantized by others, and sums of 8-bit weights saturate on this CPU, which has neither VNNI nor "
             "AMX: results may be less faithful than where it was made. Its fp32 model is exact here"
@@ -58,7 +59,8 @@ def report_int8(runtime: Runtime, manifest: FolderManifest | None, options: Load
 
 def _advice(manifest: FolderManifest) -> str:
     source = manifest.source.id
-    if sums_are_exact() or manifest.method.weight_bits == 7:
+    exact = sums_are_exact() or RUNTIMES[RuntimeName(manifest.runtime)].same_everywhere
+    if exact or manifest.method.weight_bits == 7:
         versions = ", ".join(f"{name} {version}" for name, version in manifest.library_versions.items())
         return f"It was made with {versions}: use these versions, or quantize {source} again here"
     again = (

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from intel_quantized_embeddings.errors import OptionError
-from intel_quantized_embeddings.runtimes.base import Runtime
+from intel_quantized_embeddings.runtimes.base import PaddedRuntime, RaggedRuntime, Runtime
 from intel_quantized_embeddings.vectors import truncated
 
 if TYPE_CHECKING:
@@ -13,8 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class TruncatedRuntime:
-    """Another runtime's vectors, cut; see `truncated`.
+def truncated_runtime(runtime: Runtime, *, dimension: int, normalize: bool) -> TruncatedRagged | TruncatedPadded:
+    """Cut another runtime's vectors; see `truncated`.
 
     Args:
         runtime: What makes them whole.
@@ -24,34 +26,47 @@ class TruncatedRuntime:
     Raises:
         OptionError: There are fewer numbers than that.
     """
+    if dimension > runtime.dimension:
+        raise OptionError(
+            f"truncate_dim={dimension} is not allowed for this model, whose vectors have {runtime.dimension} "
+            f"numbers: pass fewer, or None for all."
+        )
+    if isinstance(runtime, RaggedRuntime):
+        return TruncatedRagged(runtime=runtime, dimension=dimension, normalize=normalize)
+    return TruncatedPadded(runtime=runtime, dimension=dimension, normalize=normalize)
 
-    def __init__(self, runtime: Runtime, *, dimension: int, normalize: bool) -> None:
-        if dimension > runtime.dimension:
-            raise OptionError(
-                f"truncate_dim={dimension} is not allowed for this model, whose vectors have {runtime.dimension} "
-                f"numbers: pass fewer, or None for all."
-            )
-        self._runtime = runtime
-        self._dimension = dimension
-        self._normalize = normalize
 
-    @property
-    def dimension(self) -> int:
-        """Numbers kept of a vector."""
-        return self._dimension
+@dataclass(frozen=True, kw_only=True)
+class TruncatedRagged:
+    """See `RaggedRuntime`."""
+
+    runtime: RaggedRuntime
+    dimension: int
+    normalize: bool
+
+    def run_ragged(self, token_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """As the other runtime, cut."""
+        return truncated(self.runtime.run_ragged(token_ids), self.dimension, normalize=self.normalize)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TruncatedPadded:
+    """See `PaddedRuntime`."""
+
+    runtime: PaddedRuntime
+    dimension: int
+    normalize: bool
 
     @property
     def streams(self) -> int:
         """As of the other runtime."""
-        return self._runtime.streams
+        return self.runtime.streams
 
     def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """As the other runtime, cut."""
-        return self._cut(self._runtime.run(input_ids, attention_mask))
+        return truncated(self.runtime.run(input_ids, attention_mask), self.dimension, normalize=self.normalize)
 
     def run_in_stream(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """As the other runtime, cut."""
-        return self._cut(self._runtime.run_in_stream(input_ids, attention_mask))
-
-    def _cut(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        return truncated(vectors, self._dimension, normalize=self._normalize)
+        vectors = self.runtime.run_in_stream(input_ids, attention_mask)
+        return truncated(vectors, self.dimension, normalize=self.normalize)

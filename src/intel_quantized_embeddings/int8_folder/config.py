@@ -16,12 +16,17 @@ class MethodName(str, Enum):
     """The method of quantization.
 
     The ranges of activations are set once, from calibration texts, or anew for every batch; QAT (quantization-aware
-    training) is static, and fine-tunes the weights before.
+    training) is static, and fine-tunes the weights before. The native engine sets them anew for every token.
     """
 
     STATIC = "static"
     DYNAMIC = "dynamic"
     QAT = "qat"
+    PER_TOKEN = "per-token"
+
+
+# Methods whose ranges are not set from calibration texts.
+WITHOUT_CALIBRATION = (MethodName.DYNAMIC, MethodName.PER_TOKEN)
 
 
 class ActivationRanges(str, Enum):
@@ -36,8 +41,9 @@ class QuantizationConfig:
     """Settings of quantization. The keys of a YAML file (`read_config`) are these names.
 
     Attributes:
-        method: "static"; "dynamic": more faithful, slower, and a text's vector depends on its company; or "qat": static
-            after fine-tuning the weights, more faithful and as fast, and takes minutes and torch to make.
+        method: "static"; "per-token", which is the native runtime's; "dynamic": more faithful than static, slower, and a
+            text's vector depends on its company; or "qat": static after fine-tuning the weights, more faithful and as
+            fast, and takes minutes and torch to make. None is "per-token" for runtime "native", "static" for others.
         smooth_quant: SmoothQuant's strengths to compare, each in [0, 1] or None (`off` in YAML) for none; the most
             faithful is kept. None is the usual comparison.
         activation_ranges: "mean" of the texts' extremes or the "widest" of them (IPEX has only that). None is the
@@ -53,7 +59,7 @@ class QuantizationConfig:
         OptionError: A value is not allowed.
     """
 
-    method: str = MethodName.STATIC.value
+    method: str | None = None
     smooth_quant: tuple[float | None, ...] | None = None
     activation_ranges: str | None = None
     floating_point_layers: tuple[str, ...] = ()
@@ -65,12 +71,16 @@ class QuantizationConfig:
         for key, check in _CHECKS.items():
             # Frozen: set what a list or an `off` of YAML stands for.
             object.__setattr__(self, key, check(key, getattr(self, key)))
-        if self.method == MethodName.DYNAMIC.value:
+        if self.method in [method.value for method in WITHOUT_CALIBRATION]:
             for key in ("smooth_quant", "activation_ranges", "weight_bits"):
                 if getattr(self, key) is not None:
-                    raise OptionError(f"{key} is of methods 'static' and 'qat'; 'dynamic' has none. Leave it out.")
+                    raise OptionError(
+                        f"{key} is of methods 'static' and 'qat'; {self.method!r} has none. Leave it out."
+                    )
         if self.qat_minutes is not None and self.method != MethodName.QAT.value:
-            raise OptionError(f"qat_minutes is of method 'qat', and this is {self.method!r}. Leave it out.")
+            raise OptionError(
+                f"qat_minutes is of method 'qat', and this is {self.method or 'another'!r}. Leave it out."
+            )
 
     @staticmethod
     def from_mapping(content: Mapping[str, Any], *, where: str) -> QuantizationConfig:
@@ -122,7 +132,9 @@ def read_config(file: Path) -> QuantizationConfig:
     return QuantizationConfig.from_mapping(content or {}, where=str(file))
 
 
-def _method(key: str, value: Any) -> str:
+def _method(key: str, value: Any) -> str | None:
+    if value is None:
+        return None
     try:
         return MethodName(value).value
     except ValueError as exc:

@@ -14,6 +14,7 @@ from intel_quantized_embeddings.models.scoring import Activation
 _METHODS = {
     MethodName.STATIC: "Static int8",
     MethodName.DYNAMIC: "Dynamic int8",
+    MethodName.PER_TOKEN: "int8 by token",
     MethodName.QAT: "Static int8 after quantization-aware training",
 }
 _RANGES = {

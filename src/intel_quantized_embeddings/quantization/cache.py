@@ -25,9 +25,6 @@ from intel_quantized_embeddings.quantization.table import quantizer_module
 
 logger = logging.getLogger(__name__)
 
-# Raised whenever the same model and texts would come out as another int8 model.
-RECIPE_VERSION = 1
-
 
 def quantized_on_first_use(
     source: SourceModel,
@@ -197,7 +194,7 @@ def _cache_name(source: SourceModel, settings: Settings, runtime: RuntimeName, f
         # Caches are shared by machines that differ.
         "attention": quantizer_module(runtime).attention_precision(),
         "weight_bits": quantizer_module(runtime).weight_bits(None),
-        "recipe": RECIPE_VERSION,
+        "recipe": quantizer_module(runtime).RECIPE_VERSION,
         "format": format_version,
     }
     digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:12]

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 LIBRARIES: tuple[str, ...] = ("torch", "intel-extension-for-pytorch", "neural-compressor-pt")
 METHODS: tuple[MethodName, ...] = (MethodName.STATIC, MethodName.QAT)
+RECIPE_VERSION = 1
 
 # Neural Compressor keeps its working file in a module's variable.
 _ONE_AT_A_TIME = KeyedLocks()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from intel_quantized_embeddings.errors import UnsupportedModelError
 from intel_quantized_embeddings.files.atomic import atomic_folder
-from intel_quantized_embeddings.int8_folder.config import MethodName, QuantizationConfig
+from intel_quantized_embeddings.int8_folder.config import WITHOUT_CALIBRATION, MethodName, QuantizationConfig
 from intel_quantized_embeddings.models.source import SourceModel
 from intel_quantized_embeddings.models.weight_files import WeightKind
 from intel_quantized_embeddings.options import Precision, RuntimeName
@@ -79,7 +79,7 @@ def quantize_folder(
     settings = settings.override(max_length=max_length, max_positions=model.max_positions)
     subject = Subject(source, kind=kind, runtime=runtime, model=model, settings=settings, texts=texts)
     held_out = sum(len(inputs.token_ids) for inputs in subject.held_out)
-    if recipe.method is MethodName.DYNAMIC:
+    if recipe.method in WITHOUT_CALIBRATION:
         say(f"{source.name}: quantizing, {held_out} {kind.inputs} held out")
     else:
         say(f"{source.name}: calibrating on {len(subject.calibrated)} {kind.inputs}, {held_out} held out")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 LIBRARIES: tuple[str, ...] = ("openvino", "nncf")
 METHODS: tuple[MethodName, ...] = (MethodName.STATIC, MethodName.DYNAMIC, MethodName.QAT)
+RECIPE_VERSION = 1
 
 
 def require_quantizer() -> None:

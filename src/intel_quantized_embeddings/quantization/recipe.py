@@ -43,7 +43,10 @@ class QuantizerModule(Protocol):
     """Distributions whose versions the manifest records."""
 
     METHODS: tuple[MethodName, ...]
-    """What it can do."""
+    """What it can do; the first is what it does unasked."""
+
+    RECIPE_VERSION: int
+    """Raised whenever the same model and texts would come out as another int8 model."""
 
     def require_quantizer(self) -> None:
         """Check that its libraries are there, before any work is done.

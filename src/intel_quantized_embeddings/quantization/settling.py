@@ -7,7 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from intel_quantized_embeddings.errors import OptionError
-from intel_quantized_embeddings.int8_folder.config import ActivationRanges, MethodName, QuantizationConfig, read_config
+from intel_quantized_embeddings.int8_folder.config import (
+    WITHOUT_CALIBRATION,
+    ActivationRanges,
+    MethodName,
+    QuantizationConfig,
+    read_config,
+)
 from intel_quantized_embeddings.int8_folder.manifest import Method
 from intel_quantized_embeddings.options import Pooling, require_bool
 from intel_quantized_embeddings.quantization.recipe import ALPHAS, DEFAULT_ALPHA, QuantizerModule, Recipe
@@ -42,7 +48,7 @@ def settle_config(
         config = replace(config, weight_bits=weight_bits)
     if max_drop is not None:
         config = replace(config, max_drop=max_drop)
-    if search or config.method == MethodName.DYNAMIC.value:  # which has no strengths to compare
+    if search or config.method in [method.value for method in WITHOUT_CALIBRATION]:  # nothing to compare
         return config
     if config.smooth_quant is not None:
         raise OptionError(
@@ -56,17 +62,24 @@ def settle_recipe(
     config: QuantizationConfig, quantizer: QuantizerModule, pooling: Pooling
 ) -> tuple[Recipe, tuple[float | None, ...]]:
     """Return the recipe that follows from the settings before the model is opened, and the strengths to compare."""
-    if MethodName(config.method) not in quantizer.METHODS:
+    method = quantizer.METHODS[0] if config.method is None else MethodName(config.method)
+    if method not in quantizer.METHODS:
         raise OptionError(
             f"method={config.method!r} can't be had with this runtime, whose quantizer does "
-            f"{', '.join(repr(method.value) for method in quantizer.METHODS)}; runtime='openvino' does it."
+            f"{', '.join(repr(method.value) for method in quantizer.METHODS)}; another runtime does it "
+            f"(docs/quantization.md)."
         )
-    if config.method == MethodName.DYNAMIC.value:
-        return Recipe(method=MethodName.DYNAMIC), (None,)
+    if method in WITHOUT_CALIBRATION:
+        given = [
+            key for key in ("smooth_quant", "activation_ranges", "weight_bits") if getattr(config, key) is not None
+        ]
+        if given and config.smooth_quant != (DEFAULT_ALPHA,):  # which search=False stands for
+            raise OptionError(f"{', '.join(given)}: method {method.value!r} has no such settings. Leave them out.")
+        return Recipe(method=method), (None,)
     ranges = config.activation_ranges and ActivationRanges(config.activation_ranges)
     ranges = quantizer.activation_ranges(ranges or None, pooling)
     bits = quantizer.weight_bits(config.weight_bits)
-    recipe = Recipe(method=MethodName(config.method), activation_ranges=ranges, weight_bits=bits)
+    recipe = Recipe(method=method, activation_ranges=ranges, weight_bits=bits)
     return recipe, ALPHAS if config.smooth_quant is None else config.smooth_quant
 
 

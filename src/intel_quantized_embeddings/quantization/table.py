@@ -9,10 +9,10 @@ from intel_quantized_embeddings.options import RuntimeName
 from intel_quantized_embeddings.runtimes.table import RUNTIMES
 
 if TYPE_CHECKING:
-    from intel_quantized_embeddings.quantization import ipex, openvino
+    from intel_quantized_embeddings.quantization import ipex, native, openvino
     from intel_quantized_embeddings.quantization.recipe import QuantizerModule
 
-    _OFFERED: tuple[QuantizerModule, ...] = (openvino, ipex)
+    _OFFERED: tuple[QuantizerModule, ...] = (openvino, native, ipex)
 
 
 def quantizer_module(runtime: RuntimeName) -> QuantizerModule:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights, ScoringHead
 from intel_quantized_embeddings.models.settings import ModelSettings
@@ -17,8 +18,29 @@ if TYPE_CHECKING:
     from intel_quantized_embeddings.models.source import SourceModel
 
 
-class Runtime(Protocol):
-    """A compiled encoder. Safe to call from several threads at once."""
+@runtime_checkable
+class RaggedRuntime(Protocol):
+    """A model that takes texts of any lengths at once. Safe to call from several threads at once."""
+
+    @property
+    def dimension(self) -> int:
+        """Numbers in a row."""
+        ...
+
+    def run_ragged(self, token_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Run texts, or pairs of them, with all threads.
+
+        Args:
+            token_ids: One sequence for each, of any length that the model takes.
+
+        Returns:
+            Shape: (texts, dimension).
+        """
+        ...
+
+
+class PaddedRuntime(Protocol):
+    """A compiled model that takes batches of one length. Safe to call from several threads at once."""
 
     @property
     def dimension(self) -> int:
@@ -47,6 +69,9 @@ class Runtime(Protocol):
         ...
 
 
+Runtime: TypeAlias = RaggedRuntime | PaddedRuntime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelGraph:
     """A model made from a folder: token ids in, one row a text or pair out.
@@ -71,7 +96,7 @@ class ModelGraph:
 
 
 class RuntimeModule(Protocol):
-    """What `runtimes/openvino.py` and `runtimes/ipex.py` both offer."""
+    """What `runtimes/openvino.py`, `runtimes/native.py` and `runtimes/ipex.py` all offer."""
 
     ENCODER_FILE: str
 

@@ -10,11 +10,11 @@ from intel_quantized_embeddings.options import RuntimeName
 from intel_quantized_embeddings.process.forks import importing
 
 if TYPE_CHECKING:
-    from intel_quantized_embeddings.runtimes import ipex, openvino
+    from intel_quantized_embeddings.runtimes import ipex, native, openvino
     from intel_quantized_embeddings.runtimes.base import RuntimeModule, ScoringModule
 
-    _OFFERED: tuple[RuntimeModule, ...] = (openvino, ipex)
-    _SCORING: ScoringModule = openvino
+    _OFFERED: tuple[RuntimeModule, ...] = (openvino, native, ipex)
+    _SCORING: tuple[ScoringModule, ...] = (openvino, native)
 
 _PACKAGE = __name__.partition(".")[0]
 
@@ -30,6 +30,9 @@ class RuntimeRow:
         imports: A module whose function of the same name imports the libraries, with errors of this package.
         scores_pairs: Whether it runs cross-encoders, and so offers `ScoringModule` too.
         folders_are_code: Whether its int8 folders hold code (TorchScript), which is not opened unasked from the hub.
+        quantizes_at_once: Whether an fp32 model asked for in int8 is quantized as it is read, without calibration texts
+            and without a folder in the cache.
+        same_everywhere: Whether int8 is the same on every CPU.
     """
 
     module: str
@@ -38,11 +41,21 @@ class RuntimeRow:
     imports: str | None = None
     scores_pairs: bool = False
     folders_are_code: bool = False
+    quantizes_at_once: bool = False
+    same_everywhere: bool = False
 
 
 RUNTIMES = {
     RuntimeName.OPENVINO: RuntimeRow(
         module="openvino", quantizer="openvino", encoder_files=("encoder.xml", "encoder.bin"), scores_pairs=True
+    ),
+    RuntimeName.NATIVE: RuntimeRow(
+        module="native",
+        quantizer="native",
+        encoder_files=("encoder.safetensors", "encoder.json"),
+        scores_pairs=True,
+        quantizes_at_once=True,
+        same_everywhere=True,
     ),
     RuntimeName.IPEX: RuntimeRow(
         module="ipex", quantizer="ipex", encoder_files=("encoder.pt",), imports="import_ipex", folders_are_code=True

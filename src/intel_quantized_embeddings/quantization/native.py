@@ -1,0 +1,77 @@
+"""int8 for the native engine: weights by output channel, without data; activations are quantized as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from intel_quantized_embeddings.errors import OptionError
+from intel_quantized_embeddings.int8_folder.config import ActivationRanges, MethodName
+from intel_quantized_embeddings.options import Pooling
+from intel_quantized_embeddings.quantization.recipe import Recipe
+from intel_quantized_embeddings.runtimes.base import ModelGraph
+from intel_quantized_embeddings.runtimes.native import in_int8
+from intel_quantized_embeddings.runtimes.native_graph import NativeGraph
+from intel_quantized_embeddings.runtimes.native_library import quantize
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+LIBRARIES: tuple[str, ...] = ("numpy",)
+METHODS: tuple[MethodName, ...] = (MethodName.PER_TOKEN,)
+RECIPE_VERSION = 1
+
+
+def require_quantizer() -> None:
+    """Need nothing: the quantizer is the engine's own."""
+
+
+def attention_precision() -> str:
+    """Return "fp32": attention is computed in floats."""
+    return "fp32"
+
+
+def weight_bits(asked: int | None) -> int | None:
+    """Refuse a number of bits: codes are as wide as sums have room for; see `QuantizerModule.weight_bits`."""
+    if asked is not None:
+        raise OptionError(
+            f"weight_bits={asked} is not allowed with runtime='native', whose weights are the same on every CPU. Leave "
+            f"it out."
+        )
+    return None
+
+
+def activation_ranges(asked: ActivationRanges | None, pooling: Pooling) -> ActivationRanges:
+    """Refuse ranges: a token's are its own; see `QuantizerModule.activation_ranges`."""
+    raise OptionError("activation_ranges is not allowed with runtime='native', which has none to set. Leave it out.")
+
+
+def linear_layers(embedder: ModelGraph) -> tuple[str, ...]:
+    """Names of the linear layers, `layer.0.qkv` and so on; see `QuantizerModule.linear_layers`."""
+    graph: NativeGraph = embedder.graph
+    return tuple(_shown(name) for name in graph.linear_layers())
+
+
+def quantize_graph(embedder: ModelGraph, token_ids: Sequence[Sequence[int]], recipe: Recipe) -> NativeGraph:
+    """Quantize a model; see `QuantizerModule.quantize_graph`. No text is looked at."""
+    graph: NativeGraph = embedder.graph
+    arrays: dict[str, NDArray[Any]] = dict(graph.arrays)
+    for name in graph.linear_layers():
+        if _shown(name) not in recipe.floating_point_layers:
+            codes, scales, sums = quantize(arrays.pop(f"{name}.weight"), None)
+            arrays |= {f"{name}.codes": codes, f"{name}.scales": scales, f"{name}.sums": sums}
+    return in_int8(graph, arrays)
+
+
+def put_back(embedder: ModelGraph, graph: NativeGraph, layer: str) -> NativeGraph:
+    """Put one linear layer back as it was; see `QuantizerModule.put_back`."""
+    was: NativeGraph = embedder.graph
+    name = next(name for name in was.linear_layers() if _shown(name) == layer)
+    arrays = {key: array for key, array in graph.arrays.items() if key.rpartition(".")[0] != name}
+    arrays |= {key: array for key, array in was.arrays.items() if key.rpartition(".")[0] == name}
+    return in_int8(graph, arrays)
+
+
+def _shown(name: str) -> str:
+    """Return a layer's name as people are shown it: `layer.0.qkv`, as the other runtimes' are."""
+    return "layer" + name.removeprefix("layers")

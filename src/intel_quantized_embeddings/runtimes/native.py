@@ -1,0 +1,156 @@
+"""The native runtime: this package's own engine (native/README.md), for texts of any lengths at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights, ScoringHead
+from intel_quantized_embeddings.errors import OptionError, UnsupportedModelError
+from intel_quantized_embeddings.models.settings import ModelSettings
+from intel_quantized_embeddings.models.source import SourceModel
+from intel_quantized_embeddings.options import Precision
+from intel_quantized_embeddings.process.cores import granted_cores
+from intel_quantized_embeddings.runtimes.base import ModelGraph
+from intel_quantized_embeddings.runtimes.native_folder import read_native, write_native
+from intel_quantized_embeddings.runtimes.native_graph import NativeGraph, embedder_graph, scorer_graph
+from intel_quantized_embeddings.runtimes.native_library import Engine, chosen_instruction_set, pack
+from intel_quantized_embeddings.runtimes.native_shape import INT8
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ENCODER_FILE = "encoder.safetensors"
+
+# A call of more tokens runs beside the caller's thread, which then hears of Control-C meanwhile.
+_LONG_CALL = 2048
+
+
+class NativeRuntime:
+    """A model in the engine: ragged texts in, a row a text out. A text's row has the same bits in any company."""
+
+    def __init__(
+        self, graph: NativeGraph, *, num_threads: int | None = None, instruction_set: str | None = None
+    ) -> None:
+        """Hand a graph to the engine.
+
+        Args:
+            graph: The model.
+            num_threads: Threads for one call; None takes the cores that the process was granted.
+            instruction_set: The kernels to use; None takes those that `IQE_ISA` names, else the fastest.
+
+        Raises:
+            OptionError: This CPU does not run the instruction set that `IQE_ISA` names.
+            DamagedFilesError: The graph's arrays are not those of its shape.
+        """
+        self._dimension = graph.shape.dimension
+        self._threads = num_threads or granted_cores()
+        self.instruction_set = instruction_set or chosen_instruction_set()
+        self._engine = Engine(graph.shape, _packed(graph), instruction_set=self.instruction_set)
+
+    @property
+    def dimension(self) -> int:
+        """Numbers in a row."""
+        return self._dimension
+
+    def run_ragged(self, token_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Encode texts with all threads; see `RaggedRuntime.run_ragged`."""
+        offsets = np.zeros(len(token_ids) + 1, dtype=np.int64)
+        np.cumsum([len(ids) for ids in token_ids], out=offsets[1:])
+        total = int(offsets[-1])
+        flat = np.fromiter(chain.from_iterable(token_ids), dtype=np.int32, count=total)
+        stop = np.zeros(1, dtype=np.int32)
+        # On the main thread Python hears of signals between its own instructions only.
+        if total > _LONG_CALL and threading.current_thread() is threading.main_thread():
+            return self._beside(flat, offsets, stop)
+        rows = self._encode(flat, offsets, stop)
+        assert rows is not None  # nobody stops it
+        return rows
+
+    def _encode(
+        self, ids: NDArray[np.int32], offsets: NDArray[np.int64], stop: NDArray[np.int32]
+    ) -> NDArray[np.float32] | None:
+        return self._engine.encode(ids, offsets, dimension=self._dimension, threads=self._threads, stop=stop)
+
+    def _beside(
+        self, ids: NDArray[np.int32], offsets: NDArray[np.int64], stop: NDArray[np.int32]
+    ) -> NDArray[np.float32]:
+        """Encode on another thread. Whatever interrupts the wait ends the call at the next block of texts."""
+        with ThreadPoolExecutor(1, thread_name_prefix="encode") as beside:  # leaving waits for it: it reads our arrays
+            future = beside.submit(self._encode, ids, offsets, stop)
+            try:
+                rows = future.result()
+            except BaseException:
+                stop[0] = 1
+                raise
+        assert rows is not None  # it was not stopped
+        return rows
+
+
+def graph_of_weights(encoder: EncoderConfig, weights: EncoderWeights, settings: ModelSettings) -> ModelGraph:
+    """Make an embedder of one of the built-in families; see `RuntimeModule.graph_of_weights`."""
+    graph = embedder_graph(encoder, weights, pooling=settings.pooling, normalize=settings.normalize)
+    return ModelGraph(
+        graph=graph, precision=Precision.FP32, max_positions=encoder.max_length, pad_token_id=encoder.pad_token_id
+    )
+
+
+def graph_of_scorer(encoder: EncoderConfig, weights: EncoderWeights, head: ScoringHead) -> ModelGraph:
+    """Make a cross-encoder of one of the built-in families; see `ScoringModule.graph_of_scorer`."""
+    return ModelGraph(
+        graph=scorer_graph(encoder, weights, head),
+        precision=Precision.FP32,
+        max_positions=encoder.max_length,
+        pad_token_id=encoder.pad_token_id,
+        second_text=encoder.vocab_size if weights.second_text is not None else 0,
+    )
+
+
+def open_export(source: SourceModel, settings: ModelSettings, *, allow_torchscript: bool) -> ModelGraph:
+    """Refuse what others made of a model; see `RuntimeModule.open_export`."""
+    raise UnsupportedModelError(
+        f"{source.name} holds no model.safetensors but what others made of a model; runtime='native' runs weights as "
+        f"published. Load it with runtime='openvino', or the model that it was made from with this one."
+    )
+
+
+def read_graph(file: Path) -> NativeGraph:
+    """Read a model that `save_graph` wrote; see `RuntimeModule.read_graph`."""
+    return read_native(file)
+
+
+def save_graph(graph: NativeGraph, file: Path) -> None:
+    """Write a quantized model."""
+    write_native(graph, file)
+
+
+def compile_graph(
+    graph: NativeGraph, *, precision: Precision, num_threads: int | None = None, dynamic: bool = False
+) -> NativeRuntime:
+    """Hand a graph to the engine; see `RuntimeModule.compile_graph`."""
+    if precision is Precision.BF16:
+        raise OptionError("precision='bf16' is not available with runtime='native', which has 'int8' and 'fp32'.")
+    return NativeRuntime(graph, num_threads=num_threads)
+
+
+def _packed(graph: NativeGraph) -> dict[str, NDArray[Any]]:
+    """Return the engine's arrays, with the weights that are in floating point laid out for it."""
+    linear = {*graph.linear_layers(), "head_dense", "head_output"}
+    arrays = dict(graph.arrays)
+    for name in linear:
+        weight = arrays.pop(f"{name}.weight", None)
+        if weight is not None:
+            arrays[f"{name}.panels"] = pack(weight)
+    return arrays
+
+
+def in_int8(graph: NativeGraph, arrays: dict[str, NDArray[Any]]) -> NativeGraph:
+    """Return a graph with arrays of int8 layers instead of those in floating point."""
+    return replace(graph, shape=replace(graph.shape, precision=INT8), arrays=arrays)

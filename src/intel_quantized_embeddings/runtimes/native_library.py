@@ -1,0 +1,201 @@
+"""The engine's shared library and its C interface (native/src/iqe.h): the only module that calls it."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+from collections.abc import Mapping
+from ctypes import POINTER, byref, c_char_p, c_float, c_int32, c_int64, c_void_p
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from intel_quantized_embeddings.errors import DamagedFilesError, OptionError, UnsupportedModelError
+from intel_quantized_embeddings.runtimes.native_shape import Shape
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+LIBRARY = Path(__file__).with_name("libiqe.so")
+ABI = 1
+
+# Forces an instruction set, for tests and comparisons: vectors are the same with each.
+ISA_VARIABLE = "IQE_ISA"
+
+_OK, _INVALID, _OUT_OF_MEMORY, _STOPPED = range(4)
+_MESSAGE_BYTES = 512
+
+
+class _Config(ctypes.Structure):
+    """`iqe_config`."""
+
+    _fields_ = (*((name, c_int32) for name in Shape.NUMBERS), ("epsilon", c_float))
+
+
+class _Tensor(ctypes.Structure):
+    """`iqe_tensor`."""
+
+    _fields_ = (("name", c_char_p), ("data", c_void_p), ("bytes", c_int64))
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    """Open the library.
+
+    Raises:
+        UnsupportedModelError: This installation has none.
+    """
+    if not LIBRARY.is_file():
+        raise UnsupportedModelError(
+            "runtime='native' is not available in this installation, which has no engine for its platform: wheels of "
+            "Linux on x86-64 and aarch64 (glibc) have one. Use runtime='openvino'."
+        )
+    opened = ctypes.CDLL(str(LIBRARY))
+    if opened.iqe_abi() != ABI:
+        raise UnsupportedModelError(
+            f"{LIBRARY} is of another version of this package ({opened.iqe_abi()} instead of {ABI}): install it again."
+        )
+    opened.iqe_instruction_sets.restype = c_char_p
+    opened.iqe_free.restype = None
+    opened.iqe_free.argtypes = [c_void_p]
+    opened.iqe_new.argtypes = [POINTER(_Config), c_void_p, c_int32, c_char_p, POINTER(c_void_p), c_char_p, c_int64]
+    opened.iqe_encode.argtypes = [
+        *(c_void_p, c_void_p, c_void_p, c_int64, c_int32, c_void_p, c_void_p),
+        *(c_char_p, c_int64),
+    ]
+    opened.iqe_pack.argtypes = [c_void_p, c_int64, c_int64, c_void_p]
+    opened.iqe_quantize.argtypes = [c_void_p, c_void_p, c_int64, c_int64, c_void_p, c_void_p, c_void_p]
+    opened.iqe_products.argtypes = [c_void_p, c_int64, c_void_p, c_int64, c_int64, c_char_p, c_void_p]
+    return opened
+
+
+def instruction_sets() -> tuple[str, ...]:
+    """Return the names of the instruction sets that this CPU runs, the fastest first."""
+    return tuple(library().iqe_instruction_sets().decode().split())
+
+
+def chosen_instruction_set() -> str:
+    """Return the instruction set to use: the one that `IQE_ISA` names, else the fastest.
+
+    Raises:
+        OptionError: This CPU does not run it, or there is none of that name.
+    """
+    there = instruction_sets()
+    asked = os.environ.get(ISA_VARIABLE)
+    if asked and asked not in there:
+        raise OptionError(f"{ISA_VARIABLE}={asked!r} can't be had here: this CPU runs {', '.join(there)}.")
+    return asked or there[0]
+
+
+def pack(weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Lay out a linear layer's weights, (outputs, inputs), as the engine reads them in fp32."""
+    outputs, inputs = weights.shape
+    panels = np.empty(outputs * inputs, dtype=np.float32)
+    _check(library().iqe_pack(_address(weights), outputs, inputs, _address(panels)), "")
+    return panels
+
+
+def quantize(
+    weights: NDArray[np.float32], factors: NDArray[np.float32] | None
+) -> tuple[NDArray[np.int8], NDArray[np.float32], NDArray[np.int32]]:
+    """Quantize a linear layer's weights.
+
+    Args:
+        weights: Shape: (outputs, inputs), each a multiple of 16.
+        factors: What a column of `weights` is multiplied with before; its input is divided by the same at run time.
+
+    Returns:
+        Codes as the engine reads them, a scale for each output, and the sum of its codes.
+    """
+    outputs, inputs = weights.shape
+    codes = np.empty(outputs * inputs, dtype=np.int8)
+    scales, sums = np.empty(outputs, dtype=np.float32), np.empty(outputs, dtype=np.int32)
+    status = library().iqe_quantize(
+        *(_address(weights), None if factors is None else _address(factors), outputs, inputs),
+        *(_address(codes), _address(scales), _address(sums)),
+    )
+    _check(status, "no memory to quantize a layer with")
+    return codes, scales, sums
+
+
+class Engine:
+    """A model that the engine has taken. Safe to call from several threads at once."""
+
+    def __init__(self, shape: Shape, arrays: Mapping[str, NDArray[Any]], *, instruction_set: str) -> None:
+        """Hand arrays over, which stay where they are.
+
+        Args:
+            shape: What the model is.
+            arrays: Its weights by the engine's names.
+            instruction_set: One of `instruction_sets()`.
+
+        Raises:
+            DamagedFilesError: The arrays are not those of such a model.
+        """
+        self._library = library()
+        self._handle = c_void_p()
+        self._arrays = dict(arrays)  # alive as long as the model that points into them
+        config = _Config(*(getattr(shape, name) for name in Shape.NUMBERS), shape.epsilon)
+        tensors = (_Tensor * len(self._arrays))(
+            *(_Tensor(name.encode(), array.ctypes.data, array.nbytes) for name, array in self._arrays.items())
+        )
+        message = ctypes.create_string_buffer(_MESSAGE_BYTES)
+        status = self._library.iqe_new(
+            *(byref(config), tensors, len(self._arrays), instruction_set.encode()),
+            *(byref(self._handle), message, _MESSAGE_BYTES),
+        )
+        _check(status, message.value.decode("utf-8", "replace"))
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None):
+            self._library.iqe_free(self._handle)
+
+    def encode(
+        self,
+        ids: NDArray[np.int32],
+        offsets: NDArray[np.int64],
+        *,
+        dimension: int,
+        threads: int,
+        stop: NDArray[np.int32],
+    ) -> NDArray[np.float32] | None:
+        """Encode texts.
+
+        Args:
+            ids: The token ids of all texts, one after another.
+            offsets: Where each text begins, and where the last one ends: one more than there are texts.
+            dimension: Numbers in a row.
+            threads: At most so many work on it.
+            stop: One number; another thread sets it to 1 to end the call early.
+
+        Returns:
+            Shape: (texts, dimension); None where it was stopped.
+
+        Raises:
+            DamagedFilesError: An id or a length is not one of the model.
+            MemoryError: There is no memory for the call.
+        """
+        rows = np.empty((len(offsets) - 1, dimension), dtype=np.float32)
+        message = ctypes.create_string_buffer(_MESSAGE_BYTES)
+        status = self._library.iqe_encode(
+            *(self._handle, _address(ids), _address(offsets), len(rows), threads, _address(stop), _address(rows)),
+            *(message, _MESSAGE_BYTES),
+        )
+        if status == _STOPPED:
+            return None
+        _check(status, message.value.decode("utf-8", "replace"))
+        return rows
+
+
+def _address(array: NDArray[Any]) -> int:
+    assert array.flags.c_contiguous  # the engine knows of no strides
+    return array.ctypes.data
+
+
+def _check(status: int, message: str) -> None:
+    if status == _OUT_OF_MEMORY:
+        raise MemoryError(message)
+    if status != _OK:
+        raise DamagedFilesError(f"the engine can't run this model: {message}.")

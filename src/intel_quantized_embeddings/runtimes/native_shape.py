@@ -1,0 +1,123 @@
+"""What a model is to the engine, as numbers: `iqe_config` of native/src/iqe.h, and `encoder.json` of a folder."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from intel_quantized_embeddings.architectures import Activation, EncoderConfig
+from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
+from intel_quantized_embeddings.options import Pooling
+
+LANES = 16  # every width is padded to a multiple
+
+ACTIVATIONS = {Activation.GELU: 0, Activation.GELU_TANH: 1, Activation.RELU: 2}
+TANH = 3  # only in a cross-encoder's head
+POOLINGS = {Pooling.CLS: 0, Pooling.MEAN: 1, Pooling.LAST: 2}
+INT8, FP32 = 0, 1
+
+FORMAT_VERSION = 1
+
+
+def padded(width: int) -> int:
+    """Return a width as the engine has it."""
+    return -(-width // LANES) * LANES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """The sizes and choices of a model, by the names of `iqe_config`, which explains each."""
+
+    hidden: int
+    layers: int
+    heads: int
+    head_size: int
+    inner: int
+    vocabulary: int
+    positions: int
+    activation: int
+    pooling: int
+    normalize: int
+    precision: int
+    second_text: int
+    padding: int
+    relative: int
+    head: int
+    epsilon: float
+
+    NUMBERS: ClassVar[tuple[str, ...]] = (
+        *("hidden", "layers", "heads", "head_size", "inner", "vocabulary", "positions", "activation", "pooling"),
+        *("normalize", "precision", "second_text", "padding", "relative", "head"),
+    )
+
+    @property
+    def dimension(self) -> int:
+        """Numbers in a row that comes out."""
+        return self.hidden if self.head < 0 else 1
+
+    @staticmethod
+    def of(
+        encoder: EncoderConfig,
+        *,
+        pooling: Pooling,
+        normalize: bool,
+        second_text: bool = False,
+        head: int = -1,
+    ) -> Shape:
+        """Describe a model in fp32.
+
+        Args:
+            encoder: Its sizes.
+            pooling: How token vectors become one row.
+            normalize: Whether rows get length 1.
+            second_text: Whether ids tell a pair's second text apart.
+            head: The activation of a cross-encoder's head; -1 for an embedder.
+        """
+        return Shape(
+            hidden=encoder.hidden_size,
+            layers=encoder.num_layers,
+            heads=encoder.num_heads,
+            head_size=encoder.head_size,
+            inner=padded(encoder.intermediate_size),
+            vocabulary=encoder.vocab_size,
+            positions=encoder.max_length,
+            activation=ACTIVATIONS[encoder.activation],
+            pooling=POOLINGS[pooling],
+            normalize=int(normalize),
+            precision=FP32,
+            second_text=int(second_text),
+            padding=encoder.pad_token_id if encoder.positions_after_padding else -1,
+            relative=int(encoder.relative_attention_buckets > 0),
+            head=head,
+            epsilon=encoder.layer_norm_eps,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `from_json` reads."""
+        return {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any], *, where: str) -> Shape:
+        """Read `encoder.json`; the engine checks what each number may be.
+
+        Raises:
+            DamagedFilesError: A name is missing or unknown, or a value is no number of 32 bits.
+            UnsupportedModelError: It is of a later version of this package.
+        """
+        version = content.get("format_version")
+        if isinstance(version, int) and version > FORMAT_VERSION:
+            raise UnsupportedModelError(
+                f"{where} is of format {version}; this version of the package reads up to {FORMAT_VERSION}. Update it."
+            )
+        values = {name: value for name, value in content.items() if name != "format_version"}
+        if version != FORMAT_VERSION or set(values) != {*Shape.NUMBERS, "epsilon"}:
+            raise DamagedFilesError(f"{where} is not the description of an encoder that it should be.")
+        epsilon = values.pop("epsilon")
+        for name, value in values.items():
+            if not isinstance(value, int) or isinstance(value, bool) or not -(2**31) <= value < 2**31:
+                raise DamagedFilesError(f"{where} has {name}={value!r}; a whole number of 32 bits is needed.")
+        if not isinstance(epsilon, float) or not 0 < epsilon < 1:
+            raise DamagedFilesError(f"{where} has epsilon={epsilon!r}; a number between 0 and 1 is needed.")
+        return Shape(**values, epsilon=epsilon)
