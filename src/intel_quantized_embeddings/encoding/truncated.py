@@ -44,6 +44,11 @@ class TruncatedRagged:
     dimension: int
     normalize: bool
 
+    @property
+    def streams(self) -> int:
+        """As of the other runtime."""
+        return self.runtime.streams
+
     def run_ragged(self, token_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """As the other runtime, cut."""
         return truncated(self.runtime.run_ragged(token_ids), self.dimension, normalize=self.normalize)

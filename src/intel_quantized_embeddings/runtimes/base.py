@@ -27,6 +27,11 @@ class RaggedRuntime(Protocol):
         """Numbers in a row."""
         ...
 
+    @property
+    def streams(self) -> int:
+        """The number of threads that a call may use."""
+        ...
+
     def run_ragged(self, token_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Run texts, or pairs of them, with all threads.
 
@@ -39,6 +44,7 @@ class RaggedRuntime(Protocol):
         ...
 
 
+@runtime_checkable
 class PaddedRuntime(Protocol):
     """A compiled model that takes batches of one length. Safe to call from several threads at once."""
 

@@ -60,6 +60,11 @@ class NativeRuntime:
         """Numbers in a row."""
         return self._dimension
 
+    @property
+    def streams(self) -> int:
+        """See `RaggedRuntime.streams`."""
+        return self._threads
+
     def run_ragged(self, token_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Encode texts with all threads; see `RaggedRuntime.run_ragged`."""
         offsets = np.zeros(len(token_ids) + 1, dtype=np.int64)
