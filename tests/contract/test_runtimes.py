@@ -41,7 +41,7 @@ def encoder(request, runtime, tiny, tiny_int8_of) -> Encoder:
 
 
 def is_exact(encoder: Encoder) -> bool:
-    """Whether not a bit of a vector depends on anything but its text: promised for int8, and for all of the engine's."""
+    """Whether not a bit of a vector depends on anything but its text: promised for int8, and by the engine."""
     return "int8" in encoder.fingerprint or encoder.fingerprint.startswith("native")
 
 

@@ -41,8 +41,8 @@ class QuantizationConfig:
     """Settings of quantization. The keys of a YAML file (`read_config`) are these names.
 
     Attributes:
-        method: "static"; "per-token", which is the native runtime's; "dynamic": more faithful than static, slower, and a
-            text's vector depends on its company; or "qat": static after fine-tuning the weights, more faithful and as
+        method: "static"; "per-token", which is the native runtime's; "dynamic": more faithful than static, slower, and
+            a text's vector depends on its company; or "qat": static after fine-tuning the weights, more faithful and as
             fast, and takes minutes and torch to make. None is "per-token" for runtime "native", "static" for others.
         smooth_quant: SmoothQuant's strengths to compare, each in [0, 1] or None (`off` in YAML) for none; the most
             faithful is kept. None is the usual comparison.
