@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from intel_quantized_embeddings import CrossEncoder, Encoder, quantize, quantize_cross_encoder
-from intel_quantized_embeddings.architectures import Family
+from intel_quantized_embeddings.architectures.table import ARCHITECTURES
 from intel_quantized_embeddings.cli import main
 from intel_quantized_embeddings.errors import (
     DamagedFilesError,
@@ -206,9 +206,9 @@ class TestFolders:
 
 
 class TestSettings:
-    @pytest.mark.parametrize("family", [Family.ROBERTA, Family.DISTILBERT, Family.MPNET])
+    @pytest.mark.parametrize("family", ARCHITECTURES, ids=lambda family: family.name)
     def test_every_family_scores(self, family, tmp_path):
-        folder = write_tiny_cross_encoder(tmp_path / family.value, family=family)
+        folder = write_tiny_cross_encoder(tmp_path / family.name, family=family)
         assert np.ptp(CrossEncoder.load(folder, precision="fp32").score(PAIRS)) > 0
 
     def test_the_activation_is_the_models(self, tiny_cross_encoder, tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from intel_quantized_embeddings import Encoder, quantize
-from intel_quantized_embeddings.architectures import Family
+from intel_quantized_embeddings.architectures.roberta import ROBERTA
 from intel_quantized_embeddings.cli.inspection import inspect_folder
 from intel_quantized_embeddings.errors import DamagedFilesError, OptionError, UnsupportedModelError
 from support.cpu_kinds import fails_where_onednn_is_limited
@@ -75,7 +75,7 @@ def test_an_export_beside_safetensors_that_can_not_be_built_is_used(tiny, bare, 
 @pytest.mark.parametrize("variant", [{"auto_map": {"AutoModel": "own.Model"}}, {"pruned_heads": {"0": [1]}}])
 def test_an_export_of_a_variant_that_is_not_built_in_has_the_limits_of_its_architecture(tmp_path, variant):
     """RoBERTa's first two positions are not for tokens; the graph computes the variant, whatever it is."""
-    folder = write_tiny_model(tmp_path / "roberta", family=Family.ROBERTA)
+    folder = write_tiny_model(tmp_path / "roberta", family=ROBERTA)
     write_openvino_export(folder, folder / "openvino_model.xml")
     (folder / "model.safetensors").unlink()
     config = json.loads((folder / "config.json").read_text())

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from intel_quantized_embeddings import CrossEncoder, Encoder, quantize
-from intel_quantized_embeddings.architectures.config import BUILT_IN
+from intel_quantized_embeddings.architectures.table import BUILT_IN
 from intel_quantized_embeddings.cli import main
 from intel_quantized_embeddings.errors import QuantizedEmbeddingsError
 from intel_quantized_embeddings.models.known import KNOWN_MODELS, look_up

@@ -9,8 +9,9 @@ import numpy as np
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from intel_quantized_embeddings.architectures import EncoderConfig, Family
-from intel_quantized_embeddings.architectures.names import WEIGHT_NAMES
+from intel_quantized_embeddings.architectures import EncoderConfig
+from intel_quantized_embeddings.architectures.bert import BERT
+from intel_quantized_embeddings.architectures.description import Architecture
 
 HIDDEN, LAYERS, HEADS, INNER, POSITIONS = 32, 2, 4, 64, 130
 
@@ -91,7 +92,7 @@ VOCABULARY = list(dict.fromkeys([*_SPECIAL, *_WORDS, *_LETTERS, *(f"##{letter}" 
 def write_tiny_model(
     folder: Path,
     *,
-    family: Family = Family.BERT,
+    family: Architecture = BERT,
     pooling: str | None = "mean",
     normalize: bool = True,
     max_length: int = 64,
@@ -125,7 +126,7 @@ def write_tiny_model(
 def write_tiny_cross_encoder(
     folder: Path,
     *,
-    family: Family = Family.BERT,
+    family: Architecture = BERT,
     activation: str | None = None,
     labels: int = 1,
     max_length: int = 64,
@@ -134,14 +135,11 @@ def write_tiny_cross_encoder(
     """Write a sequence classifier with random weights as transformers saves one; `activation` as torch names it."""
     folder.mkdir(parents=True, exist_ok=True)
     config = tiny_config(family)
-    prefix = {Family.BERT: "bert.", Family.ROBERTA: "roberta.", Family.MPNET: "mpnet."}.get(family, "distilbert.")
+    prefix = family.prefixes[0]
     tensors = {prefix + name: tensor for name, tensor in tiny_weights(config, seed=seed).items()}
-    dense, output = {
-        Family.BERT: ("bert.pooler.dense", "classifier"),
-        Family.DISTILBERT: ("pre_classifier", "classifier"),
-    }.get(family, ("classifier.dense", "classifier.out_proj"))
+    dense = f"{prefix if family is BERT else ''}{family.head.dense}"
     random = np.random.default_rng(seed + 1)
-    for name, rows in ((dense, HIDDEN), (output, labels)):
+    for name, rows in ((dense, HIDDEN), (family.head.output, labels)):
         tensors[f"{name}.weight"] = random.normal(0, 0.3, (rows, HIDDEN)).astype(np.float32)
         tensors[f"{name}.bias"] = random.normal(0, 0.3, rows).astype(np.float32)
     config["architectures"] = ["TinyForSequenceClassification"]
@@ -151,39 +149,36 @@ def write_tiny_cross_encoder(
     save_file(tensors, str(folder / "model.safetensors"))
     write_tiny_tokenizer(folder / "tokenizer.json")
     described = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[PAD]", "model_max_length": max_length}
-    if family is Family.BERT:
+    if family.tells_texts_apart:
         described["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
     (folder / "tokenizer_config.json").write_text(json.dumps(described))
     return folder
 
 
-def tiny_config(family: Family) -> dict[str, object]:
+def tiny_config(family: Architecture) -> dict[str, object]:
     """A Hugging Face `config.json` of the family."""
-    if family is Family.DISTILBERT:
-        sizes: dict[str, object] = {"dim": HIDDEN, "n_layers": LAYERS, "n_heads": HEADS, "hidden_dim": INNER}
-    else:
-        sizes = {
-            "hidden_size": HIDDEN,
-            "num_hidden_layers": LAYERS,
-            "num_attention_heads": HEADS,
-            "intermediate_size": INNER,
-            "layer_norm_eps": 1e-12,
-        }
-    if family is Family.MPNET:
-        sizes["relative_attention_num_buckets"] = 32
-    return {
-        "model_type": family.value,
-        "vocab_size": len(VOCABULARY),
-        "max_position_embeddings": POSITIONS,
-        "pad_token_id": 0 if family in (Family.BERT, Family.DISTILBERT) else 1,
-        **sizes,
+    keys = family.keys
+    config: dict[str, object] = {
+        "model_type": family.model_types[0],
+        keys.vocab_size: len(VOCABULARY),
+        keys.max_positions: POSITIONS,
+        "pad_token_id": family.pad_token_id,
+        keys.hidden_size: HIDDEN,
+        keys.num_layers: LAYERS,
+        keys.num_heads: HEADS,
+        keys.intermediate_size: INNER,
     }
+    if isinstance(keys.layer_norm_eps, str):
+        config[keys.layer_norm_eps] = 1e-12
+    if keys.relative_attention_buckets is not None:
+        config[keys.relative_attention_buckets] = 32
+    return config
 
 
 def tiny_weights(config: dict[str, object], *, seed: int) -> dict[str, np.ndarray]:
     """Random weights under Hugging Face's names."""
     sizes = EncoderConfig.from_hf(config, where="tiny model")
-    names = WEIGHT_NAMES[sizes.family]
+    names = sizes.architecture.weights
     random = np.random.default_rng(seed)
 
     def draw(*shape: int) -> np.ndarray:

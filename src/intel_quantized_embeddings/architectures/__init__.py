@@ -1,6 +1,7 @@
-"""What a BERT is, once: its configuration, its weights, and where the families differ."""
+"""What an encoder is, once: one description a family, and what reads configurations and weights by it."""
 
-from intel_quantized_embeddings.architectures.config import Activation, EncoderConfig, Family, exported_limits
+from intel_quantized_embeddings.architectures.config import EncoderConfig, exported_limits
+from intel_quantized_embeddings.architectures.description import Activation
 from intel_quantized_embeddings.architectures.heads import ScoringHead, load_head
 from intel_quantized_embeddings.architectures.weights import (
     EncoderWeights,
@@ -14,7 +15,6 @@ __all__ = [
     "Activation",
     "EncoderConfig",
     "EncoderWeights",
-    "Family",
     "LayerWeights",
     "Linear",
     "Norm",

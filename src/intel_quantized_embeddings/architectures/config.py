@@ -3,42 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import Enum
+from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
+from intel_quantized_embeddings.architectures.description import Activation, Architecture, Block
+from intel_quantized_embeddings.architectures.table import BUILT_IN, architecture_of
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
-
-
-class Family(str, Enum):
-    """The encoder families that are built in; all are post-norm BERTs with small differences."""
-
-    BERT = "bert"
-    ROBERTA = "roberta"
-    DISTILBERT = "distilbert"
-    MPNET = "mpnet"
-
-
-class Activation(str, Enum):
-    """The feed-forward layer's non-linearity."""
-
-    GELU = "gelu"
-    GELU_TANH = "gelu_tanh"
-    RELU = "relu"
-
-
-# XLM-RoBERTa and CamemBERT are RoBERTa with another vocabulary.
-_FAMILIES = {
-    "bert": Family.BERT,
-    "roberta": Family.ROBERTA,
-    "xlm-roberta": Family.ROBERTA,
-    "camembert": Family.ROBERTA,
-    "distilbert": Family.DISTILBERT,
-    "mpnet": Family.MPNET,
-}
-
-# As `config.json` calls them.
-BUILT_IN = tuple(sorted(_FAMILIES))
 
 _ACTIVATIONS = {
     "gelu": Activation.GELU,
@@ -47,45 +17,8 @@ _ACTIVATIONS = {
     "relu": Activation.RELU,
 }
 
-# Families whose position embeddings start after the padding id (fairseq's habit):
-# the first token has position pad_token_id + 1, and padding does not advance it.
-_POSITIONS_AFTER_PADDING = (Family.ROBERTA, Family.MPNET)
-
-
 # Ids are 32 bits wide to the tokenizers library.
 MOST_TOKENS = 2**32
-
-
-@dataclass(frozen=True, slots=True)
-class _Keys:
-    """A family's names of sizes in `config.json`, and its default ids."""
-
-    hidden_size: str = "hidden_size"
-    num_layers: str = "num_hidden_layers"
-    num_heads: str = "num_attention_heads"
-    intermediate_size: str = "intermediate_size"
-    activation: str = "hidden_act"
-    pad_token_id: int = 0
-
-
-_KEYS = {
-    Family.BERT: _Keys(),
-    Family.ROBERTA: _Keys(pad_token_id=1),
-    Family.MPNET: _Keys(pad_token_id=1),
-    Family.DISTILBERT: _Keys(
-        hidden_size="dim",
-        num_layers="n_layers",
-        num_heads="n_heads",
-        intermediate_size="hidden_dim",
-        activation="activation",
-    ),
-}
-
-
-def is_built_in(config: Mapping[str, Any]) -> bool:
-    """Return whether the architecture that a `config.json` names can be built here."""
-    model_type = config.get("model_type")
-    return isinstance(model_type, str) and model_type in _FAMILIES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,35 +26,39 @@ class EncoderConfig:
     """The numbers that make one encoder of a family.
 
     Attributes:
+        architecture: The family, with the names of its tensors.
+        block: What it computes.
         max_positions: Rows of the position table.
         max_length: The longest input in tokens that the position table can serve.
         first_position: Position of the first token: 0, or pad_token_id + 1.
-        relative_attention_buckets: MPNet's relative position buckets, 0 elsewhere.
     """
 
-    family: Family
+    architecture: Architecture
+    block: Block
     vocab_size: int
     hidden_size: int
     num_layers: int
     num_heads: int
     intermediate_size: int
-    activation: Activation
     layer_norm_eps: float
     max_positions: int
     pad_token_id: int
-    relative_attention_buckets: int = 0
 
     @property
     def head_size(self) -> int:
         return self.hidden_size // self.num_heads
 
     @property
-    def positions_after_padding(self) -> bool:
-        return self.family in _POSITIONS_AFTER_PADDING
+    def activation(self) -> Activation:
+        return self.block.activation
+
+    @property
+    def relative_attention_buckets(self) -> int:
+        return self.block.relative_attention_buckets
 
     @property
     def first_position(self) -> int:
-        return self.pad_token_id + 1 if self.positions_after_padding else 0
+        return self.pad_token_id + 1 if self.block.positions_after_padding else 0
 
     @property
     def max_length(self) -> int:
@@ -140,38 +77,24 @@ class EncoderConfig:
             UnsupportedModelError: The architecture, or a variant of it, is not built in.
             DamagedFilesError: A size is missing or impossible.
         """
-        family = _family(config, where=where)
-        keys = _KEYS[family]
+        architecture = _architecture(config, where=where)
+        keys = architecture.keys
         if not exported:
-            _refuse_variants(config, family, where=where)
+            _refuse_variants(config, architecture, where=where)
 
-        def size(key: str, default: int | None = None) -> int:
-            value = config.get(key, default)
-            if not _is_whole(value) or value < 1:
-                raise DamagedFilesError(
-                    f"config.json of {where} has {key}={value!r}; a positive integer is needed there."
-                )
-            return value
-
-        # DistilBERT's is fixed, whatever its config.json says.
-        eps = 1e-12 if family is Family.DISTILBERT else config.get("layer_norm_eps", 1e-12)
-        if isinstance(eps, bool) or not isinstance(eps, (int, float)) or not eps > 0:
-            raise DamagedFilesError(f"config.json of {where} has layer_norm_eps={eps!r}; a positive number is needed.")
+        held = _Values(config, where=where)
         pad = config.get("pad_token_id")
         result = EncoderConfig(
-            family=family,
-            vocab_size=size("vocab_size"),
-            hidden_size=size(keys.hidden_size),
-            num_layers=size(keys.num_layers),
-            num_heads=size(keys.num_heads),
-            intermediate_size=size(keys.intermediate_size),
-            activation=_activation(config.get(keys.activation, "gelu"), where=where),
-            layer_norm_eps=float(eps),
-            max_positions=size("max_position_embeddings"),
-            pad_token_id=pad if _is_whole(pad) else keys.pad_token_id,
-            relative_attention_buckets=(
-                size("relative_attention_num_buckets", default=32) if family is Family.MPNET else 0
-            ),
+            architecture=architecture,
+            layer_norm_eps=held.positive(keys.layer_norm_eps, default=1e-12),
+            vocab_size=held.size(keys.vocab_size),
+            hidden_size=held.size(keys.hidden_size),
+            num_layers=held.size(keys.num_layers),
+            num_heads=held.size(keys.num_heads),
+            intermediate_size=held.size(keys.intermediate_size),
+            block=_block(architecture, held),
+            max_positions=held.size(keys.max_positions),
+            pad_token_id=pad if _is_whole(pad) else architecture.pad_token_id,
         )
         if result.hidden_size % result.num_heads:
             raise DamagedFilesError(
@@ -208,33 +131,69 @@ def _is_whole(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _family(config: Mapping[str, Any], *, where: str) -> Family:
-    model_type = config.get("model_type")
-    family = _FAMILIES.get(model_type) if isinstance(model_type, str) else None
-    if family is None:
+class _Values:
+    """What a `config.json` holds, checked."""
+
+    def __init__(self, config: Mapping[str, Any], *, where: str) -> None:
+        self._config = config
+        self._where = where
+
+    def size(self, key: str, *, default: int | None = None) -> int:
+        value = self._config.get(key, default)
+        if not _is_whole(value) or value < 1:
+            raise DamagedFilesError(
+                f"config.json of {self._where} has {key}={value!r}; a positive integer is needed there."
+            )
+        return value
+
+    def positive(self, key: str | float, *, default: float) -> float:
+        """Return the number under a key, or the one that stands in the key's place."""
+        if not isinstance(key, str):
+            return key
+        value = self._config.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+            raise DamagedFilesError(f"config.json of {self._where} has {key}={value!r}; a positive number is needed.")
+        return float(value)
+
+    def activation(self, key: str, *, default: Activation) -> Activation:
+        if key not in self._config:
+            return default
+        name = self._config[key]
+        activation = _ACTIVATIONS.get(name) if isinstance(name, str) else None
+        if activation is None:
+            raise UnsupportedModelError(
+                f"{self._where} uses the activation {name!r}; built in are {', '.join(sorted(_ACTIVATIONS))}."
+            )
+        return activation
+
+
+def _block(architecture: Architecture, held: _Values) -> Block:
+    """The family's flags, with what `config.json` decides of them."""
+    keys, block = architecture.keys, architecture.block
+    block = replace(block, activation=held.activation(keys.activation, default=block.activation))
+    if keys.relative_attention_buckets is not None:
+        buckets = held.size(keys.relative_attention_buckets, default=block.relative_attention_buckets)
+        block = replace(block, relative_attention_buckets=buckets)
+    return block
+
+
+def _architecture(config: Mapping[str, Any], *, where: str) -> Architecture:
+    architecture = architecture_of(config)
+    if architecture is None:
         raise UnsupportedModelError(
-            f"{where} is of architecture {model_type!r}, which is not built in "
+            f"{where} is of architecture {config.get('model_type')!r}, which is not built in "
             f"(built in: {', '.join(BUILT_IN)}). Convert it to OpenVINO once with "
             f"pip install 'intel-quantized-embeddings[export]' and `iqe export MODEL FOLDER`, "
             f"then load the folder."
         )
-    return family
-
-
-def _activation(name: object, *, where: str) -> Activation:
-    activation = _ACTIVATIONS.get(name) if isinstance(name, str) else None
-    if activation is None:
-        raise UnsupportedModelError(
-            f"{where} uses the activation {name!r}; built in are {', '.join(sorted(_ACTIVATIONS))}."
-        )
-    return activation
+    return architecture
 
 
 # Classes that a repository's own code may replace, and with them the computation.
 _MAPPED = ("AutoConfig", "AutoModel", "AutoModelForSequenceClassification")
 
 
-def _refuse_variants(config: Mapping[str, Any], family: Family, *, where: str) -> None:
+def _refuse_variants(config: Mapping[str, Any], architecture: Architecture, *, where: str) -> None:
     """Refuse what would load without complaint and compute something else."""
     position_type = config.get("position_embedding_type", "absolute")
     if position_type != "absolute":
@@ -259,8 +218,7 @@ def _refuse_variants(config: Mapping[str, Any], family: Family, *, where: str) -
     if config.get("pruned_heads"):
         pruned = config["pruned_heads"]
         raise UnsupportedModelError(f"config.json of {where} has pruned_heads={pruned!r}, which is not built in.")
-    if family is Family.MPNET and config.get("pad_token_id", 1) not in (1, None):
-        raise UnsupportedModelError(
-            f"config.json of {where} has pad_token_id={config['pad_token_id']!r}; MPNet counts positions from the "
-            f"padding id 1, whatever that file says, and no other is built in."
-        )
+    for refusal in architecture.refusals:
+        value = config.get(refusal.key)
+        if refusal.key in config and value not in refusal.unless:
+            raise UnsupportedModelError(f"config.json of {where} has {refusal.key}={value!r}; {refusal.why}")

@@ -5,29 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from intel_quantized_embeddings.architectures.config import EncoderConfig, Family
-from intel_quantized_embeddings.architectures.names import PREFIXES
+from intel_quantized_embeddings.architectures.config import EncoderConfig
+from intel_quantized_embeddings.architectures.table import PREFIXES
 from intel_quantized_embeddings.architectures.tensors import TensorReader, safetensors_files
 from intel_quantized_embeddings.architectures.weights import Linear
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
-
-
-@dataclass(frozen=True, slots=True)
-class _HeadNames:
-    """A family's names of the two layers of its head, and the activation between them."""
-
-    dense: str
-    output: str
-    with_tanh: bool = True
-
-
-# BERT's first layer is its pooler, which lies among the encoder's tensors.
-_HEADS = {
-    Family.BERT: _HeadNames(dense="pooler.dense", output="classifier"),
-    Family.ROBERTA: _HeadNames(dense="classifier.dense", output="classifier.out_proj"),
-    Family.MPNET: _HeadNames(dense="classifier.dense", output="classifier.out_proj"),
-    Family.DISTILBERT: _HeadNames(dense="pre_classifier", output="classifier", with_tanh=False),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,14 +39,14 @@ def load_head(folder: Path, config: EncoderConfig, *, name: str) -> ScoringHead:
         UnsupportedModelError: There is no head, or it gives several scores.
         DamagedFilesError: A tensor of it is missing or has another shape than `config` says.
     """
-    names = _HEADS[config.family]
+    names = config.architecture.head
     reader = TensorReader(safetensors_files(folder))
     dense, output = (_found(reader, layer) for layer in (names.dense, names.output))
     if dense is None or output is None:
         missing = names.dense if dense is None else names.output
         raise UnsupportedModelError(
-            f"{name} has no {missing!r}, so it is no cross-encoder of the {config.family.value} family. Load a model "
-            f"that makes embeddings with Encoder.load or Reranker.load."
+            f"{name} has no {missing!r}, so it is no cross-encoder of the {config.architecture.name} family. Load "
+            f"a model that makes embeddings with Encoder.load or Reranker.load."
         )
     hidden = config.hidden_size
     labels = len(reader.read(f"{output}.bias"))

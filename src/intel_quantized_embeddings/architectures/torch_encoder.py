@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from intel_quantized_embeddings.architectures.config import Activation, EncoderConfig
+from intel_quantized_embeddings.architectures.config import EncoderConfig
+from intel_quantized_embeddings.architectures.description import Activation
 from intel_quantized_embeddings.architectures.relative_bias import relative_bias_by_offset
 from intel_quantized_embeddings.architectures.weights import EncoderWeights, LayerWeights, Linear, Norm
 from intel_quantized_embeddings.options import Pooling
@@ -116,7 +117,7 @@ class _Embeddings(nn.Module):
     def __init__(self, config: EncoderConfig, weights: EncoderWeights) -> None:
         super().__init__()
         self._pad = config.pad_token_id
-        self._after_padding = config.positions_after_padding
+        self._after_padding = config.block.positions_after_padding
         self.words = nn.Embedding.from_pretrained(_tensor(weights.word_embeddings))
         self.positions = nn.Embedding.from_pretrained(_tensor(weights.position_embeddings))
         self.norm = _norm(weights.embedding_norm, config)
@@ -147,7 +148,7 @@ class EncoderLayer(nn.Module):
         super().__init__()
         self._first_only = first_only
         self._heads, self._head_size = config.num_heads, config.head_size
-        self._activation = config.activation
+        self._activation = config.block.activation
         self.attention: Attention = functional.scaled_dot_product_attention
         self.attention_in_bfloat16 = False
         self.query, self.key, self.value = _linear(layer.query), _linear(layer.key), _linear(layer.value)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from intel_quantized_embeddings.architectures.config import EncoderConfig, Family
-from intel_quantized_embeddings.architectures.names import PREFIXES, WEIGHT_NAMES, WeightNames
+from intel_quantized_embeddings.architectures.config import EncoderConfig
+from intel_quantized_embeddings.architectures.table import PREFIXES
 from intel_quantized_embeddings.architectures.tensors import TensorReader, safetensors_files
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError
 
@@ -57,7 +57,7 @@ class EncoderWeights:
         word_embeddings: (vocab, hidden).
         position_embeddings: (max_positions, hidden), with the first token type's embedding
             already added: a text alone is all of type 0, so the sum is a constant.
-        relative_attention_bias: (buckets, heads) for MPNet, None elsewhere.
+        relative_attention_bias: (buckets, heads); None where a family has none.
         second_text: What a token of a pair's second text has added beside, (hidden,): the second token type's
             embedding less the first's. None where a family does not tell the two apart.
     """
@@ -92,7 +92,7 @@ class _Loader:
     def __init__(self, reader: TensorReader, config: EncoderConfig, *, where: str) -> None:
         self._reader = reader
         self._config = config
-        self._names: WeightNames = WEIGHT_NAMES[config.family]
+        self._names = config.architecture.weights
         self._where = where
         self._prefix = self._find_prefix()
 
@@ -104,8 +104,7 @@ class _Loader:
         if names.token_type_embeddings is not None:
             types = self._tensor(names.token_type_embeddings, (None, hidden))
             positions = positions + types[0]
-            # The tokenizers of RoBERTa and its like give no types, whatever the table's size.
-            if config.family is Family.BERT and len(types) > 1:
+            if config.architecture.tells_texts_apart and len(types) > 1:
                 second_text = types[1] - types[0]
         return EncoderWeights(
             word_embeddings=self._tensor(names.word_embeddings, (config.vocab_size, hidden)),
@@ -139,9 +138,9 @@ class _Loader:
 
     def _norm(self, name: str) -> Norm:
         hidden = (self._config.hidden_size,)
-        # Checkpoints converted from TensorFlow call the scale and shift gamma and beta.
-        modern = self._prefix + f"{name}.weight" in self._reader
-        scale, shift = ("weight", "bias") if modern else ("gamma", "beta")
+        spellings = self._names.norm_parts
+        held = (parts for parts in spellings if f"{self._prefix}{name}.{parts[0]}" in self._reader)
+        scale, shift = next(held, spellings[-1])
         return Norm(self._tensor(f"{name}.{scale}", hidden), self._tensor(f"{name}.{shift}", hidden))
 
     def _tensor(self, name: str, shape: tuple[int | None, ...]) -> Array:
@@ -162,5 +161,5 @@ class _Loader:
                 return prefix
         raise DamagedFilesError(
             f"the weights in {self._where} have no {self._names.word_embeddings!r} under any known prefix: "
-            f"they are not those of a {self._config.family.value} encoder, which config.json says they are."
+            f"they are not those of a {self._config.architecture.name} encoder, which config.json says they are."
         )

@@ -6,7 +6,7 @@ import statistics
 import time
 from dataclasses import dataclass
 
-from intel_quantized_embeddings.architectures.config import is_built_in
+from intel_quantized_embeddings.architectures.table import architecture_of
 from intel_quantized_embeddings.benchmarks.timing import timed_calls
 
 # A matmul as large as an encoder's, repeated: large enough that everything else in the graph is little.
@@ -28,16 +28,16 @@ class EncoderSize:
 
         That is every architecture that is not built in: its feed-forward may be gated, or its heads share keys.
         """
-        if not is_built_in(config):
+        architecture = architecture_of(config)
+        if architecture is None:
             return None
-        sizes = [_first(config, *names) for names in _NAMES]
-        hidden, intermediate, layers = sizes
-        if hidden is None or intermediate is None or layers is None:
+        keys = architecture.keys
+        hidden, intermediate, layers = (
+            config.get(key) for key in (keys.hidden_size, keys.intermediate_size, keys.num_layers)
+        )
+        if not (isinstance(hidden, int) and isinstance(intermediate, int) and isinstance(layers, int)):
             return None
         return cls(hidden=hidden, intermediate=intermediate, layers=layers)
-
-
-_NAMES = (("hidden_size", "dim"), ("intermediate_size", "hidden_dim"), ("num_hidden_layers", "n_layers"))
 
 
 def operations_per_token(size: EncoderSize, *, tokens: int) -> int:
@@ -87,7 +87,3 @@ def measure_int8_peak(*, num_threads: int) -> float:
 
 def _range(low: float, high: float) -> tuple[float, float, float, float]:
     return low, high, low, high
-
-
-def _first(config: dict[str, object], *names: str) -> int | None:
-    return next((value for name in names if isinstance(value := config.get(name), int)), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from intel_quantized_embeddings.architectures.config import BUILT_IN
+from intel_quantized_embeddings.architectures.table import BUILT_IN
 from intel_quantized_embeddings.models.known import KNOWN_MODELS
 from intel_quantized_embeddings.reporting.terminal import wrapped
 

@@ -8,8 +8,9 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from intel_quantized_embeddings.architectures.config import EncoderConfig, exported_limits, is_built_in
+from intel_quantized_embeddings.architectures.config import EncoderConfig, exported_limits
 from intel_quantized_embeddings.architectures.heads import load_head
+from intel_quantized_embeddings.architectures.table import is_built_in
 from intel_quantized_embeddings.encoders.loading import is_dynamic
 from intel_quantized_embeddings.encoding.probing import run_probes
 from intel_quantized_embeddings.errors import ModelFilesError, QuantizedEmbeddingsError, UnsupportedModelError

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from intel_quantized_embeddings.architectures.table import architecture_of
 from intel_quantized_embeddings.errors import (
     DamagedFilesError,
     ModelFilesError,
@@ -278,7 +279,8 @@ def read_similarity(folder: Path) -> Similarity:
 def _refuse_shorter_vectors(dimension: object, model: dict[str, Any], path: Path) -> None:
     if dimension is None:
         return
-    own = model.get("dim") if model.get("model_type") == "distilbert" else model.get("hidden_size")
+    architecture = architecture_of(model)
+    own = model.get("hidden_size" if architecture is None else architecture.keys.hidden_size)
     if isinstance(dimension, int) and isinstance(own, int) and dimension >= own:
         return
     raise UnsupportedModelError(

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from intel_quantized_embeddings.architectures.config import is_built_in
+from intel_quantized_embeddings.architectures.table import is_built_in
 from intel_quantized_embeddings.architectures.tensors import INDEX_FILE, WEIGHTS_FILE, safetensors_files, shard_names
 from intel_quantized_embeddings.errors import ModelFilesError, OptionError
 from intel_quantized_embeddings.files.whole import is_there, require_whole

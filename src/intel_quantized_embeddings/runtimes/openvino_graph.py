@@ -128,7 +128,7 @@ def _embeddings(config: EncoderConfig, weights: EncoderWeights, input_ids: Node,
         input_ids = ops.floor_mod(input_ids, _integer(config.vocab_size))
     words = ops.gather(_constant(weights.word_embeddings), input_ids, _axis(0))
     words.set_friendly_name("embeddings/word")
-    if config.positions_after_padding:
+    if config.block.positions_after_padding:
         # transformers' create_position_ids_from_input_ids: padding gets the padding position,
         # the others count on from it.
         is_token = ops.convert(ops.not_equal(input_ids, _integer(config.pad_token_id)), destination_type="i64")
@@ -170,7 +170,7 @@ def _layer(
     rows = hidden
     if first_only:
         rows = ops.slice(hidden, _axes(0), _axes(1), _axes(1), _axes(1))
-        if config.relative_attention_buckets:
+        if config.block.relative_attention_buckets:
             mask = ops.slice(mask, _axes(0), _axes(1), _axes(1), _axes(2))
     attended = ops.scaled_dot_product_attention(
         _heads(config, _linear(rows, layer.query, name + "query")),
@@ -206,9 +206,9 @@ def _norm(inputs: Node, norm: Norm, eps: float) -> Node:
 
 
 def _activation(config: EncoderConfig, inputs: Node) -> Node:
-    if config.activation is Activation.RELU:
+    if config.block.activation is Activation.RELU:
         return ops.relu(inputs)
-    return ops.gelu(inputs, "tanh" if config.activation is Activation.GELU_TANH else "erf")
+    return ops.gelu(inputs, "tanh" if config.block.activation is Activation.GELU_TANH else "erf")
 
 
 # --- after the layers --------------------------------------------------------------------------

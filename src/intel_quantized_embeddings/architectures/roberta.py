@@ -1,0 +1,14 @@
+"""RoBERTa (https://arxiv.org/abs/1907.11692): XLM-RoBERTa and CamemBERT are one with another vocabulary."""
+
+from intel_quantized_embeddings.architectures.bert import BERT
+from intel_quantized_embeddings.architectures.description import Architecture, Block, HeadNames
+
+ROBERTA = Architecture(
+    name="roberta",
+    model_types=("roberta", "xlm-roberta", "camembert"),
+    block=Block(positions_after_padding=True),
+    pad_token_id=1,
+    prefixes=("roberta.",),
+    weights=BERT.weights,
+    head=HeadNames(dense="classifier.dense", output="classifier.out_proj"),
+)

@@ -1,0 +1,33 @@
+"""The architectures that are built in, a row each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from intel_quantized_embeddings.architectures.bert import BERT
+from intel_quantized_embeddings.architectures.description import Architecture
+from intel_quantized_embeddings.architectures.distilbert import DISTILBERT
+from intel_quantized_embeddings.architectures.mpnet import MPNET
+from intel_quantized_embeddings.architectures.roberta import ROBERTA
+
+ARCHITECTURES: tuple[Architecture, ...] = (BERT, ROBERTA, DISTILBERT, MPNET)
+
+_BY_MODEL_TYPE = {model_type: one for one in ARCHITECTURES for model_type in one.model_types}
+
+# As `config.json` calls them.
+BUILT_IN = tuple(sorted(_BY_MODEL_TYPE))
+
+# What may stand before the name of a tensor: a checkpoint may carry any family's, not only the one of its own.
+PREFIXES = ("", *(prefix for one in ARCHITECTURES for prefix in one.prefixes))
+
+
+def architecture_of(config: Mapping[str, Any]) -> Architecture | None:
+    """Return the architecture that a `config.json` names; None where it is not built in."""
+    model_type = config.get("model_type")
+    return _BY_MODEL_TYPE.get(model_type) if isinstance(model_type, str) else None
+
+
+def is_built_in(config: Mapping[str, Any]) -> bool:
+    """Return whether the architecture that a `config.json` names can be built here."""
+    return architecture_of(config) is not None
