@@ -8,11 +8,12 @@ import os
 import socket
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 # Before anything imports huggingface_hub or Haystack, which read them once.
 _CACHES = tempfile.mkdtemp(prefix="iqe-tests-")
@@ -29,12 +30,17 @@ from intel_quantized_embeddings.quantization.calibration import built_in_texts  
 from intel_quantized_embeddings.quantization.kinds import EMBEDDER  # noqa: E402
 from intel_quantized_embeddings.reporting.machine import describe_machine  # noqa: E402
 from intel_quantized_embeddings.runtimes.int8_products import sums_are_exact  # noqa: E402
-from support.few_texts import compare_no_strengths, quantize_quickly  # noqa: E402
+from support.few_texts import compare_no_strengths, quantize_quickly, take_a_third  # noqa: E402
+from support.once import make_anew, make_once  # noqa: E402
 from support.tiny_models import write_tiny_cross_encoder, write_tiny_model  # noqa: E402
 from support.torchscript_models import write_optimum_intel_folder  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
+
+
+# `--hypothesis-profile=many`: what make test-slow runs property tests with.
+settings.register_profile("many", max_examples=1000)
 
 
 def pytest_report_header() -> str:
@@ -57,6 +63,20 @@ def _only_this_machine(monkeypatch):
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _once() -> Iterator[None]:
+    """Compile and quantize equal tiny graphs once a session."""
+    with pytest.MonkeyPatch.context() as patch:
+        make_once(patch)
+        yield
+
+
+@pytest.fixture
+def made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compile and quantize each time, where that is what is tested."""
+    make_anew(monkeypatch)
 
 
 @pytest.fixture(scope="session")
@@ -107,7 +127,8 @@ def quick_quantizing(monkeypatch: pytest.MonkeyPatch) -> None:
 def minilm_int8_of(minilm: str, slow_run: bool) -> Callable[[str], Path]:
     """all-MiniLM-L6-v2 for a runtime, quantized on first use, into the tests' own cache.
 
-    With every default in a slow run; else the strength that wins is taken without comparing it with others.
+    With every default in a slow run; else on a third of the texts, and with the strength that wins without comparing
+    it with others.
     """
 
     def made(runtime: str) -> Path:
@@ -115,6 +136,7 @@ def minilm_int8_of(minilm: str, slow_run: bool) -> Callable[[str], Path]:
         with pytest.MonkeyPatch.context() as patch:
             if not slow_run:
                 compare_no_strengths(patch)
+                take_a_third(patch)
             return quantized_on_first_use(
                 source, source.settings(), kind=EMBEDDER, runtime=RuntimeName(runtime), cache_folder=None
             )

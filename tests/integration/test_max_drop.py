@@ -15,12 +15,13 @@ from intel_quantized_embeddings.int8_folder.config import MethodName, Quantizati
 from intel_quantized_embeddings.int8_folder.manifest import Manifest
 from intel_quantized_embeddings.models.hub import find_model
 from intel_quantized_embeddings.options import RuntimeName
-from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
+from intel_quantized_embeddings.quantization.calibration import Texts, split
 from intel_quantized_embeddings.quantization.kinds import EMBEDDER
 from intel_quantized_embeddings.quantization.recipe import Recipe
 from intel_quantized_embeddings.quantization.subject import Subject
 from intel_quantized_embeddings.runtimes.building import build_embedder
 from support.cpu_kinds import fails_where_onednn_is_limited
+from support.few_texts import FEW, TEN_TEXTS
 from support.tiny_models import write_tiny_model
 
 
@@ -36,11 +37,11 @@ def one_layer(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(one_layer, tmp_path_factory):
     """What it is with nothing put back."""
-    return quantize(one_layer, tmp_path_factory.mktemp("whole") / "int8", search=False, max_drop=0.5)
+    return quantize(one_layer, tmp_path_factory.mktemp("whole") / "int8", search=False, max_drop=0.5, **FEW)
 
 
 def test_a_limit_that_holds_changes_nothing(one_layer, whole, tmp_path):
-    plain = quantize(one_layer, tmp_path / "plain", search=False)
+    plain = quantize(one_layer, tmp_path / "plain", search=False, **FEW)
     assert plain.drop is None
     assert whole.drop.kept == pytest.approx(1 - whole.fidelity.score)
     assert (whole.drop.put_back, whole.drop.speed, whole.floating_point_layers) == ((), None, ())
@@ -50,7 +51,7 @@ def test_a_limit_that_holds_changes_nothing(one_layer, whole, tmp_path):
 def test_layers_are_put_back_until_the_limit_holds(one_layer, whole, tmp_path, capsys):
     limit = 0.97 * whole.drop.kept
     lines: list[str] = []
-    report = quantize(one_layer, tmp_path / "int8", search=False, max_drop=limit, progress=lines.append)
+    report = quantize(one_layer, tmp_path / "int8", search=False, max_drop=limit, progress=lines.append, **FEW)
     drop = report.drop
     assert drop.kept == pytest.approx(1 - report.fidelity.score)
     assert drop.kept <= limit < drop.before == whole.drop.kept
@@ -83,7 +84,7 @@ def test_layers_are_ranked_by_what_quantizing_without_them_gives(one_layer, meth
         runtime=runtime,
         model=build_embedder(source, source.settings(), runtime=runtime),
         settings=source.settings(),
-        texts=split(built_in_texts()),
+        texts=split(Texts(documents=tuple(TEN_TEXTS), queries=tuple(TEN_TEXTS))),
     )
     whole = subject.attempt(Recipe(method=method, alpha=0.85 if method is MethodName.STATIC else None))
     gains = []
@@ -96,6 +97,7 @@ def test_layers_are_ranked_by_what_quantizing_without_them_gives(one_layer, meth
     assert max(gains) > 5e-6
 
 
+@pytest.mark.usefixtures("quick_quantizing")
 def test_a_limit_that_can_not_be_kept_is_an_error_that_leaves_no_folder(one_layer, tmp_path, capsys):
     arguments = ["quantize", str(one_layer), str(tmp_path / "int8"), "--no-search", "--max-drop", "0"]
     assert main(arguments) == 1
@@ -106,6 +108,7 @@ def test_a_limit_that_can_not_be_kept_is_an_error_that_leaves_no_folder(one_laye
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("quick_quantizing")
 def test_the_limit_is_of_a_datasets_score_where_there_is_one(one_layer, tmp_path, capsys):
     pytest.importorskip("sklearn", reason="scikit-learn is not installed (the eval extra)")
     data = tmp_path / "intents"

@@ -28,7 +28,7 @@ from intel_quantized_embeddings.int8_folder.model_card import write_embedder_car
 from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
 from support.cpu_kinds import fails_where_onednn_is_limited
 from support.exported_models import write_openvino_export
-from support.few_texts import TEN_TEXTS
+from support.few_texts import FEW
 from support.logged import messages
 from support.tiny_models import write_tiny_model
 
@@ -84,18 +84,18 @@ def test_the_reported_fidelity_is_what_the_loaded_model_has(tiny, tiny_int8):
     assert cosines.mean() > 0.99
 
 
+@pytest.mark.usefixtures("made_anew")
 def test_the_same_model_quantized_again_is_the_same_folder(tiny, tiny_cross_encoder, tmp_path):
     """To the byte and to the fingerprint, whatever the process did in between: a collection goes on knowing it."""
     for job, model in ((quantize, tiny), (quantize_cross_encoder, tiny_cross_encoder)):
-        texts = {"calibration_texts": TEN_TEXTS, "calibration_queries": TEN_TEXTS}
-        folders = [job(model, tmp_path / f"{job.__name__}-{n}", search=False, **texts).folder for n in range(2)]
+        folders = [job(model, tmp_path / f"{job.__name__}-{n}", search=False, **FEW).folder for n in range(2)]
         first, second = (read_manifest(folder).files for folder in folders)
         assert first == second
 
 
 def test_the_search_keeps_the_most_faithful_strength(tiny, tmp_path):
     lines: list[str] = []
-    report = quantize(tiny, tmp_path / "out", progress=lines.append)
+    report = quantize(tiny, tmp_path / "out", progress=lines.append, **FEW)
     tried = Manifest.read(tmp_path / "out").method.alphas_tried
     best = max(tried, key=tried.__getitem__)
     assert set(tried) == {"0.85", "0.75", "0.5", "off"}
@@ -109,7 +109,7 @@ def test_layers_can_be_left_in_floating_point_by_a_file_of_settings(tiny, tmp_pa
     (tmp_path / "settings.yaml").write_text(
         "smooth_quant: [0.5, off]\nfloating_point_layers: [layer.1, layer.0.query]\n"
     )
-    report = quantize(tiny, tmp_path / "out", config=tmp_path / "settings.yaml")
+    report = quantize(tiny, tmp_path / "out", config=tmp_path / "settings.yaml", **FEW)
     kept = ("layer.0.query", *(f"layer.1.{name}" for name in LINEAR_LAYERS))
     assert report.floating_point_layers == kept
     manifest = Manifest.read(tmp_path / "out")
@@ -130,11 +130,11 @@ def test_ranges_are_set_as_asked(tiny, tmp_path):
     graphs = {}
     for ranges in ("mean", "widest"):
         config = QuantizationConfig(smooth_quant=(None,), activation_ranges=ranges)
-        quantize(tiny, tmp_path / ranges, config=config)
+        quantize(tiny, tmp_path / ranges, config=config, **FEW)
         assert Manifest.read(tmp_path / ranges).method.activation_ranges == ranges
         graphs[ranges] = (tmp_path / ranges / "encoder.bin").read_bytes()
     assert graphs["mean"] != graphs["widest"]
-    quantize(tiny, tmp_path / "usual", config=QuantizationConfig(smooth_quant=(None,)))
+    quantize(tiny, tmp_path / "usual", config=QuantizationConfig(smooth_quant=(None,)), **FEW)
     assert (tmp_path / "usual" / "encoder.bin").read_bytes() == graphs["mean"]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from support.hub_server import HubServer
+from support.warm_process import run_warm
 
 MODEL = "someone/tiny-embedder"
 TEXTS = ["the cat sat on the mat", "a river of stars"]
@@ -98,15 +99,8 @@ class Machine:
         )
 
     def _run(self, code: str, env: dict[str, str] | None, options: dict[str, object]) -> dict[str, Any]:
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            input=json.dumps({"options": options, "texts": TEXTS}),
-            env=self.environment(env),
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        given = json.dumps({"options": options, "texts": TEXTS})
+        done = run_warm(code, env=self.environment(env), given=given)
         assert done.returncode == 0, done.stderr
         return {**json.loads(done.stdout.splitlines()[-1]), "log": done.stderr}
 

@@ -109,7 +109,9 @@ _FEW = st.lists(_PIECES.filter(lambda piece: len(piece) < 100), min_size=10, max
 _TEXTS = st.lists(_PIECES, min_size=10, max_size=60).map("".join)
 _SPACED = st.lists(_PIECES, min_size=10, max_size=60).map(" ".join)
 _quickly = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=settings.default.max_examples // 6,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 
