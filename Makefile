@@ -32,11 +32,12 @@ test-light: native
 	$(BIN)/python -m pytest -m "not reference and not slow and not soak" --durations=40
 
 # Without the hours of `-m soak`, which CONTRIBUTING.md tells of.
-test-slow: native .venv-ipex/.test ## run the tests that take half a minute or more each
+test-slow: native .venv-ipex/.test .venv-reference/.test ## run the tests that take half a minute or more each
 	$(BIN)/python -m pytest -m "slow and not soak and not reference"
 	$(BIN)/python -m pytest -m "not slow and not soak" --hypothesis-profile=many -k "any or ids or place" \
 		tests/unit/test_long_texts.py tests/integration/test_bad_input.py
 	$(IPEX)/python -m pytest -m "slow and not soak" -k "ipex or qat"
+	$(REFERENCE)/python -m pytest -m "slow and not soak and reference" tests
 
 # What CI runs of them: without the models that are quantized by every default and fine-tuned.
 test-slow-bounded: native

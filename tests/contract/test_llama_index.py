@@ -362,7 +362,10 @@ class TestInLlamaIndex:
 
     @pytest.mark.filterwarnings("ignore:Specified num_workers exceed")  # on a machine with one CPU
     @pytest.mark.timeout(180)
-    @pytest.mark.parametrize("loaded", [False, True], ids=["before-loading", "after-loading"])
+    @pytest.mark.parametrize(
+        "loaded",
+        [pytest.param(False, id="before-loading", marks=pytest.mark.slow), pytest.param(True, id="after-loading")],
+    )
     def test_a_pipeline_embeds_in_several_processes(self, embedding, as_document, loaded):
         """`run` spawns them: each loads the model from its options."""
         if loaded:

@@ -70,7 +70,7 @@ def _assert_plateau(readings: list[float]) -> None:
 
 
 def test_memory_reaches_a_plateau(runtime, tiny_int8_of):
-    _assert_plateau(json.loads(_run(CALLS, tiny_int8_of(runtime), runtime, 600, 20)))
+    _assert_plateau(json.loads(_run(CALLS, tiny_int8_of(runtime), runtime, 600, 8)))
 
 
 @pytest.mark.soak

@@ -204,6 +204,7 @@ def _copy_metadata(source, target):
         (target / name).write_bytes((source / name).read_bytes())
 
 
+@pytest.mark.slow
 @foreign_tracing
 def test_optimum_intels_own_export_opens(tmp_path, minilm):
     """`openvino/openvino_model.xml` of an architecture that is also built in gives the same vectors."""
