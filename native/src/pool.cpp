@@ -43,6 +43,7 @@ namespace {
 constexpr int kSlots = 64;                 // teams at once; callers beyond work alone
 constexpr int kMaxThreads = 4096;          // of a team
 constexpr int64_t kSpin = 40 * 1000;       // ns that a thread watches a word before it sleeps
+constexpr int64_t kPolite = 10 * 1000;      // ns after which a helper lets others have its core meanwhile
 constexpr int64_t kSlice = 1000 * 1000;    // ns that a helper stays in a team while others are open
 constexpr size_t kStack = 3 << 19;         // 1.5 MiB: what tasks may use is 1 MiB, beside thread-local storage
 constexpr uint64_t kLeft = 0x7fffffff;     // phase: low 31 bits tasks left, high 33 generation
@@ -75,9 +76,9 @@ int64_t now() {
 
 // A wait that is short by intent: more() is true for kSpin. Most waits end before the clock is read at all.
 struct Spin {
-  int64_t until = 0;
+  int64_t start = 0;
   unsigned pauses = 0;
-  bool more() {
+  bool more(bool helper) {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
@@ -85,8 +86,11 @@ struct Spin {
 #endif
     if (++pauses % 32 != 0) return true;
     const int64_t time = now();
-    if (until == 0) until = time + kSpin;
-    return time < until;
+    if (start == 0) start = time;
+    // A helper without work may be what keeps its caller from the core: where more threads than cores want to run, two threads
+    // that share a core would else spend a third of it waiting for each other. A caller that waits sleeps instead.
+    if (helper && time - start > kPolite) sched_yield();
+    return time - start < kSpin;
   }
 };
 
@@ -125,7 +129,7 @@ struct Slot {
   void wait_for_others() {
     Spin spin;
     for (uint32_t seen; ((seen = pending.load(std::memory_order_acquire)) & ~kAsleep) != 0;) {
-      if (spin.more()) continue;
+      if (spin.more(false)) continue;
       if ((seen & kAsleep) || pending.compare_exchange_strong(seen, seen | kAsleep, std::memory_order_relaxed))
         futex_wait(pending, seen | kAsleep);
     }
@@ -227,7 +231,7 @@ struct Pool {
         if (count > most && running.compare_exchange_strong(count, count - 1)) return give_seat_back(slot, visit), false;
         continue;
       }
-      const bool idle = left(seen) == 0 && !spin.more();
+      const bool idle = left(seen) == 0 && !spin.more(true);
       if (idle || others()) {
         give_seat_back(slot, visit);
         running.fetch_sub(1);
@@ -348,9 +352,11 @@ Team::~Team() {
   if (slot_ == nullptr) return;
   const uint64_t door = slot_->door.load(std::memory_order_relaxed);
   slot_->door.store((door / kVisit + 1) * kVisit, std::memory_order_release);  // helpers see it and get up
-  const int others = pool_->open_seats.fetch_sub(seats(door)) - seats(door);
+  // There is room for one more elsewhere. In this order: a team that is not among the others opened after `running` fell, and
+  // knows of the room itself.
   pool_->running.fetch_sub(1);
-  if (others > 0 && pool_->choose(0, false) >= 0) pool_->wake(1);  // there is room for one more elsewhere
+  const int others = pool_->open_seats.fetch_sub(seats(door)) - seats(door);
+  if (others > 0 && pool_->choose(0, false) >= 0) pool_->wake(1);
 }
 
 void Team::run(int tasks, Task fn, void* work) {
