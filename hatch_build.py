@@ -32,7 +32,9 @@ class NativeBuildHook(BuildHookInterface[Any]):
         if plan is None:
             self.app.display_warning("No native engine for this platform: the wheel is without that runtime.")
             return
-        built = native.build(plan, work=self._work())
+        if version == "editable" and plan.target != native.host_target():
+            raise native.BuildError(f"An editable install runs here, not on {plan.target}: unset IQE_TARGET.")
+        built = native.build(plan, work=self._work(plan))
         if version == "editable":
             native.install(built.library, native.ROOT / native.IN_PLACE)
             return
@@ -40,9 +42,9 @@ class NativeBuildHook(BuildHookInterface[Any]):
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{native.platform_tag(plan)}"
 
-    def _work(self) -> Path:
+    def _work(self, plan: native.Plan) -> Path:
         """Return the checkout's folder for objects, or one that goes with this process where that can't be written."""
-        if os.access(self.root, os.W_OK):
+        if native.is_current(plan) or os.access(self.root, os.W_OK):
             return native.ROOT / native.WORK
         self._temporary = tempfile.TemporaryDirectory(prefix="iqe-build-")
         return Path(self._temporary.name)

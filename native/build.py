@@ -37,7 +37,7 @@ class BuildError(RuntimeError):
 
 @dataclass(frozen=True)
 class InstructionSet:
-    """A file of native/src/isa: its name, and its flags in zig's spelling of -march and of other compilers."""
+    """A file of native/src/isa: its name, and its flags in zig's spelling of -march and in that of others."""
 
     name: str
     zig: str
@@ -209,14 +209,14 @@ def build(plan: Plan, *, root: Path = ROOT, work: Path | None = None) -> Built:
     """Compile what has changed, side by side, link it, and return the library, which lies in the work folder."""
     work = work or root / WORK
     folder = work / plan.target
-    folder.mkdir(parents=True, exist_ok=True)
     keys = _keys(plan, root)
     objects = {source: folder / f"{source.stem}-{key}.o" for source, key in keys.items()}
     library = _library(plan, keys, folder)
-    with _alone(folder):
-        if library.is_file():
-            return Built(library, compiled=0, units=len(keys))
-        _check(plan.compiler)
+    if library.is_file():
+        return Built(library, compiled=0, units=len(keys))
+    _check(plan.compiler)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):  # which another may just have built; then all that is missing here is there
         missing = [(source, isa) for source, isa in units(plan.target, root) if not objects[source].is_file()]
         # Its caches would otherwise go under HOME, which need not be there.
         caches = {name: str(work / "zig-cache") for name in ("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR")}
