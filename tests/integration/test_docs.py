@@ -1,4 +1,4 @@
-"""Every page of the documentation: found from the README, its links lead somewhere, its code is run or says why not.
+"""Every page of the documentation: found from the index, its links lead somewhere, its code is run or says why not.
 
 A page's Python is run by a test module that names the page, where what it needs is at hand.
 """
@@ -19,17 +19,33 @@ every_page = pytest.mark.parametrize("page", pages(), ids=lambda page: page.name
 
 
 def anchors(page: Path) -> set[str]:
-    """What GitHub makes of the headings."""
-    headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), flags=re.MULTILINE)
+    """Return what GitHub makes of the headings; a comment in a block of code is none."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_the_readme_links_every_page():
-    linked = re.findall(r"\]\((docs/[\w-]+\.md)", (ROOT / "README.md").read_text("utf-8"))
-    assert {f"docs/{page.name}" for page in pages()[1:]} <= set(linked)
+def test_the_index_has_every_page_and_is_linked_from_the_readme():
+    index = ROOT / "docs" / "README.md"
+    listed = re.findall(r"^- \[([\w-]+\.md)\]\(\1\): .", index.read_text("utf-8"), flags=re.MULTILINE)
+    assert listed == [page.name for page in sorted(index.parent.glob("*.md")) if page != index]
+    assert "](docs/README.md)" in (ROOT / "README.md").read_text("utf-8")
 
 
-@every_page
+@pytest.mark.parametrize(("heading", "page"), [("What int8 costs", "accuracy.md"), ("Speed", "benchmarks.md")])
+def test_the_figures_of_the_readme_are_those_of_the_page_it_links(heading, page):
+    section = re.split(r"^## ", (ROOT / "README.md").read_text("utf-8"), flags=re.MULTILINE)
+    (text,) = (part for part in section if part.startswith(f"{heading}\n"))
+    assert f"](docs/{page})" in text
+    figures = re.findall(r"\d+\.\d+", text)
+    assert len(figures) > 4
+    there = set(re.findall(r"\d+\.\d+", (ROOT / "docs" / page).read_text("utf-8")))
+    assert set(figures) <= there
+
+
+@pytest.mark.parametrize(
+    "page", [*pages(), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"], ids=lambda page: page.name
+)
 def test_links_lead_somewhere(page):
     for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
         if "://" in link:
