@@ -171,6 +171,7 @@ struct Plan {
   int64_t longest;
   const int32_t* stop;
   float* out;
+  float* squares;
   int32_t out_of_memory;
 };
 
@@ -181,7 +182,8 @@ bool encode_chunk(const Plan& plan, Chunk chunk, int threads) {
   const int64_t rows = plan.offsets[chunk.last] - plan.offsets[chunk.first];
   const Workspace work = take_workspace(plan.model.kernels->workspace_bytes(plan.model, rows, plan.longest, shares));
   if (work.memory == nullptr) return false;
-  plan.model.kernels->encode(plan.model, plan.ids, plan.offsets, chunk, plan.longest, threads, shares, work.memory, plan.stop, plan.out);
+  plan.model.kernels->encode(plan.model, plan.ids, plan.offsets, chunk, plan.longest, threads, shares, work.memory, plan.stop, plan.out,
+                              plan.squares);
   give_back(work);
   return true;
 }
@@ -205,9 +207,9 @@ int64_t cut(const int64_t* offsets, int64_t texts, int threads, Chunk* chunks) {
 }
 
 int32_t encode(const Model& model, const int32_t* ids, const int64_t* offsets, int64_t texts, int threads, const int32_t* stop,
-               float* rows, int64_t longest) {
+               float* rows, float* squares, int64_t longest) {
   const int64_t total = offsets[texts];
-  Plan plan{model, ids, offsets, nullptr, longest, stop, rows, 0};
+  Plan plan{model, ids, offsets, nullptr, longest, stop, rows, squares, 0};
   bool enough = true;
   // Also one text that is long beside the others, which would keep one thread busy after all others are done.
   if (threads > 1 && (total <= FEW_TOKENS || texts < threads || longest * threads > total)) {
@@ -230,6 +232,25 @@ int32_t encode(const Model& model, const int32_t* ids, const int64_t* offsets, i
   }
   if (!enough || plan.out_of_memory) return IQE_OUT_OF_MEMORY;
   return __atomic_load_n(stop, __ATOMIC_RELAXED) ? IQE_STOPPED : IQE_OK;
+}
+
+// Whether offsets and ids are what a model takes; also finds the longest text.
+int32_t check_texts(const iqe_config& c, const int32_t* ids, const int64_t* offsets, int64_t texts, int64_t* longest, char* error,
+                    int64_t size) {
+  if (texts < 0 || texts > INT32_MAX) return fail(IQE_INVALID, error, size, "%lld texts", (long long)texts);
+  if (offsets[0] != 0) return fail(IQE_INVALID, error, size, "the first text begins at %lld instead of 0", (long long)offsets[0]);
+  for (int64_t t = 0; t < texts; t++) {
+    const int64_t length = offsets[t + 1] - offsets[t];
+    if (length < 1 || length > c.positions) {
+      return fail(IQE_INVALID, error, size, "text %lld has %lld tokens; the model takes 1 to %d", (long long)t, (long long)length, c.positions);
+    }
+    if (length > *longest) *longest = length;
+  }
+  const int64_t end = c.second_text ? 2 * (int64_t)c.vocabulary : c.vocabulary;
+  for (int64_t i = 0; i < offsets[texts]; i++) {
+    if (ids[i] < 0 || ids[i] >= end) return fail(IQE_INVALID, error, size, "token id %d is not one of the model's %lld", ids[i], (long long)end);
+  }
+  return IQE_OK;
 }
 
 }  // namespace
@@ -278,25 +299,25 @@ void iqe_free(iqe_model* model) {
 
 int32_t iqe_encode(const iqe_model* model, const int32_t* ids, const int64_t* offsets, int64_t texts, int32_t threads, const int32_t* stop,
                    float* rows, char* error, int64_t size) {
-  const iqe_config& c = model->config;
-  if (texts < 0 || texts > INT32_MAX || threads < 1 || threads > 1024) return fail(IQE_INVALID, error, size, "%lld texts on %d threads", (long long)texts, threads);
-  if (texts == 0) return IQE_OK;
-  if (offsets[0] != 0) return fail(IQE_INVALID, error, size, "the first text begins at %lld instead of 0", (long long)offsets[0]);
+  if (threads < 1 || threads > 1024) return fail(IQE_INVALID, error, size, "%d threads; a call takes 1 to 1024", threads);
   int64_t longest = 0;
-  for (int64_t t = 0; t < texts; t++) {
-    const int64_t length = offsets[t + 1] - offsets[t];
-    if (length < 1 || length > c.positions) {
-      return fail(IQE_INVALID, error, size, "text %lld has %lld tokens; the model takes 1 to %d", (long long)t, (long long)length, c.positions);
-    }
-    if (length > longest) longest = length;
-  }
-  const int64_t ids_end = c.second_text ? 2 * (int64_t)c.vocabulary : c.vocabulary;
-  for (int64_t i = 0; i < offsets[texts]; i++) {
-    if (ids[i] < 0 || ids[i] >= ids_end) {
-      return fail(IQE_INVALID, error, size, "token id %d is not one of the model's %lld", ids[i], (long long)ids_end);
-    }
-  }
-  const int32_t status = encode(*model, ids, offsets, texts, threads, stop, rows, longest);
+  const int32_t wrong = check_texts(model->config, ids, offsets, texts, &longest, error, size);
+  if (wrong != IQE_OK || texts == 0) return wrong;
+  const int32_t status = encode(*model, ids, offsets, texts, threads, stop, rows, nullptr, longest);
+  if (status == IQE_OUT_OF_MEMORY) return fail(status, error, size, "no memory for texts of up to %lld tokens", (long long)longest);
+  return status;
+}
+
+int32_t iqe_observe(const iqe_model* model, const int32_t* ids, const int64_t* offsets, int64_t texts, float* squares, char* error,
+                    int64_t size) {
+  if (model->config.precision != IQE_FP32) return fail(IQE_INVALID, error, size, "only a model in fp32 can be observed");
+  int64_t longest = 0;
+  const int32_t wrong = check_texts(model->config, ids, offsets, texts, &longest, error, size);
+  if (wrong != IQE_OK || texts == 0) return wrong;
+  float* rows = (float*)malloc((size_t)texts * model->dimension * sizeof(float));
+  const int32_t never = 0;
+  const int32_t status = rows == nullptr ? IQE_OUT_OF_MEMORY : encode(*model, ids, offsets, texts, 1, &never, rows, squares, longest);
+  free(rows);
   if (status == IQE_OUT_OF_MEMORY) return fail(status, error, size, "no memory for texts of up to %lld tokens", (long long)longest);
   return status;
 }

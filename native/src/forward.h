@@ -65,6 +65,9 @@ class Forward {
       : model_(model), config_(model.config), ids_(ids), offsets_(offsets), chunk_(chunk), team_(team), shares_(shares),
         b_(buffers), stop_(stop), out_(out), stride_(model.stride) {}
 
+  // Sums the squares of what every linear layer reads, input by input, as iqe_observe says; on one thread only.
+  void observe(float* squares) { squares_ = squares; }
+
   void run() {
     for (int l = 0; l < config_.layers; l++) {
       for (Chunk block = next(chunk_.first); block.first < chunk_.last; block = next(block.last)) {
@@ -127,6 +130,16 @@ class Forward {
     return {count, stride_, b_.x + row * stride_, b_.codes + row * stride_, b_.scales + row};
   }
 
+  // Adds to the sums of a layer's part: 0 to 2 read rows of `stride` numbers, 3 of `inner`.
+  void note(int l, int part, const Rows& in) {
+    if (squares_ == nullptr) return;
+    float* sums = squares_ + (int64_t)l * (3 * stride_ + config_.inner) + part * stride_;
+    for (int64_t r = 0; r < in.count; r++) {
+      const float* row = in.values + r * in.stride;
+      for (int i = 0; i < in.stride; i += LANES) store(sums + i, fma(load(row + i), load(row + i), load(sums + i)));
+    }
+  }
+
   // A norm's rows, and their bytes for the layer that reads them next.
   void normalize(const float* row, const Norm& norm, const float* factors, int64_t r, bool quantize) {
     float* x = b_.x + r * stride_;
@@ -170,6 +183,7 @@ class Forward {
     const int panels = stride_ / LANES;
     float* qkv = b_.qkv;
     const auto keep = [&](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE { store(qkv + r * 3 * stride_ + n, y); };
+    note(l, 0, input(first_row, rows));
     if (one_row(l)) {
       linear_part(input(first_row, rows), layer.qkv, panels, 3 * panels, keep);
       gather(block);
@@ -190,13 +204,15 @@ class Forward {
       float* at = x + r * stride_ + n;
       store(at, add(y, load(at)));
     };
-    whole_linear({rows, stride_, b_.context, b_.context_codes, b_.context_scales}, layer.attention_output, add_to_x);
+    const Rows context{rows, stride_, b_.context, b_.context_codes, b_.context_scales};
+    note(l, 1, context);
+    whole_linear(context, layer.attention_output, add_to_x);
     each_row(rows, [&](int64_t r) {
       normalize(x + r * stride_, layer.attention_norm, layer.intermediate.factors, first_row + r, true);
     });
 
     const int64_t parts = (rows + INNER_ROWS - 1) / INNER_ROWS;
-    for (int64_t p = 0; p < parts; p++) feed_forward(layer, first_row, rows * p / parts, rows * (p + 1) / parts);
+    for (int64_t p = 0; p < parts; p++) feed_forward(l, first_row, rows * p / parts, rows * (p + 1) / parts);
     const bool last = l == config_.layers - 1;
     each_row(rows, [&](int64_t r) {
       normalize(x + r * stride_, layer.output_norm, last ? nullptr : model_.layers[l + 1].qkv.factors, first_row + r, !last);
@@ -247,11 +263,13 @@ class Forward {
     }
   }
 
-  void feed_forward(const Layer& layer, int64_t first_row, int64_t from, int64_t to) {
+  void feed_forward(int l, int64_t first_row, int64_t from, int64_t to) {
+    const Layer& layer = model_.layers[l];
     const int64_t rows = to - from, width = config_.inner;
     float *inner = b_.inner, *x = b_.x + (first_row + from) * stride_;
     const int activation = config_.activation;
-    const auto in = input(first_row + from, rows);
+    const Rows in = input(first_row + from, rows);
+    note(l, 2, in);
     if (activation == IQE_GELU) {
       whole_linear(in, layer.intermediate, [&](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE { store(inner + r * width + n, gelu<INT8>(y)); });
     } else {
@@ -263,7 +281,9 @@ class Forward {
         b_.inner_scales[r] = quantize_row(inner + r * width, layer.output.factors, (int)width, b_.inner_codes + r * width);
       });
     }
-    whole_linear({rows, width, inner, b_.inner_codes, b_.inner_scales}, layer.output, [&](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE {
+    const Rows activated_rows{rows, width, inner, b_.inner_codes, b_.inner_scales};
+    note(l, 3, activated_rows);
+    whole_linear(activated_rows, layer.output, [&](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE {
       float* at = x + r * stride_ + n;
       store(at, add(y, load(at)));
     });
@@ -316,6 +336,7 @@ class Forward {
   Buffers& b_;
   const int32_t* stop_;
   float* out_;
+  float* squares_ = nullptr;
   const int stride_;
 };
 
@@ -326,14 +347,16 @@ static int64_t workspace_bytes(const Model& model, int64_t rows, int64_t longest
 }
 
 static void encode(const Model& model, const int32_t* ids, const int64_t* offsets, Chunk chunk, int64_t longest, int threads, int shares,
-                   char* memory, const int32_t* stop, float* out) {
+                   char* memory, const int32_t* stop, float* out, float* squares) {
   Arena arena{memory};
   Buffers buffers(arena, model, offsets[chunk.last] - offsets[chunk.first], longest, shares);
   const auto with = [&](Team* team) {
     if (model.config.precision == IQE_INT8) {
       Forward<true>(model, ids, offsets, chunk, team, shares, buffers, stop, out).run();
     } else {
-      Forward<false>(model, ids, offsets, chunk, team, shares, buffers, stop, out).run();
+      Forward<false> forward(model, ids, offsets, chunk, team, shares, buffers, stop, out);
+      forward.observe(squares);
+      forward.run();
     }
   };
   if (threads > 1) {

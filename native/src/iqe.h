@@ -59,6 +59,11 @@ IQE_EXPORT void iqe_free(iqe_model* model);
 IQE_EXPORT int32_t iqe_encode(const iqe_model* model, const int32_t* ids, const int64_t* offsets, int64_t texts, int32_t threads,
                               const int32_t* stop, float* rows, char* error, int64_t size);
 
+// Sums the squares of what each input of each linear layer is while texts are encoded in fp32, on this thread alone. `squares`
+// has, layer by layer, the inputs of qkv, attention_output and intermediate, and those of output; sums are added to it.
+IQE_EXPORT int32_t iqe_observe(const iqe_model* model, const int32_t* ids, const int64_t* offsets, int64_t texts, float* squares,
+                               char* error, int64_t size);
+
 // Lays out a linear layer's weights, float [outputs][inputs], for fp32: panels of 16 outputs, [outputs/16][inputs][16].
 IQE_EXPORT int32_t iqe_pack(const float* weights, int64_t outputs, int64_t inputs, float* panels);
 // Quantizes them: codes [outputs/16][inputs/4][16][4], a scale an output and the sum of its codes. `factors` (or null)

@@ -41,9 +41,9 @@ struct Kernels {
   // Bytes of memory for chunks of so many tokens, the longest text of so many, and phases in so many shares.
   int64_t (*workspace_bytes)(const Model& model, int64_t rows, int64_t longest, int shares);
   // Encodes a chunk on at most `threads` threads (1: on the caller alone), in that memory. `out` has a row for each text
-  // of the call, of which this writes the chunk's.
+  // of the call, of which this writes the chunk's. `squares`: see iqe_observe; null otherwise.
   void (*encode)(const Model& model, const int32_t* ids, const int64_t* offsets, Chunk chunk, int64_t longest, int threads, int shares,
-                 char* memory, const int32_t* stop, float* out);
+                 char* memory, const int32_t* stop, float* out, float* squares);
   // The exact sums of one layer, [rows][outputs].
   void (*products)(const uint8_t* rows, int64_t count, const Linear& linear, int32_t* sums);
 };
