@@ -90,10 +90,11 @@ Norm take_norm(Tensors& tensors, int64_t width, const char* name) {
   return {tensors.take<float>(width, "%s.weight", name), tensors.take<float>(width, "%s.bias", name)};
 }
 
-Linear take_linear(Tensors& tensors, int precision, int64_t outputs, int64_t inputs, const char* name) {
+Linear take_linear(Tensors& tensors, int precision, int64_t outputs, int64_t inputs, const char* name, int levels = 255) {
   Linear layer;
   layer.inputs = (int)inputs;
   layer.outputs = (int)outputs;
+  layer.levels = levels;
   layer.bias = tensors.take<float>(outputs, "%s.bias", name);
   char panels[128];
   snprintf(panels, sizeof panels, "%s.panels", name);
@@ -107,7 +108,7 @@ Linear take_linear(Tensors& tensors, int precision, int64_t outputs, int64_t inp
   char factors[128];
   snprintf(factors, sizeof factors, "%s.factors", name);
   if (tensors.has(factors)) layer.factors = tensors.take<float>(inputs, "%s", factors);
-  if (tensors.right && !codes_fit(layer.codes, layer.sums, outputs, inputs)) tensors.refuse_codes(name);
+  if (tensors.right && !codes_fit(layer.codes, layer.sums, outputs, inputs, levels)) tensors.refuse_codes(name);
   return layer;
 }
 
@@ -127,6 +128,10 @@ const char* wrong_config(const iqe_config& c) {
   if (!within(c.second_text, 0, 1)) return "second_text";
   if (!within(c.padding, -1, c.vocabulary - 1)) return "padding";
   if (!within(c.relative, 0, 1)) return "relative";
+  const int32_t all_levels[] = {c.qkv_levels, c.attention_output_levels, c.intermediate_levels, c.output_levels};
+  for (const int32_t levels : all_levels) {
+    if (!within(levels, 2, 255)) return "levels";
+  }
   if (!within(c.head, -1, IQE_TANH)) return "head";
   if (!(c.epsilon > 0)) return "epsilon";
   return nullptr;
@@ -149,10 +154,10 @@ void take_all(Model& m, Tensors& tensors) {
       return name;
     };
     Layer& layer = m.layers[i];
-    layer.qkv = take_linear(tensors, c.precision, 3 * stride, stride, part("qkv"));
-    layer.attention_output = take_linear(tensors, c.precision, stride, stride, part("attention_output"));
-    layer.intermediate = take_linear(tensors, c.precision, c.inner, stride, part("intermediate"));
-    layer.output = take_linear(tensors, c.precision, stride, c.inner, part("output"));
+    layer.qkv = take_linear(tensors, c.precision, 3 * stride, stride, part("qkv"), c.qkv_levels);
+    layer.attention_output = take_linear(tensors, c.precision, stride, stride, part("attention_output"), c.attention_output_levels);
+    layer.intermediate = take_linear(tensors, c.precision, c.inner, stride, part("intermediate"), c.intermediate_levels);
+    layer.output = take_linear(tensors, c.precision, stride, c.inner, part("output"), c.output_levels);
     layer.attention_norm = take_norm(tensors, stride, part("attention_norm"));
     layer.output_norm = take_norm(tensors, stride, part("output_norm"));
   }
@@ -331,9 +336,10 @@ int32_t iqe_pack(const float* weights, int64_t outputs, int64_t inputs, float* p
   return IQE_OK;
 }
 
-int32_t iqe_quantize(const float* weights, const float* factors, int64_t outputs, int64_t inputs, int8_t* codes, float* scales, int32_t* sums) {
-  if (outputs < 1 || inputs < 1 || outputs % LANES || inputs % LANES || inputs > MOST_WIDTH) return IQE_INVALID;
-  return quantize(weights, factors, outputs, inputs, codes, scales, sums) ? IQE_OK : IQE_OUT_OF_MEMORY;
+int32_t iqe_quantize(const float* weights, const float* factors, int64_t outputs, int64_t inputs, int32_t levels, int8_t* codes,
+                     float* scales, int32_t* sums) {
+  if (outputs < 1 || inputs < 1 || outputs % LANES || inputs % LANES || inputs > MOST_WIDTH || levels < 2 || levels > 255) return IQE_INVALID;
+  return quantize(weights, factors, outputs, inputs, levels, codes, scales, sums) ? IQE_OK : IQE_OUT_OF_MEMORY;
 }
 
 int32_t iqe_products(const uint8_t* rows, int64_t count, const int8_t* codes, int64_t outputs, int64_t inputs, const char* instruction_set,

@@ -140,11 +140,11 @@ class Forward {
     }
   }
 
-  // A norm's rows, and their bytes for the layer that reads them next.
-  void normalize(const float* row, const Norm& norm, const float* factors, int64_t r, bool quantize) {
+  // A norm's rows, and their bytes for the linear layer that reads them next, where one does.
+  void normalize(const float* row, const Norm& norm, const Linear* reader, int64_t r) {
     float* x = b_.x + r * stride_;
     normalize_row(row, norm, config_.epsilon, config_.hidden, stride_, x);
-    if (INT8 && quantize) b_.scales[r] = quantize_row(x, factors, stride_, b_.codes + r * stride_);
+    if (INT8 && reader) b_.scales[r] = quantize_row(x, reader->factors, stride_, reader->levels, b_.codes + r * stride_);
   }
 
   void embed(Chunk block) {
@@ -173,7 +173,7 @@ class Forward {
       if (second) sum = add(sum, load(model_.second_text + i));
       store(x + i, sum);
     }
-    normalize(x, model_.embedding_norm, model_.layers[0].qkv.factors, r, true);
+    normalize(x, model_.embedding_norm, &model_.layers[0].qkv, r);
   }
 
   void layer(int l, Chunk block) {
@@ -197,7 +197,9 @@ class Forward {
     float* x = b_.x + first_row * stride_;
     if (INT8) {
       each_row(rows, [&](int64_t r) {
-        b_.context_scales[r] = quantize_row(b_.context + r * stride_, layer.attention_output.factors, stride_, b_.context_codes + r * stride_);
+        const Linear& reader = layer.attention_output;
+        b_.context_scales[r] =
+            quantize_row(b_.context + r * stride_, reader.factors, stride_, reader.levels, b_.context_codes + r * stride_);
       });
     }
     const auto add_to_x = [&](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE {
@@ -208,15 +210,13 @@ class Forward {
     note(l, 1, context);
     whole_linear(context, layer.attention_output, add_to_x);
     each_row(rows, [&](int64_t r) {
-      normalize(x + r * stride_, layer.attention_norm, layer.intermediate.factors, first_row + r, true);
+      normalize(x + r * stride_, layer.attention_norm, &layer.intermediate, first_row + r);
     });
 
     const int64_t parts = (rows + INNER_ROWS - 1) / INNER_ROWS;
     for (int64_t p = 0; p < parts; p++) feed_forward(l, first_row, rows * p / parts, rows * (p + 1) / parts);
-    const bool last = l == config_.layers - 1;
-    each_row(rows, [&](int64_t r) {
-      normalize(x + r * stride_, layer.output_norm, last ? nullptr : model_.layers[l + 1].qkv.factors, first_row + r, !last);
-    });
+    const Linear* reader = l == config_.layers - 1 ? nullptr : &model_.layers[l + 1].qkv;
+    each_row(rows, [&](int64_t r) { normalize(x + r * stride_, layer.output_norm, reader, first_row + r); });
   }
 
   // The one row of each text that is needed, to the front of the block. None overtakes another: a text has at least one.
@@ -278,7 +278,8 @@ class Forward {
     }
     if (INT8) {
       each_row(rows, [&](int64_t r) {
-        b_.inner_scales[r] = quantize_row(inner + r * width, layer.output.factors, (int)width, b_.inner_codes + r * width);
+        const Linear& reader = layer.output;
+        b_.inner_scales[r] = quantize_row(inner + r * width, reader.factors, (int)width, reader.levels, b_.inner_codes + r * width);
       });
     }
     const Rows activated_rows{rows, width, inner, b_.inner_codes, b_.inner_scales};

@@ -32,6 +32,10 @@ struct iqe_config {
   int32_t second_text; // 1: an id of `vocabulary` or more is a token of a pair's second text, less `vocabulary`
   int32_t padding;     // a token of this id has a position of its own, and those behind it count on without it; -1 for none
   int32_t relative;    // 1: a bias by distance is added to attention's scores
+  int32_t qkv_levels;  // int8: steps between a row's least and greatest number, 2 to 255, of each kind of linear layer:
+  int32_t attention_output_levels;  // fewer leave more of 16 bits to the weights (quantize.cpp)
+  int32_t intermediate_levels;
+  int32_t output_levels;
   int32_t head;        // activation of a cross-encoder's head; -1 without a head
   float epsilon;       // of every norm
 };
@@ -66,10 +70,10 @@ IQE_EXPORT int32_t iqe_observe(const iqe_model* model, const int32_t* ids, const
 
 // Lays out a linear layer's weights, float [outputs][inputs], for fp32: panels of 16 outputs, [outputs/16][inputs][16].
 IQE_EXPORT int32_t iqe_pack(const float* weights, int64_t outputs, int64_t inputs, float* panels);
-// Quantizes them: codes [outputs/16][inputs/4][16][4], a scale an output and the sum of its codes. `factors` (or null)
-// multiplies each input's column first.
-IQE_EXPORT int32_t iqe_quantize(const float* weights, const float* factors, int64_t outputs, int64_t inputs, int8_t* codes,
-                                float* scales, int32_t* sums);
+// Quantizes them: codes [outputs/16][inputs/4][16][4], a scale an output and the sum of its codes. Each input's column is
+// first divided by its factor (null: by none), which the input itself is multiplied with later. Inputs have so many levels.
+IQE_EXPORT int32_t iqe_quantize(const float* weights, const float* factors, int64_t outputs, int64_t inputs, int32_t levels,
+                                int8_t* codes, float* scales, int32_t* sums);
 // The exact products of one linear layer, to test a kernel alone: sums [rows][outputs] of u8 rows and codes.
 IQE_EXPORT int32_t iqe_products(const uint8_t* rows, int64_t count, const int8_t* codes, int64_t outputs, int64_t inputs,
                                 const char* instruction_set, int32_t* sums);

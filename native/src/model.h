@@ -10,6 +10,7 @@ constexpr int LANES = 16;  // every width is a multiple of it
 // y = x W^T + b. int8: `codes` and what follows; fp32: `panels`.
 struct Linear {
   int inputs = 0, outputs = 0;
+  int levels = 255;                 // steps between the least and the greatest number of a row that it reads
   const int8_t* codes = nullptr;    // [outputs/16][inputs/4][16][4]: 64 bytes hold four inputs of sixteen outputs
   const float* scales = nullptr;    // [outputs]
   const int32_t* sums = nullptr;    // [outputs]: of an output's codes, which a row's zero point is multiplied with

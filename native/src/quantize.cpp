@@ -9,13 +9,16 @@ namespace iqe {
 namespace {
 
 constexpr int FOUR = 4;
-constexpr int MOST_SUM = 128;  // of the positive codes of four inputs that share a lane, and of the negative ones
+
+// The most that the positive codes of four inputs that share a lane may add up to, and the negative ones, so that with any
+// row they fit 16 bits. Both ends of a row may be rounded up: its bytes reach levels + 1, but for 255, which ends there.
+int lane_limit(int levels) { return 32767 / (levels < 255 ? levels + 1 : 255); }
 
 // The inputs that share a 16-bit lane in isa/avx2.cpp: of eight, 0, 1, 4, 5 and 2, 3, 6, 7.
 constexpr int LANE[2][FOUR] = {{0, 1, 4, 5}, {2, 3, 6, 7}};
 
-// The least scale that an output's weights have room with: 127 steps for the largest one, MOST_SUM for four together.
-float least_scale(const float* weights, int64_t inputs) {
+// The least scale that an output's weights have room with: 127 steps for the largest one, `limit` for four together.
+float least_scale(const float* weights, int64_t inputs, int limit) {
   float most = 0, most_sum = 0;
   for (int64_t k = 0; k < inputs; k += 8) {
     for (const auto& lane : LANE) {
@@ -29,11 +32,11 @@ float least_scale(const float* weights, int64_t inputs) {
       most_sum = fmaxf(most_sum, fmaxf(up, down));
     }
   }
-  return fmaxf(most / 127.0f, most_sum / (float)MOST_SUM);
+  return fmaxf(most / 127.0f, most_sum / (float)limit);
 }
 
 // Rounds four weights; where rounding up made them too many, takes back what was rounded up furthest.
-void round_four(const float* weights, const int (&lane)[FOUR], float inverse, int8_t* codes) {
+void round_four(const float* weights, const int (&lane)[FOUR], float inverse, int limit, int8_t* codes) {
   float left[FOUR];  // how far each lies below its code
   int sum[2] = {0, 0};
   for (int i = 0; i < FOUR; i++) {
@@ -44,7 +47,7 @@ void round_four(const float* weights, const int (&lane)[FOUR], float inverse, in
     sum[code < 0] += abs(code);
   }
   for (int negative = 0; negative < 2; negative++) {
-    while (sum[negative] > MOST_SUM) {
+    while (sum[negative] > limit) {
       int worst = -1;
       for (int i = 0; i < FOUR; i++) {
         const int8_t code = codes[lane[i]];
@@ -64,17 +67,19 @@ int64_t place(int64_t output, int64_t input, int64_t inputs) {
 
 }  // namespace
 
-bool quantize(const float* weights, const float* factors, int64_t outputs, int64_t inputs, int8_t* codes, float* scales, int32_t* sums) {
+bool quantize(const float* weights, const float* factors, int64_t outputs, int64_t inputs, int levels, int8_t* codes, float* scales,
+              int32_t* sums) {
+  const int limit = lane_limit(levels);
   float* row = (float*)malloc((size_t)inputs * sizeof(float));
   int8_t* quantized = (int8_t*)malloc((size_t)inputs);
   const bool enough = row != nullptr && quantized != nullptr;
   for (int64_t n = 0; n < outputs && enough; n++) {
-    for (int64_t k = 0; k < inputs; k++) row[k] = weights[n * inputs + k] * (factors ? factors[k] : 1.0f);
-    const float scale = least_scale(row, inputs);
-    const float inverse = scale > 0 ? 1.0f / scale : 0.0f;
+    for (int64_t k = 0; k < inputs; k++) row[k] = weights[n * inputs + k] * (factors ? 1.0f / factors[k] : 1.0f);
+    const float scale = least_scale(row, inputs, limit);
+    const float inverse = scale > 1e-30f ? 1.0f / scale : 0.0f;
     int32_t sum = 0;
     for (int64_t k = 0; k < inputs; k += 8) {
-      for (const auto& lane : LANE) round_four(row + k, lane, inverse, quantized + k);
+      for (const auto& lane : LANE) round_four(row + k, lane, inverse, limit, quantized + k);
     }
     for (int64_t k = 0; k < inputs; k++) {
       sum += quantized[k];
@@ -88,7 +93,8 @@ bool quantize(const float* weights, const float* factors, int64_t outputs, int64
   return enough;
 }
 
-bool codes_fit(const int8_t* codes, const int32_t* sums, int64_t outputs, int64_t inputs) {
+bool codes_fit(const int8_t* codes, const int32_t* sums, int64_t outputs, int64_t inputs, int levels) {
+  const int limit = lane_limit(levels);
   for (int64_t panel = 0; panel < outputs; panel += LANES) {
     int32_t sum[LANES] = {};
     for (int64_t k = 0; k < inputs; k += 8, codes += 8 * LANES) {
@@ -105,7 +111,7 @@ bool codes_fit(const int8_t* codes, const int32_t* sums, int64_t outputs, int64_
       }
       for (int lane = 0; lane < 2; lane++) {
         for (int n = 0; n < LANES; n++) {
-          if (up[lane][n] > MOST_SUM || down[lane][n] < -MOST_SUM) return false;
+          if (up[lane][n] > limit || down[lane][n] < -limit) return false;
         }
       }
     }

@@ -10,11 +10,11 @@ struct RowScale {
   int32_t zero;
 };
 
-// The scale of a row between its least and its greatest number, 0 always among them; `inverse` is what to multiply with.
+// The scale of a row with so many steps between its least and its greatest number, 0 always among them; `inverse` is what to multiply with.
 // Where they are no numbers the scale is none either, and so is all that comes of the row: nothing hides it.
-IQE_INLINE RowScale scale_of(Floats low, Floats high, float& inverse) {
+IQE_INLINE RowScale scale_of(Floats low, Floats high, int levels, float& inverse) {
   const float least = least_of(low), greatest = greatest_of(high), width = greatest - least;
-  if (width < 1e-30f) {  // nothing but zeros, or as good as that: 255 / width would overflow
+  if (width < 1e-30f) {  // nothing but zeros, or as good as that: levels / width would overflow
     inverse = 0.0f;
     return {0.0f, 0};
   }
@@ -22,12 +22,12 @@ IQE_INLINE RowScale scale_of(Floats low, Floats high, float& inverse) {
     inverse = 0.0f;
     return {__builtin_nanf(""), 0};
   }
-  inverse = 255.0f / width;
-  return {width / 255.0f, nearest(-least * inverse)};
+  inverse = (float)levels / width;
+  return {width / (float)levels, nearest(-least * inverse)};
 }
 
-// Quantizes `count` numbers, each times its factor first, where there are factors.
-IQE_INLINE RowScale quantize_row(const float* row, const float* factors, int count, uint8_t* codes) {
+// Quantizes `count` numbers in so many steps, each times its factor first, where there are factors.
+IQE_INLINE RowScale quantize_row(const float* row, const float* factors, int count, int levels, uint8_t* codes) {
   Floats low = all(0.0f), high = all(0.0f);
   for (int i = 0; i < count; i += LANES) {
     const Floats x = factors ? multiply(load(row + i), load(factors + i)) : load(row + i);
@@ -35,7 +35,7 @@ IQE_INLINE RowScale quantize_row(const float* row, const float* factors, int cou
     high = greatest(high, x);
   }
   float inverse;
-  const RowScale scale = scale_of(low, high, inverse);
+  const RowScale scale = scale_of(low, high, levels, inverse);
   const Floats times = all(inverse);
   for (int i = 0; i < count; i += LANES) {
     const Floats x = factors ? multiply(load(row + i), load(factors + i)) : load(row + i);

@@ -6,8 +6,9 @@ namespace iqe {
 namespace IQE_ISA {
 
 // Sums of u8 rows and int8 codes, exact by the way codes are chosen (quantize.cpp): of the four that share a 16-bit lane
-// below - inputs 8i, 8i+1, 8i+4, 8i+5, and 8i+2, 8i+3, 8i+6, 8i+7 - the positive ones add up to 128 at most, and so do the
-// negative ones. 255 * 128 = 32,640 < 2^15, so two vpmaddubsw can be added in 16 bits before one vpmaddwd widens them.
+// below - inputs 8i, 8i+1, 8i+4, 8i+5, and 8i+2, 8i+3, 8i+6, 8i+7 - the positive ones times the largest byte of a row stay
+// below 2^15, and so do the negative ones (255 * 128 = 32,640). Two vpmaddubsw are added in 16 bits before one vpmaddwd
+// widens them.
 struct Products {
   static constexpr int ROWS = 3, PANELS = 1;  // 6 sums, 4 codes, 2 values, ones and 2 in between: 15 of 16 registers
 

@@ -15,6 +15,8 @@ from intel_quantized_embeddings.int8_folder.cross_encoder_manifest import CrossE
 from intel_quantized_embeddings.int8_folder.manifest import FolderManifest
 from intel_quantized_embeddings.models.hub import find_asked
 from intel_quantized_embeddings.models.source import DECIDING_FILES, SourceModel
+from intel_quantized_embeddings.models.tokenizer import Tokenizer
+from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE
 from intel_quantized_embeddings.models.weight_files import WeightKind
 from intel_quantized_embeddings.options import LoadOptions, Precision, RuntimeName
 from intel_quantized_embeddings.process.forks import importing
@@ -108,7 +110,8 @@ def _quantized_at_once(source: SourceModel, settings: Any, kind: Kind, options: 
     runtime = RuntimeName(options.runtime)
     model = kind.build(source, settings, runtime, options.allow_torchscript)
     quantizer = quantizer_module(runtime)
-    graph = quantizer.quantize_graph(model, (), Recipe(method=quantizer.METHODS[0]))
+    around = Tokenizer(source.path / TOKENIZER_FILE, max_length=settings.max_length).encode([""]).token_ids
+    graph = quantizer.quantize_graph(model, around, Recipe(method=quantizer.METHODS[0]))
     return Loaded(
         graph=graph,
         folder=source.path,

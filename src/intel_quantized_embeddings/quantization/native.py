@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.int8_folder.config import ActivationRanges, MethodName
 from intel_quantized_embeddings.options import Pooling
 from intel_quantized_embeddings.quantization.recipe import Recipe
+from intel_quantized_embeddings.quantization.smoothing import factors, input_sizes
 from intel_quantized_embeddings.runtimes.base import ModelGraph
 from intel_quantized_embeddings.runtimes.native import in_int8
 from intel_quantized_embeddings.runtimes.native_graph import NativeGraph
 from intel_quantized_embeddings.runtimes.native_library import quantize
+from intel_quantized_embeddings.runtimes.native_shape import LEVELS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,6 +24,9 @@ if TYPE_CHECKING:
 LIBRARIES: tuple[str, ...] = ("numpy",)
 METHODS: tuple[MethodName, ...] = (MethodName.PER_TOKEN,)
 RECIPE_VERSION = 1
+
+# The parts whose inputs are made of one size. Those of "output" come out of the activation, and gain nothing by it.
+SMOOTHED = ("qkv", "attention_output", "intermediate")
 
 
 def require_quantizer() -> None:
@@ -53,14 +60,25 @@ def linear_layers(embedder: ModelGraph) -> tuple[str, ...]:
 
 
 def quantize_graph(embedder: ModelGraph, token_ids: Sequence[Sequence[int]], recipe: Recipe) -> NativeGraph:
-    """Quantize a model; see `QuantizerModule.quantize_graph`. No text is looked at."""
+    """Quantize a model; see `QuantizerModule.quantize_graph`.
+
+    Of the texts only the tokens that the first has around it are looked at, which all have.
+    """
     graph: NativeGraph = embedder.graph
     arrays: dict[str, NDArray[Any]] = dict(graph.arrays)
+    sizes = input_sizes(graph, around=token_ids[0])
     for name in graph.linear_layers():
         if _shown(name) not in recipe.floating_point_layers:
-            codes, scales, sums = quantize(arrays.pop(f"{name}.weight"), None)
-            arrays |= {f"{name}.codes": codes, f"{name}.scales": scales, f"{name}.sums": sums}
+            arrays |= _in_int8(name, arrays.pop(f"{name}.weight"), sizes[name])
     return in_int8(graph, arrays)
+
+
+def _in_int8(name: str, weights: NDArray[np.float32], sizes: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    part = name.rpartition(".")[2]
+    smooth = factors(sizes, weights) if part in SMOOTHED else None
+    codes, scales, sums = quantize(weights, smooth, levels=LEVELS[part])
+    quantized = {f"{name}.codes": codes, f"{name}.scales": scales, f"{name}.sums": sums}
+    return quantized if smooth is None else quantized | {f"{name}.factors": smooth}
 
 
 def put_back(embedder: ModelGraph, graph: NativeGraph, layer: str) -> NativeGraph:

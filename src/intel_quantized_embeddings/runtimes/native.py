@@ -53,7 +53,7 @@ class NativeRuntime:
         self._dimension = graph.shape.dimension
         self._threads = num_threads or granted_cores()
         self.instruction_set = instruction_set or chosen_instruction_set()
-        self._engine = Engine(graph.shape, _packed(graph), instruction_set=self.instruction_set)
+        self._engine = Engine(graph.shape, packed(graph), instruction_set=self.instruction_set)
 
     @property
     def dimension(self) -> int:
@@ -145,7 +145,7 @@ def compile_graph(
     return NativeRuntime(graph, num_threads=num_threads)
 
 
-def _packed(graph: NativeGraph) -> dict[str, NDArray[Any]]:
+def packed(graph: NativeGraph) -> dict[str, NDArray[Any]]:
     """Return the engine's arrays, with the weights that are in floating point laid out for it."""
     linear = {*graph.linear_layers(), "head_dense", "head_output"}
     arrays = dict(graph.arrays)

@@ -20,7 +20,7 @@ from intel_quantized_embeddings.architectures import (
 )
 from intel_quantized_embeddings.architectures.relative_bias import relative_bias_by_offset
 from intel_quantized_embeddings.options import Pooling
-from intel_quantized_embeddings.runtimes.native_shape import ACTIVATIONS, LANES, TANH, Shape, padded
+from intel_quantized_embeddings.runtimes.native_shape import ACTIVATIONS, LANES, LEVELS, TANH, Shape, padded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,8 +46,7 @@ class NativeGraph:
 
     def linear_layers(self) -> tuple[str, ...]:
         """Names of the layers' linear parts, in order; a cross-encoder's head is none of them."""
-        parts = ("qkv", "attention_output", "intermediate", "output")
-        return tuple(f"layers.{i}.{part}" for i in range(self.shape.layers) for part in parts)
+        return tuple(f"layers.{i}.{part}" for i in range(self.shape.layers) for part in LEVELS)
 
 
 def embedder_graph(
@@ -83,7 +82,7 @@ def _arrays(encoder: EncoderConfig, weights: EncoderWeights) -> dict[str, NDArra
         "positions": _padded(weights.position_embeddings[first:], encoder.max_length, width),
         **_norm("embedding_norm", weights.embedding_norm, width),
     }
-    if encoder.positions_after_padding:
+    if encoder.block.positions_after_padding:
         arrays["padding"] = _padded(weights.position_embeddings[encoder.pad_token_id], width)
     if weights.relative_attention_bias is not None:
         table = relative_bias_by_offset(weights.relative_attention_bias, encoder.max_length - 1)

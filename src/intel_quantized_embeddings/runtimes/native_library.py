@@ -66,7 +66,8 @@ def library() -> ctypes.CDLL:
         *(c_char_p, c_int64),
     ]
     opened.iqe_pack.argtypes = [c_void_p, c_int64, c_int64, c_void_p]
-    opened.iqe_quantize.argtypes = [c_void_p, c_void_p, c_int64, c_int64, c_void_p, c_void_p, c_void_p]
+    opened.iqe_observe.argtypes = [c_void_p, c_void_p, c_void_p, c_int64, c_void_p, c_char_p, c_int64]
+    opened.iqe_quantize.argtypes = [c_void_p, c_void_p, c_int64, c_int64, c_int32, c_void_p, c_void_p, c_void_p]
     opened.iqe_products.argtypes = [c_void_p, c_int64, c_void_p, c_int64, c_int64, c_char_p, c_void_p]
     return opened
 
@@ -98,13 +99,14 @@ def pack(weights: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def quantize(
-    weights: NDArray[np.float32], factors: NDArray[np.float32] | None
+    weights: NDArray[np.float32], factors: NDArray[np.float32] | None, *, levels: int
 ) -> tuple[NDArray[np.int8], NDArray[np.float32], NDArray[np.int32]]:
     """Quantize a linear layer's weights.
 
     Args:
         weights: Shape: (outputs, inputs), each a multiple of 16.
-        factors: What a column of `weights` is multiplied with before; its input is divided by the same at run time.
+        factors: What each column is divided by before; its input is multiplied with the same at run time.
+        levels: Steps of the rows that will be multiplied with it.
 
     Returns:
         Codes as the engine reads them, a scale for each output, and the sum of its codes.
@@ -113,7 +115,7 @@ def quantize(
     codes = np.empty(outputs * inputs, dtype=np.int8)
     scales, sums = np.empty(outputs, dtype=np.float32), np.empty(outputs, dtype=np.int32)
     status = library().iqe_quantize(
-        *(_address(weights), None if factors is None else _address(factors), outputs, inputs),
+        *(_address(weights), None if factors is None else _address(factors), outputs, inputs, levels),
         *(_address(codes), _address(scales), _address(sums)),
     )
     _check(status, "no memory to quantize a layer with")
@@ -187,6 +189,31 @@ class Engine:
             return None
         _check(status, message.value.decode("utf-8", "replace"))
         return rows
+
+
+    def observe(self, ids: NDArray[np.int32], offsets: NDArray[np.int64], *, numbers: int) -> NDArray[np.float32]:
+        """Sum the squares of what each input of each linear layer is, over all tokens of texts, in fp32.
+
+        Args:
+            ids: As in `encode`.
+            offsets: As in `encode`.
+            numbers: How many inputs all linear layers have.
+
+        Returns:
+            Layer by layer the inputs of `qkv`, `attention_output`, `intermediate` and `output`. Shape: (numbers,).
+
+        Raises:
+            DamagedFilesError: An id or a length is not one of the model.
+            MemoryError: There is no memory for the call.
+        """
+        squares = np.zeros(numbers, dtype=np.float32)
+        message = ctypes.create_string_buffer(_MESSAGE_BYTES)
+        status = self._library.iqe_observe(
+            *(self._handle, _address(ids), _address(offsets), len(offsets) - 1, _address(squares)),
+            *(message, _MESSAGE_BYTES),
+        )
+        _check(status, message.value.decode("utf-8", "replace"))
+        return squares
 
 
 def _address(array: NDArray[Any]) -> int:

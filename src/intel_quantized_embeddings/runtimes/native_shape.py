@@ -18,6 +18,10 @@ TANH = 3  # only in a cross-encoder's head
 POOLINGS = {Pooling.CLS: 0, Pooling.MEAN: 1, Pooling.LAST: 2}
 INT8, FP32 = 0, 1
 
+# The parts of a layer that are linear, in order, and the steps of the rows that each reads in int8. Fewer steps leave more
+# of 16 bits to the weights: what is best together was looked for on two models (docs/quantization.md).
+LEVELS = {"qkv": 200, "attention_output": 128, "intermediate": 160, "output": 160}
+
 FORMAT_VERSION = 1
 
 
@@ -44,12 +48,18 @@ class Shape:
     second_text: int
     padding: int
     relative: int
+    qkv_levels: int = LEVELS["qkv"]
+    attention_output_levels: int = LEVELS["attention_output"]
+    intermediate_levels: int = LEVELS["intermediate"]
+    output_levels: int = LEVELS["output"]
     head: int
     epsilon: float
 
     NUMBERS: ClassVar[tuple[str, ...]] = (
         *("hidden", "layers", "heads", "head_size", "inner", "vocabulary", "positions", "activation", "pooling"),
-        *("normalize", "precision", "second_text", "padding", "relative", "head"),
+        *("normalize", "precision", "second_text", "padding", "relative"),
+        *(f"{part}_levels" for part in LEVELS),
+        "head",
     )
 
     @property
@@ -88,7 +98,7 @@ class Shape:
             normalize=int(normalize),
             precision=FP32,
             second_text=int(second_text),
-            padding=encoder.pad_token_id if encoder.positions_after_padding else -1,
+            padding=encoder.pad_token_id if encoder.block.positions_after_padding else -1,
             relative=int(encoder.relative_attention_buckets > 0),
             head=head,
             epsilon=encoder.layer_norm_eps,

@@ -1,0 +1,83 @@
+"""How large each input of a linear layer is, seen without any data: in texts of random tokens, run in fp32."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from intel_quantized_embeddings.runtimes.native import packed
+from intel_quantized_embeddings.runtimes.native_graph import NativeGraph
+from intel_quantized_embeddings.runtimes.native_library import Engine, chosen_instruction_set
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float32]
+
+# Tokens in each of the texts, beside those that every text has around it.
+LENGTHS = (64,) * 6 + (16,) * 8
+
+# Of the largest input or weight: smaller ones count as this, so that what is never used has no factor of its own.
+_FLOOR = np.float32(1e-4)
+
+
+def input_sizes(graph: NativeGraph, *, around: Sequence[int]) -> Mapping[str, Array]:
+    """Return the root mean square of each input of each linear layer, by the layer's name.
+
+    The engine computes it, which gives the same bits on every CPU.
+
+    Args:
+        graph: A model in fp32.
+        around: A text without tokens of its own: the first and the last token of every text.
+    """
+    ids, offsets = random_texts(graph.shape.vocabulary, longest=graph.shape.positions, around=around)
+    widths = {name: graph.arrays[f"{name}.weight"].shape[1] for name in graph.linear_layers()}
+    engine = Engine(graph.shape, packed(graph), instruction_set=chosen_instruction_set())
+    squares = engine.observe(ids, offsets, numbers=sum(widths.values()))
+    ends = np.cumsum(list(widths.values()))
+    pieces = np.split(squares, ends[:-1])
+    return {name: np.sqrt(piece) for name, piece in zip(widths, pieces, strict=True)}
+
+
+def random_texts(
+    vocabulary: int, *, longest: int, around: Sequence[int]
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Make up texts of tokens drawn from the whole vocabulary, the same every time.
+
+    Args:
+        vocabulary: How many tokens there are.
+        longest: The longest text that the model takes.
+        around: As in `input_sizes`.
+
+    Returns:
+        The token ids one after another, and the offsets of the texts in them.
+    """
+    first, last = list(around[:1]), list(around[1:][-1:])
+    room = max(longest - len(first) - len(last), 1)
+    # numpy keeps this generator's numbers as they are (NEP 19 lets only Generator's methods change).
+    bits = np.random.PCG64(1)
+    texts = []
+    for length in LENGTHS:
+        drawn = bits.random_raw(min(length, room)) % np.uint64(vocabulary)
+        texts.append((first + drawn.astype(np.int64).tolist() + last)[:longest])
+    offsets = np.cumsum([0, *map(len, texts)], dtype=np.int64)
+    return np.fromiter((token for text in texts for token in text), dtype=np.int32), offsets
+
+
+def factors(sizes: Array, weights: Array) -> Array:
+    """Return what to multiply each input with, and divide its weights by, so that both have one size.
+
+    SmoothQuant's with a strength of one half (https://arxiv.org/abs/2211.10438, equation 4), of root mean squares.
+
+    Args:
+        sizes: Of the inputs. Shape: (inputs,).
+        weights: Shape: (outputs, inputs).
+    """
+    largest = np.abs(weights).max(axis=0)
+    return np.sqrt(_raised(largest) / _raised(sizes))
+
+
+def _raised(sizes: Array) -> Array:
+    return np.maximum(sizes, np.maximum(sizes.max() * _FLOOR, np.float32(1e-20)))

@@ -1,0 +1,106 @@
+"""The engine's promise: the same model gives the same bits on every CPU, in every company, with any number of threads.
+
+`native_bits.json` holds a hash of the vectors of each model here. To write it anew after a change that is meant to move
+vectors: `IQE_WRITE_BITS=1 pytest tests/numerics/test_native_bits.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.tiny_models import write_tiny_model
+
+from intel_quantized_embeddings.encoders.loading import load_model
+from intel_quantized_embeddings.options import LoadOptions, Pooling, Precision
+from intel_quantized_embeddings.quantization.kinds import CROSS_ENCODER, EMBEDDER
+from intel_quantized_embeddings.runtimes.native import NativeRuntime
+from intel_quantized_embeddings.runtimes.native_library import instruction_sets
+
+STORED = Path(__file__).with_name("native_bits.json")
+EMBEDDERS = [f"tiny-{pooling.value}-{precision}" for pooling in Pooling for precision in ("int8", "fp32")]
+MODELS = [*EMBEDDERS, "tiny-cross-encoder-int8", "tiny-cross-encoder-fp32", "minilm-int8", "minilm-fp32"]
+
+
+def _texts(vocabulary: int) -> list[list[int]]:
+    """Token ids of texts of every length up to two blocks of sixteen, and of some beyond."""
+    random = np.random.default_rng(7)
+    lengths = [*range(1, 34), 47, 48, 49, 95, 96, 97, 120]
+    return [random.integers(0, vocabulary, length).tolist() for length in lengths]
+
+
+@pytest.fixture(scope="module")
+def graph_of(tmp_path_factory, tiny, tiny_cross_encoder, minilm):
+    """Makes the graph of one of `MODELS`, and its texts."""
+
+    def made(name: str):
+        if name.startswith("minilm"):
+            folder, kind, precision, pooling = minilm, EMBEDDER, name.partition("-")[2], None
+        elif "cross" in name:
+            folder, kind, precision, pooling = tiny_cross_encoder, CROSS_ENCODER, name.rpartition("-")[2], None
+        else:
+            _, pooling, precision = name.split("-")
+            folder, kind = tiny, EMBEDDER
+        options = LoadOptions(model=folder, runtime="native", precision=precision, pooling=pooling)
+        graph = load_model(options, kind).graph
+        texts = _texts(graph.shape.vocabulary)
+        return graph, texts[::6] if name.startswith("minilm") else texts
+
+    return made
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_instruction_set_gives_the_stored_bits(graph_of, name):
+    graph, texts = graph_of(name)
+    hashes = {
+        instructions: hashlib.sha256(NativeRuntime(graph, instruction_set=instructions).run_ragged(texts)).hexdigest()
+        for instructions in instruction_sets()
+    }
+    assert len(set(hashes.values())) == 1, hashes
+    stored = json.loads(STORED.read_text()) if STORED.is_file() else {}
+    if os.environ.get("IQE_WRITE_BITS"):
+        stored[name] = hashes["scalar"]
+        STORED.write_text(json.dumps(stored, indent=2, sort_keys=True) + "\n")
+    assert hashes["scalar"] == stored[name]
+
+
+@pytest.mark.parametrize("precision", [Precision.INT8, Precision.FP32], ids=lambda precision: precision.value)
+@pytest.mark.parametrize("pooling", Pooling, ids=lambda pooling: pooling.value)
+def test_a_text_has_one_vector_in_any_company_and_with_any_threads(graph_of, pooling, precision):
+    graph, texts = graph_of(f"tiny-{pooling.value}-{precision.value}")
+    runtimes = {threads: NativeRuntime(graph, num_threads=threads) for threads in (1, 2, 3, 7)}
+    alone = np.concatenate([runtimes[1].run_ragged([text]) for text in texts])
+
+    @settings(max_examples=30, deadline=None)
+    @given(st.lists(st.integers(0, len(texts) - 1), min_size=1, max_size=80), st.sampled_from(list(runtimes)))
+    def check(chosen, threads):
+        rows = runtimes[threads].run_ragged([texts[place] for place in chosen])
+        assert np.array_equal(rows, alone[chosen])
+
+    check()
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"hidden_size": 40, "num_attention_heads": 2, "intermediate_size": 37},  # nothing of it a multiple of sixteen
+        {"hidden_size": 64, "num_attention_heads": 1, "intermediate_size": 16},
+        {"hidden_size": 24, "num_attention_heads": 6, "intermediate_size": 200, "hidden_act": "relu"},
+        {"hidden_size": 48, "num_attention_heads": 4, "intermediate_size": 100, "hidden_act": "gelu_new"},
+    ],
+    ids=lambda sizes: f"{sizes['hidden_size']}x{sizes['num_attention_heads']}",
+)
+def test_any_width_and_activation_has_the_same_bits_everywhere(tmp_path, sizes):
+    folder = write_tiny_model(tmp_path / "model", **sizes)
+    for precision in ("int8", "fp32"):
+        graph = load_model(LoadOptions(model=folder, runtime="native", precision=precision), EMBEDDER).graph
+        texts = _texts(graph.shape.vocabulary)
+        rows = [NativeRuntime(graph, instruction_set=name).run_ragged(texts) for name in instruction_sets()]
+        assert all(np.array_equal(rows[0], others) for others in rows)
+        assert np.isfinite(rows[0]).all()
