@@ -66,9 +66,15 @@ COMPILE_FLAGS = (
     "-Wall",
     "-Wextra",
 )
+# Never unloaded: threads of the pool are in its code for as long as the process lives (nodelete).
 # No C++ runtime library, and none of the compiler's (zig would first compile either for minutes): a symbol that only
 # those have is an error here, not where the library is loaded.
-LINK_FLAGS = ("-shared", "-O3", "-Wl,-z,defs", "-Wl,-z,noexecstack", "-Wl,-z,relro", "-Wl,-z,now", "-Wl,--gc-sections")
+LINK_FLAGS = (
+    "-shared",
+    "-O3",
+    *(f"-Wl,-z,{what}" for what in ("defs", "noexecstack", "relro", "now", "nodelete")),
+    "-Wl,--gc-sections",
+)
 LIBRARIES = ("-lm", "-lpthread", "-lc")
 
 

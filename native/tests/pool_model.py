@@ -441,7 +441,7 @@ def cas(word: str, old: Any, new: Any) -> Op:
 CASES: dict[str, dict[str, Any]] = {
     "two phases": {"cores": 3, "slots": 1, "helpers": 2, "callers": [[(3, [2, 2])]]},
     "two teams": {"cores": 3, "slots": 1, "helpers": 2, "callers": [[(3, [2]), (2, [3])]]},
-    "two callers": {"cores": 2, "slots": 2, "helpers": 1, "callers": [[(2, [2])], [(2, [2])]]},
+    "two callers": {"cores": 2, "slots": 2, "helpers": 1, "callers": [[(2, [2])], [(2, [])]]},
 }
 MUTANTS = {
     "look for sleepers first": "two phases",

@@ -549,6 +549,28 @@ double phase_ns(int threads, int tasks, double us) {
   return least * 1e9;
 }
 
+// The same of phases that both of two threads came to: each task waits for the other to begin.
+double shared_phase_ns() {
+  double least = 1e9;
+  Team team(2);
+  for (int phase = 0; phase < 200000; phase++) {
+    std::atomic<int> here{0};
+    std::atomic<bool> late{false};
+    const double start = seconds();
+    team.run(2, [&](int) {
+      here++;
+      for (int n = 0; here < 2; n++)
+        if (n > 20000) {
+          late = true;
+          break;
+        }
+    });
+    const double took = seconds() - start;
+    if (!late && took < least) least = took;
+  }
+  return least * 1e9;
+}
+
 // Work a caller gets done in `span` seconds: queries of 55 phases of 8 tasks of fixed work. Returns queries.
 volatile float sink;
 int queries(int threads, double span) {
@@ -571,6 +593,7 @@ void bench() {
     for (int tasks : {2, 12})
       printf("  %d threads, %2d empty tasks %.0f; of 10 us each %.0f\n", threads, tasks, phase_ns(threads, tasks, 0),
              phase_ns(threads, tasks, 10));
+  printf("  2 threads, 2 tasks, one a thread %.0f\n", shared_phase_ns());
   // CPU seconds a query: what many callers and threads cost beyond one thread alone. Less sensitive to other processes than time.
   for (int round = 0; round < 3; round++)
     for (int way = 0; way < 5; way++) {

@@ -15,12 +15,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.tiny_models import write_tiny_model
+from support.tiny_models import random_encoder
 
+from intel_quantized_embeddings.architectures import Activation
 from intel_quantized_embeddings.encoders.loading import load_model
+from intel_quantized_embeddings.int8_folder.config import MethodName
 from intel_quantized_embeddings.options import LoadOptions, Pooling, Precision
 from intel_quantized_embeddings.quantization.kinds import CROSS_ENCODER, EMBEDDER
+from intel_quantized_embeddings.quantization.native import quantize_graph
+from intel_quantized_embeddings.quantization.recipe import Recipe
+from intel_quantized_embeddings.runtimes.base import ModelGraph
 from intel_quantized_embeddings.runtimes.native import NativeRuntime
+from intel_quantized_embeddings.runtimes.native_graph import embedder_graph
 from intel_quantized_embeddings.runtimes.native_library import instruction_sets
 
 STORED = Path(__file__).with_name("native_bits.json")
@@ -37,7 +43,7 @@ def _texts(vocabulary: int) -> list[list[int]]:
 
 @pytest.fixture(scope="module")
 def graph_of(tmp_path_factory, tiny, tiny_cross_encoder, minilm):
-    """Makes the graph of one of `MODELS`, and its texts."""
+    """Make the graph of one of `MODELS`, and its texts."""
 
     def made(name: str):
         if name.startswith("minilm"):
@@ -86,21 +92,18 @@ def test_a_text_has_one_vector_in_any_company_and_with_any_threads(graph_of, poo
     check()
 
 
-@pytest.mark.parametrize(
-    "sizes",
-    [
-        {"hidden_size": 40, "num_attention_heads": 2, "intermediate_size": 37},  # nothing of it a multiple of sixteen
-        {"hidden_size": 64, "num_attention_heads": 1, "intermediate_size": 16},
-        {"hidden_size": 24, "num_attention_heads": 6, "intermediate_size": 200, "hidden_act": "relu"},
-        {"hidden_size": 48, "num_attention_heads": 4, "intermediate_size": 100, "hidden_act": "gelu_new"},
-    ],
-    ids=lambda sizes: f"{sizes['hidden_size']}x{sizes['num_attention_heads']}",
-)
-def test_any_width_and_activation_has_the_same_bits_everywhere(tmp_path, sizes):
-    folder = write_tiny_model(tmp_path / "model", **sizes)
-    for precision in ("int8", "fp32"):
-        graph = load_model(LoadOptions(model=folder, runtime="native", precision=precision), EMBEDDER).graph
-        texts = _texts(graph.shape.vocabulary)
+@pytest.mark.parametrize("activation", Activation, ids=lambda activation: activation.value)
+@pytest.mark.parametrize(("hidden", "heads", "inner"), [(40, 2, 37), (64, 1, 16), (24, 6, 200)], ids=str)
+def test_any_width_and_activation_has_the_same_bits_everywhere(hidden, heads, inner, activation):
+    """Widths that are no multiple of sixteen are padded with zeros."""
+    encoder, weights = random_encoder(hidden=hidden, heads=heads, inner=inner, activation=activation)
+    fp32 = embedder_graph(encoder, weights, pooling=Pooling.MEAN, normalize=True)
+    model = ModelGraph(graph=fp32, precision=Precision.FP32, max_positions=encoder.max_length, pad_token_id=0)
+    int8 = quantize_graph(model, [[1, 2]], Recipe(method=MethodName.PER_TOKEN))
+    texts = _texts(encoder.vocab_size)
+    vectors = []
+    for graph in (fp32, int8):
         rows = [NativeRuntime(graph, instruction_set=name).run_ragged(texts) for name in instruction_sets()]
         assert all(np.array_equal(rows[0], others) for others in rows)
-        assert np.isfinite(rows[0]).all()
+        vectors.append(rows[0])
+    assert (vectors[0] * vectors[1]).sum(axis=1).mean() > 0.99

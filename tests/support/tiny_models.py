@@ -9,7 +9,14 @@ import numpy as np
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from intel_quantized_embeddings.architectures import EncoderConfig
+from intel_quantized_embeddings.architectures import (
+    Activation,
+    EncoderConfig,
+    EncoderWeights,
+    LayerWeights,
+    Linear,
+    Norm,
+)
 from intel_quantized_embeddings.architectures.bert import BERT
 from intel_quantized_embeddings.architectures.description import Architecture
 
@@ -153,6 +160,39 @@ def write_tiny_cross_encoder(
         described["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
     (folder / "tokenizer_config.json").write_text(json.dumps(described))
     return folder
+
+
+def random_encoder(
+    *, hidden: int, heads: int, inner: int, activation: Activation, seed: int = 0
+) -> tuple[EncoderConfig, EncoderWeights]:
+    """Make an encoder of the BERT family of any widths."""
+    names = {Activation.GELU: "gelu", Activation.GELU_TANH: "gelu_new", Activation.RELU: "relu"}
+    keys = BERT.keys
+    sizes = {keys.hidden_size: hidden, keys.num_heads: heads, keys.intermediate_size: inner}
+    config = EncoderConfig.from_hf(tiny_config(BERT) | sizes | {keys.activation: names[activation]}, where="random")
+    random = np.random.default_rng(seed)
+
+    def draw(*shape: int) -> np.ndarray:
+        return random.normal(0, 0.3, shape).astype(np.float32)
+
+    def linear(outputs: int, inputs: int) -> Linear:
+        return Linear(draw(outputs, inputs), draw(outputs))
+
+    def norm() -> Norm:
+        return Norm(1 + draw(hidden), draw(hidden))
+
+    def layer() -> LayerWeights:
+        square = {name: linear(hidden, hidden) for name in ("query", "key", "value", "attention_output")}
+        wide = {"intermediate": linear(inner, hidden), "output": linear(hidden, inner)}
+        return LayerWeights(**square, **wide, attention_norm=norm(), output_norm=norm())
+
+    return config, EncoderWeights(
+        word_embeddings=draw(config.vocab_size, hidden),
+        position_embeddings=draw(config.max_positions, hidden),
+        embedding_norm=norm(),
+        layers=tuple(layer() for _ in range(config.num_layers)),
+        relative_attention_bias=None,
+    )
 
 
 def tiny_config(family: Architecture) -> dict[str, object]:

@@ -44,7 +44,8 @@ class Encoder(LoadedModel[ModelSettings]):
         Args:
             model: A folder (fp32 or quantized) or a hub id. An fp32 model asked for in int8 is
                 quantized on first use and kept in the cache.
-            runtime: "openvino", or "ipex" (Intel Extension for PyTorch, the `ipex` extra).
+            runtime: "openvino"; "native", this package's own engine; or "ipex" (Intel Extension for PyTorch, the
+                `ipex` extra).
             precision: "int8", "bf16" or "fp32".
             revision: Branch, tag or commit on the hub.
             cache_folder: Where the hub's files and int8 models are kept, instead of the hub's own

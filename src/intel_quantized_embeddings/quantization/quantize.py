@@ -22,6 +22,7 @@ from intel_quantized_embeddings.quantization.kinds import CROSS_ENCODER, EMBEDDE
 from intel_quantized_embeddings.quantization.report import CrossEncoderReport, QuantizationReport, Report
 from intel_quantized_embeddings.quantization.settling import settle_config
 from intel_quantized_embeddings.quantization.table import quantizer_module
+from intel_quantized_embeddings.runtimes.building import require_scoring
 
 if TYPE_CHECKING:
     from intel_quantized_embeddings.tasks.datasets import Dataset
@@ -64,11 +65,12 @@ def quantize(
         output_dir: Where the int8 folder goes. It appears whole or not at all.
         calibration_texts: Documents like the ones to be embedded; the package's own when None.
         calibration_queries: Queries like the ones to be asked; the package's own when None.
-        runtime: Which runtime the folder is for, "openvino" (quantized with NNCF) or "ipex" (with Neural
-            Compressor).
+        runtime: Which runtime the folder is for, "openvino" (quantized with NNCF), "native" (by the engine itself,
+            without calibration) or "ipex" (with Neural Compressor).
         search: Compare several SmoothQuant strengths and keep the most faithful, which takes about
             four times as long; False takes the usual one.
-        method: "static" (the default), "dynamic" or "qat": docs/quantization.md.
+        method: "static" (the default), "dynamic" or "qat"; "per-token" for the native runtime, which has no other:
+            docs/quantization.md.
         qat_minutes: How long method "qat" may fine-tune the weights; 10 when None.
         weight_bits: 8 or 7; None is 8 where this CPU computes with them exactly (VNNI, AMX) and 7 elsewhere. A folder
             with 7 is as faithful on every CPU: docs/quantization.md.
@@ -143,6 +145,7 @@ def quantize_cross_encoder(
     *,
     calibration_texts: Sequence[str] | None = None,
     calibration_queries: Sequence[str] | None = None,
+    runtime: str = "openvino",
     search: bool = True,
     method: str | None = None,
     weight_bits: int | None = None,
@@ -154,7 +157,7 @@ def quantize_cross_encoder(
     max_length: int | None = None,
     progress: Callable[[str], object] | None = None,
 ) -> CrossEncoderReport:
-    """Quantize a cross-encoder to int8, for OpenVINO, and write a folder that `CrossEncoder.load` opens.
+    """Quantize a cross-encoder to int8 and write a folder that `CrossEncoder.load` opens.
 
     Documents are paired with queries, and some with their own first sentence. Half of the pairs set the ranges, the
     other half measures what came of it: int8 scores beside fp32 ones.
@@ -164,6 +167,7 @@ def quantize_cross_encoder(
         output_dir: Where the int8 folder goes. It appears whole or not at all.
         calibration_texts: Documents like the ones to be ranked; the package's own when None.
         calibration_queries: Queries like the ones to be asked; the package's own when None.
+        runtime: Which runtime the folder is for, "openvino" or "native".
         search: Compare several SmoothQuant strengths and keep the one whose scores rank most like fp32's.
         method: "static" (the default), or "dynamic": docs/quantization.md.
         weight_bits: 8 or 7, as in `quantize`.
@@ -186,6 +190,7 @@ def quantize_cross_encoder(
     """
     options = LoadOptions(
         model=model,
+        runtime=runtime,
         revision=revision,
         cache_folder=cache_folder,
         local_files_only=local_files_only,
@@ -196,7 +201,7 @@ def quantize_cross_encoder(
     if config.max_drop is not None:
         raise OptionError(f"max_drop={config.max_drop} is for models that make embeddings; leave it out here.")
     if config.method == MethodName.QAT.value:
-        raise OptionError(f"method={config.method!r} is for models that make embeddings; take 'static' or 'dynamic'.")
+        raise OptionError(f"method={config.method!r} is for models that make embeddings; leave it out.")
     report = _quantize(
         CROSS_ENCODER,
         options,
@@ -227,6 +232,8 @@ def _quantize(
     """Find the model, once all that can be checked without it is, and quantize it."""
     halves = split(calibration_set(texts, queries))
     runtime = RuntimeName(options.runtime)
+    if kind.scores_pairs:
+        require_scoring(runtime)
     quantizer_module(runtime).require_quantizer()
     if config.method == MethodName.QAT.value and importlib.util.find_spec("torch") is None:
         raise MissingExtraError(package="torch", extra="ipex", needed_for="Quantization-aware training")

@@ -54,7 +54,8 @@ def random_texts(
     Returns:
         The token ids one after another, and the offsets of the texts in them.
     """
-    first, last = list(around[:1]), list(around[1:][-1:])
+    ends = [token % vocabulary for token in around]  # a pair's second text may have ids of its own
+    first, last = ends[:1], ends[1:][-1:]
     room = max(longest - len(first) - len(last), 1)
     # numpy keeps this generator's numbers as they are (NEP 19 lets only Generator's methods change).
     bits = np.random.PCG64(1)

@@ -147,12 +147,10 @@ def compile_graph(
 
 def packed(graph: NativeGraph) -> dict[str, NDArray[Any]]:
     """Return the engine's arrays, with the weights that are in floating point laid out for it."""
-    linear = {*graph.linear_layers(), "head_dense", "head_output"}
     arrays = dict(graph.arrays)
-    for name in linear:
-        weight = arrays.pop(f"{name}.weight", None)
-        if weight is not None:
-            arrays[f"{name}.panels"] = pack(weight)
+    for name, array in graph.arrays.items():
+        if name.endswith(".weight") and array.ndim == 2:  # those of norms have one
+            arrays[f"{name.removesuffix('.weight')}.panels"] = pack(arrays.pop(name))
     return arrays
 
 

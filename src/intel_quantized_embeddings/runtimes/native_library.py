@@ -190,7 +190,6 @@ class Engine:
         _check(status, message.value.decode("utf-8", "replace"))
         return rows
 
-
     def observe(self, ids: NDArray[np.int32], offsets: NDArray[np.int64], *, numbers: int) -> NDArray[np.float32]:
         """Sum the squares of what each input of each linear layer is, over all tokens of texts, in fp32.
 
