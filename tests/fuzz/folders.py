@@ -17,6 +17,7 @@ def write_folders(root: Path) -> Folders:
     """Write them; the int8 one is quantized for OpenVINO."""
     tiny = write_tiny_model(root / "fp32", prompts={"query": "query: ", "document": "document: "})
     int8 = quantize(tiny, root / "int8", search=False).folder
+    native = quantize(tiny, root / "native", runtime="native").folder
     sharded, exported = (shutil.copytree(tiny, root / name) for name in ("sharded", "exported"))
     (tiny / "sentence_bert_config.json").write_text('{"max_seq_length": 64, "do_lower_case": false}')
     (tiny / "quantize.yaml").write_text("smooth_quant: [0.85, off]\nmax_drop: 0.01\n")
@@ -26,4 +27,4 @@ def write_folders(root: Path) -> Folders:
     (exported / WEIGHTS_FILE).unlink()
     write_openvino_export(tiny, exported / "openvino_model.xml")
     cross_encoder = write_tiny_cross_encoder(root / "cross-encoder")
-    return Folders(fp32=tiny, int8=int8, sharded=sharded, cross_encoder=cross_encoder, exported=exported)
+    return Folders(fp32=tiny, int8=int8, native=native, sharded=sharded, cross_encoder=cross_encoder, exported=exported)

@@ -20,6 +20,8 @@ from intel_quantized_embeddings.errors import QuantizedEmbeddingsError
 from intel_quantized_embeddings.files.json_files import read_json
 from intel_quantized_embeddings.int8_folder.config import read_config
 from intel_quantized_embeddings.models.tokenizer import Tokenizer
+from intel_quantized_embeddings.runtimes.native import NativeRuntime
+from intel_quantized_embeddings.runtimes.native_folder import read_native
 
 TEXTS = ["the cat sat", "", "\0 \u202e\U0001f1e9\u0301", "a" * 200]
 
@@ -45,6 +47,7 @@ class Folders:
 
     fp32: Path
     int8: Path
+    native: Path
     sharded: Path
     cross_encoder: Path
     exported: Path
@@ -69,6 +72,12 @@ def run(target: Target, folder: Path, content: bytes) -> None:
 def _encodes(folder: Path, *, precision: str = "fp32") -> None:
     encoder = Encoder.load(folder, precision=precision, num_threads=1, warm_shapes=False)
     assert np.isfinite(encoder.encode_documents(TEXTS)).all(), "not finite"
+
+
+def _native(folder: Path) -> None:
+    """Without its manifest, whose hashes would refuse every change: as one who means harm writes a folder."""
+    rows = NativeRuntime(read_native(folder / "encoder.safetensors"), num_threads=1).run_ragged([[1, 2, 3], [4] * 20])
+    assert rows.shape[0] == 2
 
 
 def _scores(folder: Path) -> None:
@@ -102,6 +111,8 @@ TARGETS = {
     "manifest": Target(file="manifest.json", kind="int8", read=lambda folder: _encodes(folder, precision="int8")),
     "info": Target(file="manifest.json", kind="int8", read=_info),
     "cross-encoder-config": Target(file="config.json", kind="cross_encoder", read=_scores),
+    "native-weights": Target(file="encoder.safetensors", kind="native", read=_native),
+    "native-description": Target(file="encoder.json", kind="native", read=_native),
     "openvino": Target(file="openvino_model.xml", kind="exported", read=_encodes),
     "quantization-config": Target(
         file="quantize.yaml", kind="fp32", read=lambda folder: read_config(folder / "quantize.yaml")

@@ -67,12 +67,14 @@ def parser() -> argparse.ArgumentParser:
         "--calibration-queries", metavar="FILE", type=Path, help="queries like yours, in the same form"
     )
     quantize.add_argument(
-        "--runtime", default="openvino", help="which runtime the folder is for: openvino (the default) or ipex"
+        "--runtime",
+        default="openvino",
+        help=f"which runtime the folder is for: {listed_choices(RuntimeName)} (openvino when left out)",
     )
     quantize.add_argument(
         "--no-search", action="store_true", help="take the usual SmoothQuant strength instead of comparing several"
     )
-    quantize.add_argument("--method", help="static (the default), dynamic or qat: docs/quantization.md")
+    quantize.add_argument("--method", help="static (the default), dynamic or qat; native has its own: docs/quantization.md")
     quantize.add_argument(
         "--qat-minutes", type=float, metavar="MINUTES", help="how long --method qat may fine-tune the weights (10)"
     )
@@ -200,7 +202,11 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         help="fp32 (the default), bf16, or the model that an int8 folder was made from",
     )
     evaluate.add_argument(
-        "--runtime", metavar="NAME", nargs="+", dest="runtimes", help="openvino (the default), ipex, or both"
+        "--runtime",
+        metavar="NAME",
+        nargs="+",
+        dest="runtimes",
+        help=f"one or more of {listed_choices(RuntimeName)} (openvino when left out)",
     )
     evaluate.add_argument("--precision", help="of what is compared: int8 (the default) or bf16")
     evaluate.add_argument("--max-length", type=int, metavar="TOKENS", help="instead of what the model's folder says")

@@ -18,8 +18,8 @@ TANH = 3  # only in a cross-encoder's head
 POOLINGS = {Pooling.CLS: 0, Pooling.MEAN: 1, Pooling.LAST: 2}
 INT8, FP32 = 0, 1
 
-# The parts of a layer that are linear, in order, and the steps of the rows that each reads in int8. Fewer steps leave more
-# of 16 bits to the weights: what is best together was looked for on two models (docs/quantization.md).
+# The parts of a layer that are linear, in order, and the steps of the rows that each reads in int8. Fewer steps leave
+# more of 16 bits to the weights: what is best together was looked for on two models (docs/quantization.md).
 LEVELS = {"qkv": 200, "attention_output": 128, "intermediate": 160, "output": 160}
 
 FORMAT_VERSION = 1
