@@ -49,8 +49,18 @@ TARGETS: Mapping[str, tuple[InstructionSet, ...]] = {
     "x86_64": (
         InstructionSet("scalar", "x86_64", ("-march=x86-64",)),
         InstructionSet("avx2", "x86_64_v3", ("-march=x86-64-v3",)),
+        InstructionSet("avxvnni", "x86_64_v3+avxvnni", ("-march=x86-64-v3", "-mavxvnni")),
+        InstructionSet("avx512vnni", "x86_64_v4+avx512vnni", ("-march=x86-64-v4", "-mavx512vnni")),
+        InstructionSet(
+            "amx",
+            "x86_64_v4+avx512vnni+amx_tile+amx_int8",
+            ("-march=x86-64-v4", "-mavx512vnni", "-mamx-tile", "-mamx-int8"),
+        ),
     ),
-    "aarch64": (InstructionSet("scalar", "generic", ("-march=armv8-a",)),),
+    "aarch64": (
+        InstructionSet("scalar", "generic", ("-march=armv8-a",)),
+        InstructionSet("neon", "generic+dotprod", ("-march=armv8.2-a+dotprod",)),
+    ),
 }
 # Atomics of aarch64 would otherwise be calls into the compiler's own library.
 TARGET_FLAGS: Mapping[str, tuple[str, ...]] = {"x86_64": (), "aarch64": ("-mno-outline-atomics",)}

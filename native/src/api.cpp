@@ -346,10 +346,16 @@ int32_t iqe_products(const uint8_t* rows, int64_t count, const int8_t* codes, in
                      int32_t* sums) {
   const Kernels* kernels = kernels_named(instruction_set);
   if (kernels == nullptr || count < 0 || outputs < 1 || inputs < 1 || outputs % LANES || inputs % LANES) return IQE_INVALID;
+  int32_t* code_sums = (int32_t*)calloc(outputs, sizeof(int32_t));
+  if (code_sums == nullptr) return IQE_OUT_OF_MEMORY;
+  // Four inputs of sixteen outputs lie together.
+  for (int64_t i = 0; i < outputs * inputs; i++) code_sums[i / (inputs * LANES) * LANES + i / 4 % LANES] += codes[i];
   Linear layer;
   layer.inputs = (int)inputs;
   layer.outputs = (int)outputs;
   layer.codes = codes;
+  layer.sums = code_sums;
   kernels->products(rows, count, layer, sums);
+  free(code_sums);
   return IQE_OK;
 }

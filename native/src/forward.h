@@ -368,16 +368,22 @@ static void encode(const Model& model, const int32_t* ids, const int64_t* offset
   }
 }
 
+template <int PANELS>
+IQE_INLINE void store_products(const Products& products, const Rows& in, const Linear& layer, int panel, int32_t* sums) {
+  int8_tiles<PANELS>(products, in, layer, panel, [&](int64_t from, auto number, const auto& sum) IQE_LAMBDA_INLINE {
+    for (int r = 0; r < decltype(number)::value; r++) {
+      for (int p = 0; p < PANELS; p++) store(sums + (from + r) * layer.outputs + (panel + p) * LANES, sum[r][p]);
+    }
+  });
+}
+
 static void products(const uint8_t* rows, int64_t count, const Linear& layer, int32_t* sums) {
-  for (int panel = 0; panel < layer.outputs / LANES; panel++) {
-    const int8_t* codes = layer.codes + (int64_t)panel * layer.inputs * LANES;
-    in_tiles<Products::ROWS>(count, [&](int64_t from, auto number) {
-      constexpr int tile = decltype(number)::value;
-      Ints sum[tile][Products::PANELS];
-      Products::template sums<tile>(rows + from * layer.inputs, layer.inputs, codes, 0, layer.inputs, sum);
-      for (int r = 0; r < tile; r++) store(sums + (from + r) * layer.outputs + panel * LANES, sum[r][0]);
-    });
-  }
+  const Rows in{count, layer.inputs, nullptr, rows, nullptr};
+  const Products made(count, layer.inputs);
+  const int panels = layer.outputs / LANES;
+  int panel = 0;
+  for (; panel + Products::PANELS <= panels; panel += Products::PANELS) store_products<Products::PANELS>(made, in, layer, panel, sums);
+  for (; panel < panels; panel++) store_products<1>(made, in, layer, panel, sums);
 }
 
 }  // namespace IQE_ISA

@@ -30,7 +30,7 @@ IQE_INLINE void with_number(int rows, const F& f) {
   f(Number<MOST>{});
 }
 
-// Calls f(first, Number<rows>) for runs of at most MOST rows, as even as they can be.
+// Calls f(first, Number<rows>) for runs of at most MOST rows, as even as they can be; the last is never the shorter one.
 template <int MOST, class F>
 IQE_INLINE void in_tiles(int64_t rows, const F& f) {
   const int64_t tiles = (rows + MOST - 1) / MOST;
@@ -40,20 +40,27 @@ IQE_INLINE void in_tiles(int64_t rows, const F& f) {
   }
 }
 
-// int8: sums of whole numbers, then f(row, output, sixteen results).
+// int8: sums of whole numbers, of a few panels from `panel`: f(first row, Number<rows>, [rows][PANELS] sums).
 template <int PANELS, class F>
-IQE_INLINE void int8_panels(const Rows& in, const Linear& layer, int panel, const F& f) {
+IQE_INLINE void int8_tiles(const Products& products, const Rows& in, const Linear& layer, int panel, const F& f) {
   const int64_t panel_bytes = (int64_t)layer.inputs * LANES;
   const int8_t* codes = layer.codes + panel * panel_bytes;
   in_tiles<Products::ROWS>(in.count, [&](int64_t from, auto number) IQE_LAMBDA_INLINE {
-    constexpr int rows = decltype(number)::value;
-    Ints sum[rows][Products::PANELS];
-    Products::template sums<rows>(in.codes + from * in.stride, in.stride, codes, PANELS > 1 ? panel_bytes : 0, layer.inputs, sum);
+    Ints sum[decltype(number)::value][PANELS];
+    products.sums(in.codes + from * in.stride, in.stride, codes, panel_bytes, layer.sums + panel * LANES, layer.inputs, sum);
+    f(from, number, sum);
+  });
+}
+
+// The same, then f(row, output, sixteen results).
+template <int PANELS, class F>
+IQE_INLINE void int8_panels(const Products& products, const Rows& in, const Linear& layer, int panel, const F& f) {
+  int8_tiles<PANELS>(products, in, layer, panel, [&](int64_t from, auto number, const auto& sum) IQE_LAMBDA_INLINE {
     for (int p = 0; p < PANELS; p++) {
       const int output = (panel + p) * LANES;
       const Ints sums = load(layer.sums + output);
       const Floats scales = load(layer.scales + output), bias = load(layer.bias + output);
-      for (int r = 0; r < rows; r++) {
+      for (int r = 0; r < decltype(number)::value; r++) {
         const RowScale row = in.scales[from + r];
         // Whole up to here: |sum - zero * sums| < 2^31, as a code is below 2^7, a byte below 2^8, and inputs at most 2^15.
         const Floats exact = to_floats(less(sum[r][p], sums, row.zero));
@@ -87,10 +94,13 @@ IQE_INLINE void fp32_panel(const Rows& in, const Linear& layer, int panel, const
 template <bool INT8, class F>
 IQE_INLINE void linear(const Rows& in, const Linear& layer, int from, int to, const F& f) {
   int panel = from;
-  if (INT8 && layer.codes != nullptr) {
-    for (; panel + Products::PANELS <= to; panel += Products::PANELS) int8_panels<Products::PANELS>(in, layer, panel, f);
-    for (; panel < to; panel++) int8_panels<1>(in, layer, panel, f);
-    return;
+  if constexpr (INT8) {
+    if (layer.codes != nullptr) {
+      const Products products(in.count, layer.inputs);
+      for (; panel + Products::PANELS <= to; panel += Products::PANELS) int8_panels<Products::PANELS>(products, in, layer, panel, f);
+      for (; panel < to; panel++) int8_panels<1>(products, in, layer, panel, f);
+      return;
+    }
   }
   for (; panel < to; panel++) fp32_panel(in, layer, panel, f);
 }

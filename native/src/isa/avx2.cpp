@@ -12,8 +12,12 @@ namespace IQE_ISA {
 struct Products {
   static constexpr int ROWS = 3, PANELS = 1;  // 6 sums, 4 codes, 2 values, ones and 2 in between: 15 of 16 registers
 
-  template <int R>
-  IQE_INLINE void sums(const uint8_t* rows, int64_t stride, const int8_t* codes, int64_t, int inputs, Ints (&sum)[R][PANELS]) {
+  Products(int64_t, int) {}
+
+  template <int R, int P>
+  IQE_INLINE void sums(const uint8_t* rows, int64_t stride, const int8_t* codes, int64_t, const int32_t*, int inputs,
+                       Ints (&sum)[R][P]) {
+    static_assert(P == 1);
     const __m256i ones = _mm256_set1_epi16(1);
     for (int r = 0; r < R; r++) sum[r][0] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
     for (int k = 0; k < inputs; k += 8, codes += 128) {

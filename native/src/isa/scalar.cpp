@@ -8,8 +8,12 @@ namespace IQE_ISA {
 struct Products {
   static constexpr int ROWS = 2, PANELS = 1;
 
-  template <int R>
-  IQE_INLINE void sums(const uint8_t* rows, int64_t stride, const int8_t* codes, int64_t, int inputs, Ints (&sum)[R][PANELS]) {
+  Products(int64_t, int) {}
+
+  template <int R, int P>
+  IQE_INLINE void sums(const uint8_t* rows, int64_t stride, const int8_t* codes, int64_t, const int32_t*, int inputs,
+                       Ints (&sum)[R][P]) {
+    static_assert(P == 1);
     for (int r = 0; r < R; r++) {
       memset(&sum[r][0], 0, sizeof sum[r][0]);
       for (int k = 0; k < inputs; k += 4) {

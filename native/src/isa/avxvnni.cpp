@@ -1,0 +1,41 @@
+// AVX2 with dot products of bytes: small cores and client CPUs without AVX-512.
+#define IQE_ISA avxvnni
+#include "lanes_avx2.h"
+
+namespace iqe {
+namespace IQE_ISA {
+
+// vpdpbusd adds four products of a u8 and an int8 to 32 bits, exactly.
+struct Products {
+  static constexpr int ROWS = 6, PANELS = 1;  // 12 sums, 2 codes, 1 value: 15 of 16 registers
+
+  Products(int64_t, int) {}
+
+  template <int R, int P>
+  IQE_INLINE void sums(const uint8_t* rows, int64_t stride, const int8_t* codes, int64_t panel_bytes, const int32_t*, int inputs,
+                       Ints (&sum)[R][P]) {
+#pragma GCC unroll 6
+    for (int r = 0; r < R; r++) {
+#pragma GCC unroll 2
+      for (int p = 0; p < P; p++) sum[r][p] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+    }
+    for (int k = 0; k < inputs; k += 4, codes += 64) {
+#pragma GCC unroll 2
+      for (int p = 0; p < P; p++) {
+        const __m256i low = _mm256_loadu_si256((const __m256i*)(codes + p * panel_bytes));
+        const __m256i high = _mm256_loadu_si256((const __m256i*)(codes + p * panel_bytes + 32));
+#pragma GCC unroll 6
+        for (int r = 0; r < R; r++) {
+          const __m256i a = _mm256_set1_epi32(four_bytes(rows + r * stride + k));
+          sum[r][p].low = _mm256_dpbusd_avx_epi32(sum[r][p].low, a, low);
+          sum[r][p].high = _mm256_dpbusd_avx_epi32(sum[r][p].high, a, high);
+        }
+      }
+    }
+  }
+};
+
+}  // namespace IQE_ISA
+}  // namespace iqe
+
+#include "../forward.h"
