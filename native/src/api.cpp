@@ -37,7 +37,7 @@ class Tensors {
   Tensors(const iqe_tensor* tensors, int32_t count, char* error, int64_t size) : all_(tensors), count_(count), error_(error), size_(size) {}
 
   template <class T>
-  const T* take(int64_t numbers, const char* format, ...) __attribute__((format(printf, 3, 4))) {
+  __attribute__((format(printf, 3, 4))) const T* take(int64_t numbers, const char* format, ...) {
     char name[128];
     va_list values;
     va_start(values, format);

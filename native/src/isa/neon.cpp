@@ -16,31 +16,36 @@ struct Products {
   IQE_INLINE void sums(const uint8_t* rows, int64_t stride, const int8_t* codes, int64_t, const int32_t* code_sums, int inputs,
                        Ints (&sum)[R][P]) {
     static_assert(P == 1);
-    const Ints start = load(code_sums);
+    int32x4_t total[R][4];  // of its own, so that the compiler keeps it in registers
 #pragma GCC unroll 6
     for (int r = 0; r < R; r++) {
 #pragma GCC unroll 4
-      for (int i = 0; i < 4; i++) sum[r][0].part[i] = vshlq_n_s32(start.part[i], 7);
+      for (int i = 0; i < 4; i++) total[r][i] = vshlq_n_s32(vld1q_s32(code_sums + 4 * i), 7);
     }
     for (int k = 0; k < inputs; k += 16, codes += 256) {
       int8x16_t a[R];
 #pragma GCC unroll 6
       for (int r = 0; r < R; r++) a[r] = vreinterpretq_s8_u8(veorq_u8(vld1q_u8(rows + r * stride + k), vdupq_n_u8(128)));
-      four_inputs<0>(a, codes, sum);
-      four_inputs<1>(a, codes, sum);
-      four_inputs<2>(a, codes, sum);
-      four_inputs<3>(a, codes, sum);
+      four_inputs<0>(a, codes, total);
+      four_inputs<1>(a, codes, total);
+      four_inputs<2>(a, codes, total);
+      four_inputs<3>(a, codes, total);
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < R; r++) {
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; i++) sum[r][0].part[i] = total[r][i];
     }
   }
 
  private:
   template <int I, int R>
-  IQE_INLINE void four_inputs(const int8x16_t (&a)[R], const int8_t* codes, Ints (&sum)[R][1]) {
+  IQE_INLINE void four_inputs(const int8x16_t (&a)[R], const int8_t* codes, int32x4_t (&total)[R][4]) {
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++) {
       const int8x16_t b = vld1q_s8(codes + 64 * I + 16 * i);
 #pragma GCC unroll 6
-      for (int r = 0; r < R; r++) sum[r][0].part[i] = vdotq_laneq_s32(sum[r][0].part[i], b, a[r], I);
+      for (int r = 0; r < R; r++) total[r][i] = vdotq_laneq_s32(total[r][i], b, a[r], I);
     }
   }
 };
