@@ -110,11 +110,12 @@ struct Case {
   bool normalize, relative, head, factors, broken;
 };
 
-constexpr int VOCABULARY = 50, POSITIONS = 70, LAYERS = 2;
+constexpr int VOCABULARY = 50, POSITIONS = 70, LAYERS = 2, PADDING = 3;
+constexpr int LEVELS[] = {200, 128, 160, 255};  // of the parts of a layer
 
 // A linear layer of outputs in `blocks` equal parts; each part and the inputs are padded with zeros.
 void add_linear(Tensors& tensors, Random& random, const Case& c, int precision, int blocks, int part, int inputs, const char* prefix,
-                const char* name) {
+                const char* name, int levels = 255) {
   const int stride = padded(part), width = padded(inputs), outputs = blocks * stride;
   Array<float> weights((int64_t)outputs * width);
   char full[64];
@@ -131,21 +132,15 @@ void add_linear(Tensors& tensors, Random& random, const Case& c, int precision, 
     require(iqe_pack(weights.get(), outputs, width, panels) == IQE_OK, "iqe_pack");
     return;
   }
-  float* inverse = nullptr;
+  float* factors = nullptr;
   if (c.factors) {
-    float* factors = tensors.add<float>(width, full, "factors");
-    inverse = (float*)calloc((size_t)width, sizeof(float));
-    require(inverse != nullptr, "memory");
-    for (int k = 0; k < width; k++) {
-      factors[k] = (float)(1 << random.below(3)) / 2.0f;
-      inverse[k] = 1.0f / factors[k];
-    }
+    factors = tensors.add<float>(width, full, "factors");
+    for (int k = 0; k < width; k++) factors[k] = (float)(1 << random.below(3)) / 2.0f;
   }
   int8_t* codes = tensors.add<int8_t>((int64_t)outputs * width, full, "codes");
   float* scales = tensors.add<float>(outputs, full, "scales");
   int32_t* sums = tensors.add<int32_t>(outputs, full, "sums");
-  require(iqe_quantize(weights.get(), inverse, outputs, width, codes, scales, sums) == IQE_OK, "iqe_quantize");
-  free(inverse);
+  require(iqe_quantize(weights.get(), factors, outputs, width, levels, codes, scales, sums) == IQE_OK, "iqe_quantize");
 }
 
 void add_norm(Tensors& tensors, Random& random, int hidden, const char* prefix, const char* name) {
@@ -173,6 +168,7 @@ void add_model(Tensors& tensors, Random& random, const Case& c) {
   if (c.broken) words[3 * padded(hidden) + 5] = nanf("");
   add_rows(tensors, random, POSITIONS, hidden, "positions");
   if (c.head) add_rows(tensors, random, 1, hidden, "second_text");
+  if (c.relative) add_rows(tensors, random, 1, hidden, "padding");
   if (c.relative) {
     float* relative = tensors.add<float>(c.heads * (2 * POSITIONS - 1) + 32, "", "relative");
     for (int i = 0; i < c.heads * (2 * POSITIONS - 1); i++) relative[i] = random.within(2.0f);
@@ -181,10 +177,10 @@ void add_model(Tensors& tensors, Random& random, const Case& c) {
   for (int l = 0; l < LAYERS; l++) {
     char prefix[32];
     snprintf(prefix, sizeof prefix, "layers.%d.", l);
-    add_linear(tensors, random, c, c.precision, 3, hidden, hidden, prefix, "qkv");
-    add_linear(tensors, random, c, c.precision, 1, hidden, hidden, prefix, "attention_output");
-    add_linear(tensors, random, c, c.precision, 1, c.inner, hidden, prefix, "intermediate");
-    add_linear(tensors, random, c, c.precision, 1, hidden, c.inner, prefix, "output");
+    add_linear(tensors, random, c, c.precision, 3, hidden, hidden, prefix, "qkv", LEVELS[0]);
+    add_linear(tensors, random, c, c.precision, 1, hidden, hidden, prefix, "attention_output", LEVELS[1]);
+    add_linear(tensors, random, c, c.precision, 1, c.inner, hidden, prefix, "intermediate", LEVELS[2]);
+    add_linear(tensors, random, c, c.precision, 1, hidden, c.inner, prefix, "output", LEVELS[3]);
     add_norm(tensors, random, hidden, prefix, "attention_norm");
     add_norm(tensors, random, hidden, prefix, "output_norm");
   }
@@ -202,10 +198,27 @@ uint64_t encode_case(const Case& c, const char* instruction_set) {
   Random random(42);
   Tensors tensors;
   add_model(tensors, random, c);
-  const iqe_config config = {c.hidden,   LAYERS,      c.heads,         c.hidden / c.heads, padded(c.inner),
-                             VOCABULARY, POSITIONS,   c.activation,    c.pooling,          c.normalize,
-                             c.precision, c.head,     c.relative,      c.head ? (int32_t)IQE_TANH : -1,
-                             1e-12f};
+  iqe_config config = {};
+  config.hidden = c.hidden;
+  config.layers = LAYERS;
+  config.heads = c.heads;
+  config.head_size = c.hidden / c.heads;
+  config.inner = padded(c.inner);
+  config.vocabulary = VOCABULARY;
+  config.positions = POSITIONS;
+  config.activation = c.activation;
+  config.pooling = c.pooling;
+  config.normalize = c.normalize;
+  config.precision = c.precision;
+  config.second_text = c.head;
+  config.padding = c.relative ? PADDING : -1;
+  config.relative = c.relative;
+  config.qkv_levels = LEVELS[0];
+  config.attention_output_levels = LEVELS[1];
+  config.intermediate_levels = LEVELS[2];
+  config.output_levels = LEVELS[3];
+  config.head = c.head ? (int32_t)IQE_TANH : -1;
+  config.epsilon = 1e-12f;
   char error[256] = "";
   iqe_model* model;
   if (iqe_new(&config, tensors.all, tensors.count, instruction_set, &model, error, sizeof error) != IQE_OK) {

@@ -18,7 +18,8 @@ from intel_quantized_embeddings.runtimes import native_library
 from intel_quantized_embeddings.runtimes.native import NativeRuntime
 from intel_quantized_embeddings.runtimes.native_folder import read_native, write_native
 from intel_quantized_embeddings.runtimes.native_graph import NativeGraph
-from intel_quantized_embeddings.runtimes.native_library import instruction_sets, quantize as quantize_weights
+from intel_quantized_embeddings.runtimes.native_library import instruction_sets
+from intel_quantized_embeddings.runtimes.native_library import quantize as quantize_weights
 
 TEXTS = ["the cat sat on the red mat", "stone " * 40, "water", ""]
 

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.tiny_models import random_encoder
 
 from intel_quantized_embeddings.architectures import Activation
 from intel_quantized_embeddings.encoders.loading import load_model
@@ -28,6 +27,7 @@ from intel_quantized_embeddings.runtimes.base import ModelGraph
 from intel_quantized_embeddings.runtimes.native import NativeRuntime
 from intel_quantized_embeddings.runtimes.native_graph import embedder_graph
 from intel_quantized_embeddings.runtimes.native_library import instruction_sets
+from support.tiny_models import random_encoder
 
 STORED = Path(__file__).with_name("native_bits.json")
 EMBEDDERS = [f"tiny-{pooling.value}-{precision}" for pooling in Pooling for precision in ("int8", "fp32")]

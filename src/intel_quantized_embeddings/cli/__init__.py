@@ -12,6 +12,7 @@ from intel_quantized_embeddings.cli import ingest as cli_ingest
 from intel_quantized_embeddings.cli import jobs as cli_jobs
 from intel_quantized_embeddings.cli import options as cli_options
 from intel_quantized_embeddings.errors import QuantizedEmbeddingsError
+from intel_quantized_embeddings.options import RuntimeName, listed_choices
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,7 +75,9 @@ def parser() -> argparse.ArgumentParser:
     quantize.add_argument(
         "--no-search", action="store_true", help="take the usual SmoothQuant strength instead of comparing several"
     )
-    quantize.add_argument("--method", help="static (the default), dynamic or qat; native has its own: docs/quantization.md")
+    quantize.add_argument(
+        "--method", help="static (the default), dynamic or qat; native has its own: docs/quantization.md"
+    )
     quantize.add_argument(
         "--qat-minutes", type=float, metavar="MINUTES", help="how long --method qat may fine-tune the weights (10)"
     )

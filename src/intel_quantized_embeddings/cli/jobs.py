@@ -77,9 +77,7 @@ def _quantize_cross_encoder(options: Namespace) -> None:
                 f"--{name.replace('_', '-')} is for models that make embeddings; {options.model} is a cross-encoder, "
                 f"which scores pairs of texts."
             )
-    report = quantize_cross_encoder(
-        options.model, options.output, runtime=options.runtime, **_how_to_quantize(options)
-    )
+    report = quantize_cross_encoder(options.model, options.output, runtime=options.runtime, **_how_to_quantize(options))
     print(f"{report.folder}: {report.bytes_before / 1e6:.1f} MB -> {report.bytes_after / 1e6:.1f} MB")
     print(f"scores beside fp32: {report.fidelity}")
 
