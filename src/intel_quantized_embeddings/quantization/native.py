@@ -77,7 +77,7 @@ def _in_int8(name: str, weights: NDArray[np.float32], sizes: NDArray[np.float32]
     part = name.rpartition(".")[2]
     smooth = factors(sizes, weights) if part in SMOOTHED else None
     codes, scales, sums = quantize(weights, smooth, levels=LEVELS[part])
-    quantized = {f"{name}.codes": codes, f"{name}.scales": scales, f"{name}.sums": sums}
+    quantized: dict[str, NDArray[Any]] = {f"{name}.codes": codes, f"{name}.scales": scales, f"{name}.sums": sums}
     return quantized if smooth is None else quantized | {f"{name}.factors": smooth}
 
 

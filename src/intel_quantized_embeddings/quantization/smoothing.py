@@ -77,8 +77,10 @@ def factors(sizes: Array, weights: Array) -> Array:
         weights: Shape: (outputs, inputs).
     """
     largest = np.abs(weights).max(axis=0)
-    return np.sqrt(_raised(largest) / _raised(sizes))
+    smooth: Array = np.sqrt(_raised(largest) / _raised(sizes))
+    return smooth
 
 
 def _raised(sizes: Array) -> Array:
-    return np.maximum(sizes, np.maximum(sizes.max() * _FLOOR, np.float32(1e-20)))
+    raised: Array = np.maximum(sizes, np.maximum(sizes.max() * _FLOOR, np.float32(1e-20)))
+    return raised
