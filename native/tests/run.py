@@ -1,7 +1,7 @@
 """Runs same_bits.cpp against every kernel that can run here: python native/tests/run.py [PART ...].
 
 native: the library as it is built, on this CPU. aarch64: the one for aarch64, under qemu. emulated: all kernels of
-x86-64, the newer ones with functions in place of their instructions. sanitized: this CPU's kernels under sanitizers.
+x86-64, the newer ones with functions in place of their instructions. sanitized: the older ones under sanitizers.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import build  # native/build.py
 ROOT = build.ROOT
 TESTS = Path("native/tests")
 EMULATED = TESTS / "emulated"
+DISPATCH = TESTS / "dispatch.cpp"  # for programs that list their kernels
 PROGRAM = TESTS / "same_bits.cpp"
 EXPECTED = TESTS / "same_bits.txt"
 WORK = ROOT / "build/native/tests"
@@ -35,7 +36,7 @@ RUN_SECONDS = 1800
 NOT_HERE = ("-O3", "-fno-sanitize=all", "-fvisibility=hidden")
 PLAIN_FLAGS = tuple(flag for flag in build.COMPILE_FLAGS if flag not in NOT_HERE)
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g1")
-NEWER = ("avxvnni", "avx512vnni", "amx")  # what is emulated
+NEWER = ("avxvnni", "avx512vnni", "amx")  # what is emulated, and too much for compilers with sanitizers
 Unit = tuple[Path, tuple[str, ...]]
 
 
@@ -73,24 +74,24 @@ def aarch64() -> None:
 
 
 def emulated() -> None:
-    """Run all kernels of x86-64; reads and writes outside of arrays are caught."""
+    """Run all kernels of x86-64 on a machine with AVX2."""
     compiler = _host_compiler()
     if build.host_target() != "x86_64":
         raise Skipped("not a machine of x86-64")
     if not Path("/usr/include/simde/x86/avx512.h").is_file():
         raise Skipped("no SIMDe (Debian's libsimde-dev)")
     avx2 = next(isa for isa in build.TARGETS["x86_64"] if isa.name == "avx2")
-    as_they_are = [unit for unit in _units() if unit[0].stem not in ("dispatch", *NEWER)]
     newer = [(build.SOURCES / "isa" / f"{name}.cpp", (*avx2.others, "-I", str(EMULATED))) for name in NEWER]
-    replaced = [(EMULATED / "dispatch.cpp", ("-I", str(build.SOURCES)))]
-    _run_units("emulated", compiler, [*as_they_are, *newer, *replaced], ("-fsanitize=address", "-Wno-psabi"))
+    _run_units("emulated", compiler, [*_units(), *newer], (*NEWER, "avx2", "scalar"), ("-Wno-psabi",))
 
 
 def sanitized() -> None:
-    """Run this CPU's kernels under the address and undefined sanitizers."""
-    if build.host_target() is None:
+    """Run this machine's older kernels under the address and undefined sanitizers."""
+    target = build.host_target()
+    if target is None:
         raise Skipped("the engine does not run on this machine")
-    _run_units("sanitized", _host_compiler(), _units(), SANITIZERS)
+    kernels = ("scalar", "avx2") if target == "x86_64" else ("scalar", "neon")
+    _run_units("sanitized", _host_compiler(), _units(), kernels, SANITIZERS)
 
 
 PARTS: dict[str, Callable[[], None]] = {
@@ -128,19 +129,24 @@ def _link_with(library: Path, command: Sequence[str]) -> Path:
 
 
 def _units() -> list[Unit]:
-    """Return all sources of the engine with the flags of their instruction sets."""
+    """Return the engine's sources and flags, without the newer kernels and what chooses among all."""
     target = build.host_target()
     assert target is not None
-    return [(source, isa.others) for source, isa in build.units(target)]
+    left_out = ("dispatch", *NEWER)
+    return [(source, isa.others) for source, isa in build.units(target) if source.stem not in left_out]
 
 
-def _run_units(part: str, compiler: tuple[str, ...], units: Sequence[Unit], flags: tuple[str, ...]) -> None:
-    """Compile what has changed, link it with the test, and run that."""
+def _run_units(
+    part: str, compiler: tuple[str, ...], units: Sequence[Unit], kernels: Sequence[str], flags: tuple[str, ...]
+) -> None:
+    """Compile what has changed, link it with the test, and run that with the kernels that are named."""
     folder = WORK / part
     folder.mkdir(parents=True, exist_ok=True)
     headers = hashlib.sha256(_run([*compiler, "--version"]).encode())
     for header in sorted([*(ROOT / build.SOURCES).rglob("*.h"), *(ROOT / EMULATED).glob("*.h")]):
         headers.update(header.read_bytes())
+
+    listed = "-DIQE_KERNELS=" + " ".join(f"IQE_KERNEL({name})" for name in kernels)
 
     def compiled(unit: Unit) -> str:
         source, own = unit
@@ -157,7 +163,7 @@ def _run_units(part: str, compiler: tuple[str, ...], units: Sequence[Unit], flag
         return str(made)
 
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        made = list(pool.map(compiled, [*units, (PROGRAM, ())]))
+        made = list(pool.map(compiled, [*units, (DISPATCH, (listed,)), (PROGRAM, ())]))
     program = folder / "same_bits"
     _run([*compiler, *flags, *made, "-o", str(program), "-lpthread", "-lm"])
     _run([str(program), str(EXPECTED)])

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "../src/iqe.h"
 
@@ -27,12 +29,28 @@ void require(bool right, const char* what) {
   exit(1);
 }
 
-// Exactly as large as it says, so that a sanitizer sees one byte beyond.
+// Zeros that end where a page begins that must not be touched: a kernel that reads or writes beyond them ends the program.
+class Piece {
+ public:
+  void* take(int64_t bytes) {
+    const int64_t page = sysconf(_SC_PAGESIZE), used = (bytes + page - 1) / page * page;
+    whole_ = used + page;
+    memory_ = (char*)mmap(nullptr, (size_t)whole_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    require(memory_ != MAP_FAILED && mprotect(memory_ + used, (size_t)page, PROT_NONE) == 0, "memory");
+    return memory_ + used - bytes;
+  }
+  void give_back() { munmap(memory_, (size_t)whole_); }
+
+ private:
+  char* memory_ = nullptr;
+  int64_t whole_ = 0;
+};
+
 template <class T>
 class Array {
  public:
-  explicit Array(int64_t count) : size(count), data_((T*)calloc((size_t)count, sizeof(T))) { require(data_ != nullptr, "memory"); }
-  ~Array() { free(data_); }
+  explicit Array(int64_t count) : size(count), data_((T*)piece_.take(count * (int64_t)sizeof(T))) {}
+  ~Array() { piece_.give_back(); }
   Array(const Array&) = delete;
   T& operator[](int64_t i) { return data_[i]; }
   const T& operator[](int64_t i) const { return data_[i]; }
@@ -43,6 +61,7 @@ class Array {
   const int64_t size;
 
  private:
+  Piece piece_;
   T* data_;
 };
 
@@ -79,7 +98,7 @@ class Tensors {
  public:
   ~Tensors() {
     for (int i = 0; i < count; i++) {
-      free((void*)all[i].data);
+      pieces_[i].give_back();
       free((void*)all[i].name);
     }
   }
@@ -88,8 +107,8 @@ class Tensors {
   T* add(int64_t numbers, const char* prefix, const char* name) {
     require(count < MOST, "room for tensors");
     char* full = (char*)calloc(1, 128);
-    T* data = (T*)calloc((size_t)numbers, sizeof(T));
-    require(full != nullptr && data != nullptr, "memory");
+    require(full != nullptr, "memory");
+    T* data = (T*)pieces_[count].take(numbers * (int64_t)sizeof(T));
     snprintf(full, 128, "%s%s", prefix, name);
     all[count++] = {full, data, numbers * (int64_t)sizeof(T)};
     return data;
@@ -98,6 +117,9 @@ class Tensors {
   static constexpr int MOST = 128;
   iqe_tensor all[MOST];
   int count = 0;
+
+ private:
+  Piece pieces_[MOST];
 };
 
 int padded(int n) { return (n + 15) / 16 * 16; }
