@@ -34,9 +34,13 @@ IQE_INLINE void with_number(int rows, const F& f) {
 template <int MOST, class F>
 IQE_INLINE void in_tiles(int64_t rows, const F& f) {
   const int64_t tiles = (rows + MOST - 1) / MOST;
+  if (tiles == 0) return;
+  const int64_t size = rows / tiles, larger = rows % tiles;  // so many tiles, the last ones, have a row more
+  int64_t from = 0;
   for (int64_t i = 0; i < tiles; i++) {
-    const int64_t from = rows * i / tiles, to = rows * (i + 1) / tiles;
-    with_number<MOST>((int)(to - from), [&](auto n) IQE_LAMBDA_INLINE { f(from, n); });
+    const int count = (int)(size + (i >= tiles - larger));
+    with_number<MOST>(count, [&](auto n) IQE_LAMBDA_INLINE { f(from, n); });
+    from += count;
   }
 }
 

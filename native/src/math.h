@@ -44,7 +44,8 @@ IQE_INLINE Floats logistic(Floats x) {
   const Floats size = greatest(x, subtract(all(0.0f), x));
   const Floats e = exp2_of(multiply(size, all(-LOG2_E)));
   const Floats upper = divide(all(1.0f), add(all(1.0f), e));
-  return where_negative(x, subtract(all(1.0f), upper), upper);
+  // What is no number stays none: exp2_of would make one of it.
+  return add(where_negative(x, subtract(all(1.0f), upper), upper), subtract(x, x));
 }
 
 // gelu_new of transformers: x/2 (1 + tanh y) = x logistic(2 y), y = sqrt(2/pi) (x + 0.044715 x^3).

@@ -8,7 +8,7 @@ int main(int count, char** arguments) {
         return 2;
     }
     void* library = dlopen(arguments[1], RTLD_NOW);
-    int (*version)(void) = library ? (int (*)(void))dlsym(library, "iqe_abi_version") : NULL;
+    int (*version)(void) = library ? (int (*)(void))dlsym(library, "iqe_abi") : NULL;
     if (!version) {
         fprintf(stderr, "%s\n", dlerror());
         return 1;

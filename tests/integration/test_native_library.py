@@ -61,7 +61,7 @@ def test_it_has_no_executable_stack(elf):
 def test_it_exports_its_c_interface_only(elf):
     symbols = elf.get_section_by_name(".dynsym").iter_symbols()
     names = [symbol.name for symbol in symbols if symbol["st_shndx"] != "SHN_UNDEF"]
-    assert "iqe_abi_version" in names
+    assert "iqe_abi" in names
     assert [name for name in names if not name.startswith("iqe_")] == []
 
 
@@ -81,7 +81,7 @@ def test_no_function_is_in_units_of_two_instruction_sets(plan, library):
 def test_python_opens_the_one_of_this_machine(library, plan):
     if plan.target != build.host_target():
         pytest.skip(f"{plan.target} does not run here")
-    assert ctypes.CDLL(str(library)).iqe_abi_version() >= 1
+    assert ctypes.CDLL(str(library)).iqe_abi() >= 1
 
 
 def test_a_compiler_of_the_system_makes_the_same_interface(tmp_path):
@@ -90,4 +90,4 @@ def test_a_compiler_of_the_system_makes_the_same_interface(tmp_path):
         pytest.skip("no g++")
     target = build.host_target()
     built = build.build(build.Plan(target, build.chosen_compiler({"CXX": "g++"})), work=tmp_path)
-    assert ctypes.CDLL(str(built.library)).iqe_abi_version() >= 1
+    assert ctypes.CDLL(str(built.library)).iqe_abi() >= 1

@@ -22,7 +22,7 @@ def main() -> None:
     assert any(file.endswith("licenses/LICENSE") for file in files), "no licence"
     assert any(file.endswith("py.typed") for file in files), "no types"
     library = next(file for file in distribution("intel-quantized-embeddings").files or [] if file.name == "libiqe.so")
-    assert ctypes.CDLL(str(library.locate())).iqe_abi_version() >= 1, library
+    assert ctypes.CDLL(str(library.locate())).iqe_abi() >= 1, library
     said = subprocess.run(
         [Path(sys.executable).with_name("iqe"), "--help"], capture_output=True, text=True, check=True
     ).stdout

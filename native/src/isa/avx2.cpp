@@ -20,6 +20,7 @@ struct Products {
     static_assert(P == 1);
     const __m256i ones = _mm256_set1_epi16(1);
     for (int r = 0; r < R; r++) sum[r][0] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+#pragma GCC unroll 2
     for (int k = 0; k < inputs; k += 8, codes += 128) {
       const __m256i a0 = _mm256_loadu_si256((const __m256i*)codes), a1 = _mm256_loadu_si256((const __m256i*)(codes + 32));
       const __m256i b0 = _mm256_loadu_si256((const __m256i*)(codes + 64)), b1 = _mm256_loadu_si256((const __m256i*)(codes + 96));

@@ -20,7 +20,7 @@ INT8, FP32 = 0, 1
 
 # The parts of a layer that are linear, in order, and the steps of the rows that each reads in int8. Fewer steps leave
 # more of 16 bits to the weights: what is best together was looked for on two models (docs/quantization.md).
-LEVELS = {"qkv": 200, "attention_output": 128, "intermediate": 160, "output": 160}
+LEVELS = dict.fromkeys(("qkv", "attention_output", "intermediate", "output"), 200)
 
 FORMAT_VERSION = 1
 
