@@ -30,7 +30,7 @@ from intel_quantized_embeddings.quantization.calibration import built_in_texts  
 from intel_quantized_embeddings.quantization.kinds import EMBEDDER  # noqa: E402
 from intel_quantized_embeddings.reporting.machine import describe_machine  # noqa: E402
 from intel_quantized_embeddings.runtimes.int8_products import sums_are_exact  # noqa: E402
-from support.few_texts import compare_no_strengths, quantize_quickly, take_a_third  # noqa: E402
+from support.few_texts import compare_no_strengths, measure_on_a_third, quantize_quickly  # noqa: E402
 from support.once import make_anew, make_once  # noqa: E402
 from support.tiny_models import write_tiny_cross_encoder, write_tiny_model  # noqa: E402
 from support.torchscript_models import write_optimum_intel_folder  # noqa: E402
@@ -127,8 +127,8 @@ def quick_quantizing(monkeypatch: pytest.MonkeyPatch) -> None:
 def minilm_int8_of(minilm: str, slow_run: bool) -> Callable[[str], Path]:
     """all-MiniLM-L6-v2 for a runtime, quantized on first use, into the tests' own cache.
 
-    With every default in a slow run; else on a third of the texts, and with the strength that wins without comparing
-    it with others.
+    With every default in a slow run; else the strength that wins is taken without comparing it with others, and its
+    loss is measured on fewer texts.
     """
 
     def made(runtime: str) -> Path:
@@ -136,7 +136,7 @@ def minilm_int8_of(minilm: str, slow_run: bool) -> Callable[[str], Path]:
         with pytest.MonkeyPatch.context() as patch:
             if not slow_run:
                 compare_no_strengths(patch)
-                take_a_third(patch)
+                measure_on_a_third(patch)
             return quantized_on_first_use(
                 source, source.settings(), kind=EMBEDDER, runtime=RuntimeName(runtime), cache_folder=None
             )

@@ -63,22 +63,26 @@ def run(example: str, *arguments: object, expected_status: int = 0) -> subproces
     return done
 
 
-def error_line(example: str, *arguments: object) -> str:
-    """The one line that a failing example leaves on stderr, beside what is logged of int8 on a CPU without VNNI.
-
-    In this process: a mistake is told before there is work, and importing takes longer than that.
-    """
+def run_here(example: str, *arguments: object, expected_status: int = 0) -> tuple[str, str]:
+    """What an example prints and leaves on stderr in this process, where importing was done before."""
     outputs = io.StringIO(), io.StringIO()
     with (
         pytest.MonkeyPatch.context() as patch,
         contextlib.redirect_stdout(outputs[0]),
         contextlib.redirect_stderr(outputs[1]),
     ):
+        patch.setenv("COLUMNS", "90")
         patch.setattr(sys, "argv", [str(EXAMPLES / example), *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             runpy.run_path(str(EXAMPLES / example), run_name="__main__")
-    assert ended.value.code == 1, outputs[0].getvalue() + outputs[1].getvalue()
-    lines = outputs[1].getvalue().splitlines()
+    out, err = (output.getvalue() for output in outputs)
+    assert (ended.value.code or 0) == expected_status, out + err
+    return out, err
+
+
+def error_line(example: str, *arguments: object) -> str:
+    """The one line that a failing example leaves on stderr, beside what is logged of int8 on a CPU without VNNI."""
+    lines = run_here(example, *arguments, expected_status=1)[1].splitlines()
     errors = [line for line in lines if SLOWER_IN_INT8 not in line]
     assert [line[:7] for line in errors] == ["error: "], lines
     return errors[0]
@@ -169,7 +173,7 @@ class TestRagExamples:
         assert first_answer(first).startswith("  1. animals/bees.md  (0.")
         assert max(map(len, first.splitlines())) <= 90
 
-        second = run(example, *arguments).stdout
+        second, _ = run_here(example, *arguments)
         assert NOTHING_TO_EMBED in second
         assert second.partition("Answers")[2] == first.partition("Answers")[2]
 
@@ -183,9 +187,9 @@ class TestRagExamples:
     def test_other_encoder_is_refused(self, example, docs, minilm_int8, tiny_int8, tmp_path):
         """Vectors of two encoders never meet in one collection; --fresh is the way out that the error names."""
         arguments = ["--data", tmp_path / "data", "--docs", docs, "--question", QUESTION]
-        run(example, *arguments, "--model", minilm_int8)
-        assert "--fresh" in error_line(example, *arguments, "--model", tiny_int8)
-        fresh = run(example, *arguments, "--model", tiny_int8, "--fresh").stdout
+        run_here(example, *arguments, "--model", tiny_int8)
+        assert "--fresh" in error_line(example, *arguments, "--model", minilm_int8)
+        fresh, _ = run_here(example, *arguments, "--model", minilm_int8, "--fresh")
         assert "embedded and stored 4 in" in fresh
 
     def test_likely_mistakes_are_one_line(self, example, minilm_int8, tmp_path):

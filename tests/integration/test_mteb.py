@@ -111,8 +111,7 @@ class TestEncoder:
 def test_mteb_finds_the_ndcg_that_we_find(minilm, minilm_int8, shared, tmp_path, precision):
     """On 40 queries of scifact, all their documents and 100 others, at either precision."""
     whole = read_beir(shared / "data" / "scifact")
-    queries = dict(islice(whole.queries.items(), 40))
-    data = RetrievalSet(whole.documents, queries, {query: whole.relevant[query] for query in queries}).reduced(100)
+    data = whole.of_queries(40).reduced(100)
     source = minilm if precision == "fp32" else minilm_int8
     encoder = Encoder.load(source, precision=precision)
     model = Remembering(encoder, name="me/minilm")

@@ -6,6 +6,7 @@ import csv
 import json
 import math
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,11 @@ class RetrievalSet:
     documents: dict[str, str]
     queries: dict[str, str]
     relevant: dict[str, dict[str, int]]
+
+    def of_queries(self, count: int) -> RetrievalSet:
+        """The first so many queries."""
+        queries = dict(islice(self.queries.items(), count))
+        return RetrievalSet(self.documents, queries, {query: self.relevant[query] for query in queries})
 
     def reduced(self, distractors: int) -> RetrievalSet:
         """All relevant documents and the first so many others."""
