@@ -23,6 +23,7 @@ if _missing:
 
 import corpus  # noqa: E402
 import langchain_chroma_rag  # noqa: E402
+import rag_steps  # noqa: E402
 from support.cpu_kinds import SLOWER_IN_INT8  # noqa: E402
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -64,14 +65,14 @@ def run(example: str, *arguments: object, expected_status: int = 0) -> subproces
 
 
 def run_here(example: str, *arguments: object, expected_status: int = 0) -> tuple[str, str]:
-    """What an example prints and leaves on stderr in this process, where importing was done before."""
+    """What an example prints and leaves on stderr in this process, which has its imports; as wide as by `run`."""
     outputs = io.StringIO(), io.StringIO()
     with (
         pytest.MonkeyPatch.context() as patch,
         contextlib.redirect_stdout(outputs[0]),
         contextlib.redirect_stderr(outputs[1]),
     ):
-        patch.setenv("COLUMNS", "90")
+        patch.setattr(rag_steps, "WIDTH", 90)
         patch.setattr(sys, "argv", [str(EXAMPLES / example), *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             runpy.run_path(str(EXAMPLES / example), run_name="__main__")
