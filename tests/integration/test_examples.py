@@ -193,15 +193,15 @@ class TestRagExamples:
         fresh, _ = run_here(example, *arguments, "--model", minilm_int8, "--fresh")
         assert "embedded and stored 4 in" in fresh
 
-    def test_likely_mistakes_are_one_line(self, example, minilm_int8, tmp_path):
+    def test_likely_mistakes_are_one_line(self, example, tiny_int8, tmp_path):
         """A folder that is not there, one with nothing in it, a model that is not there."""
         common = ["--data", tmp_path / "data"]
-        assert "not a folder" in error_line(example, *common, "--model", minilm_int8, "--docs", tmp_path / "nowhere")
+        assert "not a folder" in error_line(example, *common, "--model", tiny_int8, "--docs", tmp_path / "nowhere")
         (tmp_path / "empty").mkdir()
-        assert "no texts" in error_line(example, *common, "--model", minilm_int8, "--docs", tmp_path / "empty")
+        assert "no texts" in error_line(example, *common, "--model", tiny_int8, "--docs", tmp_path / "empty")
         assert "no folder" in error_line(example, *common, "--model", tmp_path / "no-model")
         (tmp_path / "file").write_text("in the way")
-        assert "file" in error_line(example, "--model", minilm_int8, "--data", tmp_path / "file")
+        assert "file" in error_line(example, "--model", tiny_int8, "--data", tmp_path / "file")
 
 
 class TestHaystackExample:

@@ -28,7 +28,7 @@ from intel_quantized_embeddings.int8_folder.model_card import write_embedder_car
 from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
 from support.cpu_kinds import fails_where_onednn_is_limited
 from support.exported_models import write_openvino_export
-from support.few_texts import FEW
+from support.few_texts import FEW, quantize_quickly
 from support.logged import messages
 from support.tiny_models import write_tiny_model
 
@@ -453,7 +453,9 @@ def test_a_model_that_changed_is_quantized_again(tmp_path):
 
 
 def _load_in_a_process(folder, cache, results):
-    results.put(Encoder.load(folder, cache_folder=cache).encode_queries(["the red cat"]))
+    with pytest.MonkeyPatch.context() as patch:
+        quantize_quickly(patch)
+        results.put(Encoder.load(folder, cache_folder=cache).encode_queries(["the red cat"]))
 
 
 def test_two_processes_that_ask_at_once_get_the_same_model(tiny, tmp_path):

@@ -91,7 +91,7 @@ def _content(graph: ov.Model) -> str | None:
         return None
     xml, weights = Path(_files.name, f"{os.getpid()}.xml"), Path(_files.name, f"{os.getpid()}.bin")
     ov.serialize(graph, xml, weights)
-    described = re.sub(rb' name="([A-Za-z]+)_\d+"', rb' name="\1"', xml.read_bytes())
+    described = re.sub(rb' name="([^"]*\b[A-Z]\w*?)_\d+"', rb' name="\1"', xml.read_bytes())
     return hashlib.sha256(described + weights.read_bytes()).hexdigest()
 
 
