@@ -34,6 +34,7 @@ test-light: native
 # Without the hours of `-m soak`, which CONTRIBUTING.md tells of.
 test-slow: native .venv-ipex/.test .venv-reference/.test ## run the tests that take half a minute or more each
 	$(BIN)/python -m pytest -m "slow and not soak and not reference"
+	$(BIN)/python native/tests/run.py
 	$(BIN)/python -m pytest -m "not slow and not soak" --hypothesis-profile=many -k "any or ids or place" \
 		tests/unit/test_long_texts.py tests/integration/test_bad_input.py
 	$(IPEX)/python -m pytest -m "slow and not soak" -k "ipex or qat"
