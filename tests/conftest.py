@@ -65,9 +65,12 @@ def _only_this_machine(monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", guarded)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _once() -> Iterator[None]:
-    """Compile and quantize equal tiny graphs once a session."""
+@pytest.fixture(scope="session")
+def once() -> Iterator[None]:
+    """Compile and quantize equal tiny graphs once a session.
+
+    Not for all tests: a run with it for all ended in a crash inside NNCF's statistics, whose cause is not known yet.
+    """
     with pytest.MonkeyPatch.context() as patch:
         make_once(patch)
         yield

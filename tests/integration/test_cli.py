@@ -63,7 +63,7 @@ def test_help_names_the_commands(capsys):
     ("arguments", "message"),
     [
         (["--method", "qatt"], "method='qatt' is not allowed; it is 'static' or 'dynamic' or 'qat'"),
-        (["--qat-minutes", "5"], "qat_minutes is of method 'qat', and this is 'static'"),
+        (["--qat-minutes", "5"], "qat_minutes is of method 'qat', and none is given"),
         (["--max-drop", "2"], "max_drop=2.0 is not allowed"),
         (["--runtime", "onnx"], "runtime='onnx'"),
     ],

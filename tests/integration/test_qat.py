@@ -76,7 +76,7 @@ def test_torch_is_asked_for_before_any_work(tmp_path, monkeypatch):
     ("options", "message"),
     [
         ({"method": "qat", "qat_minutes": 0}, r"qat_minutes=0 is not allowed; it is a number of minutes above 0"),
-        ({"qat_minutes": 5}, r"qat_minutes is of method 'qat', and this is 'static'"),
+        ({"qat_minutes": 5}, r"qat_minutes is of method 'qat', and none is given"),
     ],
 )
 def test_a_mistake_is_told_before_any_work(tmp_path, options, message):

@@ -78,9 +78,8 @@ class QuantizationConfig:
                         f"{key} is of methods 'static' and 'qat'; {self.method!r} has none. Leave it out."
                     )
         if self.qat_minutes is not None and self.method != MethodName.QAT.value:
-            raise OptionError(
-                f"qat_minutes is of method 'qat', and this is {self.method or 'another'!r}. Leave it out."
-            )
+            asked = f"this is {self.method!r}" if self.method else "none is given"
+            raise OptionError(f"qat_minutes is of method 'qat', and {asked}. Give both or neither.")
 
     @staticmethod
     def from_mapping(content: Mapping[str, Any], *, where: str) -> QuantizationConfig:
