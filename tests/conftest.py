@@ -8,7 +8,7 @@ import os
 import socket
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,6 @@ from intel_quantized_embeddings.quantization.kinds import EMBEDDER  # noqa: E402
 from intel_quantized_embeddings.reporting.machine import describe_machine  # noqa: E402
 from intel_quantized_embeddings.runtimes.int8_products import sums_are_exact  # noqa: E402
 from support.few_texts import compare_no_strengths, measure_on_a_third, quantize_quickly  # noqa: E402
-from support.once import make_anew, make_once  # noqa: E402
 from support.tiny_models import write_tiny_cross_encoder, write_tiny_model  # noqa: E402
 from support.torchscript_models import write_optimum_intel_folder  # noqa: E402
 
@@ -63,23 +62,6 @@ def _only_this_machine(monkeypatch):
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
-
-
-@pytest.fixture(scope="session")
-def once() -> Iterator[None]:
-    """Compile and quantize equal tiny graphs once a session.
-
-    Not for all tests: a run with it for all ended in a crash inside NNCF's statistics, whose cause is not known yet.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        make_once(patch)
-        yield
-
-
-@pytest.fixture
-def made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compile and quantize each time, where that is what is tested."""
-    make_anew(monkeypatch)
 
 
 @pytest.fixture(scope="session")

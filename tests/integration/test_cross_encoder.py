@@ -255,7 +255,7 @@ class TestSettings:
         [
             ({"max_length": 5}, "max_length=5 is not allowed.*6 to 130"),
             ({"max_length": 131}, "6 to 130"),
-            ({"runtime": "ipex"}, "cross-encoder.*'openvino' only"),
+            ({"runtime": "ipex"}, "cross-encoder.*'openvino' or 'native' only"),
             ({"precision": "int4"}, "precision='int4'"),
         ],
     )

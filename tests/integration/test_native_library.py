@@ -84,7 +84,7 @@ def test_python_opens_the_one_of_this_machine(library, plan):
     assert ctypes.CDLL(str(library)).iqe_abi() >= 1
 
 
-@pytest.mark.soak  # g++ takes minutes for the units of AVX-512 and AMX
+@pytest.mark.slow
 def test_a_compiler_of_the_system_makes_the_same_interface(tmp_path):
     """CXX is for who packages with a compiler of theirs; g++ stands for them."""
     if shutil.which("g++") is None:

@@ -84,7 +84,6 @@ def test_the_reported_fidelity_is_what_the_loaded_model_has(tiny, tiny_int8):
     assert cosines.mean() > 0.99
 
 
-@pytest.mark.usefixtures("made_anew")
 def test_the_same_model_quantized_again_is_the_same_folder(tiny, tiny_cross_encoder, tmp_path):
     """To the byte and to the fingerprint, whatever the process did in between: a collection goes on knowing it."""
     for job, model in ((quantize, tiny), (quantize_cross_encoder, tiny_cross_encoder)):

@@ -48,7 +48,7 @@ def test_a_system_can_be_sent_to_another_process():
 def test_what_is_not_installed_is_left_out_with_the_way_to_have_it():
     selection = select(None, SYSTEMS, installed=nowhere, bf16=everywhere_bf16)
     assert [system.name for system in selection.systems] == [
-        *("openvino-int8", "openvino-bf16", "openvino-fp32", "input-order-int8")
+        *("openvino-int8", "openvino-bf16", "openvino-fp32", "native-int8", "native-fp32", "input-order-int8")
     ]
     assert selection.not_measured["fastembed ONNX fp32"] == "pip install fastembed torch transformers onnxscript"
 

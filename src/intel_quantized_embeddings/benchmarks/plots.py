@@ -15,6 +15,8 @@ _STYLES = {
     "openvino-int8": ("#0072B2", "o"),
     "openvino-bf16": ("#56B4E9", "s"),
     "openvino-fp32": ("#7F7F7F", "^"),
+    "native-int8": ("#117733", "o"),
+    "native-fp32": ("#999933", "^"),
     "ipex-int8": ("#882255", "o"),
     "ipex-bf16": ("#AA4499", "s"),
     "ipex-fp32": ("#DDA0C8", "^"),

@@ -21,6 +21,7 @@ from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE
 from intel_quantized_embeddings.options import LoadOptions, Precision, RuntimeName
 from intel_quantized_embeddings.quantization.kinds import EMBEDDER
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
+from intel_quantized_embeddings.runtimes.table import RUNTIMES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -181,7 +182,7 @@ def _ours(runtime: RuntimeName, precision: Precision) -> System:
 
 
 SYSTEMS: tuple[System, ...] = (
-    *(_ours(runtime, precision) for runtime in RuntimeName for precision in Precision),
+    *(_ours(runtime, precision) for runtime in RuntimeName for precision in RUNTIMES[runtime].precisions),
     System(
         name="input-order-int8",
         label="iqe int8, batches of 32 in input order",

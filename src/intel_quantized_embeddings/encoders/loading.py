@@ -25,7 +25,7 @@ from intel_quantized_embeddings.quantization.kinds import Kind
 from intel_quantized_embeddings.quantization.recipe import Recipe
 from intel_quantized_embeddings.quantization.table import quantizer_module
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
-from intel_quantized_embeddings.runtimes.building import require_scoring
+from intel_quantized_embeddings.runtimes.building import require_precision, require_scoring
 from intel_quantized_embeddings.runtimes.table import RUNTIMES, runtime_module
 
 logger = logging.getLogger(__name__)
@@ -65,6 +65,7 @@ def load_model(options: LoadOptions, kind: Kind) -> Loaded:
     runtime = RuntimeName(options.runtime)
     if kind.scores_pairs:
         require_scoring(runtime)
+    require_precision(runtime, Precision(options.precision))
     for name in kind.meaningless:
         value = getattr(options, name)
         if value is not None:

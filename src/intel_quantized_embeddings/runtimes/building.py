@@ -7,7 +7,7 @@ from intel_quantized_embeddings.errors import OptionError, UnsupportedModelError
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import SourceModel
 from intel_quantized_embeddings.models.weight_files import WeightKind
-from intel_quantized_embeddings.options import RuntimeName
+from intel_quantized_embeddings.options import Precision, RuntimeName
 from intel_quantized_embeddings.runtimes.base import ModelGraph
 from intel_quantized_embeddings.runtimes.table import RUNTIMES, runtime_module, scoring_module
 
@@ -69,3 +69,17 @@ def require_scoring(runtime: RuntimeName) -> None:
     if not RUNTIMES[runtime].scores_pairs:
         able = " or ".join(repr(name.value) for name, row in RUNTIMES.items() if row.scores_pairs)
         raise OptionError(f"runtime={runtime.value!r} is not available for a cross-encoder: they run on {able} only.")
+
+
+def require_precision(runtime: RuntimeName, precision: Precision) -> None:
+    """Check that a runtime computes in a precision.
+
+    Raises:
+        OptionError: It does not; the message says what it has.
+    """
+    offered = RUNTIMES[runtime].precisions
+    if precision not in offered:
+        has = " and ".join(repr(known.value) for known in offered)
+        raise OptionError(
+            f"precision={precision.value!r} is not available with runtime={runtime.value!r}, which has {has}."
+        )

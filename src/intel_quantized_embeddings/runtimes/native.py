@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights, ScoringHead
-from intel_quantized_embeddings.errors import OptionError, UnsupportedModelError
+from intel_quantized_embeddings.errors import UnsupportedModelError
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import SourceModel
 from intel_quantized_embeddings.options import Precision
@@ -140,8 +140,6 @@ def compile_graph(
     graph: NativeGraph, *, precision: Precision, num_threads: int | None = None, dynamic: bool = False
 ) -> NativeRuntime:
     """Hand a graph to the engine; see `RuntimeModule.compile_graph`."""
-    if precision is Precision.BF16:
-        raise OptionError("precision='bf16' is not available with runtime='native', which has 'int8' and 'fp32'.")
     return NativeRuntime(graph, num_threads=num_threads)
 
 

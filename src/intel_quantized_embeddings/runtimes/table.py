@@ -6,7 +6,7 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from intel_quantized_embeddings.options import RuntimeName
+from intel_quantized_embeddings.options import Precision, RuntimeName
 from intel_quantized_embeddings.process.forks import importing
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class RuntimeRow:
         quantizer: What offers `QuantizerModule`, in `quantization`.
         encoder_files: The files of its graph in an int8 folder, which a manifest must list.
         imports: A module whose function of the same name imports the libraries, with errors of this package.
+        precisions: What it computes in.
         scores_pairs: Whether it runs cross-encoders, and so offers `ScoringModule` too.
         folders_are_code: Whether its int8 folders hold code (TorchScript), which is not opened unasked from the hub.
         quantizes_at_once: Whether an fp32 model asked for in int8 is quantized as it is read, without calibration texts
@@ -39,6 +40,7 @@ class RuntimeRow:
     quantizer: str
     encoder_files: tuple[str, ...]
     imports: str | None = None
+    precisions: tuple[Precision, ...] = tuple(Precision)
     scores_pairs: bool = False
     folders_are_code: bool = False
     quantizes_at_once: bool = False
@@ -53,6 +55,7 @@ RUNTIMES = {
         module="native",
         quantizer="native",
         encoder_files=("encoder.safetensors", "encoder.json"),
+        precisions=(Precision.INT8, Precision.FP32),
         scores_pairs=True,
         quantizes_at_once=True,
         same_everywhere=True,
