@@ -26,25 +26,47 @@ static inline int64_t attention_scratch(int64_t length, int head_size) {
   return up_to_lanes(length) * (2 * up_to_lanes(head_size) + FLOAT_ROWS);
 }
 
+// Scores of a few queries and P blocks of keys from the j-th on.
+template <int ROWS, int P>
+IQE_INLINE void score(const Attention& a, int64_t query, const float* keys, int64_t j, float* scores) {
+  const int64_t padded = up_to_lanes(a.length), block = LANES * up_to_lanes(a.head_size);
+  const float* q = a.queries + query * a.stride;
+  const float* from = keys + j / LANES * block;
+  Floats sum[ROWS][P];
+  multiply(q, a.stride, a.head_size, from, block, LANES, sum);
+  for (int r = 0; r < ROWS; r++) {
+    for (int p = 0; p < P; p++) {
+      const int64_t at = j + p * LANES;
+      Floats one = sum[r][p];
+      if (a.bias) one = add(one, load(a.bias + at - (a.first_query + query + r)));
+      if (at + LANES > a.length) one = first((int)(a.length - at), one, all(FAR_BELOW));
+      store(scores + r * padded + at, one);
+    }
+  }
+}
+
+// P times sixteen numbers, from the c-th on, of the weighted means of the values.
+template <int ROWS, int P>
+IQE_INLINE void weigh(const Attention& a, int64_t query, const float* values, int c, const float* weights, const float* inverse) {
+  const int64_t padded = up_to_lanes(a.length), width = up_to_lanes(a.head_size);
+  Floats sum[ROWS][P];
+  multiply(weights, padded, a.length, values + c, LANES, width, sum);
+  for (int r = 0; r < ROWS; r++) {
+    float* out = a.out + (query + r) * a.out_stride + c;
+    for (int p = 0; p < P; p++) {
+      store_first(a.head_size - c - p * LANES, out + p * LANES, multiply(sum[r][p], all(inverse[r])));
+    }
+  }
+}
+
 // A few queries against all keys. `keys` lie in blocks of sixteen, [block][head size][16]; `scores` takes ROWS rows.
 template <int ROWS>
 IQE_INLINE void attend(const Attention& a, int64_t query, const float* keys, const float* values, float* scores) {
   const int64_t padded = up_to_lanes(a.length), width = up_to_lanes(a.head_size);
-  const float* q = a.queries + query * a.stride;
-  for (int64_t j = 0; j < padded; j += LANES) {
-    const float* block = keys + j * width;
-    Floats score[ROWS];
-    for (int r = 0; r < ROWS; r++) score[r] = all(0.0f);
-    for (int d = 0; d < a.head_size; d++) {
-      const Floats k = load(block + d * LANES);
-      for (int r = 0; r < ROWS; r++) score[r] = fma(all(q[r * a.stride + d]), k, score[r]);
-    }
-    for (int r = 0; r < ROWS; r++) {
-      if (a.bias) score[r] = add(score[r], load(a.bias + j - (a.first_query + query + r)));
-      if (j + LANES > a.length) score[r] = first((int)(a.length - j), score[r], all(FAR_BELOW));
-      store(scores + r * padded + j, score[r]);
-    }
-  }
+  constexpr int64_t SEVERAL = FLOAT_PANELS * LANES;
+  int64_t j = 0;
+  for (; j + SEVERAL <= padded; j += SEVERAL) score<ROWS, FLOAT_PANELS>(a, query, keys, j, scores);
+  for (; j < padded; j += LANES) score<ROWS, 1>(a, query, keys, j, scores);
   float inverse[ROWS];
   for (int r = 0; r < ROWS; r++) {
     float* row = scores + r * padded;
@@ -60,17 +82,9 @@ IQE_INLINE void attend(const Attention& a, int64_t query, const float* keys, con
     }
     inverse[r] = 1.0f / sum_of(sum);
   }
-  for (int c = 0; c < a.head_size; c += LANES) {
-    Floats sum[ROWS];
-    for (int r = 0; r < ROWS; r++) sum[r] = all(0.0f);
-    for (int64_t j = 0; j < a.length; j++) {
-      const Floats v = load(values + j * width + c);
-      for (int r = 0; r < ROWS; r++) sum[r] = fma(all(scores[r * padded + j]), v, sum[r]);
-    }
-    for (int r = 0; r < ROWS; r++) {
-      store_first(a.head_size - c, a.out + (query + r) * a.out_stride + c, multiply(sum[r], all(inverse[r])));
-    }
-  }
+  int c = 0;
+  for (; c + SEVERAL <= width; c += SEVERAL) weigh<ROWS, FLOAT_PANELS>(a, query, values, c, scores, inverse);
+  for (; c < width; c += LANES) weigh<ROWS, 1>(a, query, values, c, scores, inverse);
 }
 
 // Rows behind the text's last are read too, up to the next multiple of sixteen, and count for nothing.

@@ -1,12 +1,15 @@
 // A chunk of texts through the whole encoder: what is included last by every file of isa/, whose lanes and products it uses.
 //
-// Rows of all texts lie one after another without padding. Layer by layer, a chunk goes through in blocks of whole texts that
-// stay in the cache; nothing that is computed for a text depends on the texts beside it.
+// Rows of all texts lie one after another without padding; nothing that is computed for a text depends on the texts beside it.
+//
+// Half a layer at a time, so that its weights stay in the cache: attention in blocks of whole texts, then the feed-forward
+// layer in parts of any rows.
 #pragma once
 #include "model.h"
 #include "pool.h"
 
 #include "math.h"
+#include "tiles.h"
 #include "rows.h"
 #include "linear.h"
 #include "attention.h"
@@ -15,7 +18,7 @@ namespace iqe {
 namespace IQE_ISA {
 
 constexpr int64_t BLOCK_ROWS = 96;   // of queries, keys and values at a time, longer texts aside
-constexpr int64_t INNER_ROWS = 48;   // of the feed-forward layer: its rows are four times as wide
+constexpr int64_t PART_ROWS = 48;    // of the feed-forward layer, whose rows are four times as wide
 
 // Hands out pieces of memory, each at a multiple of 64 bytes; with null memory it only counts.
 struct Arena {
@@ -41,7 +44,7 @@ struct Buffers {
     const int64_t stride = model.stride, inner_width = model.config.inner;
     const int64_t block = rows < BLOCK_ROWS ? rows : (longest > BLOCK_ROWS ? longest : BLOCK_ROWS);
     const int64_t behind = LANES;  // rows that attention reads behind a text's last
-    const int64_t part = block < INNER_ROWS ? block : INNER_ROWS;
+    const int64_t part = rows < PART_ROWS ? rows : PART_ROWS;
     x = arena.take<float>(rows * stride);
     qkv = arena.take<float>((block + behind) * 3 * stride + LANES);
     context = arena.take<float>(block * stride);
@@ -70,16 +73,23 @@ class Forward {
 
   void run() {
     for (int l = 0; l < config_.layers; l++) {
+      int64_t rows = 0;  // that the feed-forward layer is for
       for (Chunk block = next(chunk_.first); block.first < chunk_.last; block = next(block.last)) {
-        if (__atomic_load_n(stop_, __ATOMIC_RELAXED)) return;
+        if (stopped()) return;
         if (l == 0) embed(block);
-        layer(l, block);
-        if (l == config_.layers - 1) finish(block);
+        rows += attention_half(l, block, rows);
+      }
+      const int64_t parts = (rows + PART_ROWS - 1) / PART_ROWS;
+      for (int64_t p = 0; p < parts; p++) {
+        if (stopped()) return;
+        feed_forward_half(l, rows * p / parts, rows * (p + 1) / parts);
       }
     }
+    for (Chunk block = next(chunk_.first); block.first < chunk_.last; block = next(block.last)) finish(block);
   }
 
  private:
+  bool stopped() const { return __atomic_load_n(stop_, __ATOMIC_RELAXED); }
   // Whole texts that make a block of BLOCK_ROWS, or one that is longer.
   Chunk next(int64_t from) const {
     int64_t to = from;
@@ -118,7 +128,11 @@ class Forward {
     const int units = (to - from + Products::PANELS - 1) / Products::PANELS;
     share(units, [&](int i, int n) {
       const int first = from + units * i / n * Products::PANELS, end = from + units * (i + 1) / n * Products::PANELS;
-      linear<INT8>(in, layer, first, end < to ? end : to, f);
+      // Copies of what the stores in f could otherwise change, for all the compiler knows.
+      const Rows rows = in;
+      const Linear part = layer;
+      const F finish = f;
+      linear<INT8>(rows, part, first, end < to ? end : to, finish);
     });
   }
   template <class F>
@@ -176,25 +190,27 @@ class Forward {
     normalize(x, model_.embedding_norm, &model_.layers[0].qkv, r);
   }
 
-  void layer(int l, Chunk block) {
+  // Of a block's texts; the rows that go on are left from the `to`-th on. Returns how many these are.
+  int64_t attention_half(int l, Chunk block, int64_t to) {
     const Layer& layer = model_.layers[l];
     const int64_t first_row = start(block.first), texts = block.last - block.first;
     int64_t rows = start(block.last) - first_row;
     const int panels = stride_ / LANES;
+    const int64_t stride = stride_;
     float* qkv = b_.qkv;
-    const auto keep = [&](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE { store(qkv + r * 3 * stride_ + n, y); };
+    const auto keep = [=](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE { store(qkv + r * 3 * stride + n, y); };
     note(l, 0, input(first_row, rows));
     if (one_row(l)) {
       linear_part(input(first_row, rows), layer.qkv, panels, 3 * panels, keep);
-      gather(block);
-      linear_part(input(first_row, texts), layer.qkv, 0, panels, keep);
+      gather(block, to);
+      linear_part(input(to, texts), layer.qkv, 0, panels, keep);
     } else {
       linear_part(input(first_row, rows), layer.qkv, 0, 3 * panels, keep);
     }
     attend_all(l, block);
     if (one_row(l)) rows = texts;
 
-    float* x = b_.x + first_row * stride_;
+    float* x = b_.x + to * stride;
     if (INT8) {
       each_row(rows, [&](int64_t r) {
         const Linear& reader = layer.attention_output;
@@ -202,28 +218,21 @@ class Forward {
             quantize_row(b_.context + r * stride_, reader.factors, stride_, reader.levels, b_.context_codes + r * stride_);
       });
     }
-    const auto add_to_x = [&](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE {
-      float* at = x + r * stride_ + n;
+    const auto add_to_x = [=](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE {
+      float* at = x + r * stride + n;
       store(at, add(y, load(at)));
     };
     const Rows context{rows, stride_, b_.context, b_.context_codes, b_.context_scales};
     note(l, 1, context);
     whole_linear(context, layer.attention_output, add_to_x);
-    each_row(rows, [&](int64_t r) {
-      normalize(x + r * stride_, layer.attention_norm, &layer.intermediate, first_row + r);
-    });
-
-    const int64_t parts = (rows + INNER_ROWS - 1) / INNER_ROWS;
-    for (int64_t p = 0; p < parts; p++) feed_forward(l, first_row, rows * p / parts, rows * (p + 1) / parts);
-    const Linear* reader = l == config_.layers - 1 ? nullptr : &model_.layers[l + 1].qkv;
-    each_row(rows, [&](int64_t r) { normalize(x + r * stride_, layer.output_norm, reader, first_row + r); });
+    each_row(rows, [&](int64_t r) { normalize(x + r * stride_, layer.attention_norm, &layer.intermediate, to + r); });
+    return rows;
   }
 
-  // The one row of each text that is needed, to the front of the block. None overtakes another: a text has at least one.
-  void gather(Chunk block) {
-    const int64_t first_row = start(block.first);
+  // The one row of each text that is needed, to the `place`-th and behind. None overtakes another: a text has at least one.
+  void gather(Chunk block, int64_t place) {
     for (int64_t t = block.first; t < block.last; t++) {
-      const int64_t from = start(t) + kept_row(t), to = first_row + (t - block.first);
+      const int64_t from = start(t) + kept_row(t), to = place + (t - block.first);
       if (from == to) continue;
       __builtin_memcpy(b_.x + to * stride_, b_.x + from * stride_, stride_ * sizeof(float));
       if (INT8) {
@@ -263,18 +272,18 @@ class Forward {
     }
   }
 
-  void feed_forward(int l, int64_t first_row, int64_t from, int64_t to) {
+  void feed_forward_half(int l, int64_t from, int64_t to) {
     const Layer& layer = model_.layers[l];
-    const int64_t rows = to - from, width = config_.inner;
-    float *inner = b_.inner, *x = b_.x + (first_row + from) * stride_;
+    const int64_t rows = to - from, width = config_.inner, stride = stride_;
+    float *inner = b_.inner, *x = b_.x + from * stride;
     const int activation = config_.activation;
-    const Rows in = input(first_row + from, rows);
+    const Rows in = input(from, rows);
     note(l, 2, in);
     if (activation == IQE_GELU) {
-      whole_linear(in, layer.intermediate, [&](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE { store(inner + r * width + n, gelu<INT8>(y)); });
+      whole_linear(in, layer.intermediate, [=](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE { store(inner + r * width + n, gelu<INT8>(y)); });
     } else {
       whole_linear(in, layer.intermediate,
-                   [&](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE { store(inner + r * width + n, activated<INT8>(activation, y)); });
+                   [=](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE { store(inner + r * width + n, activated<INT8>(activation, y)); });
     }
     if (INT8) {
       each_row(rows, [&](int64_t r) {
@@ -284,19 +293,22 @@ class Forward {
     }
     const Rows activated_rows{rows, width, inner, b_.inner_codes, b_.inner_scales};
     note(l, 3, activated_rows);
-    whole_linear(activated_rows, layer.output, [&](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE {
-      float* at = x + r * stride_ + n;
+    whole_linear(activated_rows, layer.output, [=](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE {
+      float* at = x + r * stride + n;
       store(at, add(y, load(at)));
     });
+    const Linear* reader = l == config_.layers - 1 ? nullptr : &model_.layers[l + 1].qkv;
+    each_row(rows, [&](int64_t r) { normalize(x + r * stride_, layer.output_norm, reader, from + r); });
   }
 
   // Pooling, and what follows it.
   void finish(Chunk block) {
     FloatMode mode;
-    const int64_t first_row = start(block.first), texts = block.last - block.first;
+    const int64_t texts = block.last - block.first;
     const bool one = one_row(config_.layers - 1);
     for (int64_t t = 0; t < texts; t++) {
-      const float* rows = b_.x + (one ? first_row + t : start(block.first + t)) * stride_;
+      const int64_t text = block.first + t;
+      const float* rows = b_.x + (one ? text - chunk_.first : start(text)) * stride_;
       const int64_t count = one ? 1 : length(block.first + t);
       float* pooled = b_.context + t * stride_;
       Floats squares = all(0.0f);
@@ -368,12 +380,10 @@ static void encode(const Model& model, const int32_t* ids, const int64_t* offset
   }
 }
 
-template <int PANELS>
+template <int P>
 IQE_INLINE void store_products(const Products& products, const Rows& in, const Linear& layer, int panel, int32_t* sums) {
-  int8_tiles<PANELS>(products, in, layer, panel, [&](int64_t from, auto number, const auto& sum) IQE_LAMBDA_INLINE {
-    for (int r = 0; r < decltype(number)::value; r++) {
-      for (int p = 0; p < PANELS; p++) store(sums + (from + r) * layer.outputs + (panel + p) * LANES, sum[r][p]);
-    }
+  products.template tiles<P>(in, layer, panel, [&](int64_t from, auto rows, int p, const auto& sum) IQE_LAMBDA_INLINE {
+    for (int r = 0; r < rows; r++) store(sums + (from + r) * layer.outputs + (panel + p) * LANES, sum(r));
   });
 }
 

@@ -4,26 +4,20 @@
 namespace iqe {
 namespace IQE_ISA {
 
-// A row of bytes stands for scale * (byte - zero).
-struct RowScale {
-  float scale;
-  int32_t zero;
-};
-
 // The scale of a row with so many steps between its least and its greatest number, 0 always among them; `inverse` is what to multiply with.
 // Where they are no numbers the scale is none either, and so is all that comes of the row: nothing hides it.
 IQE_INLINE RowScale scale_of(Floats low, Floats high, int levels, float& inverse) {
   const float least = least_of(low), greatest = greatest_of(high), width = greatest - least;
   if (width < 1e-30f) {  // nothing but zeros, or as good as that: levels / width would overflow
     inverse = 0.0f;
-    return {0.0f, 0};
+    return {0.0f, 0.0f};
   }
   if (!(width <= 3e38f)) {
     inverse = 0.0f;
-    return {__builtin_nanf(""), 0};
+    return {__builtin_nanf(""), 0.0f};
   }
   inverse = (float)levels / width;
-  return {width / (float)levels, nearest(-least * inverse)};
+  return {width / (float)levels, (float)-nearest(-least * inverse)};
 }
 
 // Quantizes `count` numbers in so many steps, each times its factor first, where there are factors.
@@ -37,9 +31,10 @@ IQE_INLINE RowScale quantize_row(const float* row, const float* factors, int cou
   float inverse;
   const RowScale scale = scale_of(low, high, levels, inverse);
   const Floats times = all(inverse);
+  const int32_t zero = (int32_t)-scale.shift;
   for (int i = 0; i < count; i += LANES) {
     const Floats x = factors ? multiply(load(row + i), load(factors + i)) : load(row + i);
-    store_bytes(codes + i, multiply(x, times), scale.zero);
+    store_bytes(codes + i, multiply(x, times), zero);
   }
   return scale;
 }

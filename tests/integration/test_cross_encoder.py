@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
@@ -147,7 +148,7 @@ class TestFolders:
     def test_an_fp32_model_is_quantized_on_first_use(self, tiny_cross_encoder, tmp_path, caplog):
         with caplog.at_level("WARNING"):
             first = CrossEncoder.load(tiny_cross_encoder, cache_folder=tmp_path)
-        assert "scores beside fp32: rank correlation 0.9" in caplog.text
+        assert re.search(r"scores beside fp32: rank correlation (0\.9|1\.0)", caplog.text)
         caplog.clear()
         second = CrossEncoder.load(tiny_cross_encoder, cache_folder=tmp_path)
         assert messages(caplog) == []
@@ -157,7 +158,7 @@ class TestFolders:
     def test_the_command_quantizes_it(self, tiny_cross_encoder, tmp_path, capsys):
         arguments = ["quantize", str(tiny_cross_encoder), str(tmp_path / "out"), "--no-search", "--max-length", "40"]
         assert main(arguments) == 0
-        assert "scores beside fp32: rank correlation 0.9" in capsys.readouterr().out
+        assert re.search(r"scores beside fp32: rank correlation (0\.9|1\.0)", capsys.readouterr().out)
         assert CrossEncoder.load(tmp_path / "out").max_length == 40
 
     @pytest.mark.parametrize(

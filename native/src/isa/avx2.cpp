@@ -1,6 +1,7 @@
 // AVX2 without dot products of bytes.
 #define IQE_ISA avx2
 #include "lanes_avx2.h"
+#include "../tiles.h"
 
 namespace iqe {
 namespace IQE_ISA {
@@ -9,10 +10,10 @@ namespace IQE_ISA {
 // below - inputs 8i, 8i+1, 8i+4, 8i+5, and 8i+2, 8i+3, 8i+6, 8i+7 - the positive ones times the largest byte of a row stay
 // below 2^15, and so do the negative ones (255 * 128 = 32,640). Two vpmaddubsw are added in 16 bits before one vpmaddwd
 // widens them.
-struct Products {
+struct Products : InRegisters<Products> {
   static constexpr int ROWS = 3, PANELS = 1;  // 6 sums, 4 codes, 2 values, ones and 2 in between: 15 of 16 registers
 
-  Products(int64_t, int) {}
+  using InRegisters::InRegisters;
 
   template <int R, int P>
   IQE_INLINE void sums(const uint8_t* rows, int64_t stride, const int8_t* codes, int64_t, const int32_t*, int inputs,

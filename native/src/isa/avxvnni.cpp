@@ -1,15 +1,16 @@
 // AVX2 with dot products of bytes: small cores and client CPUs without AVX-512.
 #define IQE_ISA avxvnni
 #include "lanes_avx2.h"
+#include "../tiles.h"
 
 namespace iqe {
 namespace IQE_ISA {
 
 // vpdpbusd adds four products of a u8 and an int8 to 32 bits, exactly.
-struct Products {
+struct Products : InRegisters<Products> {
   static constexpr int ROWS = 6, PANELS = 1;  // 12 sums, 2 codes, 1 value: 15 of 16 registers
 
-  Products(int64_t, int) {}
+  using InRegisters::InRegisters;
 
   template <int R, int P>
   IQE_INLINE void sums(const uint8_t* rows, int64_t stride, const int8_t* codes, int64_t panel_bytes, const int32_t*, int inputs,

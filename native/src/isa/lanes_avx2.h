@@ -17,7 +17,7 @@ struct Ints {
   __m256i low, high;
 };
 
-constexpr int FLOAT_ROWS = 6;  // rows of a tile of floats: 12 sums, 2 weights, 1 value in 16 registers
+constexpr int FLOAT_ROWS = 6, FLOAT_PANELS = 1;  // a tile of floats: 12 sums, 2 weights, 1 value in 16 registers
 
 IQE_INLINE Floats load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
 IQE_INLINE void store(float* p, Floats x) {
@@ -36,14 +36,9 @@ IQE_INLINE Floats fma(Floats a, Floats b, Floats c) {
 // a < b ? a : b, so b where one is no number; and the other way round.
 IQE_INLINE Floats least(Floats a, Floats b) { return {_mm256_min_ps(a.low, b.low), _mm256_min_ps(a.high, b.high)}; }
 IQE_INLINE Floats greatest(Floats a, Floats b) { return {_mm256_max_ps(a.low, b.low), _mm256_max_ps(a.high, b.high)}; }
-// To the nearest whole number, the even one of two.
-IQE_INLINE Floats rounded(Floats x) {
-  constexpr int nearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
-  return {_mm256_round_ps(x.low, nearest), _mm256_round_ps(x.high, nearest)};
-}
-// x * 2^n for whole n in [-126, 127] and results that are normal numbers.
+// x * 2^n of n + 1.5 * 2^23, for whole n in [-126, 127] and results that are normal numbers.
 IQE_INLINE Floats scaled(Floats x, Floats n) {
-  const __m256i low = _mm256_slli_epi32(_mm256_cvtps_epi32(n.low), 23), high = _mm256_slli_epi32(_mm256_cvtps_epi32(n.high), 23);
+  const __m256i low = _mm256_slli_epi32(_mm256_castps_si256(n.low), 23), high = _mm256_slli_epi32(_mm256_castps_si256(n.high), 23);
   return {_mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x.low), low)),
           _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x.high), high))};
 }
@@ -79,11 +74,6 @@ IQE_INLINE void store(int32_t* p, Ints x) {
   _mm256_storeu_si256((__m256i*)(p + 8), x.high);
 }
 IQE_INLINE Floats to_floats(Ints x) { return {_mm256_cvtepi32_ps(x.low), _mm256_cvtepi32_ps(x.high)}; }
-// a - b * n
-IQE_INLINE Ints less(Ints a, Ints b, int32_t n) {
-  const __m256i times = _mm256_set1_epi32(n);
-  return {_mm256_sub_epi32(a.low, _mm256_mullo_epi32(b.low, times)), _mm256_sub_epi32(a.high, _mm256_mullo_epi32(b.high, times))};
-}
 // Rounds to whole numbers, adds n and stores them as bytes, cut off at 0 and 255. |x| < 2^15.
 IQE_INLINE void store_bytes(uint8_t* p, Floats x, int32_t n) {
   const __m256i words = _mm256_packs_epi32(_mm256_cvtps_epi32(x.low), _mm256_cvtps_epi32(x.high));

@@ -17,7 +17,7 @@ struct Ints {
   __m512i all;
 };
 
-constexpr int FLOAT_ROWS = 12;  // rows of a tile of floats: 12 sums, 1 weight; values come with the multiplication
+constexpr int FLOAT_ROWS = 12, FLOAT_PANELS = 2;  // a tile of floats: 24 sums, 2 weights; values come with the multiplication
 
 IQE_INLINE Floats load(const float* p) { return {_mm512_loadu_ps(p)}; }
 IQE_INLINE void store(float* p, Floats x) { _mm512_storeu_ps(p, x.all); }
@@ -31,11 +31,9 @@ IQE_INLINE Floats fma(Floats a, Floats b, Floats c) { return {_mm512_fmadd_ps(a.
 // a < b ? a : b, so b where one is no number; and the other way round.
 IQE_INLINE Floats least(Floats a, Floats b) { return {_mm512_min_ps(a.all, b.all)}; }
 IQE_INLINE Floats greatest(Floats a, Floats b) { return {_mm512_max_ps(a.all, b.all)}; }
-// To the nearest whole number, the even one of two.
-IQE_INLINE Floats rounded(Floats x) { return {_mm512_roundscale_ps(x.all, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
-// x * 2^n for whole n in [-126, 127] and results that are normal numbers.
+// x * 2^n of n + 1.5 * 2^23, for whole n in [-126, 127] and results that are normal numbers.
 IQE_INLINE Floats scaled(Floats x, Floats n) {
-  const __m512i power = _mm512_slli_epi32(_mm512_cvtps_epi32(n.all), 23);
+  const __m512i power = _mm512_slli_epi32(_mm512_castps_si512(n.all), 23);
   return {_mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x.all), power))};
 }
 IQE_INLINE __mmask16 first_lanes(int count) {
@@ -64,10 +62,6 @@ IQE_TOGETHER(greatest_of, _mm256_max_ps, _mm_max_ps, _mm_max_ss)
 IQE_INLINE Ints load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
 IQE_INLINE void store(int32_t* p, Ints x) { _mm512_storeu_si512(p, x.all); }
 IQE_INLINE Floats to_floats(Ints x) { return {_mm512_cvtepi32_ps(x.all)}; }
-// a - b * n
-IQE_INLINE Ints less(Ints a, Ints b, int32_t n) {
-  return {_mm512_sub_epi32(a.all, _mm512_mullo_epi32(b.all, _mm512_set1_epi32(n)))};
-}
 // Rounds to whole numbers, adds n and stores them as bytes, cut off at 0 and 255. |x| < 2^15.
 IQE_INLINE void store_bytes(uint8_t* p, Floats x, int32_t n) {
   const __m512i moved = _mm512_add_epi32(_mm512_cvtps_epi32(x.all), _mm512_set1_epi32(n));

@@ -17,7 +17,7 @@ struct Ints {
   int32x4_t part[4];
 };
 
-constexpr int FLOAT_ROWS = 6;  // rows of a tile of floats: 24 sums, 4 weights, values in 32 registers
+constexpr int FLOAT_ROWS = 6, FLOAT_PANELS = 1;  // a tile of floats: 24 sums, 4 weights, values in 32 registers
 
 #define IQE_EACH(Type, expression)                           \
   Type result;                                               \
@@ -40,11 +40,9 @@ IQE_INLINE float32x4_t least(float32x4_t a, float32x4_t b) { return vbslq_f32(vc
 IQE_INLINE float32x4_t greatest(float32x4_t a, float32x4_t b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
 IQE_INLINE Floats least(Floats a, Floats b) { IQE_EACH(Floats, least(a.part[i], b.part[i])); }
 IQE_INLINE Floats greatest(Floats a, Floats b) { IQE_EACH(Floats, greatest(a.part[i], b.part[i])); }
-// To the nearest whole number, the even one of two.
-IQE_INLINE Floats rounded(Floats x) { IQE_EACH(Floats, vrndnq_f32(x.part[i])); }
-// x * 2^n for whole n in [-126, 127] and results that are normal numbers.
+// x * 2^n of n + 1.5 * 2^23, for whole n in [-126, 127] and results that are normal numbers.
 IQE_INLINE Floats scaled(Floats x, Floats n) {
-  IQE_EACH(Floats, vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(x.part[i]), vshlq_n_s32(vcvtnq_s32_f32(n.part[i]), 23))));
+  IQE_EACH(Floats, vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(x.part[i]), vshlq_n_s32(vreinterpretq_s32_f32(n.part[i]), 23))));
 }
 // The first `count` lanes of x, the others of y.
 IQE_INLINE Floats first(int count, Floats x, Floats y) {
@@ -74,8 +72,6 @@ IQE_INLINE void store(int32_t* p, Ints x) {
   for (int i = 0; i < 4; i++) vst1q_s32(p + 4 * i, x.part[i]);
 }
 IQE_INLINE Floats to_floats(Ints x) { IQE_EACH(Floats, vcvtq_f32_s32(x.part[i])); }
-// a - b * n
-IQE_INLINE Ints less(Ints a, Ints b, int32_t n) { IQE_EACH(Ints, vmlsq_s32(a.part[i], b.part[i], vdupq_n_s32(n))); }
 #undef IQE_EACH
 // Rounds to whole numbers, adds n and stores them as bytes, cut off at 0 and 255. |x| < 2^15.
 IQE_INLINE void store_bytes(uint8_t* p, Floats x, int32_t n) {

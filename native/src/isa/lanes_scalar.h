@@ -17,7 +17,7 @@ struct Ints {
   int32_t lane[16];
 };
 
-constexpr int FLOAT_ROWS = 2;
+constexpr int FLOAT_ROWS = 2, FLOAT_PANELS = 1;
 
 #define IQE_EACH(expression)                                  \
   Floats result;                                              \
@@ -38,13 +38,13 @@ IQE_INLINE Floats divide(Floats a, Floats b) { IQE_EACH(a.lane[i] / b.lane[i]); 
 IQE_INLINE Floats fma(Floats a, Floats b, Floats c) { IQE_EACH(__builtin_fmaf(a.lane[i], b.lane[i], c.lane[i])); }
 IQE_INLINE Floats least(Floats a, Floats b) { IQE_EACH(a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]); }
 IQE_INLINE Floats greatest(Floats a, Floats b) { IQE_EACH(a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]); }
-IQE_INLINE Floats rounded(Floats x) { IQE_EACH(rintf(x.lane[i])); }
 IQE_INLINE Floats scaled(Floats x, Floats n) {
   Floats y;
   for (int i = 0; i < 16; i++) {
-    int32_t bits;
+    uint32_t bits, power;
     memcpy(&bits, &x.lane[i], 4);
-    bits += (int32_t)n.lane[i] * (1 << 23);
+    memcpy(&power, &n.lane[i], 4);
+    bits += power << 23;
     memcpy(&y.lane[i], &bits, 4);
   }
   return y;
@@ -82,10 +82,6 @@ IQE_INLINE Floats to_floats(Ints x) {
   Floats y;
   for (int i = 0; i < 16; i++) y.lane[i] = (float)x.lane[i];
   return y;
-}
-IQE_INLINE Ints less(Ints a, Ints b, int32_t n) {
-  for (int i = 0; i < 16; i++) a.lane[i] -= b.lane[i] * n;
-  return a;
 }
 IQE_INLINE int32_t nearest(float x) { return (int32_t)rintf(x); }
 IQE_INLINE void store_bytes(uint8_t* p, Floats x, int32_t n) {

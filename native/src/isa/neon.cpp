@@ -1,16 +1,17 @@
 // NEON with dot products of bytes, of Armv8.2 and later.
 #define IQE_ISA neon
 #include "lanes_neon.h"
+#include "../tiles.h"
 
 namespace iqe {
 namespace IQE_ISA {
 
 // sdot adds four products of int8 to 32 bits, exactly. Bytes of rows are taken as byte - 128, which lacks 128 times the sum of
 // the codes: that is what sums begin with.
-struct Products {
+struct Products : InRegisters<Products> {
   static constexpr int ROWS = 6, PANELS = 1;  // 24 sums, 6 values, 1 code, 1 in between: 32 registers
 
-  Products(int64_t, int) {}
+  using InRegisters::InRegisters;
 
   template <int R, int P>
   IQE_INLINE void sums(const uint8_t* rows, int64_t stride, const int8_t* codes, int64_t, const int32_t* code_sums, int inputs,

@@ -1,14 +1,15 @@
 // No instructions beyond the oldest.
 #define IQE_ISA scalar
 #include "lanes_scalar.h"
+#include "../tiles.h"
 
 namespace iqe {
 namespace IQE_ISA {
 
-struct Products {
+struct Products : InRegisters<Products> {
   static constexpr int ROWS = 2, PANELS = 1;
 
-  Products(int64_t, int) {}
+  using InRegisters::InRegisters;
 
   template <int R, int P>
   IQE_INLINE void sums(const uint8_t* rows, int64_t stride, const int8_t* codes, int64_t, const int32_t*, int inputs,

@@ -33,7 +33,7 @@ def _head(results: Results) -> list[str]:
     quota = f", limited to {machine.quota_cores:g}" if machine.quota_cores is not None else ""
     return [
         f"{results.model}: {_count(threads, 'thread')} on {machine.cpu}, {_count(machine.cores, 'core')}{quota}",
-        f"{' '.join(machine.flags) or 'no int8 instructions known'}; {machine.system}; {machine.python}",
+        *_wrapped(f"{' '.join(machine.flags) or 'no int8 instructions known'}; {machine.system}; {machine.python}"),
     ]
 
 

@@ -26,6 +26,7 @@ ISA_VARIABLE = "IQE_ISA"
 
 _OK, _INVALID, _OUT_OF_MEMORY, _STOPPED = range(4)
 _MESSAGE_BYTES = 512
+_LINE = 64
 
 
 class _Config(ctypes.Structure):
@@ -93,7 +94,7 @@ def chosen_instruction_set() -> str:
 def pack(weights: NDArray[np.float32]) -> NDArray[np.float32]:
     """Lay out a linear layer's weights, (outputs, inputs), as the engine reads them in fp32."""
     outputs, inputs = weights.shape
-    panels = np.empty(outputs * inputs, dtype=np.float32)
+    panels = _empty(outputs * inputs, np.float32)
     _check(library().iqe_pack(_address(weights), outputs, inputs, _address(panels)), "")
     return panels
 
@@ -112,8 +113,8 @@ def quantize(
         Codes as the engine reads them, a scale for each output, and the sum of its codes.
     """
     outputs, inputs = weights.shape
-    codes = np.empty(outputs * inputs, dtype=np.int8)
-    scales, sums = np.empty(outputs, dtype=np.float32), np.empty(outputs, dtype=np.int32)
+    codes = _empty(outputs * inputs, np.int8)
+    scales, sums = _empty(outputs, np.float32), _empty(outputs, np.int32)
     status = library().iqe_quantize(
         *(_address(weights), None if factors is None else _address(factors), outputs, inputs, levels),
         *(_address(codes), _address(scales), _address(sums)),
@@ -126,7 +127,7 @@ class Engine:
     """A model that the engine has taken. Safe to call from several threads at once."""
 
     def __init__(self, shape: Shape, arrays: Mapping[str, NDArray[Any]], *, instruction_set: str) -> None:
-        """Hand arrays over, which stay where they are.
+        """Hand arrays over. They stay where they are if they lie at a cache line (words anywhere), else are copied.
 
         Args:
             shape: What the model is.
@@ -138,7 +139,8 @@ class Engine:
         """
         self._library = library()
         self._handle = c_void_p()
-        self._arrays = dict(arrays)  # alive as long as the model that points into them
+        # Alive as long as the model that points into them. Rows of words are few beside the reads of all else.
+        self._arrays = {name: array if name == "words" else _aligned(array) for name, array in arrays.items()}
         config = _Config(*(getattr(shape, name) for name in Shape.NUMBERS), shape.epsilon)
         tensors = (_Tensor * len(self._arrays))(
             *(_Tensor(name.encode(), array.ctypes.data, array.nbytes) for name, array in self._arrays.items())
@@ -213,6 +215,23 @@ class Engine:
         )
         _check(status, message.value.decode("utf-8", "replace"))
         return squares
+
+
+def _empty(count: int, kind: type[np.generic]) -> NDArray[Any]:
+    """Return an array that begins at a cache line: a load of 64 bytes from elsewhere takes two."""
+    size = np.dtype(kind).itemsize
+    room = np.empty(count * size + _LINE, dtype=np.uint8)
+    first = -room.ctypes.data % _LINE
+    return room[first : first + count * size].view(kind)
+
+
+def _aligned(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array if it begins at a cache line, else a copy that does."""
+    if array.ctypes.data % _LINE == 0:
+        return array
+    copy = _empty(array.size, array.dtype.type).reshape(array.shape)
+    copy[...] = array
+    return copy
 
 
 def _address(array: NDArray[Any]) -> int:
