@@ -39,12 +39,17 @@ def pair(request, runtime, tmp_path_factory):
     return request.param, fp32, Encoder.load(folder, runtime=runtime)
 
 
-# Mean cosine to reach, documents and queries, on either runtime; measured: docs/quantization.md. Without VNNI or AMX
-# weights have 7 bits on OpenVINO, and 8 bits that saturate on IPEX: 0.9924 of the CLS model's documents on Zen 3.
-if sums_are_exact():
-    FLOORS = {"minilm": (0.996, 0.996), "cls": (0.995, 0.995)}
-else:
-    FLOORS = {"minilm": (0.994, 0.994), "cls": (0.993, 0.993)}
+def floor(name: str, runtime: str) -> float:
+    """The mean cosine to reach, of documents and of queries; measured: docs/native.md and docs/quantization.md.
+
+    Without VNNI or AMX weights have 7 bits on OpenVINO, and 8 bits that saturate on IPEX: 0.9924 of the CLS model's
+    documents on Zen 3. The native runtime is the same everywhere.
+    """
+    if runtime == "native":
+        return 0.998
+    if saturates(name, runtime):
+        return 0.99
+    return {"minilm": 0.996, "cls": 0.995}[name] - (0 if sums_are_exact() else 0.002)
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +64,13 @@ def saturates(name: str, runtime: str) -> bool:
 
 
 def test_int8_is_as_faithful_as_promised(measured, runtime):
-    name, fp32, int8 = measured.name, measured.fp32, measured.int8
-    documents_floor, queries_floor = (0.99, 0.99) if saturates(name, runtime) else FLOORS[name]
-    assert _cosines(fp32.documents, int8.documents).mean() >= documents_floor
-    assert _cosines(fp32.queries, int8.queries).mean() >= queries_floor
+    least = floor(measured.name, runtime)
+    documents = _cosines(measured.fp32.documents, measured.int8.documents)
+    queries = _cosines(measured.fp32.queries, measured.int8.queries)
+    assert documents.mean() >= least
+    assert queries.mean() >= least
+    if runtime == "native":
+        assert min(documents.min(), queries.min()) >= 0.996
 
 
 def test_int8_finds_what_fp32_finds(measured, runtime):
