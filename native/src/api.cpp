@@ -140,7 +140,12 @@ const char* wrong_config(const iqe_config& c) {
 void take_all(Model& m, Tensors& tensors) {
   const iqe_config& c = m.config;
   const int64_t stride = m.stride;
-  m.words = tensors.take<float>(c.vocabulary * stride, "words");
+  if (c.precision == IQE_INT8) {
+    m.word_codes = tensors.take<int8_t>(c.vocabulary * stride, "words.codes");
+    m.word_scales = tensors.take<float>(c.vocabulary, "words.scales");
+  } else {
+    m.words = tensors.take<float>(c.vocabulary * stride, "words");
+  }
   m.positions = tensors.take<float>(c.positions * stride, "positions");
   if (c.second_text) m.second_text = tensors.take<float>(stride, "second_text");
   if (c.padding >= 0) m.padding = tensors.take<float>(stride, "padding");

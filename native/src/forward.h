@@ -180,10 +180,12 @@ class Forward {
   }
   void embed_row(int64_t r, int64_t id, const float* place) {
     const bool second = id >= config_.vocabulary;
-    const float* word = model_.words + (second ? id - config_.vocabulary : id) * stride_;
+    const int64_t word = second ? id - config_.vocabulary : id, at = word * stride_;
+    const Floats scale = all(INT8 ? model_.word_scales[word] : 1.0f);
     float* x = b_.x + r * stride_;
     for (int i = 0; i < stride_; i += LANES) {
-      Floats sum = add(load(word + i), load(place + i));
+      // int8: code * scale + place, rounded once.
+      Floats sum = INT8 ? fma(load_codes(model_.word_codes + at + i), scale, load(place + i)) : add(load(model_.words + at + i), load(place + i));
       if (second) sum = add(sum, load(model_.second_text + i));
       store(x + i, sum);
     }

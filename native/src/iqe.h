@@ -5,7 +5,7 @@
 #pragma once
 #include <stdint.h>
 
-#define IQE_ABI 1
+#define IQE_ABI 2
 
 #if defined(__GNUC__)
 #define IQE_EXPORT extern "C" __attribute__((visibility("default")))
@@ -14,7 +14,7 @@
 enum { IQE_OK = 0, IQE_INVALID = 1, IQE_OUT_OF_MEMORY = 2, IQE_STOPPED = 3 };
 enum { IQE_GELU = 0, IQE_GELU_TANH = 1, IQE_RELU = 2, IQE_TANH = 3 };  // activations
 enum { IQE_CLS = 0, IQE_MEAN = 1, IQE_LAST = 2 };                      // poolings
-enum { IQE_INT8 = 0, IQE_FP32 = 1 };                                   // precisions of the linear layers
+enum { IQE_INT8 = 0, IQE_FP32 = 1 };                                   // precisions of the linear layers and the words
 
 // What a model is. Every width is padded with zeros to a multiple of 16; `hidden` alone says how many numbers count.
 struct iqe_config {
@@ -40,7 +40,8 @@ struct iqe_config {
   float epsilon;       // of every norm
 };
 
-// A named array; linear.h says how those of a linear layer lie.
+// A named array; linear.h says how those of a linear layer lie. Vectors of words are float `words` [vocabulary][hidden, padded] in
+// fp32; in int8, `words.codes` of the same shape and a scale a row, `words.scales`.
 struct iqe_tensor {
   const char* name;
   const void* data;

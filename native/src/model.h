@@ -53,7 +53,9 @@ struct Model {
   iqe_config config{};
   int stride = 0;      // `hidden`, padded
   int dimension = 0;   // numbers in a row that comes out
-  const float* words = nullptr;        // [vocabulary][stride]
+  const float* words = nullptr;        // fp32: [vocabulary][stride]
+  const int8_t* word_codes = nullptr;  // int8: the same, each row times its scale
+  const float* word_scales = nullptr;  // [vocabulary]; no number where a row has one that is none
   const float* positions = nullptr;    // [positions][stride], a token type's vector added
   const float* second_text = nullptr;  // [stride]
   const float* padding = nullptr;      // [stride]: the position of what pads, where a text has that token itself

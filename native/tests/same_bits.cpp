@@ -184,10 +184,25 @@ float* add_rows(Tensors& tensors, Random& random, int rows, int hidden, const ch
   return data;
 }
 
+void add_words(Tensors& tensors, Random& random, const Case& c) {
+  const int stride = padded(c.hidden);
+  int8_t* codes = tensors.add<int8_t>(VOCABULARY * stride, "", "words.codes");
+  float* scales = tensors.add<float>(VOCABULARY, "", "words.scales");
+  for (int r = 0; r < VOCABULARY; r++) {
+    for (int i = 0; i < c.hidden; i++) codes[r * stride + i] = (int8_t)(random.below(255) - 127);
+    scales[r] = 0.008f + random.within(0.004f);
+  }
+  if (c.broken) scales[3] = nanf("");
+}
+
 void add_model(Tensors& tensors, Random& random, const Case& c) {
   const int hidden = c.hidden;
-  float* words = add_rows(tensors, random, VOCABULARY, hidden, "words");
-  if (c.broken) words[3 * padded(hidden) + 5] = nanf("");
+  if (c.precision == IQE_INT8) {
+    add_words(tensors, random, c);
+  } else {
+    float* words = add_rows(tensors, random, VOCABULARY, hidden, "words");
+    if (c.broken) words[3 * padded(hidden) + 5] = nanf("");
+  }
   add_rows(tensors, random, POSITIONS, hidden, "positions");
   if (c.head) add_rows(tensors, random, 1, hidden, "second_text");
   if (c.relative) add_rows(tensors, random, 1, hidden, "padding");

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from intel_quantized_embeddings import CrossEncoder, Encoder, Reranker, quantize, quantize_cross_encoder
 from intel_quantized_embeddings.errors import DamagedFilesError, OptionError, UnsupportedModelError
 from intel_quantized_embeddings.int8_folder.manifest import Manifest
+from intel_quantized_embeddings.quantization.native import words_in_int8
 from intel_quantized_embeddings.runtimes import native_library
 from intel_quantized_embeddings.runtimes.native import NativeRuntime
 from intel_quantized_embeddings.runtimes.native_folder import read_native, write_native
@@ -59,7 +61,8 @@ def test_a_layer_can_stay_in_floating_point(tiny, folder, tmp_path):
     quantize(tiny, tmp_path / "out", runtime="native", config=config)
     arrays = read_native(tmp_path / "out" / "encoder.safetensors").arrays
     assert {name for name in arrays if name.endswith(".codes")} == {
-        f"layers.1.{part}.codes" for part in ("qkv", "attention_output", "intermediate")
+        "words.codes",
+        *(f"layers.1.{part}.codes" for part in ("qkv", "attention_output", "intermediate")),
     }
     fp32, whole, part = (
         Encoder.load(model, runtime="native", precision=precision).encode_documents(TEXTS)
@@ -79,6 +82,50 @@ def test_settings_of_calibration_are_refused(tiny, tmp_path, setting):
 def test_bfloat16_is_refused_with_what_there_is(tiny):
     with pytest.raises(OptionError, match="'int8' and 'fp32'"):
         Encoder.load(tiny, runtime="native", precision="bf16")
+
+
+class TestWords:
+    def test_an_int8_model_holds_one_byte_a_number_of_its_words(self, minilm, tmp_path):
+        file = quantize(minilm, tmp_path / "int8", runtime="native", search=False).folder / "encoder.safetensors"
+        arrays = read_native(file).arrays
+        assert "words" not in arrays
+        assert (arrays["words.codes"].dtype, arrays["words.codes"].shape) == (np.int8, (30522, 384))
+        assert file.stat().st_size < 24e6  # 58 MB with words in floats
+
+    def test_they_are_nearest_codes_and_their_scale(self):
+        words = np.random.default_rng(3).standard_normal((1100, 48), dtype=np.float32)
+        words[700, :4] = (127, 2.5, -3.5, 0.5)
+        words[700, 4:] = 0
+        codes, scales = words_in_int8(words)
+        assert np.array_equal(scales, np.abs(words).max(axis=1) / np.float32(127))
+        assert (np.abs(codes * scales[:, None] - words) <= 0.50001 * scales[:, None]).all()
+        assert codes[700, :4].tolist() == [127, 2, -4, 0]
+
+    @pytest.mark.parametrize("size", [0, 1e-45, 1e-38, 3e38])
+    def test_rows_of_any_size_have_codes(self, size):
+        words = np.full((2, 16), size, dtype=np.float32)
+        codes, scales = words_in_int8(words)
+        np.testing.assert_allclose(codes * scales[:, None], words, rtol=1e-6, atol=2e-36)
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+    def test_a_row_with_a_number_that_is_none_spoils_the_texts_it_is_in(self, folder, value):
+        native = read_native(folder / "encoder.safetensors")
+        words = np.random.default_rng(3).standard_normal(native.arrays["words.codes"].shape, dtype=np.float32)
+        words[5, 7] = value
+        codes, scales = words_in_int8(words)
+        arrays = {**native.arrays, "words.codes": codes, "words.scales": scales}
+        rows = NativeRuntime(NativeGraph(shape=native.shape, arrays=arrays)).run_ragged([[1, 2, 3], [1, 5, 3], [5]])
+        assert np.isfinite(rows[0]).all()
+        assert np.isnan(rows[1:]).all()
+
+
+def test_arrays_of_a_folder_lie_at_cache_lines_whatever_sizes_others_have(folder, tmp_path):
+    native = read_native(folder / "encoder.safetensors")
+    arrays = {**native.arrays, "a": np.zeros(3, dtype=np.float32)}
+    write_native(NativeGraph(shape=native.shape, arrays=arrays), tmp_path / "encoder.safetensors")
+    again = read_native(tmp_path / "encoder.safetensors").arrays
+    assert all(np.array_equal(again[name], array) for name, array in arrays.items())
+    assert [name for name, array in again.items() if array.nbytes % 64 == 0 and array.ctypes.data % 64] == []
 
 
 class TestCrossEncoders:
@@ -161,13 +208,20 @@ class TestDamage:
         with pytest.raises(DamagedFilesError, match="not exact"):
             self._runs(other)
 
-    def test_an_array_that_is_not_there_is_named(self, graph):
-        other = self._changed(graph, **{"layers.1.output.scales": None})
-        with pytest.raises(DamagedFilesError, match=r"no tensor 'layers\.1\.output\.scales'"):
+    @pytest.mark.parametrize("name", ["layers.1.output.scales", "words.codes", "words.scales"])
+    def test_an_array_that_is_not_there_is_named(self, graph, name):
+        other = self._changed(graph, **{name: None})
+        with pytest.raises(DamagedFilesError, match=re.escape(f"no tensor '{name}'")):
+            self._runs(other)
+
+    def test_words_of_another_size_are_an_error(self, graph):
+        codes = read_native(graph).arrays["words.codes"]
+        other = self._changed(graph, **{"words.codes": codes.astype(np.float32)})
+        with pytest.raises(DamagedFilesError, match=rf"'words\.codes' has {4 * codes.size} bytes"):
             self._runs(other)
 
     @pytest.mark.parametrize(
-        "name", ["words", "layers.0.qkv.scales", "layers.0.intermediate.factors", "layers.1.output_norm.bias"]
+        "name", ["words.scales", "layers.0.qkv.scales", "layers.0.intermediate.factors", "layers.1.output_norm.bias"]
     )
     def test_numbers_that_are_none_spoil_the_vectors_visibly(self, graph, name):
         """No row of bytes hides them: the encoder then says that the weights are damaged."""

@@ -74,6 +74,11 @@ IQE_INLINE void store(int32_t* p, Ints x) {
   _mm256_storeu_si256((__m256i*)(p + 8), x.high);
 }
 IQE_INLINE Floats to_floats(Ints x) { return {_mm256_cvtepi32_ps(x.low), _mm256_cvtepi32_ps(x.high)}; }
+// Sixteen bytes with a sign.
+IQE_INLINE Floats load_codes(const int8_t* p) {
+  const __m128i codes = _mm_loadu_si128((const __m128i*)p);
+  return to_floats({_mm256_cvtepi8_epi32(codes), _mm256_cvtepi8_epi32(_mm_srli_si128(codes, 8))});
+}
 // Rounds to whole numbers, adds n and stores them as bytes, cut off at 0 and 255. |x| < 2^15.
 IQE_INLINE void store_bytes(uint8_t* p, Floats x, int32_t n) {
   const __m256i words = _mm256_packs_epi32(_mm256_cvtps_epi32(x.low), _mm256_cvtps_epi32(x.high));

@@ -62,6 +62,8 @@ IQE_TOGETHER(greatest_of, _mm256_max_ps, _mm_max_ps, _mm_max_ss)
 IQE_INLINE Ints load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
 IQE_INLINE void store(int32_t* p, Ints x) { _mm512_storeu_si512(p, x.all); }
 IQE_INLINE Floats to_floats(Ints x) { return {_mm512_cvtepi32_ps(x.all)}; }
+// Sixteen bytes with a sign.
+IQE_INLINE Floats load_codes(const int8_t* p) { return to_floats({_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)p))}); }
 // Rounds to whole numbers, adds n and stores them as bytes, cut off at 0 and 255. |x| < 2^15.
 IQE_INLINE void store_bytes(uint8_t* p, Floats x, int32_t n) {
   const __m512i moved = _mm512_add_epi32(_mm512_cvtps_epi32(x.all), _mm512_set1_epi32(n));

@@ -73,6 +73,12 @@ IQE_INLINE void store(int32_t* p, Ints x) {
 }
 IQE_INLINE Floats to_floats(Ints x) { IQE_EACH(Floats, vcvtq_f32_s32(x.part[i])); }
 #undef IQE_EACH
+// Sixteen bytes with a sign.
+IQE_INLINE Floats load_codes(const int8_t* p) {
+  const int8x16_t codes = vld1q_s8(p);
+  const int16x8_t low = vmovl_s8(vget_low_s8(codes)), high = vmovl_high_s8(codes);
+  return to_floats({{vmovl_s16(vget_low_s16(low)), vmovl_high_s16(low), vmovl_s16(vget_low_s16(high)), vmovl_high_s16(high)}});
+}
 // Rounds to whole numbers, adds n and stores them as bytes, cut off at 0 and 255. |x| < 2^15.
 IQE_INLINE void store_bytes(uint8_t* p, Floats x, int32_t n) {
   int16x4_t moved[4];

@@ -83,6 +83,11 @@ IQE_INLINE Floats to_floats(Ints x) {
   for (int i = 0; i < 16; i++) y.lane[i] = (float)x.lane[i];
   return y;
 }
+IQE_INLINE Floats load_codes(const int8_t* p) {
+  Floats y;
+  for (int i = 0; i < 16; i++) y.lane[i] = (float)p[i];
+  return y;
+}
 IQE_INLINE int32_t nearest(float x) { return (int32_t)rintf(x); }
 IQE_INLINE void store_bytes(uint8_t* p, Floats x, int32_t n) {
   for (int i = 0; i < 16; i++) {

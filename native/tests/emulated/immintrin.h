@@ -45,6 +45,13 @@ static inline __m512 cvtepi32_ps(__m512i x) {
   return to.as<__m512>();
 }
 
+static inline __m512i cvtepi8_epi32(__m128i x) {
+  const Lanes<int8_t, 16> from = Lanes<int8_t, 16>::of(x);
+  Ints to;
+  for (int i = 0; i < 16; i++) to.lane[i] = from.lane[i];
+  return to.as<__m512i>();
+}
+
 static inline __m512i cvtps_epi32(__m512 x) {
   const Floats from = Floats::of(x);
   Ints to;
@@ -157,6 +164,7 @@ static thread_local Tiles tiles;
 
 #undef _mm256_dpbusd_avx_epi32
 #undef _mm512_cvtepi32_ps
+#undef _mm512_cvtepi8_epi32
 #undef _mm512_cvtps_epi32
 #undef _mm512_cvtusepi32_epi8
 #undef _mm512_extractf32x8_ps
@@ -164,6 +172,7 @@ static thread_local Tiles tiles;
 #undef _mm512_shuffle_f32x4
 #define _mm256_dpbusd_avx_epi32(sum, a, b) simde_mm256_dpbusd_epi32(sum, a, b)
 #define _mm512_cvtepi32_ps(x) emulated::cvtepi32_ps(x)
+#define _mm512_cvtepi8_epi32(x) emulated::cvtepi8_epi32(x)
 #define _mm512_cvtps_epi32(x) emulated::cvtps_epi32(x)
 #define _mm512_cvtusepi32_epi8(x) emulated::cvtusepi32_epi8(x)
 #define _mm512_extractf32x8_ps(x, half) emulated::extractf32x8_ps(x, half)

@@ -1,4 +1,4 @@
-"""int8 for the native engine: weights by output channel, without data; activations are quantized as they come."""
+"""int8 for the native engine: weights by output channel and words by row, without data; activations as they come."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from intel_quantized_embeddings.quantization.smoothing import factors, input_siz
 from intel_quantized_embeddings.runtimes.base import ModelGraph
 from intel_quantized_embeddings.runtimes.native import in_int8
 from intel_quantized_embeddings.runtimes.native_graph import NativeGraph
-from intel_quantized_embeddings.runtimes.native_library import quantize
+from intel_quantized_embeddings.runtimes.native_library import empty, quantize
 from intel_quantized_embeddings.runtimes.native_shape import LEVELS
 
 if TYPE_CHECKING:
@@ -23,10 +23,13 @@ if TYPE_CHECKING:
 
 LIBRARIES: tuple[str, ...] = ("numpy",)
 METHODS: tuple[MethodName, ...] = (MethodName.PER_TOKEN,)
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 
 # The parts whose inputs are made of one size. Those of "output" come out of the activation, and gain nothing by it.
 SMOOTHED = ("qkv", "attention_output", "intermediate")
+
+# Rows of words that are quantized together: few enough that no second table in floats is made.
+_ROWS = 512
 
 
 def require_quantizer() -> None:
@@ -67,10 +70,30 @@ def quantize_graph(embedder: ModelGraph, token_ids: Sequence[Sequence[int]], rec
     graph: NativeGraph = embedder.graph
     arrays: dict[str, NDArray[Any]] = dict(graph.arrays)
     sizes = input_sizes(graph, around=token_ids[0])
+    arrays["words.codes"], arrays["words.scales"] = words_in_int8(arrays.pop("words"))
     for name in graph.linear_layers():
         if _shown(name) not in recipe.floating_point_layers:
             arrays |= _in_int8(name, arrays.pop(f"{name}.weight"), sizes[name])
     return in_int8(graph, arrays)
+
+
+def words_in_int8(words: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Return codes and a scale for each row; where a row has a number that is none, its scale is none either."""
+    codes = empty(words.size, np.int8).reshape(words.shape)
+    scales = empty(len(words), np.float32)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        for first in range(0, len(words), _ROWS):
+            rows = words[first : first + _ROWS]
+            scale = np.abs(rows).max(axis=1) / np.float32(127)
+            # Below normal numbers a scale is too coarse for codes to fit: such a row is zeros.
+            scale[scale < np.finfo(np.float32).tiny] = 0
+            scale[np.isinf(scale)] = np.nan
+            exact = rows / scale[:, None]
+            np.rint(exact, out=exact)
+            exact[~(scale > 0)] = 0
+            codes[first : first + _ROWS] = exact
+            scales[first : first + _ROWS] = scale
+    return codes, scales
 
 
 def _in_int8(name: str, weights: NDArray[np.float32], sizes: NDArray[np.float32]) -> dict[str, NDArray[Any]]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 DESCRIPTION_FILE = "encoder.json"
 
 # The format (https://huggingface.co/docs/safetensors) lets a header end in spaces: data begin at a cache line, and stay
-# at one, since every array but the least is a multiple of its 64 bytes.
+# at one, since the few arrays that are no multiple of its 64 bytes come last.
 _LINE = 64
 _TYPES: dict[str, np.dtype[Any]] = {
     "F32": np.dtype(np.float32),
@@ -34,7 +34,8 @@ _NAMES = {kind: name for name, kind in _TYPES.items()}
 def write_native(graph: NativeGraph, file: Path) -> None:
     """Write a graph's arrays into a file and its shape beside it."""
     header, offset = {}, 0
-    arrays = {name: np.ascontiguousarray(graph.arrays[name]) for name in sorted(graph.arrays)}
+    names = sorted(graph.arrays, key=lambda name: (graph.arrays[name].nbytes % _LINE != 0, name))
+    arrays = {name: np.ascontiguousarray(graph.arrays[name]) for name in names}
     for name, array in arrays.items():
         end = offset + array.nbytes
         header[name] = {"dtype": _NAMES[array.dtype], "shape": list(array.shape), "data_offsets": [offset, end]}

@@ -38,7 +38,8 @@ class NativeGraph:
     Attributes:
         shape: Its sizes and choices.
         arrays: What the engine looks up. A linear layer in floating point has its `NAME.weight`, (outputs, inputs);
-            one in int8 has `NAME.codes`, `NAME.scales`, `NAME.sums` and perhaps `NAME.factors` instead.
+            one in int8 has `NAME.codes`, `NAME.scales`, `NAME.sums` and perhaps `NAME.factors` instead. In a model of
+            int8 the table `words` is `words.codes` and `words.scales`, whatever its layers are.
     """
 
     shape: Shape

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LIBRARY = Path(__file__).with_name("libiqe.so")
-ABI = 1
+ABI = 2
 
 # Forces an instruction set, for tests and comparisons: vectors are the same with each.
 ISA_VARIABLE = "IQE_ISA"
@@ -94,7 +94,7 @@ def chosen_instruction_set() -> str:
 def pack(weights: NDArray[np.float32]) -> NDArray[np.float32]:
     """Lay out a linear layer's weights, (outputs, inputs), as the engine reads them in fp32."""
     outputs, inputs = weights.shape
-    panels = _empty(outputs * inputs, np.float32)
+    panels = empty(outputs * inputs, np.float32)
     _check(library().iqe_pack(_address(weights), outputs, inputs, _address(panels)), "")
     return panels
 
@@ -113,8 +113,8 @@ def quantize(
         Codes as the engine reads them, a scale for each output, and the sum of its codes.
     """
     outputs, inputs = weights.shape
-    codes = _empty(outputs * inputs, np.int8)
-    scales, sums = _empty(outputs, np.float32), _empty(outputs, np.int32)
+    codes = empty(outputs * inputs, np.int8)
+    scales, sums = empty(outputs, np.float32), empty(outputs, np.int32)
     status = library().iqe_quantize(
         *(_address(weights), None if factors is None else _address(factors), outputs, inputs, levels),
         *(_address(codes), _address(scales), _address(sums)),
@@ -127,7 +127,7 @@ class Engine:
     """A model that the engine has taken. Safe to call from several threads at once."""
 
     def __init__(self, shape: Shape, arrays: Mapping[str, NDArray[Any]], *, instruction_set: str) -> None:
-        """Hand arrays over. They stay where they are if they lie at a cache line (words anywhere), else are copied.
+        """Hand arrays over. They stay where they are if at a cache line (words in fp32 anywhere), else are copied.
 
         Args:
             shape: What the model is.
@@ -217,7 +217,7 @@ class Engine:
         return squares
 
 
-def _empty(count: int, kind: type[np.generic]) -> NDArray[Any]:
+def empty(count: int, kind: type[np.generic]) -> NDArray[Any]:
     """Return an array that begins at a cache line: a load of 64 bytes from elsewhere takes two."""
     size = np.dtype(kind).itemsize
     room = np.empty(count * size + _LINE, dtype=np.uint8)
@@ -229,7 +229,7 @@ def _aligned(array: NDArray[Any]) -> NDArray[Any]:
     """Return an array if it begins at a cache line, else a copy that does."""
     if array.ctypes.data % _LINE == 0:
         return array
-    copy = _empty(array.size, array.dtype.type).reshape(array.shape)
+    copy = empty(array.size, array.dtype.type).reshape(array.shape)
     copy[...] = array
     return copy
 
