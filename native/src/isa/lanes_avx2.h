@@ -1,11 +1,6 @@
 // Sixteen lanes as two AVX2 registers: Floats and Ints, and all that is computed with them elsewhere.
 #pragma once
-#include <immintrin.h>
-#include <stdint.h>
-#include <string.h>
-
-#define IQE_INLINE static inline __attribute__((always_inline))
-#define IQE_LAMBDA_INLINE __attribute__((always_inline))
+#include "lanes_x86.h"
 
 namespace iqe {
 namespace IQE_ISA {
@@ -118,26 +113,6 @@ IQE_INLINE void store_first(int count, float* p, Floats x) {
   float lanes[16];
   store(lanes, x);
   memcpy(p, lanes, count * sizeof(float));
-}
-
-IQE_INLINE float root(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
-IQE_INLINE int32_t nearest(float x) { return _mm_cvtss_si32(_mm_set_ss(x)); }
-
-// Rounding to nearest, small numbers kept and no traps, whatever other libraries have set for this thread.
-class FloatMode {
- public:
-  FloatMode() : before_(_mm_getcsr()) { _mm_setcsr(0x1f80); }
-  ~FloatMode() { _mm_setcsr(before_); }
-  FloatMode(const FloatMode&) = delete;
-
- private:
-  unsigned before_;
-};
-
-IQE_INLINE int32_t four_bytes(const uint8_t* p) {
-  int32_t word;
-  memcpy(&word, p, 4);
-  return word;
 }
 
 }  // namespace IQE_ISA
