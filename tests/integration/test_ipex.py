@@ -95,7 +95,7 @@ def test_a_folder_made_for_bfloat16_says_so_on_a_cpu_without(int8, monkeypatch, 
         pytest.skip("this CPU has no bfloat16 instructions, so its folders need none")
     Encoder.load(int8, runtime="ipex")
     assert caplog.messages == []
-    monkeypatch.setattr("intel_quantized_embeddings.embedders.has_bfloat16", lambda: False)
+    monkeypatch.setattr("intel_quantized_embeddings.encoders.loading.has_bfloat16", lambda: False)
     Encoder.load(int8, runtime="ipex")
     assert ["emulates" in message for message in caplog.messages] == [True]
 
