@@ -33,7 +33,7 @@ IQE_INLINE void score(const Attention& a, int64_t query, const float* keys, int6
   const float* q = a.queries + query * a.stride;
   const float* from = keys + j / LANES * block;
   Floats sum[ROWS][P];
-  multiply(q, a.stride, a.head_size, from, block, LANES, sum);
+  tile_sums(q, a.stride, a.head_size, from, block, LANES, sum);
   for (int r = 0; r < ROWS; r++) {
     for (int p = 0; p < P; p++) {
       const int64_t at = j + p * LANES;
@@ -50,7 +50,7 @@ template <int ROWS, int P>
 IQE_INLINE void weigh(const Attention& a, int64_t query, const float* values, int c, const float* weights, const float* inverse) {
   const int64_t padded = up_to_lanes(a.length), width = up_to_lanes(a.head_size);
   Floats sum[ROWS][P];
-  multiply(weights, padded, a.length, values + c, LANES, width, sum);
+  tile_sums(weights, padded, a.length, values + c, LANES, width, sum);
   for (int r = 0; r < ROWS; r++) {
     float* out = a.out + (query + r) * a.out_stride + c;
     for (int p = 0; p < P; p++) {

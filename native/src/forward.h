@@ -192,7 +192,7 @@ class Forward {
     normalize(x, model_.embedding_norm, &model_.layers[0].qkv, r);
   }
 
-  // Of a block's texts; the rows that go on are left from the `to`-th on. Returns how many these are.
+  // Attention of a block's texts. What the feed-forward layer takes is left in the `to`-th row and those behind; returns how many.
   int64_t attention_half(int l, Chunk block, int64_t to) {
     const Layer& layer = model_.layers[l];
     const int64_t first_row = start(block.first), texts = block.last - block.first;

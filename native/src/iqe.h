@@ -40,7 +40,7 @@ struct iqe_config {
   float epsilon;       // of every norm
 };
 
-// A named array; linear.h says how those of a linear layer lie. Vectors of words are float `words` [vocabulary][hidden, padded] in
+// A named array; model.h says how those of a linear layer lie. Vectors of words are float `words` [vocabulary][hidden, padded] in
 // fp32; in int8, `words.codes` of the same shape and a scale a row, `words.scales`.
 struct iqe_tensor {
   const char* name;

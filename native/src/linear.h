@@ -13,6 +13,7 @@ IQE_INLINE void int8_panels(const Products& products, const Rows& in, const Line
     const Floats codes = to_floats(load(layer.sums + output)), scales = load(layer.scales + output), bias = load(layer.bias + output);
     for (int r = 0; r < rows; r++) {
       const RowScale row = in.scales[from + r];
+      // A sum is whole and below 2^30 (a code is below 2^7, a byte below 2^8); one above 2^24 is rounded here, once.
       const Floats moved = fma(codes, all(row.shift), to_floats(sum(r)));
       f(from + r, output, fma(multiply(moved, scales), all(row.scale), bias));
     }
@@ -22,8 +23,8 @@ IQE_INLINE void int8_panels(const Products& products, const Rows& in, const Line
 // Sums of a tile of floats, each over the inputs in order, one fused multiply-add after another: P panels lie `panel_size`
 // numbers apart, their rows `step`.
 template <int ROWS, int P>
-IQE_INLINE void multiply(const float* values, int64_t stride, int64_t inputs, const float* panels, int64_t panel_size, int64_t step,
-                         Floats (&sum)[ROWS][P]) {
+IQE_INLINE void tile_sums(const float* values, int64_t stride, int64_t inputs, const float* panels, int64_t panel_size, int64_t step,
+                          Floats (&sum)[ROWS][P]) {
   Floats total[ROWS][P];  // of its own, so that the compiler keeps it in registers
 #pragma GCC unroll 12
   for (int r = 0; r < ROWS; r++) {
@@ -56,7 +57,7 @@ IQE_INLINE void fp32_panels(const Rows& in, const Linear& layer, int panel, cons
   in_tiles<FLOAT_ROWS>(in.count, [&](int64_t from, auto number) IQE_LAMBDA_INLINE {
     constexpr int rows = decltype(number)::value;
     Floats sum[rows][P];
-    multiply(in.values + from * in.stride, in.stride, layer.inputs, weights, panel_size, LANES, sum);
+    tile_sums(in.values + from * in.stride, in.stride, layer.inputs, weights, panel_size, LANES, sum);
     for (int p = 0; p < P; p++) {
       const int output = (panel + p) * LANES;
       const Floats bias = load(layer.bias + output);

@@ -243,4 +243,7 @@ def _check(status: int, message: str) -> None:
     if status == _OUT_OF_MEMORY:
         raise MemoryError(message)
     if status != _OK:
-        raise DamagedFilesError(f"the engine can't run this model: {message}.")
+        raise DamagedFilesError(
+            f"the engine can't run this model: {message}. Its files are damaged or of another version of this package: "
+            f"quantize it again, or fetch it again."
+        )

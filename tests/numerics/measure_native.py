@@ -1,0 +1,155 @@
+"""What docs/native.md says of the native runtime beside its speed: python tests/numerics/measure_native.py MODEL.
+
+Prints the seconds that quantizing takes, those from a folder to the first vector in a new process, with its memory
+then and after 20,000 queries, and what two processes do together by what one does. On an idle machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+FIRST = """
+import time
+started = time.perf_counter()
+from intel_quantized_embeddings import Encoder
+imported = time.perf_counter()
+encoder = Encoder.load({model!r}, runtime="native")
+encoder.encode_queries(["Where does the river end?"])
+ended = time.perf_counter()
+memory = lambda: int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6
+print(f"{{ended - started:.2f}} s to the first vector, {{imported - started:.2f}} of them imports", end="")
+print(f"; {{memory():.0f}} MB", end="")
+for number in range({queries}):
+    encoder.encode_queries([f"question number {{number}} about rivers"])
+print(f", {{memory():.0f}} MB after {queries} queries")
+"""
+WORKER = """
+import sys, time
+from intel_quantized_embeddings import Encoder
+from intel_quantized_embeddings.quantization.calibration import built_in_texts
+texts = [*built_in_texts().documents, *built_in_texts().queries]
+encoder = Encoder.load({model!r}, runtime="native")
+encoder.encode_documents(texts)
+print("ready", flush=True)
+for line in sys.stdin:
+    started, count = time.time(), 0
+    while time.time() < started + 5:
+        count += len(encoder.encode_documents(texts))
+    print(count / (time.time() - started), flush=True)
+"""
+
+
+def main() -> None:
+    """Measure, or write the model that is measured by `iqe benchmark`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", nargs="?", default="sentence-transformers/all-MiniLM-L6-v2")
+    parser.add_argument("--queries", type=int, default=20_000)
+    parser.add_argument("--write-base", metavar="FOLDER", type=Path, help="write a model of BERT-base's shape instead")
+    arguments = parser.parse_args()
+    if arguments.write_base is not None:
+        write_base(arguments.write_base)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        int8 = Path(folder) / "int8"
+        print(f"quantize: {quantized(arguments.model, int8):.1f} s with its fidelity report")
+        subprocess.run([sys.executable, "-c", FIRST.format(model=str(int8), queries=arguments.queries)], check=True)
+        print(f"two processes: {statistics.median(together(str(int8))):.2f} of one")
+
+
+def quantized(model: str, output: Path) -> float:
+    """Quantize a model; return the seconds."""
+    from intel_quantized_embeddings import quantize
+
+    started = time.perf_counter()
+    quantize(model, output, runtime="native")
+    return time.perf_counter() - started
+
+
+def together(model: str, rounds: int = 5) -> list[float]:
+    """Return what two processes encode in 5 s by what one does, round by round."""
+    command = [sys.executable, "-W", "ignore", "-c", WORKER.format(model=model)]
+    both = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+
+    def heard(process: subprocess.Popen[str]) -> str:
+        assert process.stdout is not None
+        return process.stdout.readline()
+
+    def speed(processes: list[subprocess.Popen[str]]) -> float:
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        return sum(float(heard(process)) for process in processes)
+
+    for process in both:
+        heard(process)
+    ratios = []
+    for _ in range(rounds):
+        one = speed(both[:1])
+        ratios.append(speed(both) / one)
+    for process in both:
+        process.communicate()
+    return ratios
+
+
+def write_base(folder: Path) -> None:
+    """Write a BERT of 12 layers, 768 wide, with random weights and all-MiniLM-L6-v2's tokenizer."""
+    from safetensors.numpy import save_file
+
+    from intel_quantized_embeddings.models.hub import MINILM, find_model
+
+    hidden, inner = 768, 3072
+    shutil.copytree(find_model(MINILM).path, folder)
+    for name, changes in {
+        "config.json": {
+            "hidden_size": hidden,
+            "num_hidden_layers": 12,
+            "num_attention_heads": 12,
+            "intermediate_size": inner,
+        },
+        "1_Pooling/config.json": {"word_embedding_dimension": hidden},
+    }.items():
+        file = folder / name
+        file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    config = json.loads((folder / "config.json").read_text())
+    random = np.random.default_rng(0)
+    weights: dict[str, np.ndarray] = {}
+
+    def add(name: str, size: float, *shape: int) -> None:
+        weights[name] = random.standard_normal(shape, dtype=np.float32) * np.float32(size)
+
+    def add_norm(name: str) -> None:
+        weights[f"{name}.weight"] = np.ones(hidden, np.float32)
+        weights[f"{name}.bias"] = np.zeros(hidden, np.float32)
+
+    add("embeddings.word_embeddings.weight", 0.05, config["vocab_size"], hidden)
+    add("embeddings.position_embeddings.weight", 0.02, config["max_position_embeddings"], hidden)
+    add("embeddings.token_type_embeddings.weight", 0.02, 2, hidden)
+    add_norm("embeddings.LayerNorm")
+    for layer in range(12):
+        place = f"encoder.layer.{layer}"
+        for part, outputs, inputs in (
+            *((f"attention.self.{name}", hidden, hidden) for name in ("query", "key", "value")),
+            ("attention.output.dense", hidden, hidden),
+            ("intermediate.dense", inner, hidden),
+            ("output.dense", hidden, inner),
+        ):
+            add(f"{place}.{part}.weight", 0.03, outputs, inputs)
+            add(f"{place}.{part}.bias", 0.02, outputs)
+        add_norm(f"{place}.attention.output.LayerNorm")
+        add_norm(f"{place}.output.LayerNorm")
+    save_file(weights, folder / "model.safetensors")
+
+
+if __name__ == "__main__":
+    main()
