@@ -78,7 +78,7 @@ dist: .venv/.pip ## build the sdist and the wheels of x86-64 and aarch64, and tr
 	for target in x86_64 aarch64; do ls dist/*_$$target.whl 2>/dev/null \
 		|| env -u CXX IQE_TARGET=$$target $(BIN)/python -m build --wheel || exit 1; done
 	for archive in dist/*_$$(uname -m).whl dist/*.tar.gz; do rm -rf .venv-dist && $(PYTHON) -m venv .venv-dist \
-		&& .venv-dist/bin/python $(PIP) install -c requirements/constraints.txt "$$archive[quantize]" \
+		&& .venv-dist/bin/python $(PIP) install -c requirements/constraints.txt "$$archive[openvino]" \
 		&& PYTHONPATH=tests .venv-dist/bin/python tests/support/smoke.py || exit 1; done
 	rm -rf .venv-dist
 	if command -v qemu-aarch64-static >/dev/null; then $(MAKE) dist-aarch64; \
@@ -130,7 +130,7 @@ clean: ## remove the environments, the demo's data and every cache
 # for torchvision, whose builds for CUDA can't be imported beside a CPU build of torch; nothing here needs it.
 .venv-reference/.test: .venv-reference/.pip pyproject.toml requirements/minilm.txt
 	$(REFERENCE)/python $(PIP) install torch==2.13.0
-	$(REFERENCE)/python $(PIP) install torch==2.13.0 -e '.[quantize,langchain,benchmark,mteb,setfit]' --group reference
+	$(REFERENCE)/python $(PIP) install torch==2.13.0 -e '.[openvino,langchain,benchmark,mteb,setfit]' --group reference
 	$(REFERENCE)/python $(PIP) uninstall -y torchvision
 	$(REFERENCE)/python $(PIP) $(MINILM)
 	touch $@

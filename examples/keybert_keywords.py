@@ -5,8 +5,8 @@
 
 KeyBERT accepts a SentenceTransformer or a backend of its own class, and takes the hub's default model, without a
 word, for anything else: so the backend below. BERTopic's is the same with `from bertopic.backend import BaseEmbedder`.
-Needs `pip install -e '.[quantize]' keybert`, which brings torch; KeyBERT also works without it:
-`pip install -e '.[quantize]' scikit-learn rich && pip install --no-deps keybert`.
+Needs `pip install -e . keybert`, which brings torch; KeyBERT also works without it:
+`pip install -e . scikit-learn rich && pip install --no-deps keybert`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ try:
     from intel_quantized_embeddings.errors import QuantizedEmbeddingsError
     from intel_quantized_embeddings.integrations.sentence_transformers import IntelQuantizedSentenceTransformer
 except ImportError as exc:
-    sys.exit(f"error: {exc}. This example needs: pip install -e '.[quantize]' keybert")
+    sys.exit(f"error: {exc}. This example needs: pip install -e . keybert")
 
 if TYPE_CHECKING:
     import numpy as np

@@ -4,7 +4,7 @@
     python examples/quantize_a_model.py my-int8 --model BAAI/bge-base-en-v1.5 --calibration my-texts.txt
 
 The calibration file has a text a line, or is .jsonl with a "text" each: a few hundred, of every
-length that the model will see. Needs `pip install -e '.[quantize]'`.
+length that the model will see. Needs `pip install -e .`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ try:
     from intel_quantized_embeddings.quantization.calibration import read_texts
     from intel_quantized_embeddings.vectors import cosines
 except ImportError as exc:
-    sys.exit(f"error: {exc}. This example needs: pip install -e '.[quantize]'")
+    sys.exit(f"error: {exc}. This example needs: pip install -e .")
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 QUERY = "how do plants make food?"

@@ -74,11 +74,14 @@ def integer_option(name: str, value: object, *, least: int) -> int | None:
 
 
 class RuntimeName(Choice, option="runtime"):
-    """The runtimes there are. Chosen by name, never by what happens to be installed."""
+    """The runtimes there are. Chosen by name or by the model's folder, never by what happens to be installed."""
 
-    OPENVINO = "openvino"
     NATIVE = "native"
+    OPENVINO = "openvino"
     IPEX = "ipex"
+
+
+DEFAULT_RUNTIME = RuntimeName.NATIVE
 
 
 class Precision(Choice, option="precision"):
@@ -104,7 +107,7 @@ class Pooling(Choice, option="pooling"):
 class ScoringKeywords(TypedDict, total=False):
     """The options of `CrossEncoder.load` as keyword arguments, for type checkers: `**options: Unpack[...]`."""
 
-    runtime: str
+    runtime: str | None
     precision: str
     revision: str | None
     cache_folder: str | os.PathLike[str] | None
@@ -146,9 +149,12 @@ class LoadOptions:
     """
 
     model: str | os.PathLike[str] = field(default=DEFAULT_MODEL, metadata=_shown("a folder or a hub id"))
-    runtime: str = field(
-        default=RuntimeName.OPENVINO.value,
-        metadata=_shown(f"{listed_choices(RuntimeName)} ({RuntimeName.OPENVINO.value} when left out)", unit="NAME"),
+    runtime: str | None = field(
+        default=None,
+        metadata=_shown(
+            f"{listed_choices(RuntimeName)}; what the folder was made for, else {DEFAULT_RUNTIME.value}, when left out",
+            unit="NAME",
+        ),
     )
     precision: str = field(
         default=Precision.INT8.value,
@@ -201,7 +207,8 @@ class LoadOptions:
 
     def __post_init__(self) -> None:
         """Check every value; enums and numpy's integers become plain ones."""
-        self._set("runtime", RuntimeName.parse(self.runtime).value)
+        if self.runtime is not None:
+            self._set("runtime", RuntimeName.parse(self.runtime).value)
         self._set("precision", Precision.parse(self.precision).value)
         if self.pooling is not None:
             self._set("pooling", Pooling.parse(self.pooling).value)

@@ -113,7 +113,7 @@ def unlimited(monkeypatch) -> None:
 
 def test_a_cpu_without_vnni_quantizes_to_7_bits_and_others_to_8(unlimited, tiny, tmp_path, monkeypatch):
     for flags, bits in (("avx2 fma", 7), ("avx2 avx512bw avx512_vnni", 8)):
-        monkeypatch.setattr(int8_products, "_flags", lambda flags=flags: frozenset(flags.split()))
+        monkeypatch.setattr(int8_products, "cpu_flags", lambda flags=flags: frozenset(flags.split()))
         folder = quantize(tiny, tmp_path / str(bits), search=False, calibration_texts=TEXTS).folder
         assert Manifest.read(folder).method.weight_bits == bits
         assert f"Weights in {bits} bits" in (folder / "README.md").read_text("utf-8")
@@ -121,7 +121,7 @@ def test_a_cpu_without_vnni_quantizes_to_7_bits_and_others_to_8(unlimited, tiny,
 
 def test_the_cache_keeps_a_model_for_each_kind_of_cpu(quick_quantizing, unlimited, tiny, tmp_path, monkeypatch):
     for flags in ("avx2 fma", "avx2 avx512bw avx512_vnni"):
-        monkeypatch.setattr(int8_products, "_flags", lambda flags=flags: frozenset(flags.split()))
+        monkeypatch.setattr(int8_products, "cpu_flags", lambda flags=flags: frozenset(flags.split()))
         Encoder.load(tiny, cache_folder=tmp_path, warm_shapes=False)
     folders = [folder for folder in (tmp_path / "int8").iterdir() if folder.is_dir()]
     assert {Manifest.read(folder).method.weight_bits for folder in folders} == {7, 8}
@@ -156,7 +156,7 @@ def test_a_folder_that_is_as_faithful_as_it_was_says_nothing(tiny_int8, cross_en
 
 
 def test_int8_that_is_slower_than_fp32_is_said_of_int8_alone(tiny, tiny_int8, caplog, monkeypatch):
-    monkeypatch.setattr(int8_products, "_flags", lambda: frozenset({"avx2", "fma"}))
+    monkeypatch.setattr(int8_products, "cpu_flags", lambda: frozenset({"avx2", "fma"}))
     with caplog.at_level(logging.WARNING):
         Encoder.load(tiny, precision="fp32")
         assert not caplog.records
@@ -167,7 +167,7 @@ def test_int8_that_is_slower_than_fp32_is_said_of_int8_alone(tiny, tiny_int8, ca
 
 def test_a_folder_that_is_less_faithful_and_slower_is_said_to_be_both(tiny_int8, tmp_path, caplog, monkeypatch):
     fewer = _probed_elsewhere(tiny_int8, tmp_path / "copy")
-    monkeypatch.setattr(int8_products, "_flags", lambda: frozenset({"avx2", "fma"}))
+    monkeypatch.setattr(int8_products, "cpu_flags", lambda: frozenset({"avx2", "fma"}))
     with caplog.at_level(logging.WARNING):
         Encoder.load(fewer)
     (record,) = caplog.records

@@ -23,7 +23,7 @@ def cpu(monkeypatch):
     def pretend(flags: str, machine: str = "x86_64") -> None:
         for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
             monkeypatch.delenv(name, raising=False)
-        monkeypatch.setattr(int8_products, "_flags", lambda: frozenset(flags.split()))
+        monkeypatch.setattr(int8_products, "cpu_flags", lambda: frozenset(flags.split()))
         monkeypatch.setattr(platform, "machine", lambda: machine)
 
     return pretend

@@ -12,7 +12,7 @@ from intel_quantized_embeddings.cli import ingest as cli_ingest
 from intel_quantized_embeddings.cli import jobs as cli_jobs
 from intel_quantized_embeddings.cli import options as cli_options
 from intel_quantized_embeddings.errors import QuantizedEmbeddingsError
-from intel_quantized_embeddings.options import RuntimeName, listed_choices
+from intel_quantized_embeddings.options import DEFAULT_RUNTIME, RuntimeName, listed_choices
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,8 +69,8 @@ def parser() -> argparse.ArgumentParser:
     )
     quantize.add_argument(
         "--runtime",
-        default="openvino",
-        help=f"which runtime the folder is for: {listed_choices(RuntimeName)} (openvino when left out)",
+        default=DEFAULT_RUNTIME.value,
+        help=f"which runtime the folder is for: {listed_choices(RuntimeName)} ({DEFAULT_RUNTIME.value} when left out)",
     )
     quantize.add_argument(
         "--no-search", action="store_true", help="take the usual SmoothQuant strength instead of comparing several"
@@ -207,7 +207,7 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         metavar="NAME",
         nargs="+",
         dest="runtimes",
-        help=f"one or more of {listed_choices(RuntimeName)} (openvino when left out)",
+        help=f"one or more of {listed_choices(RuntimeName)} ({DEFAULT_RUNTIME.value} when left out)",
     )
     evaluate.add_argument("--precision", help="of what is compared: int8 (the default) or bf16")
     evaluate.add_argument("--max-length", type=int, metavar="TOKENS", help="instead of what the model's folder says")

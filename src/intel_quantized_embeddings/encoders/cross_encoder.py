@@ -44,9 +44,8 @@ class CrossEncoder(LoadedModel[CrossEncoderSettings]):
         `quantize_cross_encoder` wrote.
 
         Args:
-            model: A folder (fp32 or quantized) or a hub id. An fp32 model asked for in int8 is
-                quantized on first use and kept in the cache.
-            runtime: "openvino"; cross-encoders run on no other.
+            model: A folder (fp32 or quantized) or a hub id, as in `Encoder.load`.
+            runtime: "native" or "openvino"; None takes what the folder was made for, else "native".
             precision: "int8", "bf16" or "fp32".
             revision: As in `Encoder.load`, like all that follow.
             cache_folder: Where the hub's files and int8 models are kept.

@@ -42,10 +42,11 @@ class Encoder(LoadedModel[ModelSettings]):
         """Load a model. `None` means what the model's own folder says.
 
         Args:
-            model: A folder (fp32 or quantized) or a hub id. An fp32 model asked for in int8 is
-                quantized on first use and kept in the cache.
-            runtime: "openvino"; "native", this package's own engine; or "ipex" (Intel Extension for PyTorch, the
-                `ipex` extra).
+            model: A folder (fp32 or quantized) or a hub id. An fp32 model asked for in int8 is quantized while it is
+                read; for another runtime than "native" on first use, and kept in the cache.
+            runtime: "native", this package's own engine; "openvino"; or "ipex" (Intel Extension for PyTorch, the `ipex`
+                extra). None takes what the folder was made for: an int8 folder's own, "openvino" for an OpenVINO or
+                ONNX export, "ipex" for TorchScript, and "native" for all else.
             precision: "int8", "bf16" or "fp32".
             revision: Branch, tag or commit on the hub.
             cache_folder: Where the hub's files and int8 models are kept, instead of the hub's own

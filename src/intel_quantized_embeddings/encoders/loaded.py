@@ -11,7 +11,7 @@ from intel_quantized_embeddings.encoding.probing import report_int8
 from intel_quantized_embeddings.encoding.truncated import truncated_runtime
 from intel_quantized_embeddings.models.tokenizer import Tokenizer
 from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE
-from intel_quantized_embeddings.options import LoadOptions, Precision, RuntimeName
+from intel_quantized_embeddings.options import LoadOptions, Precision
 from intel_quantized_embeddings.quantization.kinds import Kind
 from intel_quantized_embeddings.runtimes.base import Runtime
 from intel_quantized_embeddings.runtimes.table import runtime_module
@@ -56,13 +56,13 @@ class LoadedModel(Generic[_Settings]):
         """
         loaded = load_model(options, cls._kind)
         settings = loaded.settings
-        compiled: Runtime = runtime_module(RuntimeName(options.runtime)).compile_graph(
+        compiled: Runtime = runtime_module(loaded.runtime).compile_graph(
             loaded.graph,
             precision=Precision(options.precision),
             num_threads=options.num_threads,
             dynamic=loaded.dynamic,
         )
-        report_int8(compiled, loaded.manifest, options)
+        report_int8(compiled, loaded.manifest, options, runtime=loaded.runtime)
         cut_to = None if options.truncate_dim == compiled.dimension else options.truncate_dim
         if cut_to is not None:
             compiled = truncated_runtime(compiled, dimension=cut_to, normalize=settings.normalize)
@@ -118,7 +118,7 @@ def _fingerprint(kind: Kind, loaded: Loaded, options: LoadOptions, *, cut_to: in
     hashed = hashed_settings(loaded.settings, leave_out=kind.not_hashed) | cut
     digest = fingerprint_digest(loaded.hashes, hashed)
     precision = f"{options.precision}-dynamic" if loaded.dynamic else options.precision
-    return f"{options.runtime}-{precision}-{kind.named(loaded.settings)}-{digest}"
+    return f"{loaded.runtime.value}-{precision}-{kind.named(loaded.settings)}-{digest}"
 
 
 def _load_again(kind: type[_Model], options: LoadOptions, fingerprint: str) -> _Model:

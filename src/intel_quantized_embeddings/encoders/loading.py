@@ -18,7 +18,7 @@ from intel_quantized_embeddings.models.source import DECIDING_FILES, SourceModel
 from intel_quantized_embeddings.models.tokenizer import Tokenizer
 from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE
 from intel_quantized_embeddings.models.weight_files import WeightKind
-from intel_quantized_embeddings.options import LoadOptions, Precision, RuntimeName
+from intel_quantized_embeddings.options import DEFAULT_RUNTIME, LoadOptions, Precision, RuntimeName
 from intel_quantized_embeddings.process.forks import importing
 from intel_quantized_embeddings.process.tokenizer_threads import refuse_lost_threads
 from intel_quantized_embeddings.quantization.kinds import Kind
@@ -36,7 +36,8 @@ class Loaded:
     """A graph and what is needed to drive it.
 
     Attributes:
-        graph: What its runtime compiles.
+        runtime: What is to run it: as asked for, or as its folder says.
+        graph: What that runtime compiles.
         folder: Where its tokenizer is.
         settings: What the folder and the caller say.
         pad_token_id: What padding must hold.
@@ -46,6 +47,7 @@ class Loaded:
         manifest: Of a folder that this package wrote; None for what others made.
     """
 
+    runtime: RuntimeName
     graph: Any
     folder: Path
     settings: Any
@@ -62,10 +64,8 @@ def load_model(options: LoadOptions, kind: Kind) -> Loaded:
     Raises:
         QuantizedEmbeddingsError: As `Encoder.load` lists them.
     """
-    runtime = RuntimeName(options.runtime)
-    if kind.scores_pairs:
-        require_scoring(runtime)
-    require_precision(runtime, Precision(options.precision))
+    if options.runtime is not None:  # known before anything is downloaded
+        _require_able(RuntimeName(options.runtime), kind, options)
     for name in kind.meaningless:
         value = getattr(options, name)
         if value is not None:
@@ -74,6 +74,7 @@ def load_model(options: LoadOptions, kind: Kind) -> Loaded:
     source = find_asked(options)
     if source.is_quantized:
         return _quantized(source.path, kind, options, from_hub=source.revision)
+    options = _settled(options, kind, runtime_of_weights(source.weights.kind))
     settings = kind.settings(source, options)
     # Whether what others made is int8 already shows only when it is opened; safetensors never are.
     quantizable = source.weights.kind is WeightKind.SAFETENSORS and source.weights.files
@@ -83,13 +84,39 @@ def load_model(options: LoadOptions, kind: Kind) -> Loaded:
         before = _quantized_before(source, settings, kind, options)
         if before is not None:
             return before
-    if wants_int8 and quantizable and RUNTIMES[runtime].quantizes_at_once:
+    if wants_int8 and quantizable and RUNTIMES[RuntimeName(options.runtime)].quantizes_at_once:
         return _quantized_at_once(source, settings, kind, options)
     if not wants_int8 or not quantizable:
         opened = _unquantized(source, settings, kind, options)
         if opened is not None:
             return opened
     return _quantized_on_first_use(source, settings, kind, options)
+
+
+def runtime_of_weights(kind: WeightKind) -> RuntimeName:
+    """Return what runs a model that was not made here, where no runtime is asked for."""
+    return {WeightKind.EXPORT: RuntimeName.OPENVINO, WeightKind.TORCHSCRIPT: RuntimeName.IPEX}.get(
+        kind, DEFAULT_RUNTIME
+    )
+
+
+def _require_able(runtime: RuntimeName, kind: Kind, options: LoadOptions) -> None:
+    """Check that a runtime can do what is asked of it.
+
+    Raises:
+        OptionError: It can't; the message says which can.
+    """
+    if kind.scores_pairs:
+        require_scoring(runtime)
+    require_precision(runtime, Precision(options.precision))
+
+
+def _settled(options: LoadOptions, kind: Kind, runtime: RuntimeName) -> LoadOptions:
+    """Return the options with a model's own runtime where none was asked for; raises what `_require_able` does."""
+    if options.runtime is not None:
+        return options
+    _require_able(runtime, kind, options)
+    return replace(options, runtime=runtime.value)
 
 
 def _quantized_before(source: SourceModel, settings: Any, kind: Kind, options: LoadOptions) -> Loaded | None:
@@ -114,6 +141,7 @@ def _quantized_at_once(source: SourceModel, settings: Any, kind: Kind, options: 
     around = Tokenizer(source.path / TOKENIZER_FILE, max_length=settings.max_length).encode([""]).token_ids
     graph = quantizer.quantize_graph(model, around, Recipe(method=quantizer.METHODS[0]))
     return Loaded(
+        runtime=runtime,
         graph=graph,
         folder=source.path,
         settings=_overridden(settings, kind, options, max_positions=model.max_positions),
@@ -159,6 +187,7 @@ def _quantized(folder: Path, kind: Kind, options: LoadOptions, *, from_hub: str 
         from_hub: The commit, of a folder from the hub. Its manifest proves that it is what somebody wrote, not who.
     """
     manifest = kind.read_manifest(folder)
+    options = _settled(options, kind, RuntimeName(manifest.runtime))
     is_code = manifest.runtime == options.runtime and RUNTIMES[RuntimeName(options.runtime)].folders_are_code
     if from_hub and is_code and not options.allow_torchscript:
         raise OptionError(
@@ -171,6 +200,7 @@ def _quantized(folder: Path, kind: Kind, options: LoadOptions, *, from_hub: str 
         _refuse_other(folder, manifest, name, getattr(options, name), getattr(held, "value", held))
     graph, hashes = _open_graph(folder, manifest, options)
     return Loaded(
+        runtime=RuntimeName(options.runtime),
         graph=graph,
         folder=folder,
         settings=_overridden(manifest.settings, kind, options, max_positions=manifest.max_positions),
@@ -251,6 +281,7 @@ def _unquantized(source: SourceModel, settings: Any, kind: Kind, options: LoadOp
             f"precision='int8'."
         )
     return Loaded(
+        runtime=RuntimeName(options.runtime),
         graph=model.graph,
         folder=source.path,
         settings=_overridden(settings, kind, options, max_positions=model.max_positions),

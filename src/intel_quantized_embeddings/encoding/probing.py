@@ -28,26 +28,29 @@ def run_probes(runtime: Runtime, manifest: FolderManifest) -> ProbeResult:
     return compare(manifest.probes, np.concatenate(rows), spread=manifest.spread)
 
 
-def report_int8(runtime: Runtime, manifest: FolderManifest | None, options: LoadOptions) -> None:
+def report_int8(
+    compiled: Runtime, manifest: FolderManifest | None, options: LoadOptions, *, runtime: RuntimeName
+) -> None:
     """Log one line where int8 is clearly less faithful on this CPU than where it was made, or slower than fp32.
 
     Args:
-        runtime: The compiled model, its rows whole.
+        compiled: The model, its rows whole.
         manifest: Of the folder it is from; None for a model that others quantized.
         options: How it was loaded. Nothing is looked at unless it is int8.
+        runtime: What compiled it.
     """
     if options.precision != Precision.INT8.value:
         return
     told = []
-    result = run_probes(runtime, manifest) if manifest is not None else None
+    result = run_probes(compiled, manifest) if manifest is not None else None
     if manifest is not None and result is not None and result.worse:
         told.append(f"it is less faithful on this CPU: {result}. {_advice(manifest)}")
-    elif manifest is None and not sums_are_exact() and not RUNTIMES[RuntimeName(options.runtime)].same_everywhere:
+    elif manifest is None and not sums_are_exact() and not RUNTIMES[runtime].same_everywhere:
         told.append(
             "it was quantized by others, and sums of 8-bit weights saturate on this CPU, which has neither VNNI nor "
             "AMX: results may be less faithful than where it was made. Its fp32 model is exact here"
         )
-    if options.runtime == RuntimeName.OPENVINO.value and not int8_is_faster():
+    if runtime is RuntimeName.OPENVINO and not int8_is_faster():
         source = "the fp32 model that it was made from" if manifest is None else manifest.source.id
         told.append(
             f"int8 is slower than fp32 on this CPU, which has neither VNNI nor AVX-512 (docs/benchmarks.md): {source} "

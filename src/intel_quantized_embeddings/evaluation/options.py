@@ -17,7 +17,7 @@ class Options:
     Attributes:
         models: Int8 folders, each for its own runtime, or fp32 models, folders or hub ids.
         datasets: Folders that `read_dataset` reads.
-        runtimes: Where fp32 models run; each gives an encoder to compare.
+        runtimes: Where fp32 models run; each gives an encoder to compare. Without any, what the models' folders say.
         precision: Of the encoders that are compared, where the model is fp32.
         against: What they are compared with: "fp32" or "bf16" for the first model in that precision, or the model that
             int8 folders were made from, where it can't be found by its name.
@@ -34,7 +34,7 @@ class Options:
 
     models: tuple[str, ...]
     datasets: tuple[Path, ...]
-    runtimes: tuple[str, ...] = (RuntimeName.OPENVINO.value,)
+    runtimes: tuple[str, ...] = ()
     precision: str = Precision.INT8.value
     against: str = Precision.FP32.value
     max_length: int | None = None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from intel_quantized_embeddings.encoders.cross_encoder import CrossEncoder
 from intel_quantized_embeddings.encoders.encoder import Encoder
+from intel_quantized_embeddings.encoders.loading import runtime_of_weights
 from intel_quantized_embeddings.errors import ModelFilesError, OptionError
 from intel_quantized_embeddings.evaluation.comparison import compare
 from intel_quantized_embeddings.evaluation.options import Options
@@ -24,7 +25,7 @@ from intel_quantized_embeddings.models.hub import find_model
 from intel_quantized_embeddings.models.scoring import CrossEncoderSettings
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import SourceModel
-from intel_quantized_embeddings.options import Precision, RuntimeName
+from intel_quantized_embeddings.options import Precision
 from intel_quantized_embeddings.reporting.machine import describe_machine, library_versions, shown_command
 from intel_quantized_embeddings.reporting.plotting import require_matplotlib
 from intel_quantized_embeddings.similarity import Similarity
@@ -139,9 +140,13 @@ def _encoders(
     common: dict[str, Any] = {} if scores else {"allow_torchscript": options.allow_torchscript}
     common |= {"max_length": options.max_length, "revision": options.revision, "warm_shapes": False, **options.where}
     several = len(options.models) > 1
-    for model, manifest in zip(options.models, manifests, strict=True):
+    for model, folder, manifest in zip(options.models, folders, manifests, strict=True):
         prefix = f"{Path(model).name} " if several else ""
-        for runtime in options.runtimes if manifest is None else (manifest.runtime,):
+        if manifest is not None:
+            runtimes: Sequence[str] = (manifest.runtime,)
+        else:
+            runtimes = options.runtimes or (runtime_of_weights(folder.weights.kind).value,)
+        for runtime in runtimes:
             precision = options.precision if manifest is None else manifest.precision
             yield (
                 f"{prefix}{runtime} {precision}",
@@ -155,13 +160,15 @@ def _against(options: Options, manifest: FolderManifest | None) -> dict[str, Any
         return {
             "model": options.against,
             "revision": None,
-            "runtime": RuntimeName.OPENVINO.value,
+            "runtime": None,
             "precision": Precision.FP32.value,
         }
     model, revision = options.models[0], options.revision
     if manifest is not None:  # the very commit that it was made from
         model, revision = manifest.source.id, manifest.source.revision
-    return {"model": model, "revision": revision, "runtime": options.runtimes[0], "precision": options.against}
+    own = None if manifest is None else manifest.runtime
+    runtime = options.runtimes[0] if options.runtimes else own
+    return {"model": model, "revision": revision, "runtime": runtime, "precision": options.against}
 
 
 def _find_reference(against: dict[str, Any], options: Options) -> None:

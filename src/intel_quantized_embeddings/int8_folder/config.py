@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, OptionError, needs
+from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, OptionError
 
 
 class MethodName(str, Enum):
@@ -116,10 +116,9 @@ def read_config(file: Path) -> QuantizationConfig:
         ModelFilesError: There is no such file.
         DamagedFilesError: It is not YAML.
         OptionError: A key or a value is not allowed; the message names the file, both, and what is.
-        MissingExtraError: PyYAML is not installed.
     """
-    with needs("yaml", extra="quantize", needed_for=f"Reading {file}"):
-        import yaml
+    import yaml
+
     try:
         content = yaml.safe_load(file.read_text("utf-8"))
     except FileNotFoundError as exc:

@@ -32,13 +32,12 @@ def write_embedder_card(folder: Path, manifest: Manifest) -> None:
     )
     promise = f"\nLimited: {manifest.drop}.\n" if manifest.drop else ""
     quoted = partial(json.dumps, ensure_ascii=False)
-    runtime = "" if manifest.runtime == "openvino" else f", runtime={manifest.runtime!r}"
     (folder / MODEL_CARD).write_text(
         f"""{_head(manifest, pipeline_tag="sentence-similarity", tag="embeddings")}
 ```python
 from intel_quantized_embeddings import Encoder
 
-encoder = Encoder.load("path/to/this/folder"{runtime})
+encoder = Encoder.load("path/to/this/folder")
 vectors = encoder.encode_documents(["some text"])  # (1, {manifest.dimension}) float32
 ```
 

@@ -31,7 +31,7 @@ class ModelOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
 
-    runtime: str = "openvino"
+    runtime: str | None = None
     precision: str = "int8"
     revision: str | None = None
     cache_folder: str | os.PathLike[str] | None = None

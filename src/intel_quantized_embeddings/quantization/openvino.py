@@ -37,7 +37,7 @@ def require_quantizer() -> None:
     """
     # Else NNCF tells its makers of every use, over the network and unasked. It looks once, when it is imported.
     told = environment(NNCF_CI="1")
-    with needs("nncf", extra="quantize", needed_for="Quantizing to int8"), told, importing():
+    with needs("nncf", extra="openvino", needed_for="Quantizing for runtime='openvino'"), told, importing():
         import nncf  # noqa: F401
 
 

@@ -15,7 +15,7 @@ from intel_quantized_embeddings.files.atomic import output_folder, refuse_existi
 from intel_quantized_embeddings.int8_folder.config import MethodName, QuantizationConfig
 from intel_quantized_embeddings.models.hub import find_asked
 from intel_quantized_embeddings.models.settings import ModelSettings
-from intel_quantized_embeddings.options import LoadOptions, RuntimeName
+from intel_quantized_embeddings.options import DEFAULT_RUNTIME, LoadOptions, RuntimeName
 from intel_quantized_embeddings.quantization.calibration import calibration_set, split
 from intel_quantized_embeddings.quantization.job import quantize_folder
 from intel_quantized_embeddings.quantization.kinds import CROSS_ENCODER, EMBEDDER, Kind
@@ -36,7 +36,7 @@ def quantize(
     *,
     calibration_texts: Sequence[str] | None = None,
     calibration_queries: Sequence[str] | None = None,
-    runtime: str = "openvino",
+    runtime: str = DEFAULT_RUNTIME.value,
     search: bool = True,
     method: str | None = None,
     qat_minutes: float | None = None,
@@ -65,8 +65,8 @@ def quantize(
         output_dir: Where the int8 folder goes. It appears whole or not at all.
         calibration_texts: Documents like the ones to be embedded; the package's own when None.
         calibration_queries: Queries like the ones to be asked; the package's own when None.
-        runtime: Which runtime the folder is for, "openvino" (quantized with NNCF), "native" (by the engine itself,
-            without calibration) or "ipex" (with Neural Compressor).
+        runtime: Which runtime the folder is for: "native" (quantized by the engine itself, without calibration),
+            "openvino" (with NNCF) or "ipex" (with Neural Compressor).
         search: Compare several SmoothQuant strengths and keep the most faithful, which takes about
             four times as long; False takes the usual one.
         method: "static" (the default), "dynamic" or "qat"; "per-token" for the native runtime, which has no other:
@@ -145,7 +145,7 @@ def quantize_cross_encoder(
     *,
     calibration_texts: Sequence[str] | None = None,
     calibration_queries: Sequence[str] | None = None,
-    runtime: str = "openvino",
+    runtime: str = DEFAULT_RUNTIME.value,
     search: bool = True,
     method: str | None = None,
     weight_bits: int | None = None,
@@ -167,7 +167,7 @@ def quantize_cross_encoder(
         output_dir: Where the int8 folder goes. It appears whole or not at all.
         calibration_texts: Documents like the ones to be ranked; the package's own when None.
         calibration_queries: Queries like the ones to be asked; the package's own when None.
-        runtime: Which runtime the folder is for, "openvino" or "native".
+        runtime: Which runtime the folder is for, "native" or "openvino".
         search: Compare several SmoothQuant strengths and keep the one whose scores rank most like fp32's.
         method: "static" (the default), or "dynamic": docs/quantization.md.
         weight_bits: 8 or 7, as in `quantize`.

@@ -15,7 +15,7 @@ from intel_quantized_embeddings.int8_folder.config import (
     read_config,
 )
 from intel_quantized_embeddings.int8_folder.manifest import Method
-from intel_quantized_embeddings.options import Pooling, require_bool
+from intel_quantized_embeddings.options import Pooling, RuntimeName, require_bool
 from intel_quantized_embeddings.quantization.recipe import ALPHAS, DEFAULT_ALPHA, QuantizerModule, Recipe
 
 
@@ -64,17 +64,21 @@ def settle_recipe(
     """Return the recipe that follows from the settings before the model is opened, and the strengths to compare."""
     method = quantizer.METHODS[0] if config.method is None else MethodName(config.method)
     if method not in quantizer.METHODS:
+        able = (RuntimeName.NATIVE if method is MethodName.PER_TOKEN else RuntimeName.OPENVINO).value
         raise OptionError(
             f"method={config.method!r} can't be had with this runtime, whose quantizer does "
-            f"{', '.join(repr(method.value) for method in quantizer.METHODS)}; another runtime does it "
-            f"(docs/quantization.md)."
+            f"{', '.join(repr(method.value) for method in quantizer.METHODS)}. "
+            f"Pass runtime={able!r} for it (docs/quantization.md)."
         )
     if method in WITHOUT_CALIBRATION:
         given = [
             key for key in ("smooth_quant", "activation_ranges", "weight_bits") if getattr(config, key) is not None
         ]
         if given and config.smooth_quant != (DEFAULT_ALPHA,):  # which search=False stands for
-            raise OptionError(f"{', '.join(given)}: method {method.value!r} has no such settings. Leave them out.")
+            raise OptionError(
+                f"{', '.join(given)}: method {method.value!r} has no such settings. Leave them out, or pass "
+                f"runtime='openvino'."
+            )
         return Recipe(method=method), (None,)
     ranges = config.activation_ranges and ActivationRanges(config.activation_ranges)
     ranges = quantizer.activation_ranges(ranges or None, pooling)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from intel_quantized_embeddings.errors import OptionError
-from intel_quantized_embeddings.runtimes.int8_products import is_limited
+from intel_quantized_embeddings.runtimes.int8_products import cpu_flags, is_limited
 
 
 def has_bfloat16() -> bool:
     """Return whether the CPU has bfloat16 instructions (AVX512_BF16 or AMX). torch would also emulate them."""
-    import openvino as ov
-
-    # OpenVINO does not look at oneDNN's limit here, and then fails where it compiles.
-    return not is_limited() and "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    # Where oneDNN is told to leave instructions unused, both runtimes that have it fail or emulate it.
+    return not is_limited() and bool(cpu_flags() & {"avx512_bf16", "amx_bf16"})
 
 
 def require_bfloat16() -> None:

@@ -80,6 +80,8 @@ def require_precision(runtime: RuntimeName, precision: Precision) -> None:
     offered = RUNTIMES[runtime].precisions
     if precision not in offered:
         has = " and ".join(repr(known.value) for known in offered)
+        able = " or ".join(repr(name.value) for name, row in RUNTIMES.items() if precision in row.precisions)
         raise OptionError(
-            f"precision={precision.value!r} is not available with runtime={runtime.value!r}, which has {has}."
+            f"precision={precision.value!r} is not available with runtime={runtime.value!r}, which has {has}. "
+            f"It is with runtime={able}."
         )

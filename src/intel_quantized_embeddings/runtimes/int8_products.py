@@ -59,7 +59,7 @@ def flags_of(cpuinfo: str) -> frozenset[str]:
 def _has_any(wanted: frozenset[str]) -> bool:
     if platform.machine().lower() not in _X86:
         return True
-    flags = _flags()
+    flags = cpu_flags()
     return not flags or bool(wanted & _left_by_onednn(flags))
 
 
@@ -76,7 +76,8 @@ def _limit() -> frozenset[str] | None:
 
 
 @functools.cache
-def _flags() -> frozenset[str]:
+def cpu_flags() -> frozenset[str]:
+    """Return the instruction sets of this machine's CPU, as Linux names them; none where they can't be read."""
     try:
         return flags_of(_CPUINFO.read_text("utf-8", errors="replace"))
     except OSError:

@@ -49,7 +49,11 @@ class RuntimeRow:
 
 RUNTIMES = {
     RuntimeName.OPENVINO: RuntimeRow(
-        module="openvino", quantizer="openvino", encoder_files=("encoder.xml", "encoder.bin"), scores_pairs=True
+        module="openvino",
+        quantizer="openvino",
+        encoder_files=("encoder.xml", "encoder.bin"),
+        imports="import_openvino",
+        scores_pairs=True,
     ),
     RuntimeName.NATIVE: RuntimeRow(
         module="native",
@@ -74,11 +78,16 @@ def runtime_module(name: RuntimeName) -> RuntimeModule:
         QuantizedEmbeddingsError: They are installed and don't work together.
         ForkedProcessError: Another thread was importing them when this process was forked.
     """
-    row = RUNTIMES[name]
     with importing():
-        if row.imports is not None:
-            getattr(importlib.import_module(f"{_PACKAGE}.runtimes.{row.imports}"), row.imports)()
-        return cast("RuntimeModule", importlib.import_module(f"{_PACKAGE}.runtimes.{row.module}"))
+        import_libraries(name)
+        return cast("RuntimeModule", importlib.import_module(f"{_PACKAGE}.runtimes.{RUNTIMES[name].module}"))
+
+
+def import_libraries(name: RuntimeName) -> None:
+    """Import the libraries of a runtime, where it has any; raises what `runtime_module` does."""
+    row = RUNTIMES[name]
+    if row.imports is not None:
+        getattr(importlib.import_module(f"{_PACKAGE}.runtimes.{row.imports}"), row.imports)()
 
 
 def scoring_module(name: RuntimeName) -> ScoringModule:

@@ -1,0 +1,15 @@
+"""Import OpenVINO, with an error of ours where it is not installed."""
+
+from __future__ import annotations
+
+from intel_quantized_embeddings.errors import needs
+
+
+def import_openvino() -> None:
+    """Import OpenVINO.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    with needs("openvino", extra="openvino", needed_for="runtime='openvino'"):
+        import openvino  # noqa: F401
