@@ -24,7 +24,7 @@ os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
 
 from intel_quantized_embeddings import Encoder, quantize, quantize_cross_encoder  # noqa: E402
 from intel_quantized_embeddings.models.hub import MINILM, MINILM_WHEEL, find_model  # noqa: E402
-from intel_quantized_embeddings.options import RuntimeName  # noqa: E402
+from intel_quantized_embeddings.options import DEFAULT_RUNTIME, RuntimeName  # noqa: E402
 from intel_quantized_embeddings.quantization.cache import quantized_on_first_use  # noqa: E402
 from intel_quantized_embeddings.quantization.calibration import built_in_texts  # noqa: E402
 from intel_quantized_embeddings.quantization.kinds import EMBEDDER  # noqa: E402
@@ -133,7 +133,7 @@ def minilm_int8_of(minilm: str, slow_run: bool) -> Callable[[str], Path]:
 def minilm_int8(minilm_int8_of: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same for the default runtime, under a name short enough to be shown."""
     folder = tmp_path_factory.mktemp("minilm") / "int8"
-    folder.symlink_to(minilm_int8_of("openvino"), target_is_directory=True)
+    folder.symlink_to(minilm_int8_of(DEFAULT_RUNTIME.value), target_is_directory=True)
     return folder
 
 
@@ -174,7 +174,7 @@ def tiny_int8_of(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Callab
 @pytest.fixture(scope="session")
 def tiny_int8(tiny_int8_of: Callable[[str], Path]) -> Path:
     """The same in int8 for the default runtime."""
-    return tiny_int8_of("openvino")
+    return tiny_int8_of(DEFAULT_RUNTIME.value)
 
 
 @pytest.fixture(scope="session")
