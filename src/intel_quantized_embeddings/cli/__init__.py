@@ -119,6 +119,17 @@ def parser() -> argparse.ArgumentParser:
     info.add_argument("--json", action="store_true", help="for scripts")
     info.set_defaults(run=cli_jobs.run_info)
 
+    doctor = commands.add_parser(
+        "doctor",
+        help="tell what a report of a fault should begin with",
+        description="Show the CPU, the kernels used, cores, versions, cached models, whether the hub answers, and what "
+        "a self-test of the engine gives: its bits beside stored ones, and its speed. Ends with status 1 where the "
+        "engine is missing or gives other bits.",
+    )
+    doctor.add_argument("--no-self-test", action="store_true", help="do not run the engine, which takes ten seconds")
+    doctor.add_argument("--json", action="store_true", help="for scripts")
+    doctor.set_defaults(run=cli_jobs.run_doctor)
+
     models = commands.add_parser("models", help="list the architectures that run and the models known by name")
     models.add_argument("--json", action="store_true", help="for scripts")
     models.set_defaults(run=cli_jobs.run_models)

@@ -127,6 +127,15 @@ def run_info(options: Namespace) -> None:
         raise found.problem
 
 
+def run_doctor(options: Namespace) -> int:
+    """`iqe doctor`; returns 1 where something is wrong."""
+    from intel_quantized_embeddings.cli.doctor import diagnose
+
+    found = diagnose(self_test=not options.no_self_test)
+    print(found.json if options.json else found.text)
+    return 0 if found.well else 1
+
+
 def run_models(options: Namespace) -> None:
     """`iqe models`."""
     from intel_quantized_embeddings.cli.catalogue import catalogue_json, catalogue_text

@@ -170,10 +170,11 @@ def _cached(
     cache_folder: str | os.PathLike[str] | None,
 ) -> Path:
     """Return the path of a model's int8 folder, whether it was made or not."""
-    return _cache_root(cache_folder) / _cache_name(source, settings, runtime, format_version)
+    return cache_root(cache_folder) / _cache_name(source, settings, runtime, format_version)
 
 
-def _cache_root(cache_folder: str | os.PathLike[str] | None) -> Path:
+def cache_root(cache_folder: str | os.PathLike[str] | None) -> Path:
+    """Return the folder of the int8 models made on first use."""
     if cache_folder is not None:
         return Path(cache_folder).expanduser() / "int8"
     with importing():
