@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # One core works as fast on 512 tokens as on 2,048 (docs/benchmarks.md), and small batches share out better.
 TOKEN_BUDGET = 512
-# Short texts are most queries: padded to 16 instead of 8 they take 14 % longer (docs/benchmarks.md).
+# Short texts are most queries, and padded in steps of 16 they would take longer: docs/benchmarks.md says how much.
 SHORT = 64
 SHORT_STEP = 8
 STEP = 16
