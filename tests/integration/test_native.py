@@ -229,7 +229,7 @@ class TestDamage:
         assert not np.isfinite(self._runs(self._changed(graph, **{name: array}))).any()
 
 
-@pytest.mark.parametrize("ids", [[-1], [10**6], [2**31 - 1], [], [1] * 131])
+@pytest.mark.parametrize("ids", [[-1], [10**6], [2**31 - 1], [2**31], [2**32 + 4], [-(2**40)], [2**70], [], [1] * 131])
 def test_token_ids_and_lengths_are_checked(folder, ids):
     runtime = Encoder.load(folder, runtime="native")._runtime
     with pytest.raises(DamagedFilesError, match="token"):

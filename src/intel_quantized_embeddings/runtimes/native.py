@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights, ScoringHead
-from intel_quantized_embeddings.errors import UnsupportedModelError
+from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import SourceModel
 from intel_quantized_embeddings.options import Precision
@@ -66,11 +66,16 @@ class NativeRuntime:
         return self._threads
 
     def run_ragged(self, token_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Encode texts with all threads; see `RaggedRuntime.run_ragged`."""
+        """Encode texts with all threads; see `RaggedRuntime.run_ragged`.
+
+        Raises:
+            DamagedFilesError: An id or a length is not one of the model.
+            MemoryError: There is no memory for the call.
+        """
         offsets = np.zeros(len(token_ids) + 1, dtype=np.int64)
         np.cumsum([len(ids) for ids in token_ids], out=offsets[1:])
         total = int(offsets[-1])
-        flat = np.fromiter(chain.from_iterable(token_ids), dtype=np.int32, count=total)
+        flat = _flat(token_ids, count=total)
         stop = np.zeros(1, dtype=np.int32)
         # On the main thread Python hears of signals between its own instructions only.
         if total > _LONG_CALL and threading.current_thread() is threading.main_thread():
@@ -97,6 +102,26 @@ class NativeRuntime:
                 raise
         assert rows is not None  # it was not stopped
         return rows
+
+
+def _flat(token_ids: Sequence[Sequence[int]], *, count: int) -> NDArray[np.int32]:
+    """Return the token ids of all texts, one after another.
+
+    Raises:
+        DamagedFilesError: One has more than 32 bits; whether the others are the model's the engine checks.
+    """
+    try:
+        ids = np.fromiter(chain.from_iterable(token_ids), dtype=np.int64, count=count)
+        flat = ids.astype(np.int32)
+        if np.array_equal(flat, ids):
+            return flat
+        wrong = int(ids[flat != ids][0])
+    except OverflowError:
+        wrong = max(chain.from_iterable(token_ids), key=abs)
+    raise DamagedFilesError(
+        f"the token id {wrong} is not one of the model's, which have 32 bits. Pass ids that its own tokenizer made; if "
+        f"it made this one, its files are damaged: fetch or quantize the model again."
+    )
 
 
 def graph_of_weights(encoder: EncoderConfig, weights: EncoderWeights, settings: ModelSettings) -> ModelGraph:
