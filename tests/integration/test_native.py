@@ -15,9 +15,10 @@ import pytest
 from intel_quantized_embeddings import CrossEncoder, Encoder, Reranker, quantize, quantize_cross_encoder
 from intel_quantized_embeddings.errors import DamagedFilesError, OptionError, UnsupportedModelError
 from intel_quantized_embeddings.int8_folder.manifest import Manifest
+from intel_quantized_embeddings.options import Precision
 from intel_quantized_embeddings.quantization.native import words_in_int8
 from intel_quantized_embeddings.runtimes import native_library
-from intel_quantized_embeddings.runtimes.native import NativeRuntime
+from intel_quantized_embeddings.runtimes.native import NativeRuntime, compile_graph
 from intel_quantized_embeddings.runtimes.native_folder import read_native, write_native
 from intel_quantized_embeddings.runtimes.native_graph import NativeGraph
 from intel_quantized_embeddings.runtimes.native_library import instruction_sets
@@ -82,6 +83,12 @@ def test_settings_of_calibration_are_refused(tiny, tmp_path, setting):
 def test_bfloat16_is_refused_with_what_there_is(tiny):
     with pytest.raises(OptionError, match="'int8' and 'fp32'"):
         Encoder.load(tiny, runtime="native", precision="bf16")
+
+
+def test_a_graph_is_not_compiled_to_a_precision_that_the_engine_lacks(folder):
+    graph = read_native(folder / "encoder.safetensors")
+    with pytest.raises(OptionError, match="'int8' and 'fp32'"):
+        compile_graph(graph, precision=Precision.BF16)
 
 
 class TestWords:

@@ -16,9 +16,10 @@ from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeigh
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import SourceModel
-from intel_quantized_embeddings.options import Precision
+from intel_quantized_embeddings.options import Precision, RuntimeName
 from intel_quantized_embeddings.process.cores import granted_cores
 from intel_quantized_embeddings.runtimes.base import ModelGraph
+from intel_quantized_embeddings.runtimes.building import require_precision
 from intel_quantized_embeddings.runtimes.native_folder import read_native, write_native
 from intel_quantized_embeddings.runtimes.native_graph import NativeGraph, embedder_graph, scorer_graph
 from intel_quantized_embeddings.runtimes.native_library import Engine, chosen_instruction_set, pack
@@ -164,7 +165,12 @@ def save_graph(graph: NativeGraph, file: Path) -> None:
 def compile_graph(
     graph: NativeGraph, *, precision: Precision, num_threads: int | None = None, dynamic: bool = False
 ) -> NativeRuntime:
-    """Hand a graph to the engine; see `RuntimeModule.compile_graph`."""
+    """Hand a graph to the engine; see `RuntimeModule.compile_graph`.
+
+    Raises:
+        OptionError: The precision is bfloat16, which the engine does not compute in.
+    """
+    require_precision(RuntimeName.NATIVE, precision)
     return NativeRuntime(graph, num_threads=num_threads)
 
 
