@@ -101,6 +101,7 @@ async def use_llama_index() -> None:
 
 async def rerank() -> None:
     report = quantize_cross_encoder("BAAI/bge-reranker-base", "bge-reranker-int8", calibration_texts=["one", "two"])
+    assert report.fidelity is not None  # None with measure=False
     assert_type(report.fidelity.rank_correlation, float)
     cross_encoder = CrossEncoder.load(report.folder, precision="int8", max_length=256)
     assert_type(cross_encoder.score([("query", "document")]), NDArray[np.float32])

@@ -75,6 +75,9 @@ def parser() -> argparse.ArgumentParser:
     quantize.add_argument(
         "--no-search", action="store_true", help="take the usual SmoothQuant strength instead of comparing several"
     )
+    quantize.add_argument(
+        "--no-measure", action="store_true", help="leave out how near int8 is to fp32, which takes most of the time"
+    )
     quantize.add_argument("--method", help="static (the default), dynamic or qat; native has one: docs/quantization.md")
     quantize.add_argument(
         "--qat-minutes", type=float, metavar="MINUTES", help="how long --method qat may fine-tune the weights (10)"

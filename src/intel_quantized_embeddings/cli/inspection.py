@@ -141,10 +141,14 @@ def _probed_lines(probed: ProbeResult | str | None) -> list[str]:
 def _measured_lines(manifest: FolderManifest) -> dict[str, list[str]]:
     """Return lines on how near the folder is to fp32, and on its settings."""
     if isinstance(manifest, CrossEncoderManifest):
-        return {"scores beside fp32": [str(manifest.fidelity)], **_settings_lines(manifest.settings)}
+        scores = "not measured" if manifest.fidelity is None else str(manifest.fidelity)
+        return {"scores beside fp32": [scores], **_settings_lines(manifest.settings)}
     assert isinstance(manifest, Manifest)  # there are two kinds
+    fidelity = manifest.fidelity
     return {
-        "cosine to fp32": [f"documents: {manifest.fidelity.documents}", f"queries: {manifest.fidelity.queries}"],
+        "cosine to fp32": ["not measured"]
+        if fidelity is None
+        else [f"documents: {fidelity.documents}", f"queries: {fidelity.queries}"],
         "limit": [str(manifest.drop)] if manifest.drop else [],
         **_settings_lines(manifest.settings),
         "dimension": [str(manifest.dimension)],

@@ -33,6 +33,7 @@ def run_quantize(options: Namespace) -> None:
         qat_minutes=options.qat_minutes,
         weight_bits=options.weight_bits,
         search=not options.no_search,
+        measure=not options.no_measure,
         max_drop=options.max_drop,
     )
     refuse_existing(Path(options.output).expanduser().resolve(), overwrite=options.overwrite)
@@ -58,8 +59,11 @@ def run_quantize(options: Namespace) -> None:
         document_instruction=options.document_instruction,
     )
     print(f"{report.folder}: {report.bytes_before / 1e6:.1f} MB -> {report.bytes_after / 1e6:.1f} MB")
-    print(f"cosine to fp32, documents: {report.fidelity.documents}")
-    print(f"cosine to fp32, queries:   {report.fidelity.queries}")
+    if report.fidelity is None:
+        print("cosine to fp32: not measured")
+    else:
+        print(f"cosine to fp32, documents: {report.fidelity.documents}")
+        print(f"cosine to fp32, queries:   {report.fidelity.queries}")
     if report.drop is not None:
         print(report.drop)
 
@@ -79,7 +83,7 @@ def _quantize_cross_encoder(options: Namespace) -> None:
             )
     report = quantize_cross_encoder(options.model, options.output, runtime=options.runtime, **_how_to_quantize(options))
     print(f"{report.folder}: {report.bytes_before / 1e6:.1f} MB -> {report.bytes_after / 1e6:.1f} MB")
-    print(f"scores beside fp32: {report.fidelity}")
+    print(f"scores beside fp32: {report.fidelity or 'not measured'}")
 
 
 def _how_to_quantize(options: Namespace) -> dict[str, Any]:
@@ -90,6 +94,7 @@ def _how_to_quantize(options: Namespace) -> dict[str, Any]:
         "calibration_texts": options.calibration and read_texts(options.calibration),
         "calibration_queries": options.calibration_queries and read_texts(options.calibration_queries),
         "search": not options.no_search,
+        "measure": not options.no_measure,
         "method": options.method,
         "weight_bits": options.weight_bits,
         "config": options.config,

@@ -27,14 +27,14 @@ class CrossEncoderManifest(FolderManifest):
 
     Attributes:
         second_text: What the ids of a pair's second text are raised by before they enter the graph.
-        fidelity: Its scores beside those in fp32.
+        fidelity: Its scores beside those in fp32; None where they were not measured.
     """
 
     kind: str = CROSS_ENCODER
     format_version: int = FORMAT_VERSION
     settings: CrossEncoderSettings
     second_text: int
-    fidelity: ScoreFidelity
+    fidelity: ScoreFidelity | None
 
     @property
     def numbers(self) -> int:
@@ -43,8 +43,8 @@ class CrossEncoderManifest(FolderManifest):
 
     @property
     def spread(self) -> float | None:
-        """Standard deviation of fp32's scores on held-out pairs."""
-        return self.fidelity.spread
+        """Standard deviation of fp32's scores on held-out pairs; None where it was not measured."""
+        return None if self.fidelity is None else self.fidelity.spread
 
     @staticmethod
     def read(folder: Path) -> CrossEncoderManifest:
@@ -72,6 +72,6 @@ def _from_json(content: dict[str, Any]) -> CrossEncoderManifest:
     settings = content["settings"]
     parts = {
         "settings": CrossEncoderSettings(**{**settings, "activation": Activation(settings["activation"])}),
-        "fidelity": ScoreFidelity(**content["fidelity"]),
+        "fidelity": content["fidelity"] and ScoreFidelity(**content["fidelity"]),
     }
     return CrossEncoderManifest(**{**content, **shared_parts(content), **parts})

@@ -127,7 +127,7 @@ class FolderManifest:
 
     @property
     def spread(self) -> float | None:
-        """Standard deviation of fp32's scores on held-out pairs; None of a model that makes vectors."""
+        """Standard deviation of fp32's scores on held-out pairs; None of vectors, or where it was not measured."""
         return None
 
     def require_sound(self) -> None:
@@ -201,13 +201,14 @@ class Manifest(FolderManifest):
     """Everything known of a quantized embedding model's folder.
 
     Attributes:
+        fidelity: Cosines to fp32 on texts that were not calibrated on; None where they were not measured.
         drop: What it loses against fp32; None where no limit was set.
     """
 
     format_version: int = FORMAT_VERSION
     settings: ModelSettings
     dimension: int
-    fidelity: Fidelity
+    fidelity: Fidelity | None
     drop: Drop | None = None
 
     @property
@@ -282,7 +283,7 @@ def _from_json(content: dict[str, Any]) -> Manifest:
     settings["pooling"] = Pooling(settings["pooling"])
     settings["similarity"] = Similarity(settings.get("similarity", Similarity.COSINE))  # which was not kept at first
     settings["other_prompts"] = tuple((name, text) for name, text in settings.get("other_prompts", ()))
-    fidelity = Fidelity(
+    fidelity = content["fidelity"] and Fidelity(
         documents=CosineSummary(**content["fidelity"]["documents"]),
         queries=CosineSummary(**content["fidelity"]["queries"]),
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from intel_quantized_embeddings.int8_folder.config import MethodName
 from intel_quantized_embeddings.int8_folder.cross_encoder_manifest import CrossEncoderManifest
+from intel_quantized_embeddings.int8_folder.fidelity import Fidelity, ScoreFidelity
 from intel_quantized_embeddings.int8_folder.manifest import MODEL_CARD, FolderManifest, Manifest
 from intel_quantized_embeddings.models.scoring import Activation
 
@@ -25,11 +26,7 @@ _RANGES = {
 
 def write_embedder_card(folder: Path, manifest: Manifest) -> None:
     """Write `README.md` of an embedding model."""
-    fidelity, settings = manifest.fidelity, manifest.settings
-    rows = "\n".join(
-        f"| {kind} | {s.mean:.4f} | {s.percentile_1:.4f} | {s.worst:.4f} | {s.count} |"
-        for kind, s in (("documents", fidelity.documents), ("queries", fidelity.queries))
-    )
+    settings = manifest.settings
     promise = f"\nLimited: {manifest.drop}.\n" if manifest.drop else ""
     quoted = partial(json.dumps, ensure_ascii=False)
     (folder / MODEL_CARD).write_text(
@@ -45,17 +42,41 @@ vectors = encoder.encode_documents(["some text"])  # (1, {manifest.dimension}) f
 {manifest.dimension} dimensions, at most {settings.max_length} tokens; compared by {settings.similarity.value}.
 Query instruction: {quoted(settings.query_instruction)}. Document instruction: {quoted(settings.document_instruction)}.
 
-Cosine between int8 and fp32 vectors, on texts that were not calibrated on:
-
-| texts | mean | 1st percentile | worst | count |
-|---|---|---|---|---|
-{rows}
+{_cosines(manifest.fidelity)}
 {promise}
 Pooling and normalization are inside the encoder. `manifest.json` holds the source's hashes, the library
 versions, and the SHA-256 of every file here; loading checks them.
 """,
         "utf-8",
     )
+
+
+def _cosines(fidelity: Fidelity | None) -> str:
+    """Return the table of cosines to fp32."""
+    if fidelity is None:
+        return "Its vectors were not measured beside fp32's."
+    rows = "\n".join(
+        f"| {kind} | {s.mean:.4f} | {s.percentile_1:.4f} | {s.worst:.4f} | {s.count} |"
+        for kind, s in (("documents", fidelity.documents), ("queries", fidelity.queries))
+    )
+    return f"""Cosine between int8 and fp32 vectors, on texts that were not calibrated on:
+
+| texts | mean | 1st percentile | worst | count |
+|---|---|---|---|---|
+{rows}"""
+
+
+def _scores(fidelity: ScoreFidelity | None) -> str:
+    """Return the table of scores beside fp32's."""
+    if fidelity is None:
+        return "Its scores were not measured beside fp32's."
+    numbers = (fidelity.rank_correlation, fidelity.mean_difference, fidelity.largest_difference, fidelity.spread)
+    measured = " | ".join(f"{number:.4f}" for number in numbers)
+    return f"""Scores in int8 beside fp32, before any activation, on {fidelity.count} pairs that were not calibrated on:
+
+| Spearman's correlation | mean difference | largest | standard deviation in fp32 |
+|---|---|---|---|
+| {measured} |"""
 
 
 def _head(manifest: FolderManifest, *, pipeline_tag: str, tag: str) -> str:
@@ -107,9 +128,7 @@ def _weights(manifest: FolderManifest) -> str:
 
 def write_cross_encoder_card(folder: Path, manifest: CrossEncoderManifest) -> None:
     """Write `README.md` of a cross-encoder."""
-    fidelity, settings = manifest.fidelity, manifest.settings
-    numbers = (fidelity.rank_correlation, fidelity.mean_difference, fidelity.largest_difference, fidelity.spread)
-    measured = [f"{number:.4f}" for number in numbers]
+    settings = manifest.settings
     (folder / MODEL_CARD).write_text(
         f"""{_head(manifest, pipeline_tag="text-ranking", tag="cross-encoder")}
 ```python
@@ -121,11 +140,7 @@ scores = model.score([("a query", "a document")])  # (1,) float32
 
 Scores are {_RANGES[settings.activation]}; pairs have at most {settings.max_length} tokens.
 
-Scores in int8 beside fp32, before any activation, on {fidelity.count} pairs that were not calibrated on:
-
-| Spearman's correlation | mean difference | largest | standard deviation in fp32 |
-|---|---|---|---|
-| {" | ".join(measured)} |
+{_scores(manifest.fidelity)}
 
 The head that gives the score stays in floating point. `manifest.json` holds the source's hashes, the library
 versions, and the SHA-256 of every file here; loading checks them.

@@ -17,6 +17,9 @@ MOST_DOCUMENTS = 105
 MOST_QUERIES = 55
 FEWEST = 10
 
+# Of each kind, where nothing is measured.
+FEW = 6
+
 _BUILT_IN = "calibration_texts.jsonl"
 
 
@@ -90,6 +93,11 @@ def split(texts: Texts) -> CalibrationSplit:
         ),
         trainable=Texts(documents=documents, queries=queries),
     )
+
+
+def a_few(texts: Texts) -> Texts:
+    """Return some of the texts of each kind: enough to probe with, and too few to measure on."""
+    return Texts(documents=texts.documents[:FEW], queries=_evenly(texts.queries, FEW))
 
 
 def read_texts(file: Path) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from intel_quantized_embeddings.files.json_files import file_sha256, write_json
 from intel_quantized_embeddings.int8_folder.config import QuantizationConfig
+from intel_quantized_embeddings.int8_folder.fidelity import Fidelity, ScoreFidelity
 from intel_quantized_embeddings.int8_folder.loss import Drop
 from intel_quantized_embeddings.int8_folder.manifest import Calibration, FolderManifest, Method, Source, hash_files
 from intel_quantized_embeddings.models.scoring import Activation, CrossEncoderSettings
@@ -29,6 +30,7 @@ def write_folder(
     *,
     method: Method,
     config: QuantizationConfig,
+    fidelity: Fidelity | ScoreFidelity | None,
     drop: Drop | None,
 ) -> FolderManifest:
     """Write everything, the manifest last.
@@ -39,6 +41,7 @@ def write_folder(
         kept: What came of it.
         method: What the manifest says of how.
         config: What was asked for.
+        fidelity: What the manifest says of how near it is to fp32; None where that was not measured.
         drop: What it loses against fp32, where that was limited.
     """
     kind, runtime = subject.kind, runtime_module(subject.runtime)
@@ -55,7 +58,7 @@ def write_folder(
             "settings": subject.settings,
             "max_positions": subject.model.max_positions,
             "pad_token_id": subject.model.pad_token_id,
-            "fidelity": kept.fidelity,
+            "fidelity": fidelity,
             "probes": subject.probes(kept),
             "files": {},
         },

@@ -14,7 +14,7 @@ from intel_quantized_embeddings.int8_folder.config import WITHOUT_CALIBRATION, M
 from intel_quantized_embeddings.models.source import SourceModel
 from intel_quantized_embeddings.models.weight_files import WeightKind
 from intel_quantized_embeddings.options import Precision, RuntimeName
-from intel_quantized_embeddings.quantization.calibration import CalibrationSplit
+from intel_quantized_embeddings.quantization.calibration import CalibrationSplit, a_few
 from intel_quantized_embeddings.quantization.folder import write_folder
 from intel_quantized_embeddings.quantization.kinds import Kind
 from intel_quantized_embeddings.quantization.layers import within_limit
@@ -45,6 +45,7 @@ def quantize_folder(
     say: Callable[[str], object],
     dataset: Dataset | None = None,
     max_length: int | None = None,
+    measure: bool = True,
 ) -> Report:
     """Quantize a model whose files and settings are known.
 
@@ -60,6 +61,7 @@ def quantize_folder(
         say: Called with a line at each step.
         dataset: What `config.max_drop` is measured on; the held-out texts when None.
         max_length: The longest input asked for.
+        measure: Whether to say how near it is to fp32.
 
     Raises:
         QuantizedEmbeddingsError: As `quantize` lists them.
@@ -70,23 +72,29 @@ def quantize_folder(
             f"{source.name} is a TorchScript model, which can't be quantized: quantize the fp32 model it was made from."
         )
     quantizer = quantizer_module(runtime)
-    recipe, strengths = settle_recipe(config, quantizer, kind.pooling(settings))
+    recipe, strengths = settle_recipe(config, quantizer, kind.pooling(settings), measure=measure)
     model = kind.build(source, settings, runtime, False)
     if model.precision is Precision.INT8:
         raise UnsupportedModelError(f"the export in {source.name} is int8 already; load it as it is.")
     layers = layers_named(config.floating_point_layers, quantizer.linear_layers(model))
     recipe = replace(recipe, floating_point_layers=layers)
     settings = settings.override(max_length=max_length, max_positions=model.max_positions)
+    if not measure:
+        texts = replace(texts, held_out=a_few(texts.held_out))  # for probes
     subject = Subject(source, kind=kind, runtime=runtime, model=model, settings=settings, texts=texts)
     held_out = sum(len(inputs.token_ids) for inputs in subject.held_out)
+    measured = f"{held_out} {kind.inputs} held out" if measure else "nothing measured"
     if recipe.method in WITHOUT_CALIBRATION:
-        say(f"{source.name}: quantizing, {held_out} {kind.inputs} held out")
+        say(f"{source.name}: quantizing, {measured}")
     else:
-        say(f"{source.name}: calibrating on {len(subject.calibrated)} {kind.inputs}, {held_out} held out")
+        say(f"{source.name}: calibrating on {len(subject.calibrated)} {kind.inputs}, {measured}")
     if dataset is not None:
         say(f"  measuring fp32 on {dataset.name}")
     judge = held_out_measure() if dataset is None else dataset_measure(subject, dataset)
-    kept, scores = most_faithful(subject, recipe, strengths=strengths, say=say)
+    if measure:
+        kept, scores = most_faithful(subject, recipe, strengths=strengths, say=say)
+    else:
+        kept, scores = subject.attempt(replace(recipe, alpha=strengths[0])), {}
     training = None
     if config.method == MethodName.QAT.value:
         from intel_quantized_embeddings.quantization.qat import trained
@@ -95,15 +103,16 @@ def quantize_folder(
     drop = None
     if config.max_drop is not None:
         kept, drop = within_limit(subject, kept, judge, limit=config.max_drop, say=say)
-    for line in kind.measured(kept.fidelity):
+    fidelity = kept.fidelity if measure else None
+    for line in kind.measured(fidelity) if fidelity else ():
         say(f"  {line}")
     method = replace(method_of(kept.recipe, alphas_tried=scores, quantizer=quantizer), training=training)
     with atomic_folder(output, overwrite=overwrite) as folder:
-        manifest = write_folder(folder, subject, kept, method=method, config=config, drop=drop)
+        manifest = write_folder(folder, subject, kept, method=method, config=config, fidelity=fidelity, drop=drop)
     encoder_files = [output / name for name in manifest.files if name.startswith("encoder.")]
     report = kind.report(
         folder=output,
-        fidelity=kept.fidelity,
+        fidelity=fidelity,
         smooth_quant_alpha=method.smooth_quant_alpha,
         floating_point_layers=method.floating_point_layers,
         drop=drop,

@@ -38,6 +38,7 @@ def quantize(
     calibration_queries: Sequence[str] | None = None,
     runtime: str = DEFAULT_RUNTIME.value,
     search: bool = True,
+    measure: bool = True,
     method: str | None = None,
     qat_minutes: float | None = None,
     weight_bits: int | None = None,
@@ -69,6 +70,8 @@ def quantize(
             "openvino" (with NNCF) or "ipex" (with Neural Compressor).
         search: Compare several SmoothQuant strengths and keep the most faithful, which takes about
             four times as long; False takes the usual one.
+        measure: Say how near int8 is to fp32; False leaves that out of the folder and the report. Without measuring
+            there is no comparing, no `max_drop` and no "qat".
         method: "static" (the default), "dynamic" or "qat"; "per-token" for the native runtime, which has no other:
             docs/quantization.md.
         qat_minutes: How long method "qat" may fine-tune the weights; 10 when None.
@@ -118,7 +121,13 @@ def quantize(
     )
     output = output_folder(output_dir, overwrite=overwrite)
     config = settle_config(
-        config, method=method, qat_minutes=qat_minutes, weight_bits=weight_bits, search=search, max_drop=max_drop
+        config,
+        method=method,
+        qat_minutes=qat_minutes,
+        weight_bits=weight_bits,
+        search=search,
+        max_drop=max_drop,
+        measure=measure,
     )
     if dataset is not None and config.max_drop is None:
         raise OptionError("dataset= (--dataset) is what max_drop= (--max-drop) is measured on; give both or neither.")
@@ -134,6 +143,7 @@ def quantize(
         dataset=None if dataset is None else _read_dataset(Path(dataset).expanduser()),
         overwrite=overwrite,
         say=progress or logger.info,
+        measure=measure,
     )
     assert isinstance(report, QuantizationReport)  # as the kind says
     return report
@@ -147,6 +157,7 @@ def quantize_cross_encoder(
     calibration_queries: Sequence[str] | None = None,
     runtime: str = DEFAULT_RUNTIME.value,
     search: bool = True,
+    measure: bool = True,
     method: str | None = None,
     weight_bits: int | None = None,
     config: QuantizationConfig | str | os.PathLike[str] | None = None,
@@ -169,6 +180,7 @@ def quantize_cross_encoder(
         calibration_queries: Queries like the ones to be asked; the package's own when None.
         runtime: Which runtime the folder is for, "native" or "openvino".
         search: Compare several SmoothQuant strengths and keep the one whose scores rank most like fp32's.
+        measure: As in `quantize`.
         method: "static" (the default), or "dynamic": docs/quantization.md.
         weight_bits: 8 or 7, as in `quantize`.
         config: How to quantize, or a YAML file that says so; `max_drop` is for embedding models.
@@ -197,7 +209,9 @@ def quantize_cross_encoder(
         max_length=max_length,
     )
     output = output_folder(output_dir, overwrite=overwrite)
-    config = settle_config(config, method=method, weight_bits=weight_bits, search=search, max_drop=None)
+    config = settle_config(
+        config, method=method, weight_bits=weight_bits, search=search, max_drop=None, measure=measure
+    )
     if config.max_drop is not None:
         raise OptionError(f"max_drop={config.max_drop} is for models that make embeddings; leave it out here.")
     if config.method == MethodName.QAT.value:
@@ -212,6 +226,7 @@ def quantize_cross_encoder(
         dataset=None,
         overwrite=overwrite,
         say=progress or logger.info,
+        measure=measure,
     )
     assert isinstance(report, CrossEncoderReport)  # as the kind says
     return report
@@ -228,6 +243,7 @@ def _quantize(
     dataset: Dataset | None,
     overwrite: bool,
     say: Callable[[str], object],
+    measure: bool,
 ) -> Report:
     """Find the model, once all that can be checked without it is, and quantize it."""
     halves = split(calibration_set(texts, queries))
@@ -263,6 +279,7 @@ def _quantize(
         overwrite=overwrite,
         say=say,
         max_length=options.max_length,
+        measure=measure,
     )
 
 

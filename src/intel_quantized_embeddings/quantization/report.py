@@ -15,7 +15,7 @@ class Report:
 
     Attributes:
         folder: The int8 folder.
-        fidelity: How close it is to fp32, on inputs that were not calibrated on.
+        fidelity: How close it is to fp32, on inputs that were not calibrated on; None where it was not measured.
         smooth_quant_alpha: The SmoothQuant strength that was kept, None for none.
         floating_point_layers: Linear layers that are not int8.
         drop: What is lost against fp32; None where no limit was set.
@@ -25,7 +25,7 @@ class Report:
     """
 
     folder: Path
-    fidelity: Fidelity | ScoreFidelity
+    fidelity: Fidelity | ScoreFidelity | None
     smooth_quant_alpha: float | None
     floating_point_layers: tuple[str, ...]
     drop: Drop | None
@@ -39,10 +39,10 @@ class QuantizationReport(Report):
     """What came of quantizing an embedding model; its attributes are those of `Report`.
 
     Attributes:
-        fidelity: Cosines to fp32 on texts that were not calibrated on.
+        fidelity: Cosines to fp32 on texts that were not calibrated on; None where they were not measured.
     """
 
-    fidelity: Fidelity
+    fidelity: Fidelity | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class CrossEncoderReport(Report):
     """What came of quantizing a cross-encoder; its attributes are those of `Report`. The head is never int8.
 
     Attributes:
-        fidelity: Scores beside those in fp32, on pairs that were not calibrated on.
+        fidelity: Scores beside those in fp32, on pairs that were not calibrated on; None where they were not measured.
     """
 
-    fidelity: ScoreFidelity
+    fidelity: ScoreFidelity | None

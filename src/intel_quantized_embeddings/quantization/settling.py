@@ -27,6 +27,7 @@ def settle_config(
     max_drop: float | None,
     qat_minutes: float | None = None,
     weight_bits: int | None = None,
+    measure: bool = True,
 ) -> QuantizationConfig:
     """The settings asked for; an argument goes before what a file says.
 
@@ -34,6 +35,7 @@ def settle_config(
         OptionError: One is not allowed.
     """
     require_bool("search", search)
+    require_bool("measure", measure)
     if isinstance(given, QuantizationConfig | None):
         config = given or QuantizationConfig()
     elif isinstance(given, (str, os.PathLike)):
@@ -48,6 +50,8 @@ def settle_config(
         config = replace(config, weight_bits=weight_bits)
     if max_drop is not None:
         config = replace(config, max_drop=max_drop)
+    if not measure:
+        _refuse_what_needs_measuring(config)
     if search or config.method in [method.value for method in WITHOUT_CALIBRATION]:  # nothing to compare
         return config
     if config.smooth_quant is not None:
@@ -58,10 +62,24 @@ def settle_config(
     return replace(config, smooth_quant=(DEFAULT_ALPHA,))
 
 
+def _refuse_what_needs_measuring(config: QuantizationConfig) -> None:
+    if config.max_drop is not None:
+        raise OptionError(
+            f"measure=False (--no-measure) leaves max_drop={config.max_drop} nothing to be held against; leave one out."
+        )
+    if config.method == MethodName.QAT.value:
+        raise OptionError("measure=False (--no-measure) leaves method='qat' nothing to be judged by; leave one out.")
+
+
 def settle_recipe(
-    config: QuantizationConfig, quantizer: QuantizerModule, pooling: Pooling
+    config: QuantizationConfig, quantizer: QuantizerModule, pooling: Pooling, *, measure: bool = True
 ) -> tuple[Recipe, tuple[float | None, ...]]:
-    """Return the recipe that follows from the settings before the model is opened, and the strengths to compare."""
+    """Return the recipe that follows from the settings before the model is opened, and the strengths to compare.
+
+    Raises:
+        OptionError: The quantizer does not do what is asked for, or there are strengths to compare and they are not
+            measured.
+    """
     method = quantizer.METHODS[0] if config.method is None else MethodName(config.method)
     if method not in quantizer.METHODS:
         able = (RuntimeName.NATIVE if method is MethodName.PER_TOKEN else RuntimeName.OPENVINO).value
@@ -84,7 +102,13 @@ def settle_recipe(
     ranges = quantizer.activation_ranges(ranges or None, pooling)
     bits = quantizer.weight_bits(config.weight_bits)
     recipe = Recipe(method=method, activation_ranges=ranges, weight_bits=bits)
-    return recipe, ALPHAS if config.smooth_quant is None else config.smooth_quant
+    strengths = ALPHAS if config.smooth_quant is None else config.smooth_quant
+    if not measure and len(strengths) > 1:
+        raise OptionError(
+            f"measure=False (--no-measure) leaves nothing to compare the SmoothQuant strengths {list(strengths)} by: "
+            f"pass search=False (--no-search) too, or quantize for runtime='native', which has none."
+        )
+    return recipe, strengths
 
 
 def method_of(recipe: Recipe, *, alphas_tried: dict[str, float], quantizer: QuantizerModule) -> Method:
