@@ -270,6 +270,8 @@ using namespace iqe;
 
 int32_t iqe_abi(void) { return IQE_ABI; }
 
+void iqe_limit_cores(int32_t cores) { set_most_cores(cores); }
+
 int32_t iqe_new(const iqe_config* config, const iqe_tensor* tensors, int32_t count, const char* instruction_set, iqe_model** model,
                 char* error, int64_t size) {
   *model = nullptr;

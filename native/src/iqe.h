@@ -5,7 +5,7 @@
 #pragma once
 #include <stdint.h>
 
-#define IQE_ABI 2
+#define IQE_ABI 3
 
 #if defined(__GNUC__)
 #define IQE_EXPORT extern "C" __attribute__((visibility("default")))
@@ -53,6 +53,8 @@ struct iqe_model;
 IQE_EXPORT int32_t iqe_abi(void);
 // Names of the instruction sets that this CPU can run, best first, separated by spaces.
 IQE_EXPORT const char* iqe_instruction_sets(void);
+// Says how many cores this process may use where a CPU quota leaves fewer than its affinity. Before the first iqe_encode.
+IQE_EXPORT void iqe_limit_cores(int32_t cores);
 
 // Makes a model of arrays that the caller keeps alive until iqe_free. `instruction_set` is one of those above.
 IQE_EXPORT int32_t iqe_new(const iqe_config* config, const iqe_tensor* tensors, int32_t count, const char* instruction_set,

@@ -74,8 +74,9 @@ int64_t now() {
   return t.tv_sec * int64_t{1000000000} + t.tv_nsec;
 }
 
-// A wait that is short by intent: more() is true for kSpin. Most waits end before the clock is read at all.
+// A wait that is short by intent: more() is true for `most` ns. Most waits end before the clock is read at all.
 struct Spin {
+  int64_t most;
   int64_t start = 0;
   unsigned pauses = 0;
   bool more(bool helper) {
@@ -90,7 +91,7 @@ struct Spin {
     // A helper without work may be what keeps its caller from the core: where more threads than cores want to run, two threads
     // that share a core would else spend a third of it waiting for each other. A caller that waits sleeps instead.
     if (helper && time - start > kPolite) sched_yield();
-    return time - start < kSpin;
+    return time - start < most;
   }
 };
 
@@ -126,8 +127,8 @@ struct Slot {
   }
 
   // The flag and the count are one word: no wake-up can fall between them.
-  void wait_for_others() {
-    Spin spin;
+  void wait_for_others(int64_t most) {
+    Spin spin{most};
     for (uint32_t seen; ((seen = pending.load(std::memory_order_acquire)) & ~kAsleep) != 0;) {
       if (spin.more(false)) continue;
       if ((seen & kAsleep) || pending.compare_exchange_strong(seen, seen | kAsleep, std::memory_order_relaxed))
@@ -138,6 +139,7 @@ struct Slot {
 
 struct Pool {
   int cores = 1;
+  bool rationed = false;  // by a CPU quota, below the affinity
   alignas(64) std::atomic<int> running{0};
   std::atomic<int> open_seats{0};  // of all teams
   std::atomic<int> helpers{0};
@@ -146,6 +148,10 @@ struct Pool {
 
   // Room for a helper of that team: the cores, or what its caller asked for beyond them.
   int limit(uint64_t door) const { return max(cores, seats(door) + 1); }
+
+  // How long a thread of that team watches a word: some microseconds where a CPU quota doesn't pay for the whole team, since what
+  // one thread burns keeps the others waiting for the next period. (Of a core that they share each lets the other have it.)
+  int64_t watch(uint64_t door) const { return rationed && seats(door) >= cores ? 0 : kSpin; }
 
   // Wakes up to `count` sleepers. Each is woken once: phases that follow quickly don't repeat the call into the kernel.
   void wake(int count) {
@@ -217,7 +223,8 @@ struct Pool {
     const auto closed = [&] { return slot.door.load(std::memory_order_acquire) / kVisit != visit; };
     const auto crowded = [&] { return running.load(std::memory_order_relaxed) > most; };
     const auto others = [&] { return open_seats.load(std::memory_order_relaxed) > seats(door) && now() > end; };
-    Spin spin;
+    const int64_t most_ns = watch(door);
+    Spin spin{most_ns};
     for (;;) {
       // Of a phase that a later team published, the acquire shows that team's door too: closed() then is true, and a claim of
       // `seen` after closed() was false is a claim in the team that has this helper's seat.
@@ -239,7 +246,7 @@ struct Pool {
       }
       if (const int done = slot.claim(seen, [&] { return closed() || crowded() || others(); })) {
         slot.finish(done);
-        spin = Spin();
+        spin = Spin{most_ns};
       }
     }
   }
@@ -303,9 +310,10 @@ struct Pool {
 namespace {
 
 std::atomic<Pool*> the_pool{nullptr};
+std::atomic<int> most_cores{INT32_MAX};
 pthread_once_t once = PTHREAD_ONCE_INIT;
 
-int granted_cores() {
+int cores_of_affinity() {
   unsigned long mask[128];  // 8,192 CPUs: cpu_set_t has 1,024, and the call fails where the machine has more
   const long bytes = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
   int cores = 0;
@@ -325,13 +333,17 @@ Pool* get_pool() {
   void* memory = mmap(nullptr, sizeof(Pool), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return nullptr;
   Pool* made = new (memory) Pool;
-  made->cores = granted_cores();
+  const int cores = cores_of_affinity(), most = most_cores.load(std::memory_order_relaxed);
+  made->cores = max(min(cores, most), 1);
+  made->rationed = most < cores;
   if (the_pool.compare_exchange_strong(pool, made, std::memory_order_acq_rel, std::memory_order_acquire)) return made;
   munmap(memory, sizeof(Pool));  // another thread was first
   return pool;
 }
 
 }  // namespace
+
+void set_most_cores(int cores) { most_cores.store(cores, std::memory_order_relaxed); }
 
 Team::Team(int threads) {
   if (threads < 2) return;
@@ -377,7 +389,7 @@ void Team::run(int tasks, Task fn, void* work) {
   if (const int seats = min(free_seats(door), tasks - 1))
     pool_->wake(min(seats, pool_->limit(door) - pool_->running.load(std::memory_order_seq_cst)));
   if (const int done = slot.claim(phase, [] { return false; })) slot.finish(done);
-  slot.wait_for_others();
+  slot.wait_for_others(pool_->watch(door));
 }
 
 }  // namespace iqe

@@ -8,6 +8,9 @@ namespace iqe {
 struct Pool;
 struct Slot;
 
+// A pool that is made after this counts at most so many cores: what a CPU quota leaves of the affinity, which it sees itself.
+void set_most_cores(int cores);
+
 // A call's threads: the caller, and those of the process's pool that join it while it lives. One thread makes it, runs it and
 // ends it; other threads make their own. A task may make a Team of its own, but neither run the one it belongs to nor fork().
 class Team {

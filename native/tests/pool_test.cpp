@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -329,6 +330,34 @@ void wait_for(pid_t child) {
   }
 }
 
+// Microseconds of CPU that a helper takes for each phase, its caller asleep between them for longer than a thread watches a word.
+// In a process of its own, which may use so many cores.
+double cost_of_a_helper(int cores) {
+  double* cost = static_cast<double*>(mmap(nullptr, sizeof(double), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  const pid_t child = fork();
+  if (child == 0) {
+    constexpr int kPhases = 3000;
+    iqe::set_most_cores(cores);
+    Team team(2);
+    CHECK(all_come(team, 2));
+    const double before = seconds(CLOCK_PROCESS_CPUTIME_ID) - seconds(CLOCK_THREAD_CPUTIME_ID);
+    for (int phase = 0; phase < kPhases; phase++) {
+      checked_phase(team, 2, 2);
+      usleep(100);
+    }
+    *cost = (seconds(CLOCK_PROCESS_CPUTIME_ID) - seconds(CLOCK_THREAD_CPUTIME_ID) - before) / kPhases * 1e6;
+    _exit(0);
+  }
+  wait_for(child);
+  return *cost;
+}
+
+void what_a_quota_does_not_pay_for_is_not_burnt() {
+  // Two cores by affinity. Granted both, a helper watches for 40 us after each phase; granted one, it sleeps.
+  if (!use_cores(2)) return;
+  CHECK(within_20_s([] { return cost_of_a_helper(1) < 0.6 * cost_of_a_helper(2); }));
+}
+
 void fork_while_others_run() {
   static std::atomic<bool> stop{false};
   auto call = [] {
@@ -505,6 +534,7 @@ const Test kTests[] = {
     TEST(more_teams_than_slots),
     TEST(sixteen_threads_on_two_cores),
     TEST(helpers_are_as_few_as_cores),
+    TEST(what_a_quota_does_not_pay_for_is_not_burnt),
     TEST(helpers_make_room_for_callers_and_return),
     TEST(helpers_share_themselves),
     TEST(fork_while_others_run),

@@ -73,5 +73,15 @@ def test_threads_are_what_the_quota_pays_for(monkeypatch, quota, expected):
     assert cores.within_quota(4) == cores.granted_cores() == expected
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_half_a_core_grants_one(tmp_path, monkeypatch, version):
+    _write(tmp_path / "sys", cpu__max="50000 100000")
+    _write(tmp_path / "sys/cpu", cpu__cfs_quota_us="50000\n", cpu__cfs_period_us="100000\n")
+    quota = _quota(tmp_path, "0::/\n" if version == 2 else "4:cpu:/\n")
+    monkeypatch.setattr(cores, "cpu_quota", lambda: quota)
+    monkeypatch.setattr(cores, "affinity", lambda: list(range(64)))
+    assert cores.granted_cores() == 1
+
+
 def test_the_affinity_is_this_process_s():
     assert set(cores.affinity()) == os.sched_getaffinity(0)

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from intel_quantized_embeddings.errors import DamagedFilesError, OptionError, UnsupportedModelError
+from intel_quantized_embeddings.process.cores import granted_cores
 from intel_quantized_embeddings.runtimes.native_shape import Shape
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LIBRARY = Path(__file__).with_name("libiqe.so")
-ABI = 2
+ABI = 3
 
 # Forces an instruction set, for tests and comparisons: vectors are the same with each.
 ISA_VARIABLE = "IQE_ISA"
@@ -58,6 +59,8 @@ def library() -> ctypes.CDLL:
         raise UnsupportedModelError(
             f"{LIBRARY} is of another version of this package ({opened.iqe_abi()} instead of {ABI}): install it again."
         )
+    opened.iqe_limit_cores.restype = None
+    opened.iqe_limit_cores(granted_cores())  # a CPU quota is nothing that the engine sees by itself
     opened.iqe_instruction_sets.restype = c_char_p
     opened.iqe_free.restype = None
     opened.iqe_free.argtypes = [c_void_p]
