@@ -113,6 +113,7 @@ class ScoringKeywords(TypedDict, total=False):
     cache_folder: str | os.PathLike[str] | None
     local_files_only: bool
     num_threads: int | None
+    instruction_set: str | None
     max_length: int | None
     warm_shapes: bool
 
@@ -168,6 +169,10 @@ class LoadOptions:
     num_threads: int | None = field(
         default=None, metadata=_shown("for one call; one a core", moves_vectors=False, flag="--threads")
     )
+    instruction_set: str | None = field(
+        default=None,
+        metadata=_shown("which instructions the native runtime uses", moves_vectors=False, unit="NAME"),
+    )
     pooling: str | None = field(
         default=None,
         metadata=_shown(f"{listed_choices(Pooling)}, instead of what the model's folder says", unit="NAME"),
@@ -215,7 +220,7 @@ class LoadOptions:
         self._set("num_threads", integer_option("num_threads", self.num_threads, least=1))
         self._set("max_length", integer_option("max_length", self.max_length, least=3))
         self._set("truncate_dim", integer_option("truncate_dim", self.truncate_dim, least=1))
-        for name in ("query_instruction", "document_instruction", "revision"):
+        for name in ("query_instruction", "document_instruction", "revision", "instruction_set"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise OptionError(f"{name}={value!r} is not allowed; it is a str or None.")

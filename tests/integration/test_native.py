@@ -256,6 +256,29 @@ def test_an_instruction_set_can_be_forced(folder, monkeypatch):
         Encoder.load(folder, runtime="native")
 
 
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+def test_an_instruction_set_is_an_option_that_goes_before_the_variable(tiny, monkeypatch, precision):
+    fastest = Encoder.load(tiny, runtime="native", precision=precision)
+    monkeypatch.setenv("IQE_ISA", instruction_sets()[0])
+    scalar = Encoder.load(tiny, runtime="native", precision=precision, instruction_set="scalar")
+    assert scalar._runtime.instruction_set == "scalar"
+    assert scalar.fingerprint == fastest.fingerprint
+    assert np.array_equal(scalar.encode_documents(TEXTS), fastest.encode_documents(TEXTS))
+    with pytest.raises(OptionError, match=r"instruction_set='mmx'.*'scalar'"):
+        Encoder.load(tiny, runtime="native", precision=precision, instruction_set="mmx")
+
+
+def test_a_cross_encoder_takes_an_instruction_set(tiny_cross_encoder):
+    model = CrossEncoder.load(tiny_cross_encoder, runtime="native", instruction_set="scalar")
+    assert model._runtime.instruction_set == "scalar"
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "ipex"])
+def test_other_runtimes_let_no_instruction_set_be_chosen(tiny, runtime):
+    with pytest.raises(OptionError, match=f"instruction_set='avx2'.*runtime='{runtime}'.*'native'"):
+        Encoder.load(tiny, runtime=runtime, instruction_set="avx2")
+
+
 def test_an_installation_without_the_engine_says_so(folder, monkeypatch, tmp_path):
     monkeypatch.setattr(native_library, "LIBRARY", tmp_path / "none.so")
     native_library.library.cache_clear()

@@ -39,7 +39,11 @@ def test_every_option_reaches_the_encoder(command):
         option = "--threads" if name == "num_threads" else f"--{name.replace('_', '-')}"
         words += [option] if value is True else [option, str(value)]
     assert load_keywords(parser().parse_args(words)) == GIVEN
-    assert LoadKeywords.__annotations__.keys() - GIVEN == {"normalize", "warm_shapes"}  # for Python alone
+    assert LoadKeywords.__annotations__.keys() - GIVEN == {
+        "normalize",
+        "warm_shapes",
+        "instruction_set",
+    }  # for Python alone
 
 
 @pytest.mark.parametrize("command", COMMANDS)

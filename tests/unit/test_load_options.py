@@ -35,6 +35,7 @@ from support.few_texts import TEN_TEXTS
         ("query_instruction", 5),
         ("document_instruction", b"x"),
         ("revision", 1),
+        ("instruction_set", 2),
         ("normalize", "false"),
         ("local_files_only", 1),
         ("allow_torchscript", "yes"),

@@ -51,6 +51,7 @@ class CrossEncoder(LoadedModel[CrossEncoderSettings]):
             cache_folder: Where the hub's files and int8 models are kept.
             local_files_only: Never ask the hub.
             num_threads: Threads for one call.
+            instruction_set: Which instructions the native runtime uses.
             max_length: Longest pair in tokens; of a longer one, the longer text is cut. None for what the
                 model's folder says.
             warm_shapes: Run the lengths that one pair can be padded to once while loading; see `Encoder.load`.

@@ -54,6 +54,9 @@ class Encoder(LoadedModel[ModelSettings]):
             local_files_only: Never ask the hub; `HF_HUB_OFFLINE=1` does the same.
             num_threads: Threads for one call; None takes the cores that the process was granted (affinity
                 and CPU quota). Tokenizing has threads of its own: `RAYON_NUM_THREADS` sets them.
+            instruction_set: Which instructions the native runtime uses, to compare them by speed: "scalar", "avx2",
+                "avxvnni", "avx512vnni", "amx" or "neon". None takes the one that the variable `IQE_ISA` names, else
+                the fastest that this CPU runs.
             pooling: "cls", "mean" or "last".
             normalize: Whether vectors have length 1.
             max_length: Longest input in tokens; longer texts are cut.

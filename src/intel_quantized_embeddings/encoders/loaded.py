@@ -61,6 +61,7 @@ class LoadedModel(Generic[_Settings]):
             precision=Precision(options.precision),
             num_threads=options.num_threads,
             dynamic=loaded.dynamic,
+            instruction_set=options.instruction_set,
         )
         report_int8(compiled, loaded.manifest, options, runtime=loaded.runtime)
         cut_to = None if options.truncate_dim == compiled.dimension else options.truncate_dim

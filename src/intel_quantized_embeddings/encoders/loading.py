@@ -25,7 +25,7 @@ from intel_quantized_embeddings.quantization.kinds import Kind
 from intel_quantized_embeddings.quantization.recipe import Recipe
 from intel_quantized_embeddings.quantization.table import quantizer_module
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
-from intel_quantized_embeddings.runtimes.building import require_precision, require_scoring
+from intel_quantized_embeddings.runtimes.building import require_instruction_sets, require_precision, require_scoring
 from intel_quantized_embeddings.runtimes.table import RUNTIMES, runtime_module
 
 logger = logging.getLogger(__name__)
@@ -109,6 +109,7 @@ def _require_able(runtime: RuntimeName, kind: Kind, options: LoadOptions) -> Non
     if kind.scores_pairs:
         require_scoring(runtime)
     require_precision(runtime, Precision(options.precision))
+    require_instruction_sets(runtime, options.instruction_set)
 
 
 def _settled(options: LoadOptions, kind: Kind, runtime: RuntimeName) -> LoadOptions:

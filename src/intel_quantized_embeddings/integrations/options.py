@@ -37,6 +37,7 @@ class ModelOptions(BaseModel):
     cache_folder: str | os.PathLike[str] | None = None
     local_files_only: bool = False
     num_threads: int | None = None
+    instruction_set: str | None = None
     pooling: str | None = None
     normalize: bool | None = None
     max_length: int | None = None

@@ -144,7 +144,13 @@ class RuntimeModule(Protocol):
         ...
 
     def compile_graph(
-        self, graph: Any, *, precision: Precision, num_threads: int | None = None, dynamic: bool = False
+        self,
+        graph: Any,
+        *,
+        precision: Precision,
+        num_threads: int | None = None,
+        dynamic: bool = False,
+        instruction_set: str | None = None,
     ) -> Runtime:
         """Make a graph ready to run on this CPU.
 
@@ -153,9 +159,10 @@ class RuntimeModule(Protocol):
             precision: BF16 runs floating-point layers in bfloat16.
             num_threads: Threads for one call; None takes the cores that the process was granted.
             dynamic: Whether it was quantized to have its activations quantized batch by batch.
+            instruction_set: Which instructions to use; only for a runtime that lets them be chosen.
 
         Raises:
-            OptionError: The CPU has no bfloat16.
+            OptionError: The CPU has no bfloat16, or does not run the instruction set.
         """
         ...
 

@@ -71,6 +71,20 @@ def require_scoring(runtime: RuntimeName) -> None:
         raise OptionError(f"runtime={runtime.value!r} is not available for a cross-encoder: they run on {able} only.")
 
 
+def require_instruction_sets(runtime: RuntimeName, asked: str | None) -> None:
+    """Check that a runtime lets an instruction set be chosen, where one is asked for.
+
+    Raises:
+        OptionError: It does not; the message says which do.
+    """
+    if asked is not None and not RUNTIMES[runtime].instruction_sets:
+        able = " or ".join(repr(name.value) for name, row in RUNTIMES.items() if row.instruction_sets)
+        raise OptionError(
+            f"instruction_set={asked!r} is not available with runtime={runtime.value!r}, which chooses its own; it is "
+            f"an option of runtime={able}."
+        )
+
+
 def require_precision(runtime: RuntimeName, precision: Precision) -> None:
     """Check that a runtime computes in a precision.
 

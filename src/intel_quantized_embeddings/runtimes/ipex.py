@@ -158,9 +158,16 @@ def save_graph(graph: torch.jit.ScriptModule, file: Path) -> None:
 
 
 def compile_graph(
-    graph: Any, *, precision: Precision, num_threads: int | None = None, dynamic: bool = False
+    graph: Any,
+    *,
+    precision: Precision,
+    num_threads: int | None = None,
+    dynamic: bool = False,
+    instruction_set: str | None = None,
 ) -> IPEXRuntime:
     """Make a graph ready to run; see `RuntimeModule.compile_graph`. `dynamic` is in the graph itself.
+
+    Instructions are torch's choice.
 
     Raises:
         OptionError: The CPU has no bfloat16, or the model is TorchScript that others made, which runs

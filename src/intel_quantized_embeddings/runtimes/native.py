@@ -48,12 +48,12 @@ class NativeRuntime:
             instruction_set: The kernels to use; None takes those that `IQE_ISA` names, else the fastest.
 
         Raises:
-            OptionError: This CPU does not run the instruction set that `IQE_ISA` names.
+            OptionError: This CPU does not run that instruction set, or the one that `IQE_ISA` names.
             DamagedFilesError: The graph's arrays are not those of its shape.
         """
         self._dimension = graph.shape.dimension
         self._threads = num_threads or granted_cores()
-        self.instruction_set = instruction_set or chosen_instruction_set()
+        self.instruction_set = chosen_instruction_set(instruction_set)
         self._engine = Engine(graph.shape, packed(graph), instruction_set=self.instruction_set)
 
     @property
@@ -163,15 +163,21 @@ def save_graph(graph: NativeGraph, file: Path) -> None:
 
 
 def compile_graph(
-    graph: NativeGraph, *, precision: Precision, num_threads: int | None = None, dynamic: bool = False
+    graph: NativeGraph,
+    *,
+    precision: Precision,
+    num_threads: int | None = None,
+    dynamic: bool = False,
+    instruction_set: str | None = None,
 ) -> NativeRuntime:
     """Hand a graph to the engine; see `RuntimeModule.compile_graph`.
 
     Raises:
-        OptionError: The precision is bfloat16, which the engine does not compute in.
+        OptionError: The precision is bfloat16, which the engine does not compute in, or this CPU does not run the
+            instruction set.
     """
     require_precision(RuntimeName.NATIVE, precision)
-    return NativeRuntime(graph, num_threads=num_threads)
+    return NativeRuntime(graph, num_threads=num_threads, instruction_set=instruction_set)
 
 
 def packed(graph: NativeGraph) -> dict[str, NDArray[Any]]:

@@ -81,17 +81,19 @@ def instruction_sets() -> tuple[str, ...]:
     return tuple(library().iqe_instruction_sets().decode().split())
 
 
-def chosen_instruction_set() -> str:
-    """Return the instruction set to use: the one that `IQE_ISA` names, else the fastest.
+def chosen_instruction_set(asked: str | None = None) -> str:
+    """Return the instruction set to use: the one asked for, or that `IQE_ISA` names, else the fastest.
 
     Raises:
         OptionError: This CPU does not run it, or there is none of that name.
     """
     there = instruction_sets()
-    asked = os.environ.get(ISA_VARIABLE)
-    if asked and asked not in there:
-        raise OptionError(f"{ISA_VARIABLE}={asked!r} can't be had here: this CPU runs {', '.join(there)}.")
-    return asked or there[0]
+    name, chosen = ISA_VARIABLE, os.environ.get(ISA_VARIABLE) or there[0]
+    if asked is not None:
+        name, chosen = "instruction_set", asked
+    if chosen not in there:
+        raise OptionError(f"{name}={chosen!r} can't be had here: this CPU runs {', '.join(map(repr, there))}.")
+    return chosen
 
 
 def pack(weights: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -237,9 +237,14 @@ def save_graph(graph: ov.Model, file: Path) -> None:
 
 
 def compile_graph(
-    graph: ov.Model, *, precision: Precision, num_threads: int | None = None, dynamic: bool = False
+    graph: ov.Model,
+    *,
+    precision: Precision,
+    num_threads: int | None = None,
+    dynamic: bool = False,
+    instruction_set: str | None = None,
 ) -> OpenVINORuntime:
-    """Make a graph ready to run; see `RuntimeModule.compile_graph`."""
+    """Make a graph ready to run; see `RuntimeModule.compile_graph`. Instructions are OpenVINO's choice."""
     return OpenVINORuntime(graph, precision=precision, num_threads=num_threads, dynamic=dynamic)
 
 

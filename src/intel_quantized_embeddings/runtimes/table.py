@@ -34,6 +34,7 @@ class RuntimeRow:
         quantizes_at_once: Whether an fp32 model asked for in int8 is quantized as it is read, without calibration texts
             and without a folder in the cache.
         same_everywhere: Whether int8 is the same on every CPU.
+        instruction_sets: Whether one can be chosen.
     """
 
     module: str
@@ -45,6 +46,7 @@ class RuntimeRow:
     folders_are_code: bool = False
     quantizes_at_once: bool = False
     same_everywhere: bool = False
+    instruction_sets: bool = False
 
 
 RUNTIMES = {
@@ -63,6 +65,7 @@ RUNTIMES = {
         scores_pairs=True,
         quantizes_at_once=True,
         same_everywhere=True,
+        instruction_sets=True,
     ),
     RuntimeName.IPEX: RuntimeRow(
         module="ipex", quantizer="ipex", encoder_files=("encoder.pt",), imports="import_ipex", folders_are_code=True
