@@ -308,6 +308,21 @@ def test_control_c_ends_one_long_call(folder):
     assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
 
 
+FIRST_VECTOR = """
+import sys
+from intel_quantized_embeddings import Encoder
+
+Encoder.load(sys.argv[1], runtime="native").encode_queries(["water"])
+print(*sorted(sys.modules))
+"""
+
+
+def test_a_folder_gives_its_first_vector_without_importing_what_takes_long(folder):
+    done = subprocess.run([sys.executable, "-c", FIRST_VECTOR, str(folder)], capture_output=True, text=True, check=True)
+    others = {"importlib.metadata", "importlib.resources", "huggingface_hub", "openvino", "torch", "filelock", "yaml"}
+    assert others & set(done.stdout.split()) == set()
+
+
 IDLE = """
 import resource, sys, time
 from intel_quantized_embeddings import Encoder

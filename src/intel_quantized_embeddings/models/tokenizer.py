@@ -73,8 +73,8 @@ class Tokenizer:
             self._refuse_token_types()
             self._tokenizer.enable_truncation(max_length, direction=side)
             self._long_texts = LongTexts(self._tokenizer, max_length=max_length)
-            # None where all of its ids are known to the model, so that they need not be looked at.
-            self._known_ids = self._fewer_than_its_own()
+        known = read_json(self._file.with_name("config.json")).get("vocab_size")
+        self._known_ids = known if isinstance(known, int) else None
 
     def encode(self, texts: Sequence[str], *, instruction: str = "") -> TokenizedTexts:
         """Tokenize texts, each after `instruction`; nothing else about them is changed.
@@ -92,7 +92,9 @@ class Tokenizer:
         check_texts(texts)
         cut = self._long_texts.cut
         encodings = self._encode_batch([cut(instruction + text) for text in texts])
-        return TokenizedTexts(token_ids=[encoding.ids for encoding in encodings], truncated=_truncated(encodings))
+        return TokenizedTexts(
+            token_ids=[self._known(encoding.ids) for encoding in encodings], truncated=_truncated(encodings)
+        )
 
     @property
     def special_tokens(self) -> int:
@@ -148,11 +150,10 @@ class Tokenizer:
             if place in long:
                 with self._tokenizer_errors():
                     ids, types, was_cut = self._long_texts.encode_pair(first, second)
-                if self._known_ids is not None:
-                    self._refuse_unknown(ids, self._known_ids)
             else:
                 encoding = next(short)
                 ids, types, was_cut = encoding.ids, encoding.type_ids, bool(encoding.overflowing)
+            self._known(ids)
             rows.append([token + second_text * text for token, text in zip(ids, types, strict=True)])
             if was_cut:
                 truncated.add(place)
@@ -162,9 +163,6 @@ class Tokenizer:
         refuse_lost_threads()
         with self._tokenizer_errors():
             encodings: list[Any] = self._tokenizer.encode_batch_fast(inputs)
-        if self._known_ids is not None:
-            for encoding in encodings:
-                self._refuse_unknown(encoding.ids, self._known_ids)
         return encodings
 
     def _refuse_token_types(self) -> None:
@@ -175,22 +173,19 @@ class Tokenizer:
                 f"none, take token_type_ids out of model_input_names in the tokenizer_config.json beside it."
             )
 
-    def _fewer_than_its_own(self) -> int | None:
-        """Return the model's vocabulary size if the tokenizer can give larger ids, else None."""
-        known = read_json(self._file.with_name("config.json")).get("vocab_size")
-        if not isinstance(known, int):
-            return None
-        special = self._tokenizer.encode("").ids
-        largest = max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
-        return known if max(largest, *special, 0) >= known else None
+    def _known(self, ids: list[int]) -> list[int]:
+        """Return a text's ids, once they are seen to be the model's: to ask for the whole vocabulary takes far longer.
 
-    def _refuse_unknown(self, ids: Sequence[int], known: int) -> None:
-        unknown = max(ids, default=0)
-        if unknown >= known:
+        Raises:
+            DamagedFilesError: One is not.
+        """
+        largest = max(ids, default=0)
+        if self._known_ids is not None and largest >= self._known_ids:
             raise DamagedFilesError(
-                f"{self._file} gives {self._tokenizer.id_to_token(unknown)!r} the id {unknown}, and the config.json "
-                f"beside it says vocab_size={known}: they are not of one model."
+                f"{self._file} gives {self._tokenizer.id_to_token(largest)!r} the id {largest}, and the config.json "
+                f"beside it says vocab_size={self._known_ids}: they are not of one model."
             )
+        return ids
 
     @contextmanager
     def _tokenizer_errors(self) -> Iterator[None]:

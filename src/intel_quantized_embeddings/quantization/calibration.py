@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 from intel_quantized_embeddings.errors import DamagedFilesError, InvalidTextError, ModelFilesError, OptionError
@@ -57,6 +56,8 @@ class CalibrationSplit:
 
 def built_in_texts() -> Texts:
     """The package's own texts: questions, sentences, paragraphs, passages, lists, code, other languages."""
+    from importlib import resources  # not where models are only loaded: it takes a while
+
     content = resources.files(__package__).joinpath(_BUILT_IN).read_text("utf-8")
     entries = [json.loads(line) for line in content.split("\n") if line]
     return Texts(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +72,8 @@ def write_folder(
 
 def _origin(source: SourceModel, *, texts: Texts, runtime: RuntimeName) -> dict[str, Any]:
     """Return what a manifest says of what a folder was made from and with, by the names of its fields."""
+    from importlib.metadata import version  # not where folders are only loaded: it takes a while
+
     libraries = ("intel-quantized-embeddings", *quantizer_module(runtime).LIBRARIES, "tokenizers")
     return {
         "source": Source(
