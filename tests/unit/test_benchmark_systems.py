@@ -47,9 +47,8 @@ def test_a_system_can_be_sent_to_another_process():
 
 def test_what_is_not_installed_is_left_out_with_the_way_to_have_it():
     selection = select(None, SYSTEMS, installed=nowhere, bf16=everywhere_bf16)
-    assert [system.name for system in selection.systems] == [
-        *("openvino-int8", "openvino-bf16", "openvino-fp32", "native-int8", "native-fp32", "input-order-int8")
-    ]
+    assert [system.name for system in selection.systems] == ["native-int8", "native-fp32"]
+    assert selection.not_measured["iqe openvino int8"] == "pip install 'intel-quantized-embeddings[openvino]'"
     assert selection.not_measured["fastembed ONNX fp32"] == "pip install fastembed torch transformers onnxscript"
 
 
@@ -64,19 +63,19 @@ def test_all_are_measured_where_all_are_installed():
 
 
 def test_bf16_is_left_out_where_the_cpu_has_none():
-    selection = select(None, SYSTEMS, installed=nowhere, bf16=lambda: False)
+    selection = select(None, SYSTEMS, installed=everywhere, bf16=lambda: False)
     assert selection.not_measured["iqe openvino bf16"] == "this CPU has no bfloat16"
 
 
 def test_what_is_asked_for_by_name_must_run():
-    with pytest.raises(OptionError, match="'torch' is not known; there are openvino-int8, "):
+    with pytest.raises(OptionError, match="'torch' is not known; there are native-int8, "):
         select(["torch"], SYSTEMS)
     with pytest.raises(OptionError, match=r"'fastembed-fp32' is not known; .* `python -m bench` in the repository"):
         select(["fastembed-fp32"])
     with pytest.raises(OptionError, match="fastembed-fp32 can't be measured here: pip install fastembed"):
-        select(["openvino-int8", "fastembed-fp32"], SYSTEMS, installed=nowhere)
-    chosen = select(["openvino-fp32", "openvino-int8", "openvino-fp32"]).systems
-    assert [system.name for system in chosen] == ["openvino-fp32", "openvino-int8"]
+        select(["native-int8", "fastembed-fp32"], SYSTEMS, installed=nowhere)
+    chosen = select(["native-fp32", "native-int8", "native-fp32"]).systems
+    assert [system.name for system in chosen] == ["native-fp32", "native-int8"]
 
 
 def test_an_int8_folder_goes_to_systems_of_its_runtime(tmp_path, monkeypatch):

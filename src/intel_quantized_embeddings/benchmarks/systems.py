@@ -130,7 +130,8 @@ def in_input_order(request: Request) -> LoadedSystem:
     from intel_quantized_embeddings.runtimes.openvino import OpenVINORuntime
 
     folder = _int8_folder(request, RuntimeName.OPENVINO)
-    loaded = load_model(LoadOptions(**_model(request, folder), max_length=request.max_length), EMBEDDER)
+    options = LoadOptions(**_model(request, folder), runtime=RuntimeName.OPENVINO.value, max_length=request.max_length)
+    loaded = load_model(options, EMBEDDER)
     tokenizer = Tokenizer(
         loaded.folder / TOKENIZER_FILE, max_length=request.max_length, lowercase=loaded.settings.lowercase
     )
@@ -167,16 +168,22 @@ def _int8_origin(folder: Path | None) -> str:
     return "quantized on first use" if folder is None else f"the int8 folder {folder.name}"
 
 
+_NEEDS = {
+    RuntimeName.NATIVE: (),
+    RuntimeName.OPENVINO: (("openvino", "'intel-quantized-embeddings[openvino]'"),),
+    RuntimeName.IPEX: (("intel_extension_for_pytorch", "'intel-quantized-embeddings[ipex]'"),),
+}
+
+
 def _ours(runtime: RuntimeName, precision: Precision) -> System:
     loader = _Ours(runtime, precision)
-    ipex = (("intel_extension_for_pytorch", "'intel-quantized-embeddings[ipex]'"),)
     return System(
         name=f"{runtime.value}-{precision.value}",
         label=f"iqe {runtime.value} {precision.value}",
         load=loader,
         prepare=loader.prepare if precision is Precision.INT8 else None,
         parts=PARTS if precision is Precision.INT8 else ("latency", "throughput", "corpus"),
-        needs=ipex if runtime is RuntimeName.IPEX else (),
+        needs=_NEEDS[runtime],
         bf16=precision is Precision.BF16,
     )
 
@@ -189,6 +196,7 @@ SYSTEMS: tuple[System, ...] = (
         load=in_input_order,
         prepare=_Ours(RuntimeName.OPENVINO, Precision.INT8).prepare,
         parts=("corpus",),
+        needs=_NEEDS[RuntimeName.OPENVINO],
     ),
 )
 
