@@ -72,12 +72,12 @@ class TestConstructing:
         with pytest.raises(ModelFilesError, match="nowhere"):
             IntelQuantizedEmbeddings(model=tmp_path / "nowhere").warm_up()
 
-    def test_without_arguments_means_bge_small_in_int8_on_openvino(self):
+    def test_without_arguments_means_bge_small_in_int8_on_its_own_runtime(self):
         embeddings = IntelQuantizedEmbeddings()
         assert (embeddings.model, embeddings.precision, embeddings.runtime) == (
             "BAAI/bge-small-en-v1.5",
             "int8",
-            "openvino",
+            None,
         )
 
     def test_takes_model_and_model_name(self, tiny_int8, runtime):

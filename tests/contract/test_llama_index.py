@@ -91,12 +91,12 @@ class TestConstructing:
         with pytest.raises(ModelFilesError, match="no/such-model"):
             embedding.get_query_embedding("text")
 
-    def test_without_arguments_means_bge_small_in_int8_on_openvino(self):
+    def test_without_arguments_means_bge_small_in_int8_on_its_own_runtime(self):
         embedding = IntelQuantizedEmbedding()
         assert (embedding.model_name, embedding.precision, embedding.runtime) == (
             "BAAI/bge-small-en-v1.5",
             "int8",
-            "openvino",
+            None,
         )
 
     def test_takes_a_path_and_keeps_its_text(self, tiny_int8, runtime, as_query):

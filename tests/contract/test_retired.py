@@ -58,7 +58,7 @@ def expected_encoder(tiny, retired, **changed):
 
 
 def test_langchains_give_the_vectors_of_the_old_defaults(langchain_class, tiny):
-    embeddings = construct(langchain_class, tiny, runtime="openvino", precision="fp32", max_length=64)
+    embeddings = construct(langchain_class, tiny, runtime="native", precision="fp32", max_length=64)
     question = "Represent this question for searching relevant passages: " if "Bge" in langchain_class.__name__ else ""
     encoder = expected_encoder(tiny, langchain_class, query_instruction=question, max_length=64)
     assert embeddings.embed_documents(TEXTS) == encoder.encode_documents(TEXTS).tolist()
@@ -68,7 +68,7 @@ def test_langchains_give_the_vectors_of_the_old_defaults(langchain_class, tiny):
 
 def test_llama_indexs_give_the_vectors_of_the_old_defaults(llama_index_class, tiny):
     embedding = construct(
-        llama_index_class, tiny, runtime="openvino", precision="fp32", query_instruction="ask:", text_instruction="text"
+        llama_index_class, tiny, runtime="native", precision="fp32", query_instruction="ask:", text_instruction="text"
     )
     encoder = expected_encoder(tiny, llama_index_class, query_instruction="ask: ", document_instruction="text ")
     assert embedding.get_text_embedding_batch(TEXTS) == encoder.encode_documents(TEXTS).tolist()

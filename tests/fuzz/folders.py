@@ -16,8 +16,8 @@ from support.tiny_models import write_tiny_cross_encoder, write_tiny_model
 def write_folders(root: Path) -> Folders:
     """Write them; the int8 one is quantized for OpenVINO."""
     tiny = write_tiny_model(root / "fp32", prompts={"query": "query: ", "document": "document: "})
-    int8 = quantize(tiny, root / "int8", search=False).folder
-    native = quantize(tiny, root / "native", runtime="native").folder
+    int8 = quantize(tiny, root / "int8", runtime="openvino", search=False).folder
+    native = quantize(tiny, root / "native").folder
     sharded, exported = (shutil.copytree(tiny, root / name) for name in ("sharded", "exported"))
     (tiny / "sentence_bert_config.json").write_text('{"max_seq_length": 64, "do_lower_case": false}')
     (tiny / "quantize.yaml").write_text("smooth_quant: [0.85, off]\nmax_drop: 0.01\n")

@@ -37,7 +37,7 @@ def test_each_error_is_ours_and_its_builtin_and_in_the_drawn_tree(name):
 
 
 def test_a_missing_extra_says_what_to_install_and_survives_pickling():
-    error = errors.MissingExtraError(package="nncf", extra="quantize", needed_for="Quantizing")
+    error = errors.MissingExtraError(package="nncf", extra="openvino", needed_for="Quantizing")
     again = pickle.loads(pickle.dumps(error))
-    assert "pip install 'intel-quantized-embeddings[quantize]'" in str(error)
-    assert (str(again), again.package, again.extra) == (str(error), "nncf", "quantize")
+    assert "pip install 'intel-quantized-embeddings[openvino]'" in str(error)
+    assert (str(again), again.package, again.extra) == (str(error), "nncf", "openvino")

@@ -23,7 +23,7 @@ from intel_quantized_embeddings.quantization.kinds import EMBEDDER
 from intel_quantized_embeddings.runtimes import openvino
 from support.exported_models import write_openvino_export
 
-pytest.importorskip("nncf", reason="making int8 models needs the `quantize` extra")
+pytest.importorskip("nncf", reason="int8 models for OpenVINO need the `openvino` extra")
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_two_threads_make_one(source, settings, tmp_path):
     assert len(made) == 1
 
 
-def test_an_export_whose_int8_form_is_there_is_not_opened(tiny, tiny_int8, tmp_path, monkeypatch):
+def test_an_export_whose_int8_form_is_there_is_not_opened(tiny, tiny_int8_of, tmp_path, monkeypatch):
     """Reading, compiling and running a large one takes longer than loading the int8 model."""
     bare = tmp_path / "exported"
     shutil.copytree(tiny, bare, ignore=shutil.ignore_patterns("model.safetensors"))
@@ -147,14 +147,15 @@ def test_an_export_whose_int8_form_is_there_is_not_opened(tiny, tiny_int8, tmp_p
     folder = cache._cached(
         found, settings, runtime=RuntimeName.OPENVINO, format_version=FORMAT_VERSION, cache_folder=tmp_path
     )
-    shutil.copytree(tiny_int8, folder)
+    int8 = tiny_int8_of("openvino")
+    shutil.copytree(int8, folder)
 
     def opened(*arguments, **options):
         raise AssertionError("the export was opened")
 
     monkeypatch.setattr(openvino, "read_exported", opened)
     encoder = Encoder.load(bare, cache_folder=tmp_path, warm_shapes=False)
-    assert encoder.fingerprint == Encoder.load(tiny_int8, warm_shapes=False).fingerprint
+    assert encoder.fingerprint == Encoder.load(int8, warm_shapes=False).fingerprint
 
 
 def test_a_folder_gets_the_rights_that_the_process_gives_without_changing_them(tmp_path, monkeypatch):

@@ -157,14 +157,16 @@ def test_an_error_of_the_caller_comes_out_and_ends_the_threads():
     assert not _threads_of_ours()
 
 
-def test_an_encoder_that_fails_leaves_no_thread(tiny_encoder, monkeypatch):
-    def broken(self, ids, mask):
+@pytest.mark.parametrize(("runtime", "methods"), [("native", ["run_ragged"]), ("openvino", ["run", "run_in_stream"])])
+def test_an_encoder_that_fails_leaves_no_thread(tiny_int8_of, monkeypatch, runtime, methods):
+    def broken(self, *batch):
         raise RuntimeError("the runtime broke")
 
-    monkeypatch.setattr(type(tiny_encoder._runtime), "run_in_stream", broken)
-    monkeypatch.setattr(type(tiny_encoder._runtime), "run", broken)
+    encoder = Encoder.load(tiny_int8_of(runtime), warm_shapes=False)
+    for method in methods:
+        monkeypatch.setattr(type(encoder._runtime), method, broken)
     with pytest.raises(RuntimeError, match="the runtime broke") as caught:
-        tiny_encoder.encode_documents([f"stone {number}" for number in range(3000)])
+        encoder.encode_documents([f"stone {number}" for number in range(3000)])
     assert caught.traceback
     assert not _threads_of_ours()
 
