@@ -40,8 +40,9 @@ def outliers(minilm, tmp_path_factory) -> Path:
     return folder
 
 
-def test_native_int8_keeps_them_and_all_else(minilm, outliers):
-    texts = [*built_in_texts().documents[:60], *built_in_texts().queries[:60]]
+def test_native_int8_keeps_them_and_all_else(minilm, outliers, slow_run):
+    count = 60 if slow_run else 20
+    texts = [*built_in_texts().documents[:count], *built_in_texts().queries[:count]]
     as_published = Encoder.load(minilm, runtime="native", precision="fp32").encode_documents(texts)
     fp32 = Encoder.load(outliers, runtime="native", precision="fp32").encode_documents(texts)
     assert (as_published * fp32).sum(axis=1).min() > 0.99999

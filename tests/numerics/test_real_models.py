@@ -35,8 +35,8 @@ def pair(request, runtime, tmp_path_factory):
     else:
         source = request.getfixturevalue("shared") / "models" / "minilm-l6-cls"
         folder = quantize(source, tmp_path_factory.mktemp("cls") / "int8", runtime=runtime).folder
-    fp32 = Encoder.load(source, runtime=runtime, precision="fp32")
-    return request.param, fp32, Encoder.load(folder, runtime=runtime)
+    fp32 = Encoder.load(source, runtime=runtime, precision="fp32", warm_shapes=False)
+    return request.param, fp32, Encoder.load(folder, runtime=runtime, warm_shapes=False)
 
 
 def floor(name: str, runtime: str) -> float:
@@ -93,22 +93,25 @@ def test_int8_finds_what_fp32_finds_in_the_whole_corpus(pair, runtime, scifact):
         assert fp32 == pytest.approx(0.6451, abs=5e-4)  # the published figure
 
 
-def test_an_int8_vector_is_bit_identical_alone_in_any_batch_and_with_any_threads(minilm_int8, runtime, shared):
-    encoder = Encoder.load(minilm_int8, runtime=runtime)
-    texts = (shared / "data/calibration/qasper_paragraphs.txt").read_text("utf-8").splitlines()[:40] + MIXED
+def test_an_int8_vector_is_bit_identical_alone_in_any_batch_and_with_any_threads(
+    minilm_int8, runtime, shared, slow_run
+):
+    encoder = Encoder.load(minilm_int8, runtime=runtime, warm_shapes=False)
+    paragraphs = (shared / "data/calibration/qasper_paragraphs.txt").read_text("utf-8").splitlines()
+    texts = paragraphs[: 40 if slow_run else 15] + MIXED
     together = encoder.encode_documents(texts)
     shuffled = random.Random(1).sample(range(len(texts)), len(texts))
     again = encoder.encode_documents([texts[i] for i in shuffled])
     assert np.array_equal(again, together[shuffled])
     alone = np.concatenate([encoder.encode_documents([text]) for text in texts])
     assert np.array_equal(alone, together)
-    one_thread = Encoder.load(minilm_int8, runtime=runtime, num_threads=1)
+    one_thread = Encoder.load(minilm_int8, runtime=runtime, num_threads=1, warm_shapes=False)
     assert np.array_equal(one_thread.encode_documents(texts), together)
 
 
-def test_int8_vectors_do_not_depend_on_company_for_texts_of_every_length(minilm_int8, runtime):
-    encoder = Encoder.load(minilm_int8, runtime=runtime)
-    texts = [" ".join(["word"] * n) for n in range(1, 254, 7)] + MIXED
+def test_int8_vectors_do_not_depend_on_company_for_texts_of_every_length(minilm_int8, runtime, slow_run):
+    encoder = Encoder.load(minilm_int8, runtime=runtime, warm_shapes=False)
+    texts = [" ".join(["word"] * n) for n in range(1, 254, 7 if slow_run else 13)] + MIXED
     together = encoder.encode_documents(texts)
     alone = np.concatenate([encoder.encode_documents([text]) for text in texts])
     assert np.array_equal(alone, together)
