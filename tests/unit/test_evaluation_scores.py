@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from intel_quantized_embeddings.errors import OptionError
+from intel_quantized_embeddings.evaluation import comparison
 from intel_quantized_embeddings.evaluation.comparison import compare
 from intel_quantized_embeddings.similarity import Similarity
 from intel_quantized_embeddings.tasks.bm25 import bm25_candidates
@@ -18,6 +19,12 @@ from support.retrieval import RetrievalSet, ndcg_at_10
 
 for needed in ("pytrec_eval", "bm25s", "sklearn", "scipy"):
     pytest.importorskip(needed, reason=f"{needed} is not installed (the eval extra)")
+
+
+@pytest.fixture
+def few_resamples(monkeypatch):
+    """A tenth of them: of a correlation each is computed alone, which takes milliseconds."""
+    monkeypatch.setattr(comparison, "RESAMPLES", 500)
 
 
 def _embedded(**vectors) -> Embedded:
@@ -165,6 +172,7 @@ def test_a_score_of_zero_or_below_has_no_share_to_lose(cosines):
         relative_drop(fp32, similarities([0.1, 0.2, 0.3, 0.4]))
 
 
+@pytest.mark.usefixtures("few_resamples")
 def test_worse_is_below_zero_where_the_reference_itself_is_negative():
     reference, worse = similarities([0.3, 0.9, 0.8, 0.1, 0.2, 0.15]), similarities([0.9, 0.8, 0.7, 0.3, 0.2, 0.1])
     assert reference.main < 0
@@ -237,6 +245,7 @@ def test_the_interval_holds_the_true_change_about_as_often_as_it_says():
     assert 50 <= held <= 60
 
 
+@pytest.mark.usefixtures("few_resamples")
 def test_a_correlation_is_resampled_as_a_correlation():
     random = np.random.default_rng(0)
     truth = random.random(60)
