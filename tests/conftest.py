@@ -30,7 +30,7 @@ from intel_quantized_embeddings.quantization.calibration import built_in_texts  
 from intel_quantized_embeddings.quantization.kinds import EMBEDDER  # noqa: E402
 from intel_quantized_embeddings.reporting.machine import describe_machine  # noqa: E402
 from intel_quantized_embeddings.runtimes.int8_products import sums_are_exact  # noqa: E402
-from support.few_texts import compare_no_strengths, measure_on_a_third, quantize_quickly  # noqa: E402
+from support.few_texts import FEW, compare_no_strengths, measure_on_a_third, quantize_quickly  # noqa: E402
 from support.tiny_models import write_tiny_cross_encoder, write_tiny_model  # noqa: E402
 from support.torchscript_models import write_optimum_intel_folder  # noqa: E402
 
@@ -162,11 +162,13 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_int8_of(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The same in int8 for a runtime, quantized once each."""
+    """The same in int8 for a runtime, quantized once each, on few texts."""
 
     @functools.cache
     def made(runtime: str) -> Path:
-        return quantize(tiny, tmp_path_factory.mktemp("tiny") / f"tiny-{runtime}", runtime=runtime, search=False).folder
+        folder = tmp_path_factory.mktemp("tiny") / f"tiny-{runtime}"
+        few = {} if runtime == DEFAULT_RUNTIME.value else FEW  # which calibrates on nothing
+        return quantize(tiny, folder, runtime=runtime, search=False, **few).folder
 
     return made
 

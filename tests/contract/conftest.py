@@ -1,4 +1,4 @@
-"""In this folder the tiny int8 model stands for that of every runtime: each test runs on all of them."""
+"""In this folder the tiny int8 model is for the runtime that a test runs on: the default one, or `each_runtime`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,15 @@ from pathlib import Path
 import pytest
 
 from intel_quantized_embeddings import Encoder
+from intel_quantized_embeddings.options import DEFAULT_RUNTIME
+
+
+@pytest.fixture(scope="session", params=[DEFAULT_RUNTIME.value])
+def runtime(request: pytest.FixtureRequest) -> str:
+    if request.param == "ipex":
+        request.getfixturevalue("ipex_installed")
+    name: str = request.param
+    return name
 
 
 @pytest.fixture(scope="session")

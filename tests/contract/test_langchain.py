@@ -21,6 +21,7 @@ from langchain_core.vectorstores import InMemoryVectorStore
 from intel_quantized_embeddings import Encoder, IntelQuantizedEmbeddings
 from intel_quantized_embeddings.errors import InvalidTextError, ModelFilesError
 from intel_quantized_embeddings.vectors import to_binary, to_int8
+from support.each_runtime import each_runtime
 from support.spy_encoder import SpyEncoder
 
 TEXTS = ["the cat sat on the mat", "a cold river", "music and light in the old city", "why is the moon blue?"]
@@ -127,6 +128,7 @@ class TestChangingAnOption:
 
 
 class TestCopies:
+    @each_runtime
     @pytest.mark.parametrize("loaded", [False, True], ids=["before-loading", "after-loading"])
     def test_a_pickle_loads_nothing_until_used_and_gives_the_same_vectors(self, embeddings, loaded):
         if loaded:
@@ -240,6 +242,7 @@ class TestAsync:
         assert seen == [True]
 
 
+@each_runtime
 def test_many_threads_at_once_load_once_and_get_the_right_vectors(tiny_int8, runtime, tiny_encoder):
     embeddings = IntelQuantizedEmbeddings(model=tiny_int8, runtime=runtime)
     texts = [

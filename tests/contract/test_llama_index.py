@@ -25,6 +25,7 @@ from llama_index.core.storage.kvstore import SimpleKVStore
 from intel_quantized_embeddings import Encoder, IntelQuantizedEmbedding
 from intel_quantized_embeddings.errors import InvalidTextError, ModelFilesError
 from intel_quantized_embeddings.vectors import to_binary, to_int8
+from support.each_runtime import each_runtime
 from support.spy_encoder import SpyEncoder
 
 TEXTS = ["the cat sat on the mat", "a cold river", "music and light in the old city", "why is the moon blue?"]
@@ -377,6 +378,7 @@ class TestInLlamaIndex:
 
     @pytest.mark.filterwarnings("ignore:Specified num_workers exceed")  # on a machine with one CPU
     @pytest.mark.timeout(180)
+    @each_runtime
     async def test_an_async_pipeline_embeds_in_forked_processes(self, embedding, as_document, monkeypatch):
         """`arun` forks them up to Python 3.13, in the middle of whatever this process was doing.
 

@@ -17,6 +17,9 @@ from intel_quantized_embeddings.int8_folder.probes import COUNT_OF_VECTORS
 from intel_quantized_embeddings.options import Precision
 from intel_quantized_embeddings.runtimes.base import PaddedRuntime
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
+from support.each_runtime import each_runtime
+
+pytestmark = each_runtime
 
 TEXTS = [
     "the cat sat on the red mat",
@@ -38,6 +41,11 @@ def encoder(request, runtime, tiny, tiny_int8_of) -> Encoder:
         pytest.skip("this CPU has no bfloat16 instructions")
     folder = tiny_int8_of(runtime) if precision is Precision.INT8 else tiny
     return Encoder.load(folder, runtime=runtime, precision=precision.value)
+
+
+def again(encoder: Encoder, *, warm_shapes: bool = False, **options: object) -> Encoder:
+    """The same model with other options."""
+    return Encoder.load(**{**asdict(encoder._options), "warm_shapes": warm_shapes, **options})
 
 
 def is_exact(encoder: Encoder) -> bool:
@@ -85,7 +93,7 @@ BULK = [f"{'stone ' * (number % 50)}water {number}" for number in range(300)]
 @pytest.fixture(scope="module")
 def two_threads(encoder) -> Encoder:
     """The same with two threads, so that bulk calls go side by side whatever the machine."""
-    return Encoder.load(**{**asdict(encoder._options), "num_threads": 2})
+    return again(encoder, num_threads=2)
 
 
 def test_bulk_goes_side_by_side_and_agrees_with_texts_alone(two_threads, monkeypatch):
@@ -108,7 +116,7 @@ def test_bulk_goes_side_by_side_and_agrees_with_texts_alone(two_threads, monkeyp
 
 def test_bulk_of_several_threads_at_once(two_threads):
     """From the first bulk call on, of which there are eight."""
-    fresh = Encoder.load(**asdict(two_threads._options))
+    fresh = again(two_threads)
     expected = two_threads.encode_documents(BULK)
     with ThreadPoolExecutor(8) as pool:
         jobs = [pool.submit(fresh.encode_documents, BULK) for _ in range(8)]
@@ -139,7 +147,7 @@ def test_no_shape_of_a_query_is_left_for_a_query_to_prepare(encoder, monkeypatch
     if not isinstance(encoder._runtime, PaddedRuntime):
         pytest.skip("a runtime of ragged texts has no shapes to prepare")
     warmed = _shapes_of_loading(encoder, monkeypatch, max_length=50)
-    queries = _shapes_run(encoder := Encoder.load(**{**asdict(encoder._options), "max_length": 50}), monkeypatch)
+    queries = _shapes_run(encoder := again(encoder, max_length=50), monkeypatch)
     for words in (0, 1, 12, 20, 45, 300):
         encoder.encode_queries(["stone " * words])
     assert set(queries) <= set(warmed)
@@ -154,9 +162,9 @@ def test_a_cpu_quota_sets_the_number_of_streams(encoder, monkeypatch):
     module = importlib.import_module(type(encoder._runtime).__module__)
     monkeypatch.setattr(module, "within_quota", lambda threads: 1, raising=False)
     monkeypatch.setattr(module, "granted_cores", lambda: 1, raising=False)
-    limited = Encoder.load(**asdict(encoder._options))
+    limited = again(encoder)
     assert limited._runtime.streams == 1
-    assert Encoder.load(**{**asdict(encoder._options), "num_threads": 2})._runtime.streams == 2
+    assert again(encoder, num_threads=2)._runtime.streams == 2
     np.testing.assert_allclose(limited.encode_documents(TEXTS), encoder.encode_documents(TEXTS), atol=2e-2)
 
 
@@ -217,7 +225,7 @@ def test_the_same_call_twice_gives_the_same_bits(encoder):
 
 
 def test_queries_and_documents_get_their_own_instruction(encoder):
-    plain = Encoder.load(**{**asdict(encoder._options), "query_instruction": "", "document_instruction": ""})
+    plain = again(encoder, query_instruction="", document_instruction="")
     text = "green tree"
     # "document: " and "query: " are what the tiny model's folder says.
     assert np.array_equal(encoder.encode_queries([text]), plain.encode_queries(["query: " + text]))
@@ -280,7 +288,7 @@ def test_an_encoder_pickles_as_how_it_was_loaded(encoder):
 
 def test_the_fingerprint_tells_what_vectors_depend_on(encoder):
     def other(**options):
-        return Encoder.load(**{**asdict(encoder._options), **options}).fingerprint
+        return again(encoder, **options).fingerprint
 
     assert other() == encoder.fingerprint
     assert other(num_threads=1) == encoder.fingerprint
@@ -289,7 +297,7 @@ def test_the_fingerprint_tells_what_vectors_depend_on(encoder):
 
 class TestTruncated:
     def test_vectors_are_the_first_numbers_made_of_length_one(self, encoder):
-        cut = Encoder.load(**{**asdict(encoder._options), "truncate_dim": 12})
+        cut = again(encoder, truncate_dim=12)
         assert (cut.dimension, cut.encode_documents([]).shape) == (12, (0, 12))
         texts = TEXTS * 12  # enough for batches side by side
         for method in ("encode_documents", "encode_queries"):
@@ -303,7 +311,7 @@ class TestTruncated:
 
     def test_vectors_have_a_fingerprint_of_their_own_and_whole_ones_the_models(self, encoder):
         def other(dimension):
-            return Encoder.load(**{**asdict(encoder._options), "truncate_dim": dimension})
+            return again(encoder, truncate_dim=dimension)
 
         assert len({encoder.fingerprint, other(12).fingerprint, other(13).fingerprint}) == 3
         whole = other(encoder.dimension)
@@ -319,13 +327,13 @@ class TestTruncated:
 
     def test_vectors_can_not_be_longer_than_the_models(self, encoder):
         with pytest.raises(OptionError, match=rf"truncate_dim=1000 .*have {encoder.dimension} numbers"):
-            Encoder.load(**{**asdict(encoder._options), "truncate_dim": 1000})
+            again(encoder, truncate_dim=1000)
 
 
 def test_the_number_of_threads_does_not_change_int8_vectors(encoder):
     if not is_exact(encoder):
         pytest.skip("promised for int8; floating point may differ in the last bits")
-    one, two, three = (Encoder.load(**{**asdict(encoder._options), "num_threads": n}) for n in (1, 2, 3))
+    one, two, three = (again(encoder, num_threads=n) for n in (1, 2, 3))
     for texts in (TEXTS, BULK):
         expected = one.encode_documents(texts)
         assert np.array_equal(two.encode_documents(texts), expected)
