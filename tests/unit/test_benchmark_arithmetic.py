@@ -6,7 +6,7 @@ import pytest
 
 from intel_quantized_embeddings.benchmarks.arithmetic import EncoderSize, gops_per_core, operations_per_token
 from intel_quantized_embeddings.benchmarks.results import largest_calls
-from intel_quantized_embeddings.benchmarks.summaries import Series, summarize
+from intel_quantized_embeddings.benchmarks.summaries import Summary
 
 MINILM = {"model_type": "bert", "hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 6}
 
@@ -27,8 +27,8 @@ def test_other_architectures_are_not_counted(model_type):
 
 def test_the_largest_calls_are_counted():
     size = EncoderSize(hidden=384, intermediate=1536, layers=6)
-    series = [Series(system="openvino-int8", size=n, texts=n, seconds=(n / 100,)) for n in (8, 256)]
-    found = largest_calls([*summarize(series, baseline=None)][::-1], size, tokens=256, cores=2, peak=None)
+    series = [Summary.of("openvino-int8", size=n, texts=n, turns=(n / 100,)) for n in (8, 256)]
+    found = largest_calls(series[::-1], size, tokens=256, cores=2, peak=None)
     assert found.batch == 256
     assert found.gops_per_core == pytest.approx({"openvino-int8": 23_592_960 * 256 * 50 / 1e9})
 

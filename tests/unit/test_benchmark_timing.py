@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from intel_quantized_embeddings.benchmarks.summaries import (
-    Series,
     Spread,
-    percentile,
+    Summary,
+    beside_baseline,
+    beside_one_thread,
     stalls,
-    summarize,
     summarize_queries,
-    summarize_threads,
     times_as_fast,
 )
-from intel_quantized_embeddings.benchmarks.timing import Effort, take_turns, timed_calls, turn_order, wait_until_quiet
+from intel_quantized_embeddings.benchmarks.timing import Effort, timed_calls, turn_order, wait_until_quiet
 
 seconds = st.floats(min_value=1e-6, max_value=1e3)
 
@@ -49,14 +47,6 @@ def test_no_system_always_follows_the_same_other():
     assert {order[0] for order in orders} == set("abcd")
 
 
-def test_systems_take_turns_and_each_time_lands_under_its_name():
-    done = []
-    jobs = {"fast": lambda turn: 1.0 + turn, "slow": lambda turn: 10.0 + turn}
-    times = take_turns(jobs, turns=3, seed=0, on_done=done.append)
-    assert times == {"fast": (1.0, 2.0, 3.0), "slow": (10.0, 11.0, 12.0)}
-    assert [sorted(done[i : i + 2]) for i in (0, 2, 4)] == [["fast", "slow"]] * 3
-
-
 def test_the_lead_in_is_run_and_not_counted():
     clock, durations = FakeClock(), iter([9.0, 2.0, 3.0])
     times = timed_calls(lambda: clock.pass_(next(durations)), clock=clock, calls=2, lead_in=1)
@@ -84,11 +74,6 @@ def test_a_worker_waits_while_its_threads_spin_and_no_longer_than_allowed():
     assert wait_until_quiet(forever, forever.pass_, step=0.01, most=0.1) == 10
 
 
-@given(st.lists(seconds, min_size=1, max_size=30), st.integers(0, 100))
-def test_percentiles_are_numpys(values, percent):
-    assert percentile(values, percent) == pytest.approx(np.percentile(values, percent), rel=1e-9)
-
-
 @given(st.lists(seconds, min_size=1, max_size=30))
 def test_a_spread_lies_around_its_median(values):
     spread = Spread.of(values)
@@ -97,10 +82,10 @@ def test_a_spread_lies_around_its_median(values):
 
 def test_the_ratio_is_of_the_same_turn_so_that_drift_cancels():
     drifting = [
-        Series(system="base", size=1, texts=10, seconds=(2.0, 4.0, 8.0)),
-        Series(system="twice", size=1, texts=10, seconds=(1.0, 2.0, 4.0)),
+        Summary.of("base", size=1, texts=10, turns=(2.0, 4.0, 8.0)),
+        Summary.of("twice", size=1, texts=10, turns=(1.0, 2.0, 4.0)),
     ]
-    base, twice = summarize(drifting, baseline="base")
+    base, twice = beside_baseline(drifting, "base")
     assert twice.ratio == Spread(median=2.0, low=2.0, high=2.0)
     assert base.ratio == Spread(median=1.0, low=1.0, high=1.0)
     assert twice.texts_per_second.median == 5.0
@@ -109,20 +94,20 @@ def test_the_ratio_is_of_the_same_turn_so_that_drift_cancels():
 
 def test_a_ratio_is_only_taken_at_the_same_size():
     series = [
-        Series(system="base", size=1, texts=1, seconds=(1.0,)),
-        Series(system="other", size=2, texts=2, seconds=(1.0,)),
+        Summary.of("base", size=1, texts=1, turns=(1.0,)),
+        Summary.of("other", size=2, texts=2, turns=(1.0,)),
     ]
-    assert summarize(series, baseline="base")[1].ratio is None
-    assert summarize(series, baseline=None)[0].ratio is None
+    assert beside_baseline(series, "base")[1].ratio is None
+    assert series[0].ratio is None
 
 
 def test_threads_are_compared_with_one_thread_of_the_same_system():
     series = [
-        Series(system="a", size=1, texts=8, seconds=(4.0, 4.0)),
-        Series(system="a", size=8, texts=8, seconds=(2.0, 2.0)),
-        Series(system="b", size=8, texts=8, seconds=(1.0, 1.0)),
+        Summary.of("a", size=1, texts=8, turns=(4.0, 4.0)),
+        Summary.of("a", size=8, texts=8, turns=(2.0, 2.0)),
+        Summary.of("b", size=8, texts=8, turns=(1.0, 1.0)),
     ]
-    one, eight, alone = summarize_threads(series)
+    one, eight, alone = beside_one_thread(series)
     assert one.ratio.median == 1.0
     assert eight.ratio.median == 2.0
     assert alone.ratio is None
@@ -130,11 +115,11 @@ def test_threads_are_compared_with_one_thread_of_the_same_system():
 
 def test_one_system_is_compared_with_every_other_turn_by_turn():
     series = [
-        Series(system="ours", size=9, texts=9, seconds=(1.0, 2.0)),
-        Series(system="other", size=9, texts=9, seconds=(3.0, 6.0)),
+        Summary.of("ours", size=9, texts=9, turns=(1.0, 2.0)),
+        Summary.of("other", size=9, texts=9, turns=(3.0, 6.0)),
     ]
-    assert times_as_fast(summarize(series, baseline=None), "ours") == {"other": Spread(median=3.0, low=3.0, high=3.0)}
-    assert times_as_fast(summarize(series, baseline=None), "absent") == {}
+    assert times_as_fast(series, "ours") == {"other": Spread(median=3.0, low=3.0, high=3.0)}
+    assert times_as_fast(series, "absent") == {}
 
 
 def test_queries_are_summarized_run_by_run():

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
-from intel_quantized_embeddings.benchmarks.summaries import Series
-from intel_quantized_embeddings.benchmarks.timing import Effort, take_turns, turn_order
+from intel_quantized_embeddings.benchmarks.summaries import Summary
+from intel_quantized_embeddings.benchmarks.timing import Effort, turn_order
 from intel_quantized_embeddings.errors import QuantizedEmbeddingsError
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 Advance = Callable[[str], object]
 Failed = Callable[[str, Exception], object]
-Value = TypeVar("Value")
 
 
 class SystemFailedError(QuantizedEmbeddingsError, RuntimeError):
@@ -30,102 +28,105 @@ class Asked(Protocol):
     """The part of a `Worker` that these functions use."""
 
     def ask(self, command: str, *arguments: object) -> Any:
-        """Have something done.
-
-        Raises:
-            SystemFailedError: It could not be.
-        """
+        """Have something done, or raise SystemFailedError."""
         ...
 
 
-def measure_sizes(
-    workers: Mapping[str, Asked],
-    jobs: Mapping[int, Sequence[Sequence[str]]],
-    *,
-    turns: int,
-    seed: int,
-    advance: Advance,
-    failed: Failed,
-) -> list[Series]:
-    """Time calls of each size, all texts of a call in one batch where the library asks for its size.
+class Turns:
+    """Systems that do the same jobs turn by turn; one that fails is reported once, and the others go on without it.
 
     Args:
         workers: Loaded systems by name.
-        jobs: For each size, calls of as many different texts; turns take them one after another.
-        turns: How many; fewer for large jobs, see `Effort`.
         seed: Of the orders.
-        advance: Called after each system's turn, and after each one's warm-up.
-        failed: Called with the error of a system that can't do a job; the others go on without it.
-
-    Returns:
-        A series for each size and system that did all its turns. A turn's time is the median of its calls.
+        advance: Called with a system's name after each of its jobs.
+        failed: Called with the name and the error of one that fails.
     """
-    series = []
-    able = dict(workers)
-    for size, calls in jobs.items():
-        effort = Effort.of(len(calls[0]), turns=turns)
-        # Every call, so that a system's first sight of a text or shape is behind it.
-        able = {name: worker for name, worker in able.items() if _warm_up(name, worker, calls, advance, failed)}
-        guard = _Guard(failed)
-        timed = {
-            name: guard.job(name, functools.partial(_time_call, worker, calls, effort)) for name, worker in able.items()
-        }
-        seconds = guard.kept(take_turns(timed, turns=effort.turns, seed=seed + size, on_done=advance))
-        able = {name: able[name] for name in seconds}
-        series += [
-            Series(system=name, size=size, texts=len(calls[0]), seconds=times) for name, times in seconds.items()
+
+    def __init__(self, workers: Mapping[str, Asked], *, seed: int, advance: Advance, failed: Failed) -> None:
+        self._able = dict(workers)
+        self._seed = seed
+        self._advance = advance
+        self._failed = failed
+
+    def warm_up(self, work: Callable[[Asked], Any]) -> dict[str, Any]:
+        """Have every system do something that is not timed; what came of it, by name."""
+        done = {name: self._try(name, work) for name in list(self._able)}
+        return {name: value for name, value in done.items() if name in self._able}
+
+    def timed(self, jobs: Mapping[int, Callable[[Asked, int], float]], *, texts: int, turns: int) -> list[Summary]:
+        """Have every system do every job once a turn.
+
+        Args:
+            jobs: By size: what has a worker do the work of a turn, and returns its seconds.
+            texts: In each job.
+            turns: How many.
+
+        Returns:
+            A summary for each size and system that did all its turns.
+        """
+        seconds: dict[tuple[str, int], list[Any]] = {(name, size): [] for name in self._able for size in jobs}
+        for turn in range(turns):
+            for name, size in turn_order(list(seconds), turn=turn, seed=self._seed + sum(jobs)):
+                seconds[name, size].append(self._try(name, jobs[size], turn))
+        return [
+            Summary.of(name, size=size, texts=texts, turns=times)
+            for (name, size), times in seconds.items()
+            if name in self._able
         ]
-    return series
+
+    def _try(self, name: str, work: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return work(self._able[name], *arguments) if name in self._able else None
+        except SystemFailedError as exc:
+            self._failed(name, exc)
+            del self._able[name]
+            return None
+        finally:
+            self._advance(name)
+
+
+def measure_size(systems: Turns, calls: Sequence[Sequence[str]], *, size: int, turns: int) -> list[Summary]:
+    """Time calls of one size, all texts of a call in one batch where the library asks for its size.
+
+    Args:
+        systems: What is measured.
+        calls: As many different texts each; turns take them one after another.
+        size: What to call it.
+        turns: How many; fewer for large jobs, see `Effort`. A turn's time is the median of its calls.
+    """
+    texts = len(calls[0])
+    effort = Effort.of(texts, turns=turns)
+
+    def warm_up(worker: Asked) -> None:
+        """Every call, so that a system's first sight of a text or shape is behind it."""
+        for call in calls:
+            worker.ask("encode", list(call), texts)
+
+    def timed(worker: Asked, turn: int) -> float:
+        call = list(calls[turn % len(calls)])
+        return float(statistics.median(worker.ask("time_encode", call, texts, effort.calls, effort.lead_in)))
+
+    systems.warm_up(warm_up)
+    return systems.timed({size: timed}, texts=texts, turns=effort.turns)
 
 
 def measure_corpus(
-    workers: Mapping[str, Asked],
-    texts: Sequence[str],
-    *,
-    batch_size: int,
-    turns: int,
-    seed: int,
-    advance: Advance,
-    failed: Failed,
-) -> tuple[list[Series], dict[str, NDArray[np.float32]]]:
-    """Encode the whole corpus once a turn.
+    systems: Turns, texts: list[str], *, batch_size: int, turns: int
+) -> tuple[list[Summary], dict[str, NDArray[np.float32]]]:
+    """Encode the whole corpus once a turn; the vectors are those of the warm-up."""
 
-    Args:
-        workers: Loaded systems by name.
-        texts: In the order that each system gets them.
-        batch_size: For libraries that ask for it.
-        turns: How many.
-        seed: Of the orders.
-        advance: Called after each system's turn, and after each one's warm-up.
-        failed: Called with the error of a system that can't do it; the others go on without it.
-
-    Returns:
-        A series for each system that did all its turns, and its vectors from the warm-up.
-    """
-    listed = list(texts)
-    vectors = {}
-    for name, worker in workers.items():
-        try:
-            vectors[name] = worker.ask("encode", listed, batch_size)
-        except SystemFailedError as exc:
-            failed(name, exc)
-        advance(name)
-
-    def turn(worker: Asked, _: int) -> float:
-        (seconds,) = worker.ask("time_encode", listed, batch_size, 1, 0)
+    def timed(worker: Asked, turn: int) -> float:
+        (seconds,) = worker.ask("time_encode", texts, batch_size, 1, 0)
         return float(seconds)
 
-    guard = _Guard(failed)
-    jobs = {name: guard.job(name, functools.partial(turn, workers[name])) for name in vectors}
-    seconds = guard.kept(take_turns(jobs, turns=turns, seed=seed, on_done=advance))
-    return [
-        Series(system=name, size=len(listed), texts=len(listed), seconds=times) for name, times in seconds.items()
-    ], {name: vectors[name] for name in seconds}
+    vectors = systems.warm_up(lambda worker: worker.ask("encode", texts, batch_size))
+    measured = systems.timed({len(texts): timed}, texts=len(texts), turns=turns)
+    return measured, {one.system: vectors[one.system] for one in measured}
 
 
 def measure_queries(
     start: Mapping[str, Callable[[], AbstractContextManager[Asked]]],
-    texts: Sequence[str],
+    texts: list[str],
     *,
     rounds: int,
     seed: int,
@@ -154,7 +155,7 @@ def measure_queries(
             try:
                 with start[name]() as worker:
                     seconds, _ = worker.ask("load")
-                    milliseconds, vectors[name] = worker.ask("time_queries", list(texts))
+                    milliseconds, vectors[name] = worker.ask("time_queries", texts)
             except SystemFailedError as exc:
                 failed(name, exc)
                 for results in (runs, loading, vectors):
@@ -166,82 +167,12 @@ def measure_queries(
     return runs, vectors, loading
 
 
-def measure_threads(
-    workers: Mapping[str, Asked],
-    texts: Sequence[str],
-    *,
-    counts: Sequence[int],
-    turns: int,
-    seed: int,
-    advance: Advance,
-    failed: Failed,
-) -> list[Series]:
+def measure_threads(systems: Turns, texts: list[str], *, counts: Sequence[int], turns: int) -> list[Summary]:
     """Have several threads embed queries through one object, and as many texts by one thread for comparison."""
-    guard = _Guard(failed)
-    jobs = {}
-    for name, worker in workers.items():
-        guard.job(name, functools.partial(_warm_queries, worker, list(texts)))(0)
-        for count in counts:
-            work = functools.partial(_time_threads, worker, list(texts), count)
-            jobs[f"{name} {count}"] = guard.job(name, work)
-    seconds = take_turns(jobs, turns=turns, seed=seed, on_done=lambda job: advance(job.rpartition(" ")[0]))
-    return [
-        Series(system=name, size=count, texts=len(texts), seconds=seconds[f"{name} {count}"])
-        for name in guard.kept(workers)
-        for count in counts
-    ]
 
+    def timed(worker: Asked, turn: int, *, count: int) -> float:
+        return float(worker.ask("time_threads", texts, count))
 
-class _Guard:
-    """Reports a system that fails in a turn, once, and skips what else it was to do."""
-
-    def __init__(self, failed: Failed) -> None:
-        self._failed = failed
-        self._out: set[str] = set()
-
-    def job(self, name: str, work: Callable[[int], float]) -> Callable[[int], float]:
-        """Work of a system for `take_turns`; it takes NaN seconds once the system has failed."""
-
-        def guarded(turn: int) -> float:
-            if name in self._out:
-                return math.nan
-            try:
-                return work(turn)
-            except SystemFailedError as exc:
-                self._out.add(name)
-                self._failed(name, exc)
-                return math.nan
-
-        return guarded
-
-    def kept(self, by_system: Mapping[str, Value]) -> dict[str, Value]:
-        """Return the entries of systems that have not failed."""
-        return {name: value for name, value in by_system.items() if name not in self._out}
-
-
-def _warm_up(name: str, worker: Asked, calls: Sequence[Sequence[str]], advance: Advance, failed: Failed) -> bool:
-    """Run every call once; whether that went well."""
-    try:
-        for texts in calls:
-            worker.ask("encode", list(texts), len(texts))
-    except SystemFailedError as exc:
-        failed(name, exc)
-        return False
-    finally:
-        advance(name)
-    return True
-
-
-def _time_call(worker: Asked, calls: Sequence[Sequence[str]], effort: Effort, turn: int) -> float:
-    texts = list(calls[turn % len(calls)])
-    seconds: tuple[float, ...] = worker.ask("time_encode", texts, len(texts), effort.calls, effort.lead_in)
-    return statistics.median(seconds)
-
-
-def _warm_queries(worker: Asked, texts: list[str], _turn: int) -> float:
-    milliseconds, _ = worker.ask("time_queries", texts)
-    return float(sum(milliseconds)) / 1e3
-
-
-def _time_threads(worker: Asked, texts: list[str], count: int, _: int) -> float:
-    return float(worker.ask("time_threads", texts, count))
+    systems.warm_up(lambda worker: worker.ask("time_queries", texts))
+    jobs = {count: functools.partial(timed, count=count) for count in counts}
+    return systems.timed(jobs, texts=len(texts), turns=turns)

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from intel_quantized_embeddings.benchmarks.results import Results
-from intel_quantized_embeddings.benchmarks.summaries import Summary, percentile
+from intel_quantized_embeddings.benchmarks.summaries import Summary
 from intel_quantized_embeddings.reporting.plotting import GREY, INK, figure
 
 # Okabe and Ito's colours, told apart by the colour-blind. A system keeps its own in every plot.
@@ -33,29 +35,29 @@ _STYLES = {
 
 def draw(results: Results, folder: Path) -> list[Path]:
     """Draw what was measured; the files, in the order of the parts."""
-    settings = results.settings
-    plots: list[tuple[str, bool, str, str, Callable[[Results, Any], None]]] = [
-        ("latency.png", bool(results.latency), "Latency of one text by its length", _turns(results.latency), _latency),
-        (
-            "throughput.png",
-            bool(results.throughput),
-            f"Throughput on texts of {settings['throughput_tokens']} tokens by texts in a call",
-            _turns(results.throughput),
-            _throughput,
-        ),
-        ("corpus.png", bool(results.corpus), _corpus_title(results), _turns(results.corpus), _corpus),
-        (
-            "queries.png",
-            bool(results.queries),
-            _queries_title(results),
-            f"{settings['query_rounds']} alternating runs",
-            _queries,
-        ),
+    settings, facts = results.settings, results.corpus_facts
+    latency_title = "Latency of one text by its length"
+    throughput_title = f"Throughput on texts of {settings['throughput_tokens']} tokens by texts in a call"
+    corpus_title = (
+        f"Mixed corpus end to end: {facts['texts']} texts, {facts['tokens_mean']:.0f} tokens on average, "
+        f"{settings['max_length']} at most"
+    )
+    queries_title = (
+        f"Queries one at a time, right after loading in a fresh process: "
+        f"{max((one.queries for one in results.queries), default=0)} of 3 to {settings['longest_query']} tokens"
+    )
+    plots: list[tuple[str, Sequence[object], str, str, Callable[[Results, Any], None]]] = [
+        ("latency.png", results.latency, latency_title, _turns(results.latency), _latency),
+        ("throughput.png", results.throughput, throughput_title, _turns(results.throughput), _throughput),
+        ("corpus.png", results.corpus, corpus_title, _turns(results.corpus), _corpus),
+        ("queries.png", results.queries, queries_title, f"{settings['query_rounds']} alternating runs", _queries),
     ]
+    threads = settings["threads"]
+    on = f"{results.model} on {results.machine.cpu}, {threads} thread{'' if threads == 1 else 's'}"
     files = []
     for name, measured, title, means, plot in plots:
         if measured:
-            with figure(folder / name, title=title, subtitle=_subtitle(results, means)) as axes:
+            with figure(folder / name, title=title, subtitle=f"{on}; {means}") as axes:
                 plot(results, axes)
             files.append(folder / name)
     return files
@@ -78,63 +80,37 @@ def _throughput(results: Results, axes: Any) -> None:
     axes.set_ylabel("texts a second (higher is better)")
 
 
-def _corpus_title(results: Results) -> str:
-    if not results.corpus:
-        return ""
-    facts = results.corpus_facts
-    return (
-        f"Mixed corpus end to end: {facts['texts']} texts, {facts['tokens_mean']:.0f} tokens on average, "
-        f"{results.settings['max_length']} at most"
-    )
-
-
 def _corpus(results: Results, axes: Any) -> None:
     slowest_first = sorted(results.corpus, key=lambda one: one.texts_per_second.median)
-    middles = [one.texts_per_second.median for one in slowest_first]
-    errors = [
-        [one.texts_per_second.median - one.texts_per_second.low for one in slowest_first],
-        [one.texts_per_second.high - one.texts_per_second.median for one in slowest_first],
-    ]
-    places = range(len(slowest_first))
+    speeds = [one.texts_per_second for one in slowest_first]
+    places = range(len(speeds))
     axes.barh(
         places,
-        middles,
-        xerr=errors,
+        [speed.median for speed in speeds],
+        xerr=[[speed.median - speed.low for speed in speeds], [speed.high - speed.median for speed in speeds]],
         height=0.68,
         color=[_style(one.system)[0] for one in slowest_first],
         error_kw={"ecolor": INK, "elinewidth": 1.2, "capsize": 3},
     )
     axes.set_yticks(places, [results.labels[one.system] for one in slowest_first])
-    most = max(one.texts_per_second.high for one in slowest_first)
-    for place, one in zip(places, slowest_first, strict=True):
+    most = max(speed.high for speed in speeds)
+    for place, one, speed in zip(places, slowest_first, speeds, strict=True):
         ratio = f"  ({one.ratio.median:.2f}x)" if one.ratio is not None and one.system != results.baseline else ""
-        axes.text(
-            one.texts_per_second.high + most / 60, place, f"{one.texts_per_second.median:.0f}{ratio}", va="center"
-        )
+        axes.text(speed.high + most / 60, place, f"{speed.median:.0f}{ratio}", va="center")
     axes.set_xlim(0, most * 1.22)
-    axes.set_xlabel("texts a second (higher is better)" + _to_baseline(results))
+    to_baseline = f"; in brackets: to {results.labels[results.baseline]}" if results.baseline is not None else ""
+    axes.set_xlabel(f"texts a second (higher is better){to_baseline}")
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
-
-
-def _queries_title(results: Results) -> str:
-    if not results.queries:
-        return ""
-    return (
-        f"Queries one at a time, right after loading in a fresh process: {results.queries[0].queries} of 3 to "
-        f"{results.settings['longest_query']} tokens"
-    )
 
 
 def _queries(results: Results, axes: Any) -> None:
     percents = [*range(100), *(99 + step / 20 for step in range(20)), 99.95, 100.0]
     for one in sorted(results.queries, key=lambda one: -one.p50_ms):
         colour, _ = _style(one.system)
-        runs = [[percentile(run, percent) for percent in percents] for run in one.runs_ms]
-        middle = [percentile(values, 50) for values in zip(*runs, strict=True)]
-        low, high = ([pick(values) for values in zip(*runs, strict=True)] for pick in (min, max))
-        axes.plot(percents, middle, color=colour, linewidth=2.2, label=results.labels[one.system])
-        axes.fill_between(percents, low, high, color=colour, alpha=0.18, linewidth=0)
+        runs = np.percentile(one.runs_ms, percents, axis=1)
+        axes.plot(percents, np.median(runs, axis=1), color=colour, linewidth=2.2, label=results.labels[one.system])
+        axes.fill_between(percents, runs.min(axis=1), runs.max(axis=1), color=colour, alpha=0.18, linewidth=0)
     axes.set_yscale("log")
     _plain_ticks(axes.yaxis)
     # The last percent is what a user notices, so it gets a third of the width.
@@ -149,14 +125,10 @@ def _queries(results: Results, axes: Any) -> None:
 
 
 def _stretch(percents: Any) -> Any:
-    import numpy as np
-
     return -np.log10(100.12 - np.clip(percents, 0, 100))
 
 
 def _unstretch(places: Any) -> Any:
-    import numpy as np
-
     return 100.12 - np.power(10.0, -np.asarray(places))
 
 
@@ -188,14 +160,8 @@ def _curves(
 def _legend(axes: Any) -> None:
     """To the right of the plot, in the order of the lines' right ends."""
     lines = sorted(axes.get_lines(), key=lambda line: -float(line.get_ydata()[-1]))
-    axes.legend(
-        lines,
-        [line.get_label() for line in lines],
-        loc="center left",
-        bbox_to_anchor=(1.01, 0.5),
-        frameon=False,
-        handlelength=3,
-    )
+    labels = [line.get_label() for line in lines]
+    axes.legend(lines, labels, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, handlelength=3)
 
 
 def _log2_ticks(axes: Any, sizes: Sequence[int]) -> None:
@@ -214,19 +180,10 @@ def _plain_ticks(axis: Any) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _subtitle(results: Results, means: str) -> str:
-    threads = results.settings["threads"]
-    return f"{results.model} on {results.machine.cpu}, {threads} thread{'' if threads == 1 else 's'}; {means}"
-
-
 def _turns(summaries: Sequence[Summary]) -> str:
     """Return a label with the number of turns: large calls get fewer."""
     counts = sorted({len(one.turns) for one in summaries})
     return f"medians of {' to '.join(map(str, counts[:1] + counts[1:][-1:]))} interleaved turns, 10 to 90 %"
-
-
-def _to_baseline(results: Results) -> str:
-    return f"; in brackets: to {results.labels[results.baseline]}" if results.baseline is not None else ""
 
 
 def _three(spread: Any) -> list[float]:

@@ -8,22 +8,21 @@ import functools
 import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from typing import Any
 
 from intel_quantized_embeddings.benchmarks import parts
 from intel_quantized_embeddings.benchmarks.facts import LATENCY_TURNS, corpus_facts, model_facts, run_settings
 from intel_quantized_embeddings.benchmarks.loaded import Request
 from intel_quantized_embeddings.benchmarks.options import Options, Subject, speed_calls
-from intel_quantized_embeddings.benchmarks.parts import SystemFailedError
+from intel_quantized_embeddings.benchmarks.parts import SystemFailedError, Turns
 from intel_quantized_embeddings.benchmarks.plots import draw
 from intel_quantized_embeddings.benchmarks.progress import Progress
 from intel_quantized_embeddings.benchmarks.results import Results, largest_calls
 from intel_quantized_embeddings.benchmarks.summaries import (
-    Series,
-    Summary,
-    summarize,
+    beside_baseline,
+    beside_one_thread,
     summarize_queries,
-    summarize_threads,
     times_as_fast,
 )
 from intel_quantized_embeddings.benchmarks.systems import (
@@ -35,13 +34,7 @@ from intel_quantized_embeddings.benchmarks.systems import (
     System,
     select,
 )
-from intel_quantized_embeddings.benchmarks.texts import (
-    SEED,
-    Corpus,
-    open_tokenizer,
-    query_texts,
-    read_corpus,
-)
+from intel_quantized_embeddings.benchmarks.texts import SEED, Corpus, open_tokenizer, query_texts, read_corpus
 from intel_quantized_embeddings.benchmarks.timing import Effort
 from intel_quantized_embeddings.benchmarks.worker import Worker
 from intel_quantized_embeddings.int8_folder.fidelity import CosineSummary, summarize_cosines
@@ -109,11 +102,11 @@ class _Run:
     ) -> None:
         self._options = options
         self._subject = subject
-        self._texts = corpus.texts
+        self._texts = list(corpus.texts)
         tokenizer = open_tokenizer(subject.source.path / TOKENIZER_FILE)
         # Cut before anything is made or measured: it is an error if there is too little to cut from.
         self._calls = speed_calls(options, subject, corpus.texts, tokenizer)
-        self._queries = []
+        self._queries: list[str] = []
         if {"queries", "threads"} & set(options.parts):
             longest = subject.longest_query
             self._queries = query_texts(corpus.texts, tokenizer, count=options.queries, longest=longest)
@@ -152,38 +145,26 @@ class _Run:
             return
         subject, results = self._subject, self.results
         longest = max(subject.max_length, subject.throughput_tokens, *subject.lengths)
-        request = dataclasses.replace(self._request, max_length=longest)
-        found: dict[str, list[Summary]] = {"latency": results.latency, "throughput": results.throughput}
-        with self._loaded(next(iter(self._calls)), request) as workers:
+        with self._loaded(next(iter(self._calls)), dataclasses.replace(self._request, max_length=longest)) as workers:
             for part, calls in self._calls.items():
-                able = {name: worker for name, worker in workers.items() if name in self._systems}
                 turns = self._options.repeats * (LATENCY_TURNS if part == "latency" else 1)
-                series = self._measure_sizes(part, able, calls, turns=turns)
+                steps = sum(Effort.of(len(texts), turns=turns).turns + 1 for texts, *_ in calls.values())
+                with self._turns(part, workers, steps) as systems:
+                    found = [parts.measure_size(systems, of, size=size, turns=turns) for size, of in calls.items()]
                 results.baseline = self._baseline()
-                found[part] += summarize(series, baseline=results.baseline)
+                getattr(results, part).extend(beside_baseline(list(chain(*found)), results.baseline))
 
     def corpus(self) -> None:
         """The mixed corpus, end to end, and every system's vectors beside ours in fp32."""
         if "corpus" not in self._options.parts:
             return
-        turns = self._options.repeats
-        with (
-            self._loaded("corpus", self._request) as workers,
-            self._progress.part("corpus", total=len(workers) * (turns + 1)) as advance,
-        ):
-            series, vectors = parts.measure_corpus(
-                workers,
-                self._texts,
-                batch_size=BATCH_SIZE,
-                turns=turns,
-                seed=SEED,
-                advance=advance,
-                failed=self._failed,
-            )
-        self.results.baseline = self._baseline()
-        self.results.corpus = summarize(series, baseline=self.results.baseline)
-        self.results.ours_to_others = times_as_fast(self.results.corpus, OURS)
-        self.results.cosines = self._cosines(self._texts, vectors)
+        turns, results = self._options.repeats, self.results
+        with self._loaded("corpus", self._request) as workers, self._turns("corpus", workers, turns + 1) as systems:
+            found, vectors = parts.measure_corpus(systems, self._texts, batch_size=BATCH_SIZE, turns=turns)
+        results.baseline = self._baseline()
+        results.corpus = beside_baseline(found, results.baseline)
+        results.ours_to_others = times_as_fast(results.corpus, OURS)
+        results.cosines = self._cosines(self._texts, vectors)
 
     def queries(self) -> None:
         """Queries one at a time in fresh processes."""
@@ -212,20 +193,11 @@ class _Run:
         if "threads" not in self._options.parts:
             return
         turns = self._options.repeats
-        with (
-            self._loaded("threads", self._request) as workers,
-            self._progress.part("threads", total=len(workers) * len(_THREAD_COUNTS) * turns) as advance,
-        ):
-            series = parts.measure_threads(
-                workers,
-                self._queries[:_THREAD_TEXTS],
-                counts=_THREAD_COUNTS,
-                turns=turns,
-                seed=SEED,
-                advance=advance,
-                failed=self._failed,
-            )
-        self.results.threads = summarize_threads(series)
+        steps = len(_THREAD_COUNTS) * turns + 1
+        with self._loaded("threads", self._request) as workers, self._turns("threads", workers, steps) as systems:
+            texts = self._queries[:_THREAD_TEXTS]
+            found = parts.measure_threads(systems, texts, counts=_THREAD_COUNTS, turns=turns)
+        self.results.threads = beside_one_thread(found)
 
     def arithmetic(self) -> None:
         """int8 operations a second in the largest calls, and what plain int8 matmuls reach."""
@@ -264,14 +236,14 @@ class _Run:
                     advance(system.name)
             yield workers
 
-    def _measure_sizes(
-        self, name: str, workers: dict[str, Worker], jobs: dict[int, list[list[str]]], *, turns: int
-    ) -> list[Series]:
-        steps = sum(Effort.of(len(calls[0]), turns=turns).turns + 1 for calls in jobs.values())
-        with self._progress.part(name, total=len(workers) * steps) as advance:
-            return parts.measure_sizes(workers, jobs, turns=turns, seed=SEED, advance=advance, failed=self._failed)
+    @contextmanager
+    def _turns(self, part: str, workers: dict[str, Worker], steps: int) -> Iterator[Turns]:
+        """Those of the workers that have not failed yet, with a bar of so many steps for each."""
+        able = {name: worker for name, worker in workers.items() if name in self._systems}
+        with self._progress.part(part, total=len(able) * steps) as advance:
+            yield Turns(able, seed=SEED, advance=advance, failed=self._failed)
 
-    def _cosines(self, texts: Sequence[str], vectors: dict[str, Any]) -> dict[str, CosineSummary]:
+    def _cosines(self, texts: list[str], vectors: dict[str, Any]) -> dict[str, CosineSummary]:
         """Of each system's vectors to our fp32 ones."""
         if not vectors:
             return {}
@@ -281,7 +253,7 @@ class _Run:
             try:
                 with Worker(_REFERENCE_SYSTEM, self._request) as worker:
                     worker.ask("load")
-                    expected = worker.ask("encode", list(texts), BATCH_SIZE)
+                    expected = worker.ask("encode", texts, BATCH_SIZE)
             except SystemFailedError as exc:
                 self.results.failed[f"{_REFERENCE_SYSTEM.label}, for the cosines"] = without_paths(str(exc))
                 return {}

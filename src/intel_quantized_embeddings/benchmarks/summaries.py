@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 # A query this many times slower than the median is one that a user would notice.
 STALL_FACTOR = 3
@@ -12,13 +14,7 @@ STALL_FACTOR = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """The middle of several values and how far they lie apart.
-
-    Attributes:
-        median: Half of the values are below it.
-        low: The 10th percentile.
-        high: The 90th percentile.
-    """
+    """The middle of several values and how far they lie apart: the 10th and the 90th percentile."""
 
     median: float
     low: float
@@ -27,33 +23,17 @@ class Spread:
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
         """Summarize values; there must be one at least."""
-        return cls(median=percentile(values, 50), low=percentile(values, 10), high=percentile(values, 90))
+        low, median, high = np.percentile(values, (10, 50, 90)).tolist()
+        return cls(median=median, low=low, high=high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Series:
+class Summary:
     """One system's times for one job, turn after turn.
 
     Attributes:
         system: Its name.
         size: What the job varies: tokens, texts in a call, or threads.
-        texts: Texts in the job.
-        seconds: One time a turn.
-    """
-
-    system: str
-    size: int
-    texts: int
-    seconds: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
-    """A series, summarized.
-
-    Attributes:
-        system: Its name.
-        size: What the job varies.
         texts: Texts in the job.
         seconds: Time of a turn.
         texts_per_second: Texts by that time.
@@ -69,6 +49,23 @@ class Summary:
     ratio: Spread | None
     turns: tuple[float, ...]
 
+    @classmethod
+    def of(cls, system: str, *, size: int, texts: int, turns: Sequence[float]) -> Summary:
+        """Summarize the seconds of each turn, beside no baseline yet."""
+        return cls(
+            system=system,
+            size=size,
+            texts=texts,
+            seconds=Spread.of(turns),
+            texts_per_second=Spread.of([texts / seconds for seconds in turns]),
+            ratio=None,
+            turns=tuple(turns),
+        )
+
+    def beside(self, baseline: Sequence[float] | None) -> Summary:
+        """The same with its ratio to the turns of a baseline."""
+        return self if baseline is None else replace(self, ratio=Spread.of(ratios(baseline, self.turns)))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuerySummary:
@@ -77,9 +74,7 @@ class QuerySummary:
     Attributes:
         system: Its name.
         queries: Texts in a run.
-        p50_ms: Median of a run.
-        p90_ms: 90th percentile.
-        p99_ms: 99th percentile.
+        p50_ms: Median of a run; p90_ms and p99_ms are other percentiles.
         slowest_ms: The slowest query.
         first_ms: The first query after loading.
         stalls: Queries that took more than three times the median of their run.
@@ -101,24 +96,16 @@ class QuerySummary:
     runs_ms: tuple[tuple[float, ...], ...]
 
 
-def summarize(series: Sequence[Series], *, baseline: str | None) -> list[Summary]:
-    """Medians, spreads and ratios: the baseline's time by the system's, in the same turn at the same size."""
-    at = {(one.system, one.size): one.seconds for one in series}
-    summaries = []
-    for one in series:
-        expected = at.get((baseline, one.size)) if baseline is not None else None
-        summaries.append(
-            Summary(
-                system=one.system,
-                size=one.size,
-                texts=one.texts,
-                seconds=Spread.of(one.seconds),
-                texts_per_second=Spread.of([one.texts / seconds for seconds in one.seconds]),
-                ratio=None if expected is None else Spread.of(ratios(expected, one.seconds)),
-                turns=one.seconds,
-            )
-        )
-    return summaries
+def beside_baseline(summaries: Sequence[Summary], baseline: str | None) -> list[Summary]:
+    """The same with ratios: the baseline's time by the system's, in the same turn at the same size."""
+    turns = {(one.system, one.size): one.turns for one in summaries}
+    return [one.beside(turns.get((baseline or "", one.size))) for one in summaries]
+
+
+def beside_one_thread(summaries: Sequence[Summary]) -> list[Summary]:
+    """The same with ratios to the same system with one thread."""
+    alone = {one.system: one.turns for one in summaries if one.size == 1}
+    return [one.beside(alone.get(one.system)) for one in summaries]
 
 
 def times_as_fast(summaries: Sequence[Summary], system: str) -> dict[str, Spread]:
@@ -129,17 +116,6 @@ def times_as_fast(summaries: Sequence[Summary], system: str) -> dict[str, Spread
     return {one.system: Spread.of(ratios(one.turns, own)) for one in summaries if one.system != system}
 
 
-def summarize_threads(series: Sequence[Series]) -> list[Summary]:
-    """As `summarize`; the baseline is the same system with one thread."""
-    alone = {one.system: one.seconds for one in series if one.size == 1}
-    return [
-        replace(summary, ratio=Spread.of(ratios(alone[summary.system], summary.turns)))
-        if summary.system in alone
-        else summary
-        for summary in summarize(series, baseline=None)
-    ]
-
-
 def summarize_queries(runs_ms: Mapping[str, Sequence[Sequence[float]]], *, baseline: str | None) -> list[QuerySummary]:
     """Summarize queries.
 
@@ -148,31 +124,23 @@ def summarize_queries(runs_ms: Mapping[str, Sequence[Sequence[float]]], *, basel
             place were made in the same round.
         baseline: Whose times the ratios are to.
     """
-    expected = runs_ms.get(baseline) if baseline is not None else None
-
-    def middle(runs: Sequence[Sequence[float]], figure: Callable[[Sequence[float]], float]) -> float:
-        return statistics.median(figure(run) for run in runs)
-
-    def ratio(runs: Sequence[Sequence[float]], percent: float) -> Spread | None:
-        if expected is None:
-            return None
-        return Spread.of(ratios([percentile(r, percent) for r in expected], [percentile(r, percent) for r in runs]))
-
+    at = {system: np.percentile(runs, (50, 90, 99), axis=1).tolist() for system, runs in runs_ms.items()}
+    base_p50, _, base_p99 = at.get(baseline or "", (None, None, None))
     return [
         QuerySummary(
             system=system,
             queries=len(runs[0]),
-            p50_ms=middle(runs, lambda run: percentile(run, 50)),
-            p90_ms=middle(runs, lambda run: percentile(run, 90)),
-            p99_ms=middle(runs, lambda run: percentile(run, 99)),
-            slowest_ms=middle(runs, max),
-            first_ms=middle(runs, lambda run: run[0]),
-            stalls=middle(runs, stalls),
-            ratio_p50=ratio(runs, 50),
-            ratio_p99=ratio(runs, 99),
+            p50_ms=statistics.median(p50),
+            p90_ms=statistics.median(p90),
+            p99_ms=statistics.median(p99),
+            slowest_ms=statistics.median(map(max, runs)),
+            first_ms=statistics.median(run[0] for run in runs),
+            stalls=statistics.median(map(stalls, runs)),
+            ratio_p50=None if base_p50 is None else Spread.of(ratios(base_p50, p50)),
+            ratio_p99=None if base_p99 is None else Spread.of(ratios(base_p99, p99)),
             runs_ms=tuple(tuple(run) for run in runs),
         )
-        for system, runs in runs_ms.items()
+        for (system, runs), (p50, p90, p99) in zip(runs_ms.items(), at.values(), strict=True)
     ]
 
 
@@ -183,14 +151,5 @@ def ratios(baseline: Sequence[float], seconds: Sequence[float]) -> list[float]:
 
 def stalls(times: Sequence[float]) -> int:
     """Return the number of times above three medians."""
-    limit = STALL_FACTOR * percentile(times, 50)
+    limit = STALL_FACTOR * statistics.median(times)
     return sum(time > limit for time in times)
-
-
-def percentile(values: Sequence[float], percent: float) -> float:
-    """The value below which so many percent lie, interpolated as numpy does."""
-    ordered = sorted(values)
-    place = (len(ordered) - 1) * percent / 100
-    below = int(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)

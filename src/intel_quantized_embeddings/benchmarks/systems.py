@@ -83,24 +83,19 @@ class _Ours:
         return LoadedSystem(
             encode=lambda texts, _: encoder.encode_documents(texts),
             embed_query=embed_query,
-            given={"model": _int8_origin(self._int8(request)) if self._is_int8 else "the fp32 folder"},
+            given={"model": _origin(self._folder(request)) if self.precision is Precision.INT8 else "the fp32 folder"},
         )
 
     def prepare(self, request: Request) -> None:
         """Quantize into the cache if that has not been done."""
         load_model(LoadOptions(**self._options(request)), EMBEDDER)
 
-    @property
-    def _is_int8(self) -> bool:
-        return self.precision is Precision.INT8
-
-    def _int8(self, request: Request) -> Path | None:
-        return _int8_folder(request, self.runtime) if self._is_int8 else None
+    def _folder(self, request: Request) -> Path | None:
+        return _int8_folder(request, self.runtime) if self.precision is Precision.INT8 else None
 
     def _options(self, request: Request) -> dict[str, Any]:
-        int8 = self._int8(request)
         return {
-            **_model(request, int8),
+            **_model(request, self._folder(request)),
             "runtime": self.runtime.value,
             "precision": self.precision.value,
             "num_threads": request.num_threads,
@@ -146,7 +141,7 @@ def in_input_order(request: Request) -> LoadedSystem:
     return LoadedSystem(
         encode=encode,
         embed_query=lambda text: run([text])[0].tolist(),
-        given={"model": _int8_origin(folder), "batches": "in input order, padded to the longest"},
+        given={"model": _origin(folder), "batches": "in input order, padded to the longest"},
     )
 
 
@@ -164,7 +159,7 @@ def _model(request: Request, folder: Path | None) -> dict[str, Any]:
     return {"model": request.name, "revision": request.revision, "cache_folder": request.cache_folder}
 
 
-def _int8_origin(folder: Path | None) -> str:
+def _origin(folder: Path | None) -> str:
     return "quantized on first use" if folder is None else f"the int8 folder {folder.name}"
 
 

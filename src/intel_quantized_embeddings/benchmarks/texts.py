@@ -117,10 +117,7 @@ def texts_of_length(texts: Sequence[str], tokenizer: Any, *, tokens: int, count:
             cut[text] = None
         if len(cut) == count:
             return list(cut)
-    raise OptionError(
-        f"the texts give {len(cut)} different ones of {tokens} tokens; {count} are needed. Pass more with --texts, or "
-        f"leave --texts out."
-    )
+    raise _too_few(len(cut), count, f"ones of {tokens} tokens")
 
 
 def _cut(
@@ -163,9 +160,12 @@ def query_texts(texts: Sequence[str], tokenizer: Any, *, count: int, longest: in
             drawn[text] = None
         if len(drawn) == count:
             return list(drawn)
-    raise OptionError(
-        f"the texts give {len(drawn)} different queries of 3 to {longest} tokens; {count} are needed. Pass more with "
-        f"--texts, or leave --texts out."
+    raise _too_few(len(drawn), count, f"queries of 3 to {longest} tokens")
+
+
+def _too_few(found: int, wanted: int, what: str) -> OptionError:
+    return OptionError(
+        f"the texts give {found} different {what}; {wanted} are needed. Pass more with --texts, or leave --texts out."
     )
 
 

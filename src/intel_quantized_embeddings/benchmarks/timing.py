@@ -3,40 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+_Name = TypeVar("_Name")
 
 
-def turn_order(names: Sequence[str], *, turn: int, seed: int) -> list[str]:
+def turn_order(names: Sequence[_Name], *, turn: int, seed: int) -> list[_Name]:
     """The order of a turn: shuffled anew each time, so that none always follows the same other."""
-    return random.Random(f"{seed} {turn}").sample(list(names), len(names))
-
-
-def take_turns(
-    jobs: Mapping[str, Callable[[int], float]],
-    *,
-    turns: int,
-    seed: int,
-    on_done: Callable[[str], object] | None = None,
-) -> dict[str, tuple[float, ...]]:
-    """Run every job once a turn.
-
-    Args:
-        jobs: A name, and what does the work of a turn and returns its seconds.
-        turns: How many.
-        seed: Of the orders.
-        on_done: Called with a name after each job.
-
-    Returns:
-        Seconds of every turn, under each name.
-    """
-    seconds: dict[str, list[float]] = {name: [] for name in jobs}
-    for turn in range(turns):
-        for name in turn_order(list(jobs), turn=turn, seed=seed):
-            seconds[name].append(jobs[name](turn))
-            if on_done is not None:
-                on_done(name)
-    return {name: tuple(times) for name, times in seconds.items()}
+    return random.Random(f"{seed} {turn}").sample(names, len(names))
 
 
 def timed_calls(
@@ -59,9 +35,7 @@ def timed_calls(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """Return how often a job is done: one text takes milliseconds, hundreds take seconds and vary less.
-
-    Only calls of more than 32 texts get fewer turns than they were given: half, three at least.
+    """How often a job is done: one text takes milliseconds, hundreds take seconds and vary less.
 
     Attributes:
         turns: Turns of each system.
@@ -75,18 +49,14 @@ class Effort:
 
     @classmethod
     def of(cls, texts: int, *, turns: int) -> Effort:
-        """For a job of so many texts, where an ordinary job gets so many turns."""
+        """For a job of so many texts: more than 32 get half the turns that others get, three at least."""
         if texts <= 8:
             return cls(turns=turns, calls=3, lead_in=1)
         return cls(turns=turns if texts <= 32 else min(turns, max(3, turns // 2)), calls=1, lead_in=0)
 
 
 def wait_until_quiet(
-    cpu_clock: Callable[[], float],
-    sleep: Callable[[float], object],
-    *,
-    step: float = 0.005,
-    most: float = 0.3,
+    cpu_clock: Callable[[], float], sleep: Callable[[float], object], *, step: float = 0.005, most: float = 0.3
 ) -> int:
     """Wait for threads that spin after their work, so that they don't run into another system's turn.
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -42,10 +41,13 @@ class Worker:
     def __enter__(self) -> Worker:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def __exit__(self, *error: object) -> None:
+        """End the process."""
+        self._connection.close()
+        self._process.join(5)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
 
     def ask(self, command: str, *arguments: object) -> Any:
         """Have a command of `_Serving` done and wait for its result.
@@ -65,14 +67,6 @@ class Worker:
             raise SystemFailedError(value)
         return value
 
-    def close(self) -> None:
-        """End the process."""
-        self._connection.close()
-        self._process.join(5)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
-
 
 class _Serving:
     """The commands of a worker. Runs in its process."""
@@ -80,7 +74,7 @@ class _Serving:
     def __init__(self, system: System, request: Request) -> None:
         self._system = system
         self._request = request
-        self._loaded: LoadedSystem | None = None
+        self._loaded: LoadedSystem  # once `load` was asked for
 
     def prepare(self) -> None:
         """Make the files the system needs."""
@@ -95,20 +89,20 @@ class _Serving:
 
     def encode(self, texts: list[str], batch_size: int) -> Any:
         """Vectors. Shape: (n_texts, dimension), float32."""
-        vectors = np.asarray(self._ready.encode(texts, batch_size), dtype=np.float32)
+        vectors = np.asarray(self._loaded.encode(texts, batch_size), dtype=np.float32)
         wait_until_quiet(time.process_time, time.sleep)
         return vectors
 
     def time_encode(self, texts: list[str], batch_size: int, calls: int, lead_in: int) -> tuple[float, ...]:
         """Seconds of each call."""
-        encode = self._ready.encode
+        encode = self._loaded.encode
         seconds = timed_calls(lambda: encode(texts, batch_size), clock=time.perf_counter, calls=calls, lead_in=lead_in)
         wait_until_quiet(time.process_time, time.sleep)
         return seconds
 
     def time_queries(self, texts: list[str]) -> tuple[list[float], Any]:
         """Milliseconds of each text embedded alone, none before them, and the vectors."""
-        embed, vectors, milliseconds = self._ready.embed_query, [], []
+        embed, vectors, milliseconds = self._loaded.embed_query, [], []
         for text in texts:
             started = time.perf_counter()
             vector = embed(text)
@@ -119,7 +113,7 @@ class _Serving:
 
     def time_threads(self, texts: list[str], threads: int) -> float:
         """Seconds for several threads to embed texts one at a time through one object."""
-        embed = self._ready.embed_query
+        embed = self._loaded.embed_query
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(embed, texts[: 4 * threads]))  # starts the threads
             started = time.perf_counter()
@@ -131,12 +125,6 @@ class _Serving:
     def measure_int8_peak(self) -> float:
         """See `arithmetic.measure_int8_peak`."""
         return measure_int8_peak(num_threads=self._request.num_threads)
-
-    @property
-    def _ready(self) -> LoadedSystem:
-        if self._loaded is None:
-            raise RuntimeError("nothing is loaded yet")
-        return self._loaded
 
 
 def _serve(connection: Connection, system: System, request: Request, log: Path) -> None:
