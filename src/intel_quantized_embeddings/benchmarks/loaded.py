@@ -17,18 +17,14 @@ class Request:
     """The model that every system is asked to load.
 
     Attributes:
-        name: The fp32 model as the user named it: a folder or a hub id.
-        revision: Its branch, tag or commit on the hub.
-        cache_folder: Where the hub's files and int8 models are kept.
+        name: The fp32 model as the user named it; `revision` and `cache_folder` are those of `Encoder.load`.
         model: Its folder.
         int8: A folder that `iqe quantize` wrote, for systems of its runtime; None to have one made on first use.
         kept: Where files made for other libraries are kept, a folder of this model's own.
         pooling: "cls", "mean" or "last", as the model's folder says.
         normalize: Whether vectors have length 1.
-        dimension: Numbers in a vector.
         max_length: Longest input in tokens; longer texts are cut.
         own_length: What the model's folder says of that, which calibration keeps to.
-        num_threads: Threads of each system.
     """
 
     name: str
@@ -47,14 +43,8 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedSystem:
-    """A system ready to be measured.
+    """A system ready to be measured."""
 
-    Attributes:
-        encode: Encodes texts, given with the number to put in a batch where the library asks for one.
-        embed_query: Embeds one text as a user's program would.
-        given: What it was given, for the record.
-    """
-
-    encode: Callable[[list[str], int], NDArray[np.float32]]
-    embed_query: Callable[[str], Any]
-    given: dict[str, str]
+    encode: Callable[[list[str], int], NDArray[np.float32]]  # texts, and how many in a batch where the library asks
+    embed_query: Callable[[str], Any]  # as a user's program would
+    given: dict[str, str]  # what it was given, for the record

@@ -25,30 +25,13 @@ BATCH_SIZES = (1, 4, 8, 32, 256)
 THROUGHPUT_TOKENS = 256
 LONGEST_QUERY = 60
 _LATENCY_TEXTS = 3
+# A turn of the latency part takes milliseconds, so there are more of them.
+LATENCY_TURNS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The command's options; `None` means the default.
-
-    Attributes:
-        model: A folder or a hub id, in fp32.
-        revision: Branch, tag or commit of the model on the hub.
-        cache_folder: Where the hub's files and int8 models are kept.
-        local_files_only: Never ask the hub.
-        int8: A folder that `iqe quantize` wrote of it, for systems of its runtime; None to quantize on first use.
-        texts: Files of texts for the corpus and the queries.
-        systems: Names of `systems.SYSTEMS`; None for all that can run here.
-        parts: Which measurements.
-        max_length: Longest input of the corpus in tokens.
-        threads: Of every system; None for one a core granted to this process.
-        repeats: Turns of each measurement.
-        corpus_size: Texts in the corpus.
-        queries: Texts in the queries part.
-        query_rounds: Fresh processes of each system there.
-        lengths: Tokens of the latency part; None for 16 to 512, as far as the model takes them.
-        batch_sizes: Texts in a call of the throughput part.
-        output: Where the JSON, the plots and the model files of other libraries go.
+    """The command's options, as `iqe benchmark --help` explains them; None means the default.
 
     Raises:
         OptionError: A value is not allowed.
@@ -81,29 +64,23 @@ class Options:
         if self.threads is not None and not 1 <= self.threads <= cores:
             raise OptionError(f"--threads {self.threads} is not allowed; this process may use 1 to {cores} cores.")
         least = {"repeats": 1, "corpus_size": 8, "queries": 10, "query_rounds": 1, "max_length": 8}
-        for name, lowest in least.items():
-            value = getattr(self, name)
+        for name, lowest in (*least.items(), ("lengths", 4), ("batch_sizes", 1)):
+            given = getattr(self, name)
+            value = min(given, default=None) if isinstance(given, tuple) else given
             if value is not None and value < lowest:
                 raise OptionError(f"--{name.replace('_', '-')} {value} is not allowed; it is {lowest} or more.")
-        for name, sizes, lowest in (("lengths", self.lengths or (), 4), ("batch-sizes", self.batch_sizes, 1)):
-            if any(size < lowest for size in sizes):
-                raise OptionError(f"--{name} {min(sizes)} is not allowed; it is {lowest} or more.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """The model that is measured, and the lengths that follow from it.
+    """The model that is measured, and the lengths that follow from it, in tokens.
 
     Attributes:
-        source: Its folder and name.
-        settings: Pooling and the rest.
         size: For the arithmetic; None for an architecture whose operations are not counted.
         dimension: Numbers in a vector.
-        max_length: Longest text of the corpus in tokens.
-        lengths: Tokens of the latency part.
-        throughput_tokens: Tokens of the throughput part's texts.
-        longest_query: Tokens of the longest query.
-        digest: SHA-256 of its weight files' own, 12 digits.
+        max_length: Of the corpus.
+        lengths: Of the latency part.
+        digest: The model's revision, or a SHA-256 of its weights, 12 digits.
     """
 
     source: SourceModel

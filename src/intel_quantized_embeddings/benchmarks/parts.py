@@ -135,13 +135,8 @@ def measure_queries(
 ) -> tuple[dict[str, list[list[float]]], dict[str, NDArray[np.float32]], dict[str, list[float]]]:
     """Embed queries one at a time, each run in a fresh process that has just loaded and is alone.
 
-    Args:
-        start: What starts each system's process.
-        texts: All different; every run embeds all of them in this order.
-        rounds: Runs of each system; they take turns, run by run.
-        seed: Of the orders.
-        advance: Called after each run.
-        failed: Called with the error of a system that can't do it; the others go on without it.
+    `start` is what starts each system's process, and the texts are all different. `seed`, `advance` and `failed` are
+    those of `Turns`.
 
     Returns:
         Milliseconds of every query of every run, the vectors of the last run, and the seconds that importing

@@ -11,6 +11,7 @@ import numpy as np
 from intel_quantized_embeddings.benchmarks.results import Results
 from intel_quantized_embeddings.benchmarks.summaries import Summary
 from intel_quantized_embeddings.reporting.plotting import GREY, INK, figure
+from intel_quantized_embeddings.reporting.terminal import counted
 
 # Okabe and Ito's colours, told apart by the colour-blind. A system keeps its own in every plot.
 _STYLES = {
@@ -52,8 +53,7 @@ def draw(results: Results, folder: Path) -> list[Path]:
         ("corpus.png", results.corpus, corpus_title, _turns(results.corpus), _corpus),
         ("queries.png", results.queries, queries_title, f"{settings['query_rounds']} alternating runs", _queries),
     ]
-    threads = settings["threads"]
-    on = f"{results.model} on {results.machine.cpu}, {threads} thread{'' if threads == 1 else 's'}"
+    on = f"{results.model} on {results.machine.cpu}, {counted(settings['threads'], 'thread')}"
     files = []
     for name, measured, title, means, plot in plots:
         if measured:

@@ -1,4 +1,4 @@
-"""Everything one run found, and its JSON."""
+"""Everything one run found, what it records beside its figures, and its JSON."""
 
 from __future__ import annotations
 
@@ -9,8 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from intel_quantized_embeddings.benchmarks.arithmetic import EncoderSize, gops_per_core, operations_per_token
+from intel_quantized_embeddings.benchmarks.loaded import Request
+from intel_quantized_embeddings.benchmarks.options import LATENCY_TURNS, Options, Subject
 from intel_quantized_embeddings.benchmarks.summaries import QuerySummary, Spread, Summary
+from intel_quantized_embeddings.benchmarks.systems import BATCH_SIZE
+from intel_quantized_embeddings.benchmarks.texts import SEED, Corpus
+from intel_quantized_embeddings.benchmarks.timing import Effort
 from intel_quantized_embeddings.int8_folder.fidelity import CosineSummary
 from intel_quantized_embeddings.reporting.machine import Machine
 
@@ -23,21 +30,13 @@ BUSY_CORES = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arithmetic:
-    """The share of the CPU's int8 arithmetic that encoding uses, in the largest calls of the throughput part.
+    """The share of the CPU's int8 arithmetic that encoding uses, in the largest calls of the throughput part."""
 
-    Attributes:
-        tokens: In each text.
-        batch: Texts in a call.
-        operations_per_token: See `arithmetic.operations_per_token`.
-        gops_per_core: Billions of operations a second and core, under each system's name.
-        peak_gops_per_core: What plain int8 matmuls reach here; None if it was not measured.
-    """
-
-    tokens: int
-    batch: int
+    tokens: int  # in each text
+    batch: int  # texts in a call
     operations_per_token: int
-    gops_per_core: dict[str, float]
-    peak_gops_per_core: float | None
+    gops_per_core: dict[str, float]  # billions of operations a second and core, under each system's name
+    peak_gops_per_core: float | None  # what plain int8 matmuls reach here; None if it was not measured
 
 
 def largest_calls(
@@ -65,14 +64,11 @@ class Results:
     Attributes:
         date: When it began, UTC.
         command: The command line, without paths.
-        model: The model's name, or its folder's.
         model_facts: Sizes, pooling and what else says what was run.
         settings: Threads, lengths, turns, seeds.
-        machine: What it ran on.
         libraries: Versions.
         corpus_facts: Count, digest, sources and lengths of the texts.
         labels: What tables and plots call each system.
-        given: What each system was given.
         baseline: Whose times the ratios are to.
         query_baseline: The same for the queries part.
         not_measured: A reason for each system that was left out, under its label, and for the arithmetic if it was.
@@ -124,6 +120,48 @@ class Results:
     def write(self, file: Path) -> None:
         """Write the JSON."""
         file.write_text(self.to_json(), "utf-8")
+
+
+def model_facts(subject: Subject) -> dict[str, Any]:
+    """Return facts about the model."""
+    return {
+        "revision_or_weights_sha256": subject.digest,
+        "pooling": subject.settings.pooling.value,
+        "normalize": subject.settings.normalize,
+        "dimension": subject.dimension,
+        "size": None if subject.size is None else dataclasses.asdict(subject.size),
+    }
+
+
+def run_settings(options: Options, subject: Subject, request: Request) -> dict[str, Any]:
+    """Return the settings of the measurement."""
+    return {
+        "threads": request.num_threads,
+        "max_length": subject.max_length,
+        "turns": options.repeats,
+        "latency_turns": options.repeats * LATENCY_TURNS,
+        "throughput_turns": {str(size): Effort.of(size, turns=options.repeats).turns for size in options.batch_sizes},
+        "query_rounds": options.query_rounds,
+        "batch_size": BATCH_SIZE,
+        "throughput_tokens": subject.throughput_tokens,
+        "longest_query": subject.longest_query,
+        "instructions": "none, for any system",
+        "seed": SEED,
+    }
+
+
+def corpus_facts(corpus: Corpus, tokenizer: Any, max_length: int) -> dict[str, Any]:
+    """Return facts about the texts, without the texts."""
+    natural = [len(encoding.ids) for encoding in tokenizer.encode_batch_fast(list(corpus.texts))]
+    lengths = np.minimum(natural, max_length)
+    return {
+        "texts": len(corpus.texts),
+        "sources": corpus.sources,
+        "sha256": corpus.digest,
+        "seed": SEED,
+        "tokens_mean": float(lengths.mean()),
+        "tokens_percentiles": {str(p): float(np.percentile(lengths, p)) for p in (0, 10, 50, 90, 100)},
+    }
 
 
 def _rounded(value: Any) -> Any:

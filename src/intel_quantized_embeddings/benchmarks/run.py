@@ -12,13 +12,18 @@ from itertools import chain
 from typing import Any
 
 from intel_quantized_embeddings.benchmarks import parts
-from intel_quantized_embeddings.benchmarks.facts import LATENCY_TURNS, corpus_facts, model_facts, run_settings
 from intel_quantized_embeddings.benchmarks.loaded import Request
-from intel_quantized_embeddings.benchmarks.options import Options, Subject, speed_calls
+from intel_quantized_embeddings.benchmarks.options import LATENCY_TURNS, Options, Subject, speed_calls
 from intel_quantized_embeddings.benchmarks.parts import SystemFailedError, Turns
 from intel_quantized_embeddings.benchmarks.plots import draw
 from intel_quantized_embeddings.benchmarks.progress import Progress
-from intel_quantized_embeddings.benchmarks.results import Results, largest_calls
+from intel_quantized_embeddings.benchmarks.results import (
+    Results,
+    corpus_facts,
+    largest_calls,
+    model_facts,
+    run_settings,
+)
 from intel_quantized_embeddings.benchmarks.summaries import (
     beside_baseline,
     beside_one_thread,
@@ -57,13 +62,7 @@ _REFERENCE_SYSTEM = next(system for system in SYSTEMS if system.name == REFERENC
 def benchmark(
     options: Options, *, command: Sequence[str], progress: Progress, systems: Sequence[System] = SYSTEMS
 ) -> Results:
-    """Measure, write `benchmark.json` and draw the plots.
-
-    Args:
-        options: What to measure.
-        command: The command line, for the record.
-        progress: Says how far it is.
-        systems: What may be measured.
+    """Measure what the options ask for of the systems there are, write `benchmark.json` and draw the plots.
 
     Raises:
         OptionError: An option is not allowed, or a system asked for by name can't run here.

@@ -60,12 +60,7 @@ class System:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """The systems that are measured, and why others are not.
-
-    Attributes:
-        systems: Those that can be tried here.
-        not_measured: A reason for every other, under its label.
-    """
+    """The systems that can be measured here, and a reason for every other, under its label."""
 
     systems: tuple[System, ...]
     not_measured: dict[str, str]
@@ -203,13 +198,7 @@ def select(
     installed: Callable[[str], bool] | None = None,
     bf16: Callable[[], bool] = has_bfloat16,
 ) -> Selection:
-    """Find what can be measured here.
-
-    Args:
-        names: What the user asked for; None for all there is.
-        known: All there is.
-        installed: Whether a module can be imported.
-        bf16: Whether the CPU computes in bfloat16.
+    """Find what can be measured here of the systems asked for by name, or of all.
 
     Raises:
         OptionError: A name is unknown, or what was asked for can't run here.

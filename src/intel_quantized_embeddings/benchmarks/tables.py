@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from intel_quantized_embeddings.benchmarks.results import BUSY_CORES, LOW_COSINE, Arithmetic, Results
 from intel_quantized_embeddings.benchmarks.summaries import Spread, Summary
+from intel_quantized_embeddings.reporting.terminal import counted
 
 WIDTH = 100
 _NAME = 40
@@ -32,7 +33,7 @@ def _head(results: Results) -> list[str]:
     machine, threads = results.machine, results.settings["threads"]
     quota = f", limited to {machine.quota_cores:g}" if machine.quota_cores is not None else ""
     return [
-        f"{results.model}: {_count(threads, 'thread')} on {machine.cpu}, {_count(machine.cores, 'core')}{quota}",
+        f"{results.model}: {counted(threads, 'thread')} on {machine.cpu}, {counted(machine.cores, 'core')}{quota}",
         *_wrapped(f"{' '.join(machine.flags) or 'no int8 instructions known'}; {machine.system}; {machine.python}"),
     ]
 
@@ -215,7 +216,3 @@ def _ratio(ratio: Spread | None) -> str:
 def _range(spread: Spread, digits: int) -> str:
     digits = digits if spread.high < 1000 else 0  # else the columns get too narrow
     return f"{spread.low:.{digits}f}-{spread.high:.{digits}f}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

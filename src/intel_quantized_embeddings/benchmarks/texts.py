@@ -8,7 +8,7 @@ import json
 import random
 import sysconfig
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,27 +23,20 @@ _FEWEST_TEXTS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corpus:
-    """Texts to encode.
-
-    Attributes:
-        texts: All different, shuffled.
-        sources: Where they are from, and how many of each.
-        digest: SHA-256 over the texts in order.
-    """
+    """Texts to encode, all different and shuffled: how many are from each source, and a SHA-256 of them in order."""
 
     texts: tuple[str, ...]
     sources: dict[str, int]
     digest: str
 
 
-def read_corpus(files: Sequence[Path], *, count: int, seed: int = SEED) -> Corpus:
+def read_corpus(files: Sequence[Path], *, count: int) -> Corpus:
     """Draw texts from all files together, so that they are as mixed as the files are, and shuffle them.
 
     Args:
         files: In the forms that `read_texts` reads; none for texts that every machine has: docstrings of
             Python's standard library, and the built-in texts that int8 models are not calibrated on.
         count: How many texts in all, fewer where there are not so many.
-        seed: Of the choice and the shuffle.
 
     Raises:
         ModelFilesError: A file is not there.
@@ -51,20 +44,19 @@ def read_corpus(files: Sequence[Path], *, count: int, seed: int = SEED) -> Corpu
         OptionError: A .json file, or too few texts.
     """
     sources = {name: read_texts(file) for name, file in source_names(files).items()} if files else _own_texts()
-    chosen = choose(sources, count=count, seed=seed)
+    chosen = choose(sources, count=count)
     texts = [text for listed in chosen.values() for text in listed]
     if len(texts) < _FEWEST_TEXTS:
         raise OptionError(
             f"--texts gives {len(texts)} different texts; at least {_FEWEST_TEXTS} are needed, and hundreds measure "
             f"better. Leave it out to use texts that are on every machine."
         )
-    random.Random(f"{seed} order").shuffle(texts)
-    return Corpus(
-        texts=tuple(texts), sources={name: len(listed) for name, listed in chosen.items()}, digest=digest(texts)
-    )
+    random.Random(f"{SEED} order").shuffle(texts)
+    digest = hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+    return Corpus(texts=tuple(texts), sources={name: len(its) for name, its in chosen.items()}, digest=digest)
 
 
-def choose(sources: dict[str, list[str]], *, count: int, seed: int) -> dict[str, list[str]]:
+def choose(sources: dict[str, list[str]], *, count: int, seed: int = SEED) -> dict[str, list[str]]:
     """Draw texts from all sources together, each text as likely as any other; none is drawn twice."""
     source_of = {text: name for name, texts in sources.items() for text in texts if text.strip()}
     drawn = random.Random(f"{seed} corpus").sample(list(source_of), min(count, len(source_of)))
@@ -80,11 +72,6 @@ def source_names(files: Sequence[Path]) -> dict[str, Path]:
         name = f"{file.resolve().parent.name}/{file.name}" if shared else file.name
         named[name if name not in named else f"{name} ({number})"] = file
     return named
-
-
-def digest(texts: Iterable[str]) -> str:
-    """SHA-256 over texts in order."""
-    return hashlib.sha256(json.dumps(list(texts), ensure_ascii=True).encode()).hexdigest()
 
 
 def open_tokenizer(file: Path) -> Any:
@@ -136,7 +123,7 @@ def _cut(
     return None
 
 
-def query_texts(texts: Sequence[str], tokenizer: Any, *, count: int, longest: int, seed: int = SEED) -> list[str]:
+def query_texts(texts: Sequence[str], tokenizer: Any, *, count: int, longest: int) -> list[str]:
     """Cut different runs of words of 3 to `longest` tokens, special ones included, out of one long text of all.
 
     Every length comes about as often.
@@ -144,7 +131,7 @@ def query_texts(texts: Sequence[str], tokenizer: Any, *, count: int, longest: in
     Raises:
         OptionError: There is not enough to cut from.
     """
-    random_ = random.Random(f"{seed} queries")
+    random_ = random.Random(f"{SEED} queries")
     words = " ".join(texts).split()
     drawn: dict[str, None] = {}
     for _ in range(30 * count):

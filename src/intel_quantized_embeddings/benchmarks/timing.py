@@ -60,14 +60,8 @@ def wait_until_quiet(
 ) -> int:
     """Wait for threads that spin after their work, so that they don't run into another system's turn.
 
-    Args:
-        cpu_clock: CPU seconds of this process.
-        sleep: Waits for so many seconds.
-        step: Seconds between looks.
-        most: Seconds after which to give up.
-
-    Returns:
-        How many steps it took.
+    A look at this process's CPU seconds every `step` seconds says whether they do; after `most` seconds they may.
+    Returns the number of looks.
     """
     steps = 0
     while steps * step < most:

@@ -22,16 +22,13 @@ SEED = 20260
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """One score of two encoders on the same items.
+    """One score of two encoders on the same items, with the 95 % interval of its change from low to high.
 
     Attributes:
-        metric: Its name.
         reference: The score of the encoder that is compared with.
         score: The score of the other.
         change: The difference as a share of the reference's score, whatever that one's sign: below 0 is worse. The
             plain difference where the reference scores 0.
-        low: Lower end of the 95 % interval of `change`.
-        high: Upper end.
     """
 
     metric: str
@@ -49,17 +46,11 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """One encoder beside another on one dataset.
+    """One encoder beside another on one dataset."""
 
-    Attributes:
-        differences: Of every metric.
-        cosines: Of vectors of the same text, by what the texts are.
-        overlap: Share of the first ten documents that both find, mean over queries; None but for retrieval.
-    """
-
-    differences: tuple[Difference, ...]
-    cosines: dict[str, CosineSummary]
-    overlap: float | None
+    differences: tuple[Difference, ...]  # of every metric
+    cosines: dict[str, CosineSummary]  # of vectors of the same text, by what the texts are
+    overlap: float | None  # share of the first ten documents that both find; None but for retrieval
 
 
 def compare(reference: Measurement, other: Measurement) -> Comparison:

@@ -12,21 +12,10 @@ from intel_quantized_embeddings.options import Precision, RuntimeName
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The command's options.
+    """The command's options, as `iqe evaluate --help` explains them.
 
-    Attributes:
-        models: Int8 folders, each for its own runtime, or fp32 models, folders or hub ids.
-        datasets: Folders that `read_dataset` reads.
-        runtimes: Where fp32 models run; each gives an encoder to compare. Without any, what the models' folders say.
-        precision: Of the encoders that are compared, where the model is fp32.
-        against: What they are compared with: "fp32" or "bf16" for the first model in that precision, or the model that
-            int8 folders were made from, where it can't be found by its name.
-        max_length: Longest input in tokens; None for what the model's folder says.
-        revision: Branch, tag or commit of the model on the hub, where there is one model.
-        cache_folder: Where the hub's files and int8 models are kept.
-        local_files_only: Never ask the hub.
-        allow_torchscript: Open int8 models for IPEX from the hub, which are code.
-        output: Where the JSON and the plot go.
+    Without `runtimes` fp32 models run where their folders say. `against` is "fp32" or "bf16" for the first model in
+    that precision, or the model that int8 folders were made from, where it can't be found by its name.
 
     Raises:
         OptionError: A value is not allowed.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from intel_quantized_embeddings.evaluation.results import EvaluationResults
 from intel_quantized_embeddings.reporting.plotting import INK, figure
 
@@ -31,21 +33,11 @@ def draw(results: EvaluationResults, file: Path) -> None:
                 for _, place, metric in rows
             ]
             offset = (number - (len(labels) - 1) / 2) * 0.8 / len(labels)
-            middles = [100 * change.change for change in changes]
-            axes.errorbar(
-                middles,
-                [row + offset for row in range(len(rows))],
-                xerr=[
-                    [max(0.0, middle - 100 * change.low) for middle, change in zip(middles, changes, strict=True)],
-                    [max(0.0, 100 * change.high - middle) for middle, change in zip(middles, changes, strict=True)],
-                ],
-                fmt=marker,
-                color=colour,
-                markersize=6.5,
-                elinewidth=2,
-                capsize=3,
-                label=label,
-            )
+            low, middle, high = 100 * np.array([(one.low, one.change, one.high) for one in changes]).T
+            places = np.arange(len(rows)) + offset
+            errors = np.maximum(0, [middle - low, high - middle])
+            look = {"fmt": marker, "color": colour, "markersize": 6.5, "elinewidth": 2, "capsize": 3}
+            axes.errorbar(middle, places, xerr=errors, label=label, **look)
         axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")

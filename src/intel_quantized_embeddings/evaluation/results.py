@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from intel_quantized_embeddings.evaluation.comparison import Comparison
+from intel_quantized_embeddings.files.json_files import write_json
 from intel_quantized_embeddings.reporting.machine import Machine
 
 FORMAT_VERSION = 1
@@ -16,17 +16,11 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnDataset:
-    """All encoders on one dataset.
+    """All encoders on one dataset."""
 
-    Attributes:
-        dataset: Its name, kind and size.
-        reference: The score of every metric that the encoder compared with reached.
-        comparisons: Every other encoder beside it, by label.
-    """
-
-    dataset: str
-    reference: dict[str, float]
-    comparisons: dict[str, Comparison]
+    dataset: str  # its name, kind and size
+    reference: dict[str, float]  # the score of every metric that the encoder compared with reached
+    comparisons: dict[str, Comparison]  # every other encoder beside it, by label
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,15 +28,12 @@ class EvaluationResults:
     """A run.
 
     Attributes:
-        date: When it began, UTC.
+        date: When it ended, UTC.
         command: The command line, without paths.
-        model: The model's name.
         reference: The label of the encoder that the others are compared with.
         fingerprints: What every encoder's vectors depend on, by label; see `Encoder.fingerprint`.
         settings: Pooling, instructions, maximum length, or a cross-encoder's activation: the same for all.
-        machine: What it ran on.
         libraries: Versions.
-        datasets: In the order given.
     """
 
     date: str
@@ -57,5 +48,4 @@ class EvaluationResults:
 
     def write(self, file: Path) -> None:
         """Write everything as JSON."""
-        content = {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
-        file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        write_json(file, {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)})

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from intel_quantized_embeddings.encoders.cross_encoder import CrossEncoder
 from intel_quantized_embeddings.encoders.encoder import Encoder
@@ -32,30 +32,12 @@ from intel_quantized_embeddings.similarity import Similarity
 from intel_quantized_embeddings.tasks.datasets import Dataset, read_dataset
 from intel_quantized_embeddings.tasks.measure import Measurement, measure, measure_reranking
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 _Model: TypeAlias = "Encoder | CrossEncoder"
 
 logger = logging.getLogger(__name__)
 
 RESULTS_FILE = "evaluation.json"
 PLOT_FILE = "evaluation.png"
-LIBRARIES = (
-    "intel-quantized-embeddings",
-    "openvino",
-    "nncf",
-    "torch",
-    "intel-extension-for-pytorch",
-    "neural-compressor-pt",
-    "tokenizers",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "pytrec-eval-terrier",
-    "bm25s",
-)
 
 
 def evaluate(
@@ -63,12 +45,7 @@ def evaluate(
 ) -> EvaluationResults:
     """Measure encoders on datasets beside one of higher precision, and write the JSON and the plot.
 
-    One encoder is loaded at a time.
-
-    Args:
-        options: What to measure.
-        command: The command line, for the record.
-        progress: Called with a line of text at each step; None logs them.
+    One encoder is loaded at a time. Each step is a line of text to `progress`, or to the log.
 
     Raises:
         QuantizedEmbeddingsError: An option is not allowed, or a model, dataset or library is not there or not what it
@@ -79,9 +56,12 @@ def evaluate(
     require_matplotlib(extra="eval")
     datasets = [read_dataset(folder) for folder in options.datasets]
     folders = [find_model(model, revision=options.revision, **options.where) for model in options.models]
-    manifests = [_manifest(folder) for folder in folders]
+    manifests = [read_manifest(folder.path) if folder.is_quantized else None for folder in folders]
     against = _against(options, manifests[0])
-    _find_reference(against, options)  # before the first dataset is encoded
+    try:  # before the first dataset is encoded
+        find_model(against["model"], revision=against["revision"], **options.where)
+    except ModelFilesError as exc:
+        raise ModelFilesError(f"{exc} Pass the model to compare with: --against FOLDER_OR_ID.") from exc
     encoders = _encoders(options, folders, manifests)
     # The one that the others are compared with comes last: an int8 folder says what settings all have.
     label, load = next(encoders)
@@ -111,7 +91,7 @@ def evaluate(
         fingerprints=fingerprints,
         settings=dataclasses.asdict(settings),
         machine=describe_machine(),
-        libraries=library_versions(LIBRARIES),
+        libraries=library_versions(),
         datasets=[
             OnDataset(
                 dataset=str(dataset),
@@ -171,54 +151,32 @@ def _against(options: Options, manifest: FolderManifest | None) -> dict[str, Any
     return {"model": model, "revision": revision, "runtime": runtime, "precision": options.against}
 
 
-def _find_reference(against: dict[str, Any], options: Options) -> None:
-    try:
-        find_model(against["model"], revision=against["revision"], **options.where)
-    except ModelFilesError as exc:
-        raise ModelFilesError(f"{exc} Pass the model to compare with: --against FOLDER_OR_ID.") from exc
-
-
 def _reference(
     against: dict[str, Any], options: Options, settings: ModelSettings | CrossEncoderSettings
 ) -> tuple[str, Callable[[], _Model]]:
     """Return the label of what the others are compared with, and what loads it at the settings of the first."""
     common = {**against, **options.where, "max_length": settings.max_length, "warm_shapes": False}
-
-    def load() -> _Model:
-        if isinstance(settings, CrossEncoderSettings):
-            return CrossEncoder.load(**common)
-        return Encoder.load(
-            pooling=settings.pooling.value,
-            normalize=settings.normalize,
-            query_instruction=settings.query_instruction,
-            document_instruction=settings.document_instruction,
-            **common,
-        )
-
+    kind: type[_Model] = CrossEncoder
+    if isinstance(settings, ModelSettings):
+        kind = Encoder
+        common |= {name: getattr(settings, name) for name in ("normalize", "query_instruction", "document_instruction")}
+        common["pooling"] = settings.pooling.value
     # A model that is named is called by its name: what is compared may be of the same runtime and precision.
     name = against["runtime"] if options.against in list(Precision) else Path(against["model"]).name
-    return f"{name} {against['precision']}", load
-
-
-def _manifest(folder: SourceModel) -> FolderManifest | None:
-    """Read an int8 folder's manifest, wherever the folder is from; None for an fp32 model's."""
-    return read_manifest(folder.path) if folder.is_quantized else None
+    return f"{name} {against['precision']}", partial(kind.load, **common)
 
 
 def _measure(
-    datasets: Sequence[Dataset],
-    encoder: _Model,
-    label: str,
-    say: Callable[[str], object],
-    similarity: Similarity,
+    datasets: Sequence[Dataset], encoder: _Model, label: str, say: Callable[[str], object], similarity: Similarity
 ) -> list[Measurement]:
     measured = []
     for dataset in datasets:
         say(f"{label} on {dataset}")
+        with_bar: Any = _WithBar(encoder)
         if isinstance(encoder, CrossEncoder):
-            measured.append(measure_reranking(dataset, _ScoringWithBar(encoder)))
+            measured.append(measure_reranking(dataset, with_bar))
         else:
-            measured.append(measure(dataset, _WithBar(encoder), similarity=similarity))
+            measured.append(measure(dataset, with_bar, similarity=similarity))
     return measured
 
 
@@ -227,25 +185,11 @@ def _dimension(encoder: _Model) -> int:
     return 1 if isinstance(encoder, CrossEncoder) else encoder.dimension
 
 
-class _ScoringWithBar:
-    """A cross-encoder that draws a bar where there is a terminal to draw it on."""
-
-    def __init__(self, cross_encoder: CrossEncoder) -> None:
-        self._cross_encoder = cross_encoder
-
-    def score(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
-        return self._cross_encoder.score(pairs, show_progress=sys.stderr.isatty())
-
-
 class _WithBar:
-    """An encoder that draws a bar where there is a terminal to draw it on."""
+    """A model whose methods draw a bar where there is a terminal to draw it on."""
 
-    def __init__(self, encoder: Encoder) -> None:
-        self._encoder = encoder
-        self._shown = sys.stderr.isatty()
+    def __init__(self, model: _Model) -> None:
+        self._model = model
 
-    def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        return self._encoder.encode_documents(texts, show_progress=self._shown)
-
-    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        return self._encoder.encode_queries(texts, show_progress=self._shown)
+    def __getattr__(self, method: str) -> Any:
+        return partial(getattr(self._model, method), show_progress=sys.stderr.isatty())

@@ -36,10 +36,7 @@ def output_folder(output_dir: str | os.PathLike[str], *, overwrite: bool) -> Pat
 def refuse_existing(output: Path, *, overwrite: bool, source: Path | None = None) -> None:
     """Check that a result will have a place, before any work and again before it is put there.
 
-    Args:
-        output: Where it will be; a missing or empty folder is always fine.
-        overwrite: Whether a folder that this package wrote may be replaced.
-        source: What must not be replaced in any case.
+    A missing or empty folder is always fine, one that this package wrote with `overwrite`, and the source never.
 
     Raises:
         OptionError: Something is there and may not be replaced.

@@ -9,11 +9,7 @@ from typing import Any
 
 
 def require_types(value: Any, *, at: str = "") -> None:
-    """Check every field of a dataclass, and of those inside it.
-
-    Args:
-        value: An instance, made from a file.
-        at: Where it stands in what was read, for the message.
+    """Check every field of a dataclass that was made from a file, and of those inside it; `at` says where it stood.
 
     Raises:
         TypeError: A field has another type than it declares.

@@ -8,14 +8,9 @@ from intel_quantized_embeddings.errors import DamagedFilesError
 
 
 def path_inside(folder: Path, name: object, *, listed_in: Path) -> Path:
-    """The file or folder of a name, which need not exist.
+    """The file or folder, which need not exist, of a relative path that a file of a model's folder lists.
 
     The hub's cache keeps a snapshot's files as links to the `blobs` beside its `snapshots`, so those are inside too.
-
-    Args:
-        folder: The model's folder.
-        name: A relative path, as a file of the folder gives it.
-        listed_in: That file.
 
     Raises:
         DamagedFilesError: The name or a link leads out of the folder, or no file can have that name.

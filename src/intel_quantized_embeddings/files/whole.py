@@ -30,10 +30,6 @@ def is_there(file: Path) -> bool:
 def require_whole(file: Path, *, may_be_empty: bool = False) -> None:
     """Check that a file which is there holds more than its name.
 
-    Args:
-        file: The file.
-        may_be_empty: Whether no bytes can be all of it.
-
     Raises:
         DamagedFilesError: It is empty, or a Git LFS pointer.
     """

@@ -29,17 +29,13 @@ def cpu_quota(*, own_cgroups: Path = _OWN_CGROUPS, mounted_at: Path = _CGROUPS) 
 
     Reads `cpu.max` of version 2 and `cpu.cfs_quota_us` of version 1 (Linux's cgroup-v2.rst and
     sched-bwc.rst), each from the process's own group up to the root.
-
-    Args:
-        own_cgroups: What `/proc/self/cgroup` holds: lines of id:controllers:path.
-        mounted_at: Where cgroups are mounted.
     """
     try:
         lines = own_cgroups.read_text().splitlines()
     except OSError:
         return None  # not Linux
     quotas = []
-    for line in lines:
+    for line in lines:  # id:controllers:path
         _, controllers, path = line.split(":", 2)
         if controllers and "cpu" not in controllers.split(","):
             continue

@@ -53,40 +53,27 @@ def pin_to_own_cores(wanted: int, *, wait_s: float = 10.0) -> list[int]:
         return sorted(_CLAIMS)
     allowed, quota = affinity(), cpu_quota()
     if quota is not None and quota < len(allowed):
-        logger.warning(
-            "not pinned to cores: a CPU quota of %g grants time, not cores, on the %d cores allowed",
-            quota,
-            len(allowed),
-        )
+        told = "not pinned to cores: a CPU quota of %g grants time, not cores, on the %d cores allowed"
+        logger.warning(told, quota, len(allowed))
         return []
     ends = time.monotonic() + (wait_s if wanted <= len(allowed) else 0)
-    while True:
-        claims = _claim_cores(allowed, wanted)
-        if len(claims) == wanted or time.monotonic() > ends:
-            break
+    while len(claims := _claim_cores(allowed, wanted)) < wanted:
         for claim in claims.values():
             claim.close()
+        if time.monotonic() > ends:
+            raise OptionError(
+                f"cores wanted for this process alone: {wanted}; left by others of the {len(allowed)} that it may run "
+                f"on ({', '.join(map(str, allowed))}): {len(claims)}. Start fewer processes, give each fewer cores, or "
+                f"pass pin_cores=False."
+            )
         time.sleep(_POLL_S)
-    if len(claims) < wanted:
-        for claim in claims.values():
-            claim.close()
-        raise OptionError(
-            f"cores wanted for this process alone: {wanted}; left by others of the {len(allowed)} that it may run on "
-            f"({', '.join(map(str, allowed))}): {len(claims)}. Start fewer processes, give each fewer cores, or pass "
-            f"pin_cores=False."
-        )
     _CLAIMS.update(claims)
     _pin_all_threads(claims)
     return sorted(claims)
 
 
 def whole_cores_first(cores: Iterable[int], *, described_at: Path = _CPUS) -> list[int]:
-    """Sort cores so that the second thread of a physical core comes after the first threads of all.
-
-    Args:
-        cores: Numbers of logical cores.
-        described_at: Where Linux tells which ones share a physical core.
-    """
+    """Sort logical cores so that the second thread of a physical core comes after the first threads of all."""
     taken: dict[str, int] = {}
     ranks = {}
     for core in sorted(cores):

@@ -17,23 +17,13 @@ from intel_quantized_embeddings.process.cores import affinity, cpu_quota
 
 # What decides how fast int8 and bf16 are.
 FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_tile", "amx_int8", "amx_bf16")
+# What figures depend on: what runs a model, what makes its int8 form, what it is compared with, what scores it.
 LIBRARIES = (
-    "intel-quantized-embeddings",
-    "openvino",
-    "nncf",
-    "tokenizers",
-    "numpy",
-    "torch",
-    "intel-extension-for-pytorch",
-    "transformers",
-    "sentence-transformers",
-    "optimum-intel",
-    "openvino-genai",
-    "openvino-tokenizers",
-    "fastembed",
-    "onnxruntime",
-    "langchain-core",
-    "langchain-huggingface",
+    *("intel-quantized-embeddings", "openvino", "tokenizers", "numpy", "torch", "intel-extension-for-pytorch"),
+    *("nncf", "neural-compressor-pt"),
+    *("transformers", "sentence-transformers", "optimum-intel", "openvino-genai", "openvino-tokenizers", "fastembed"),
+    *("onnxruntime", "langchain-core", "langchain-huggingface"),
+    *("scipy", "scikit-learn", "pytrec-eval-terrier", "bm25s"),
 )
 
 # An absolute path; what is kept of it is its last part. Not the `//` of an address nor what follows it. Backslashes

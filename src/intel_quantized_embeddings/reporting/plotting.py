@@ -14,14 +14,7 @@ SIZE = (9.5, 5.6)
 
 
 def require_matplotlib(*, extra: str) -> None:
-    """Check that plots can be drawn, before anything is measured.
-
-    Args:
-        extra: Of ours, which brings it to who wants these plots.
-
-    Raises:
-        MissingExtraError: They can't.
-    """
+    """Check that plots can be drawn, before anything is measured; `extra` brings what these plots need."""
     with needs("matplotlib", extra=extra, needed_for="Drawing the plots"):
         import matplotlib.figure  # noqa: F401
 

@@ -37,6 +37,11 @@ def labelled(facts: Mapping[str, list[str]]) -> list[str]:
     return laid_out
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things: "1 core", "1,024 texts"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def megabytes(size: int) -> str:
     """Bytes as a person reads them."""
     return f"{size / 1e6:.1f} MB"

@@ -14,13 +14,8 @@ def bm25_candidates(
 ) -> dict[str, list[str]]:
     """Find the documents that share words with each query (Robertson's BM25 as Lucene computes it, English stop words).
 
-    Args:
-        documents: Texts by id.
-        queries: The same.
-        count: Most candidates of a query.
-
     Returns:
-        Document ids of each query, best first.
+        At most `count` document ids of each query, best first.
 
     Raises:
         MissingExtraError: bm25s is not installed.

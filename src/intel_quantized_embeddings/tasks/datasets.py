@@ -1,11 +1,4 @@
-"""Folders of real data: retrieval as BEIR keeps it, classification, and semantic similarity.
-
-Which one a folder is follows from its files:
-
-    corpus.jsonl, queries.jsonl, qrels/*.tsv            retrieval (BEIR)
-    train.csv and test.csv with the columns text, label classification
-    test.csv with sentence1, sentence2, score           similarity
-"""
+"""Folders of real data: retrieval as BEIR keeps it, classification, and semantic similarity; `_FORMS` says which."""
 
 from __future__ import annotations
 
@@ -79,7 +72,7 @@ _FORMS = (
 
 
 def read_dataset(folder: Path) -> Dataset:
-    """Read a folder in one of the forms above.
+    """Read a folder in one of these forms.
 
     Raises:
         ModelFilesError: There is no such folder, or a file of it is missing.
@@ -169,11 +162,10 @@ def _read_jsonl(file: Path) -> Iterator[dict[str, str]]:
             continue
         try:
             entry = json.loads(line)
-            well_formed = "_id" in entry and isinstance(entry["text"], str)
+            if "_id" not in entry or not isinstance(entry["text"], str):
+                raise ValueError(line)
         except (ValueError, KeyError, TypeError) as exc:
             raise DamagedFilesError(f'{file}, line {place}: an object with "_id" and "text" is expected.') from exc
-        if not well_formed:
-            raise DamagedFilesError(f'{file}, line {place}: an object with "_id" and "text" is expected.')
         yield entry
 
 

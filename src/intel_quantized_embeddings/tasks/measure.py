@@ -84,12 +84,7 @@ class Measurement:
 
 
 def measure(dataset: Dataset, encoder: Encodes, *, similarity: Similarity = Similarity.COSINE) -> Measurement:
-    """Encode a dataset and score the vectors.
-
-    Args:
-        dataset: What to encode.
-        encoder: What encodes.
-        similarity: How its vectors are compared: `settings.similarity` of an `Encoder`.
+    """Encode a dataset and score the vectors, compared as `settings.similarity` of an `Encoder` says.
 
     Raises:
         MissingExtraError: A library of the `eval` extra is not installed.
@@ -168,10 +163,8 @@ def _retrieval(dataset: RetrievalDataset, encoder: Encodes, similarity: Similari
 
 def _of_reranking(reranked: Ranking, relevant: Mapping[str, Mapping[str, int]]) -> tuple[Metric, ...]:
     found = score(reranked, relevant, ("map", "recip_rank"))
-    return (
-        Metric(name="reranked MAP", values=found["map"]),
-        Metric(name="reranked MRR", values=found["recip_rank"]),
-    )
+    names = {"reranked MAP": "map", "reranked MRR": "recip_rank"}
+    return tuple(Metric(name=name, values=found[key]) for name, key in names.items())
 
 
 def _classification(dataset: ClassificationDataset, encoder: Encodes) -> Measurement:

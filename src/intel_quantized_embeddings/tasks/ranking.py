@@ -51,13 +51,9 @@ class Embedded:
 def rank(
     documents: Embedded, queries: Embedded, *, excluded: Mapping[str, str] | None = None, depth: int = DEPTH
 ) -> Ranking:
-    """Order documents by their similarity to each query, the nearest first.
+    """Order documents by their similarity to each query, the nearest first, `depth` of them at most.
 
-    Args:
-        documents: What is searched.
-        queries: What for.
-        excluded: A document to leave out of a query's ranking, by query id: the query itself where it is one.
-        depth: Most documents in a ranking.
+    `excluded` has a document to leave out of a query's ranking, by query id: the query itself where it is one.
     """
     excluded = excluded or {}
     ranking = {}
