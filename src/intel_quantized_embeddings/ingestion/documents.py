@@ -7,15 +7,14 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from intel_quantized_embeddings.errors import needs
-from intel_quantized_embeddings.ingestion.jsonl import json_lines
+from intel_quantized_embeddings.ingestion.jsonl import read_jsonl
 from intel_quantized_embeddings.ingestion.opened_files import open_whole_file, read_bytes
+from intel_quantized_embeddings.ingestion.places import Document
 from intel_quantized_embeddings.ingestion.problems import Problem, UnreadableError
-
-Scalar = str | int | float | bool
 
 # What HTML puts on lines of its own; all else runs on within a line.
 _BLOCKS = (
@@ -31,26 +30,8 @@ _WINDOWS_1252 = {code: bytes([code]).decode("cp1252", "ignore") or chr(code) for
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
-    """A text with a place of its own: a file, a page of a PDF, or a line of a JSONL file.
-
-    Attributes:
-        text: All of it, as it will be split.
-        source: The file's path.
-        metadata: What is kept with each of its chunks.
-    """
-
-    text: str
-    source: str
-    metadata: Mapping[str, Scalar] = field(default_factory=dict)
-
-
 def read_file(file: Path) -> Iterator[Document | Problem]:
-    """Read one file; what goes wrong comes as a problem, and what could be read until then comes too.
-
-    Args:
-        file: With an ending that `KINDS` has.
+    """Read one file of a kind in `KINDS`; what goes wrong comes as a problem, beside what could be read until then.
 
     Raises:
         MissingExtraError: What reads this kind is not installed.
@@ -79,11 +60,7 @@ def _storable(document: Document) -> Document:
 
 
 def decode(content: bytes) -> str:
-    """UTF-8, with or without a byte order mark; line ends become those of Unix.
-
-    Raises:
-        UnreadableError: It is something else, which is not guessed at.
-    """
+    """UTF-8, with or without a byte order mark; line ends become those of Unix. All else is not guessed at."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
@@ -212,20 +189,12 @@ def _listed(pages: list[int]) -> str:
     return f"page{'s' if len(pages) > 1 else ''} {few}"
 
 
-def _jsonl(file: Path) -> Iterator[Document | Problem]:
-    for number, line in json_lines(file):
-        if isinstance(line, str):
-            yield Problem(place=f"{file}:{number}", reason=line)
-        else:
-            yield Document(text=line.text, source=str(file), metadata={"source": str(file), **line.metadata})
-
-
 # How each kind of file is read, by its ending.
 KINDS: Mapping[str, Callable[[Path], Iterator[Document | Problem]]] = {
     **dict.fromkeys((".md", ".txt", ".rst", ".py"), _text),
     **dict.fromkeys((".html", ".htm"), _html),
     ".pdf": _pdf,
-    ".jsonl": _jsonl,
+    ".jsonl": read_jsonl,
 }
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from intel_quantized_embeddings.ingestion.opened_files import open_file
+from intel_quantized_embeddings.ingestion.places import Document, Scalar
 from intel_quantized_embeddings.ingestion.problems import Problem, printable
 
 # What `iqe ingest` and Chroma keep under names of their own.
@@ -20,48 +20,25 @@ MOST_KEYS = 1000
 LONGEST_LINE = 2**26
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JsonLine:
-    """A line of a JSONL file.
-
-    Attributes:
-        text: Its `text`.
-        key: Its `id` as text, empty where there is none.
-        metadata: Everything else, and the id.
-    """
-
-    text: str
-    key: str
-    metadata: Mapping[str, str | int | float | bool]
-
-
-def json_lines(file: Path) -> Iterator[tuple[int, JsonLine | str]]:
-    """Read a file line by line: its number, and the line or what is wrong with it.
-
-    Args:
-        file: In UTF-8; empty lines are passed over.
-
-    Raises:
-        OSError: It can't be read.
-        UnreadableError: It is no regular file.
-    """
-    first_line_of: dict[str, int] = {}
+def read_jsonl(file: Path) -> Iterator[Document | Problem]:
+    """Read a file in UTF-8 line by line, passing over empty ones: a document, or what is wrong with the line."""
+    first_line_of: dict[object, int] = {}
     with open_file(file) as opened:
         for number, content in enumerate(_lines(opened), start=1):
             stripped = content.removeprefix(b"\xef\xbb\xbf").strip() if number == 1 else content.strip()
             if not stripped:
                 continue
             try:
-                line = _line(stripped)
-                first = first_line_of.setdefault(line.key, number) if line.key else number
-                if first != number:
-                    raise ValueError(f"its id {line.key!r} is that of line {first}")
+                text, metadata = _line(stripped)
+                key = metadata.get("id")
+                if key and (first := first_line_of.setdefault(key, number)) != number:
+                    raise ValueError(f"its id {key!r} is that of line {first}")
             except ValueError as exc:
-                yield number, printable(str(exc))
+                yield Problem(place=f"{file}:{number}", reason=printable(str(exc)))
             except BaseException as exc:  # noqa: BLE001 - `Problem.of` raises what is not the line's
-                yield number, Problem.of(file, exc).reason
+                yield Problem(place=f"{file}:{number}", reason=Problem.of(file, exc).reason)
             else:
-                yield number, line
+                yield Document(text=text, source=str(file), metadata={"source": str(file), **metadata})
 
 
 def _lines(opened: BinaryIO) -> Iterator[bytes]:
@@ -72,7 +49,8 @@ def _lines(opened: BinaryIO) -> Iterator[bytes]:
             line = opened.readline(LONGEST_LINE + 1)
 
 
-def _line(content: bytes) -> JsonLine:
+def _line(content: bytes) -> tuple[str, dict[str, Scalar]]:
+    """A line's text, and everything else with its id as text."""
     if len(content) > LONGEST_LINE:
         raise ValueError(f"longer than {LONGEST_LINE:,} bytes, which is the most of a line")
     try:
@@ -89,14 +67,14 @@ def _line(content: bytes) -> JsonLine:
     text = found.pop("text")
     if len(found) > MOST_KEYS:
         raise ValueError(f"it has {len(found):,} keys beside its text; at most {MOST_KEYS:,} are kept")
-    named = {} if key is None else {"id": str(key)}
-    metadata = named | {name: _scalar(name, value) for name, value in found.items() if value is not None}
+    metadata: dict[str, Scalar] = {} if key is None else {"id": str(key)}
+    metadata |= {name: _scalar(name, value) for name, value in found.items() if value is not None}
     for kept in (text, *metadata, *metadata.values()):
         _check_text(kept)
-    return JsonLine(text=text, key=named.get("id", ""), metadata=metadata)
+    return text, metadata
 
 
-def _scalar(name: str, value: Any) -> str | int | float | bool:
+def _scalar(name: str, value: Any) -> Scalar:
     """Return a value that Chroma can keep: lists and objects become JSON."""
     if not name or name.startswith(RESERVED):
         raise ValueError(f"its key {name!r} is not allowed: names that begin with {', '.join(RESERVED)} are taken")
@@ -106,7 +84,7 @@ def _scalar(name: str, value: Any) -> str | int | float | bool:
         raise ValueError(f"its {name!r} is {value}, which is not a number that can be kept")
     if isinstance(value, int) and not -_LARGEST <= value < _LARGEST:
         return str(value)
-    scalar: str | int | float | bool = value
+    scalar: Scalar = value
     return scalar
 
 

@@ -14,12 +14,7 @@ LARGEST_BYTES = 2**30
 
 
 def open_file(file: Path) -> BinaryIO:
-    """Open a regular file for reading.
-
-    Raises:
-        UnreadableError: It is something else.
-        OSError: It can't be opened.
-    """
+    """Open a regular file for reading; anything else is an UnreadableError."""
     # Without O_NONBLOCK opening a pipe waits for somebody to write; of a file it changes nothing.
     opened = os.fdopen(os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb")
     if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
@@ -29,12 +24,7 @@ def open_file(file: Path) -> BinaryIO:
 
 
 def open_whole_file(file: Path) -> BinaryIO:
-    """Open a regular file that is to be read whole.
-
-    Raises:
-        UnreadableError: It is something else, or too large.
-        OSError: It can't be opened.
-    """
+    """Open a regular file that is to be read whole, as `open_file`; one that is too large is unreadable too."""
     opened = open_file(file)
     size = os.fstat(opened.fileno()).st_size
     if size > LARGEST_BYTES:
@@ -44,11 +34,6 @@ def open_whole_file(file: Path) -> BinaryIO:
 
 
 def read_bytes(file: Path) -> bytes:
-    """Read a file.
-
-    Raises:
-        UnreadableError: It is no regular file, or too large.
-        OSError: It can't be read.
-    """
+    """Read a file that `open_whole_file` opens."""
     with open_whole_file(file) as opened:
         return opened.read()

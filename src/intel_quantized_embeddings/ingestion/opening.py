@@ -28,22 +28,10 @@ from intel_quantized_embeddings.integrations.chroma_snapshots import DATABASE, I
 if TYPE_CHECKING:
     from chromadb import Collection
     from chromadb.api import ClientAPI
-    from chromadb.api.client import Client
 
 logger = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
-
-
-@contextmanager
-def connected(chroma: str | os.PathLike[str]) -> Iterator[Client]:
-    """Connect for reading.
-
-    Raises:
-        VectorStoreError: Chroma can't be reached or read.
-    """
-    with closing(connect(chroma)) as client:
-        yield client
 
 
 def database_may_exist(chroma: str | os.PathLike[str]) -> bool:
@@ -55,26 +43,16 @@ def database_may_exist(chroma: str | os.PathLike[str]) -> bool:
 def opened_to_read(
     chroma: str | os.PathLike[str], name: str, *, encoder: Encoder, reindex: bool, patience_s: float
 ) -> Iterator[Store | None]:
-    """Open a collection to see what a run would do; nothing is made or changed.
-
-    Args:
-        chroma: A folder or an address.
-        name: The collection.
-        encoder: What would fill it.
-        reindex: Whether it may be another encoder's.
-        patience_s: How long a server may be away.
-
-    Yields:
-        The collection, None where there is none.
+    """Open a collection to see what a run would do, None where there is none; nothing is made or changed.
 
     Raises:
-        OtherEncoderError: Another encoder filled it.
+        OtherEncoderError: Another encoder filled it, and it is not to be indexed anew.
         VectorStoreError: Chroma can't be reached or read.
     """
     if not database_may_exist(chroma):
         yield None
         return
-    with connected(chroma) as client:
+    with closing(connect(chroma)) as client:
         collection = retrying(lambda: existing(client, name), patience_s=patience_s)
         if collection is not None and not reindex and collection.count():
             check_encoder(collection, encoder)

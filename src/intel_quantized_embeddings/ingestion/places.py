@@ -1,4 +1,4 @@
-"""Where a piece of text occurs, and how a collection keeps that: once in it, however often it is in the files."""
+"""Documents, and where a piece of text occurs in them: a collection has it once, and all its places."""
 
 from __future__ import annotations
 
@@ -7,13 +7,28 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from intel_quantized_embeddings.ingestion.documents import Scalar
+Scalar = str | int | float | bool
 
 # Kept with each record, beside the metadata of the document that has it first.
 SOURCE, CHUNK = "iqe_source", "iqe_chunk"
 # Kept where it occurs more than once: the other places as JSON. As a list of Chroma's own, some thousands of places
 # leave a collection that Chroma 1.5 can neither read nor write again.
 PLACES = "iqe_places"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A text with a place of its own: a file, a page of a PDF, or a line of a JSONL file.
+
+    Attributes:
+        text: All of it, as it will be split.
+        source: The file's path.
+        metadata: What is kept with each of its chunks.
+    """
+
+    text: str
+    source: str
+    metadata: Mapping[str, Scalar] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +51,7 @@ class Place:
 
 
 def to_metadata(places: Sequence[Place]) -> dict[str, Scalar]:
-    """Make the metadata of a record: that of its first place, and the others as JSON.
-
-    Args:
-        places: At least one.
-    """
+    """Make the metadata of a record: that of its first place, of which there must be one, and the others as JSON."""
     first, *others = places
     kept = first.flat()
     if others:
@@ -67,15 +78,10 @@ def from_metadata(metadata: Mapping[str, Any]) -> list[Place]:
 
 
 def merged(found: Iterable[Place], stored: Iterable[Place], *, answers_for: Callable[[str], bool]) -> list[Place]:
-    """Bring together where a piece is now and where it was found by other runs.
+    """Bring together where a piece was found by this run and by earlier ones, of any source.
 
-    Args:
-        found: By this run.
-        stored: By earlier ones, of any source.
-        answers_for: Whether this run says all there is about a file.
-
-    Returns:
-        All places, by the file's path, so that the order of runs makes no difference.
+    `answers_for` says whether this run knows all there is about a file. All places are sorted by the file's path, so
+    that the order of runs makes no difference.
     """
     now = list(found)
     seen = {_identity(place) for place in now}

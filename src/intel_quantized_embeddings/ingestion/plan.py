@@ -13,12 +13,9 @@ from intel_quantized_embeddings.ingestion.splitting import Record
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetadataChange:
-    """New metadata for a stored record.
+    """New metadata for a stored record: what is new or another, and None for what goes, as Chroma wants it.
 
-    Attributes:
-        id: Of the record.
-        metadata: What is new or another; None for what goes, as Chroma wants it.
-        source: A file that has it.
+    `source` is a file that has the record's text.
     """
 
     id: str

@@ -42,15 +42,7 @@ class Problem:
 
     @classmethod
     def of(cls, place: object, exc: BaseException) -> Problem:
-        """Make the problem that an error is for a file.
-
-        Args:
-            place: Where it was met.
-            exc: What a library raised.
-
-        Raises:
-            BaseException: The error itself, where it is the end of the run and no file's.
-        """
+        """Make the problem that an error is for a file; the end of the run is no file's, and is raised again."""
         if isinstance(exc, _ENDS):
             raise exc
         return cls(place=printable(str(place)), reason=_reason(exc))
@@ -66,15 +58,8 @@ class UnreadableError(Exception):
 def do_in_parts(items: Sequence[_Item], do: Callable[[Sequence[_Item]], object]) -> list[tuple[_Item, BaseException]]:
     """Do something with all items at once; where that fails, with each half, down to those that it fails for.
 
-    Args:
-        items: Any number of them.
-        do: May be called again with items that it failed for.
-
     Returns:
-        The items that it fails for, each with its error.
-
-    Raises:
-        BaseException: An error that is the end of the run.
+        The items that it fails for, each with its error; what is the end of the run is raised.
     """
     if not items:
         return []
@@ -93,11 +78,12 @@ def do_in_parts(items: Sequence[_Item], do: Callable[[Sequence[_Item]], object])
 
 def printable(text: str) -> str:
     """A text that any terminal and JSON take: on one line, without half a surrogate pair."""
-    whole = text if _is_utf8(text) else ascii(text)
+    whole = text if is_utf8(text) else ascii(text)
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in whole)
 
 
-def _is_utf8(text: str) -> bool:
+def is_utf8(text: str) -> bool:
+    """Return whether a text has no half of a surrogate pair, which JSON and file names can spell and UTF-8 can't."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

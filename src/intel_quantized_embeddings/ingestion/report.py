@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from intel_quantized_embeddings.ingestion.problems import Problem
+from intel_quantized_embeddings.reporting.terminal import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +63,9 @@ class IngestionReport:
         done = "would be added" if self.dry_run else "added"
         speed = f" in {self.seconds:.1f} s, {self.added / self.seconds:,.0f} a second" if self.seconds else ""
         lines = [
-            f"{self.collection} in {self.chroma}: {_counted(self.files, 'file')}, "
-            f"{_counted(self.documents, 'document')}, {_counted(self.chunks, 'chunk')}{again}{kinds}",
+            f"{self.collection} in {self.chroma}: {counted(self.files, 'file')}, "
+            f"{counted(self.documents, 'document')}, {counted(self.chunks, 'chunk')}{again}{kinds}",
             f"{self.added:,} {done}{speed}; {self.changed:,} with new metadata, {self.removed:,} removed, "
             f"{self.unchanged:,} unchanged",
         ]
         return "\n".join([*lines, *(f"not read: {problem}" for problem in self.problems)])
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

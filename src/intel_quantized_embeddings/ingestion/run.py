@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.encoders.shared import shared_encoder
 from intel_quantized_embeddings.errors import OptionError
-from intel_quantized_embeddings.ingestion.documents import Document, read_file
+from intel_quantized_embeddings.ingestion.documents import read_file
 from intel_quantized_embeddings.ingestion.opening import opened, opened_to_read
-from intel_quantized_embeddings.ingestion.places import from_metadata
+from intel_quantized_embeddings.ingestion.places import Document, from_metadata
 from intel_quantized_embeddings.ingestion.plan import Plan, make_plan
 from intel_quantized_embeddings.ingestion.problems import Problem, do_in_parts
 from intel_quantized_embeddings.ingestion.report import IngestionReport

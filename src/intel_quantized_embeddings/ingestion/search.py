@@ -5,17 +5,23 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.encoders.shared import shared_encoder
 from intel_quantized_embeddings.errors import InvalidTextError, OptionError, OtherEncoderError
-from intel_quantized_embeddings.ingestion.opening import connected, database_may_exist, existing
+from intel_quantized_embeddings.ingestion.opening import database_may_exist, existing
 from intel_quantized_embeddings.ingestion.places import PLACES, from_metadata
 from intel_quantized_embeddings.ingestion.store import retrying
 from intel_quantized_embeddings.integrations.chroma import FINGERPRINT
-from intel_quantized_embeddings.integrations.chroma_collections import check_encoder, kept_config, no_collection
+from intel_quantized_embeddings.integrations.chroma_collections import (
+    check_encoder,
+    connect,
+    kept_config,
+    no_collection,
+)
 from intel_quantized_embeddings.models.tokenizer import shown
 from intel_quantized_embeddings.options import LoadOptions, integer_option
 
@@ -86,7 +92,7 @@ def query(
         raise InvalidTextError(f"question is {shown(question)}; it must be a str.")
     if not database_may_exist(chroma):  # else Chroma would make one
         raise OptionError(f"chroma={os.fspath(chroma)!r} has no database of Chroma's; `iqe ingest` makes one.")
-    with connected(chroma) as client:
+    with closing(connect(chroma)) as client:
         found = retrying(lambda: existing(client, collection), patience_s=0)
         if found is None:
             raise OptionError(no_collection(client, collection))

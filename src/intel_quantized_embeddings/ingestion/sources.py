@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.ingestion.documents import KINDS, kind
-from intel_quantized_embeddings.ingestion.problems import Problem
+from intel_quantized_embeddings.ingestion.problems import Problem, is_utf8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +37,6 @@ def find_files(sources: Iterable[str | os.PathLike[str]]) -> FoundFiles:
 
     Hidden files and folders are left out, and links to folders are not followed.
 
-    Args:
-        sources: Files and folders.
-
     Raises:
         OptionError: There is none, one is not there, or a file is of another kind.
     """
@@ -57,7 +54,7 @@ def find_files(sources: Iterable[str | os.PathLike[str]]) -> FoundFiles:
     candidates = sorted({file for root in roots for file in _listed(root, unlisted)})
     # A file itself before links to it, so that a link made later does not rename it.
     for file in sorted(candidates, key=lambda file: (os.path.islink(file), file)):
-        if not _is_utf8(str(file)):
+        if not is_utf8(str(file)):
             problems.append(Problem(place=ascii(str(file)), reason="its name is not UTF-8"))
         elif kind(file) is None or _is_special(file):
             passed_over.add(file)
@@ -73,11 +70,7 @@ def find_files(sources: Iterable[str | os.PathLike[str]]) -> FoundFiles:
 
 
 class Places:
-    """Files and folders, asked whether they cover others.
-
-    Args:
-        places: Absolute paths.
-    """
+    """Files and folders, given as absolute paths, asked whether they cover others."""
 
     def __init__(self, places: Iterable[str]) -> None:
         self._places = {PurePath(place) for place in places}
@@ -146,11 +139,3 @@ def _real(file: Path) -> str:
         return os.path.realpath(file)
     except OSError:  # gone meanwhile, which is told when it is read
         return str(file)
-
-
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True

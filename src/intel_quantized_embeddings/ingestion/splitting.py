@@ -8,13 +8,12 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.errors import OptionError, needs
-from intel_quantized_embeddings.ingestion.documents import Document
-from intel_quantized_embeddings.ingestion.places import Place
+from intel_quantized_embeddings.ingestion.places import Document, Place
 from intel_quantized_embeddings.options import integer_option
 
 # About a paragraph or two: more blurs what a vector says, and many models read no more.
@@ -32,13 +31,7 @@ _BLANK = re.compile(r"(?<!\s)\s{1000,}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """A chunk as a collection holds it.
-
-    Attributes:
-        id: A hash of the text.
-        text: What is embedded.
-        places: The documents that have it, at least one.
-    """
+    """A chunk as a collection holds it, under a hash of its text, with the documents that have it: at least one."""
 
     id: str
     text: str
@@ -106,24 +99,18 @@ class Splitter:
         self._size = size
         self._has_overlong_word = has_overlong_word or (lambda text: False)
         self._most_characters = max(_MOST_CHARACTERS_A_TOKEN * size.tokens, _FEWEST_CHARACTERS)
-        options: dict[str, Any] = {
-            "chunk_size": size.tokens,
-            "chunk_overlap": size.overlap,
-            "length_function": self._length,
-        }
-        languages = {".md": Language.MARKDOWN, ".rst": Language.RST, ".py": Language.PYTHON}
-        separators = {
-            ending: RecursiveCharacterTextSplitter.get_separators_for_language(language)
-            for ending, language in languages.items()
-        }
-        # The last separator is "", which goes by single characters and does not see what they make together.
-        self._plain = RecursiveCharacterTextSplitter(separators=["\n\n", "\n", " "], **options)
-        self._by_ending = {
-            ending: RecursiveCharacterTextSplitter(
-                separators=[separator for separator in its if separator], is_separator_regex=True, **options
-            )
-            for ending, its in separators.items()
-        }
+        splitting = partial(
+            RecursiveCharacterTextSplitter,
+            chunk_size=size.tokens,
+            chunk_overlap=size.overlap,
+            length_function=self._length,
+        )
+        self._plain = splitting(separators=["\n\n", "\n", " "])
+        self._by_ending = {}
+        for ending, language in {".md": Language.MARKDOWN, ".rst": Language.RST, ".py": Language.PYTHON}.items():
+            # Without the last, "", which goes by single characters and does not see what they make together.
+            separators = filter(None, RecursiveCharacterTextSplitter.get_separators_for_language(language))
+            self._by_ending[ending] = splitting(separators=list(separators), is_separator_regex=True)
 
     def split(self, document: Document) -> list[str]:
         """Cut a document; one without words gives none."""
@@ -213,11 +200,5 @@ class RecordMaker:
 
     def records(self) -> list[Record]:
         """All of them, in the order in which their texts came first."""
-        return [
-            Record(
-                id=id,
-                text=text,
-                places=tuple(sorted(self._places[id].values(), key=lambda place: place.source)),
-            )
-            for id, text in self._texts.items()
-        ]
+        places = {id: sorted(its.values(), key=lambda place: place.source) for id, its in self._places.items()}
+        return [Record(id=id, text=text, places=tuple(places[id])) for id, text in self._texts.items()]

@@ -6,6 +6,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -39,12 +40,8 @@ _NO_ROOM_BYTES = 8_000_000
 def retrying(call: Callable[[], _Result], *, patience_s: float, folder: Path | None = None) -> _Result:
     """Call Chroma, again and again while its server is away.
 
-    Safe for everything here: what is written is written under its id, and what is deleted stays deleted.
-
-    Args:
-        call: What to do.
-        patience_s: How long to try, from the first failure.
-        folder: Of an embedded database, which is never away.
+    Safe for everything here: what is written is written under its id, and what is deleted stays deleted. An embedded
+    database, which has a folder, is never away.
 
     Raises:
         VectorStoreError: The server stayed away, or Chroma refused.
@@ -73,15 +70,7 @@ def retrying(call: Callable[[], _Result], *, patience_s: float, folder: Path | N
 
 
 class Store:
-    """One collection.
-
-    Args:
-        client: What it belongs to.
-        collection: Opened with `open_collection`.
-        patience_s: How long a server may be away.
-        folder: Where it is embedded.
-        after_write: Called when a write came back.
-    """
+    """One collection: of a server, which may be away for `patience_s`, or embedded in `folder`."""
 
     def __init__(
         self,
@@ -102,9 +91,7 @@ class Store:
         """Everything the collection holds, without texts and vectors."""
         found: dict[str, dict[str, Any]] = {}
         while True:
-            page = self._call(
-                lambda: self._collection.get(include=["metadatas"], limit=_PAGE, offset=len(found))  # noqa: B023
-            )
+            page = self._call(partial(self._collection.get, include=["metadatas"], limit=_PAGE, offset=len(found)))
             found |= {id: dict(kept or {}) for id, kept in zip(page["ids"], page["metadatas"] or [], strict=True)}
             if len(page["ids"]) < _PAGE:
                 return found
@@ -113,52 +100,44 @@ class Store:
         """Store records with their vectors; those that are there already are written over.
 
         Args:
-            records: Any number of them.
+            records: Any number of them; one that Chroma does not take is an UnreadableError.
             vectors: Shape: (n_records, dimension).
-
-        Raises:
-            UnreadableError: Chroma does not take one of them.
         """
-        for some in self._slices(len(records)):
-            slice_ = records[some]
-            self._write(
-                lambda: self._collection.upsert(
-                    ids=[record.id for record in slice_],  # noqa: B023 - called at once
-                    embeddings=vectors[some],  # noqa: B023
-                    documents=[record.text for record in slice_],  # noqa: B023
-                    metadatas=[to_metadata(record.places) for record in slice_],  # noqa: B023
-                )
+
+        def upsert(some: slice) -> None:
+            self._collection.upsert(
+                ids=[record.id for record in records[some]],
+                embeddings=vectors[some],
+                documents=[record.text for record in records[some]],
+                metadatas=[to_metadata(record.places) for record in records[some]],
             )
+
+        for some in self._slices(len(records)):
+            self._write(partial(upsert, some))
 
     def change(self, changes: Sequence[MetadataChange]) -> None:
-        """Give records other metadata.
+        """Give records other metadata; what Chroma does not take is an UnreadableError."""
 
-        Raises:
-            UnreadableError: Chroma does not take one of them.
-        """
-        for some in self._slices(len(changes)):
-            slice_ = changes[some]
-            self._write(
-                lambda: self._collection.update(
-                    ids=[change.id for change in slice_],  # noqa: B023
-                    metadatas=[dict(change.metadata) for change in slice_],  # noqa: B023
-                )
+        def update(some: slice) -> None:
+            self._collection.update(
+                ids=[change.id for change in changes[some]],
+                metadatas=[dict(change.metadata) for change in changes[some]],
             )
 
+        for some in self._slices(len(changes)):
+            self._write(partial(update, some))
+
     def remove(self, ids: Sequence[str]) -> int:
-        """Remove records.
+        """Remove records; one that is still there is a VectorStoreError.
 
         Returns:
             How many went. Chroma's own answer is how many it was asked for.
-
-        Raises:
-            VectorStoreError: One is still there.
         """
         gone = 0
         for some in self._slices(len(ids)):
             slice_ = list(ids[some])
             before = self._how_many(slice_)
-            self._write(lambda: self._collection.delete(ids=slice_))  # noqa: B023
+            self._write(partial(self._collection.delete, ids=slice_))
             left = self._how_many(slice_)
             if left:
                 raise VectorStoreError(f"Chroma still has {left:,} of {len(slice_):,} records that it was to remove.")
