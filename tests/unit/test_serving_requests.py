@@ -10,8 +10,13 @@ from hypothesis import strategies as st
 
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.serving.limits import Limits
-from intel_quantized_embeddings.serving.refusals import Refusal
-from intel_quantized_embeddings.serving.requests import EmbeddingsRequest, EncodingFormat, InputType, parse_request
+from intel_quantized_embeddings.serving.requests import (
+    EmbeddingsRequest,
+    EncodingFormat,
+    InputType,
+    Refusal,
+    parse_request,
+)
 
 LIMITS = Limits(texts=10)
 

@@ -6,31 +6,28 @@ import base64
 import json
 from typing import TYPE_CHECKING
 
-from intel_quantized_embeddings.serving.requests import EncodingFormat
+from intel_quantized_embeddings.serving.requests import EmbeddingsRequest, EncodingFormat
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 
-def embeddings_answer(
-    vectors: NDArray[np.float32], *, model: str, encoding_format: EncodingFormat, prompt_tokens: int
-) -> bytes:
-    """Write an answer.
+def embeddings_answer(vectors: NDArray[np.float32], asked: EmbeddingsRequest, *, prompt_tokens: int) -> bytes:
+    """Write the answer to a request; every encoding format gives back the very float32 numbers.
 
     Args:
         vectors: Shape: (n_texts, dimensions).
-        model: The name it was asked under.
-        encoding_format: Both give back the very float32 numbers.
+        asked: The request.
         prompt_tokens: Tokens of all texts.
     """
     # Vector by vector: other threads get their turn in between.
     written = ",".join(
-        f'{{"object":"embedding","index":{index},"embedding":{_written(vector, encoding_format)}}}'
+        f'{{"object":"embedding","index":{index},"embedding":{_written(vector, asked.encoding_format)}}}'
         for index, vector in enumerate(vectors)
     )
     usage = json.dumps({"prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens})
-    return f'{{"object":"list","data":[{written}],"model":{json.dumps(model)},"usage":{usage}}}'.encode()
+    return f'{{"object":"list","data":[{written}],"model":{json.dumps(asked.model)},"usage":{usage}}}'.encode()
 
 
 def _written(vector: NDArray[np.float32], encoding_format: EncodingFormat) -> str:

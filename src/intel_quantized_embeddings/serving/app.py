@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -25,8 +24,13 @@ from intel_quantized_embeddings.serving.batcher import Batcher
 from intel_quantized_embeddings.serving.gate import Gate
 from intel_quantized_embeddings.serving.limits import Limits
 from intel_quantized_embeddings.serving.metrics import Metrics
-from intel_quantized_embeddings.serving.refusals import Refusal
-from intel_quantized_embeddings.serving.requests import EmbeddingsRequest, InputType, model_names, parse_request
+from intel_quantized_embeddings.serving.requests import (
+    EmbeddingsRequest,
+    InputType,
+    Refusal,
+    model_names,
+    parse_request,
+)
 from intel_quantized_embeddings.vectors import truncated
 
 _Result = TypeVar("_Result")
@@ -41,14 +45,7 @@ _JSON = "application/json"
 
 
 def make_app(encoder: Encoder, *, name: str, limits: Limits, api_key: str | None = None) -> ASGIApp:
-    """Make the ASGI application.
-
-    Args:
-        encoder: What encodes.
-        name: What the model is called in requests.
-        limits: What it takes on at most.
-        api_key: What clients must send as `Authorization: Bearer KEY`, but to `/health`; None asks for nothing.
-    """
+    """Make the ASGI application; clients send the key as `Authorization: Bearer KEY`, but to `/health`."""
     service = _Service(encoder, name=name, limits=limits)
     app = Starlette(
         routes=[
@@ -62,19 +59,6 @@ def make_app(encoder: Encoder, *, name: str, limits: Limits, api_key: str | None
         exception_handlers={Refusal: _refuse, HTTPException: _refuse_route, Exception: _fail},
     )
     return app if api_key is None else _KeyCheck(app, api_key)
-
-
-@dataclass(frozen=True, slots=True)
-class _Tokenized:
-    """A request's texts as token ids.
-
-    Attributes:
-        token_ids: Of each text.
-        cut: How many texts were longer than the model takes.
-    """
-
-    token_ids: list[list[int]]
-    cut: int
 
 
 class _Service:
@@ -174,28 +158,21 @@ class _Service:
         asked = parse_request(body, name=self._name, dimension=self._encoder.dimension, limits=self._limits)
         # Twice: tokenizing what is then refused is work too, and more may wait when it is done.
         self._gate.check_waiting(self._fewest_tokens(asked.texts))
-        tokenized = await self._tokenize(asked)
-        self._gate.check_waiting(sum(map(self._batcher.tokens, tokenized.token_ids)))
-        vectors = await self._batcher.encode(tokenized.token_ids)
+        token_ids, cut = await self._tokenize(asked)
+        self._gate.check_waiting(sum(map(self._batcher.tokens, token_ids)))
+        vectors = await self._batcher.encode(token_ids)
         if asked.dimensions != self._encoder.dimension:
             vectors = truncated(vectors, asked.dimensions, normalize=self._encoder.settings.normalize)
-        tokens = sum(map(len, tokenized.token_ids))
-        self._metrics.note_texts(texts=len(vectors), tokens=tokens, cut=tokenized.cut)
-        return await self._off_the_loop(
-            partial(
-                embeddings_answer,
-                vectors,
-                model=asked.model,
-                encoding_format=asked.encoding_format,
-                prompt_tokens=tokens,
-            )
-        )
+        tokens = sum(map(len, token_ids))
+        self._metrics.note_texts(texts=len(vectors), tokens=tokens, cut=cut)
+        return await self._off_the_loop(partial(embeddings_answer, vectors, asked, prompt_tokens=tokens))
 
     def _fewest_tokens(self, texts: list[str]) -> int:
         """About how many tokens texts have at the least, before they are tokenized."""
         return sum(min(len(text) // _MOST_CHARACTERS_A_TOKEN + 1, self._encoder.max_length) for text in texts)
 
-    async def _tokenize(self, asked: EmbeddingsRequest) -> _Tokenized:
+    async def _tokenize(self, asked: EmbeddingsRequest) -> tuple[list[list[int]], int]:
+        """The token ids of each text, and how many texts were longer than the model takes."""
         settings = self._encoder.settings
         is_query = asked.input_type is InputType.QUERY
         instruction = settings.query_instruction if is_query else settings.document_instruction
@@ -206,7 +183,7 @@ class _Service:
             tokenized = await self._off_the_loop(partial(self._encoder.tokenize, texts, instruction=instruction))
             token_ids += tokenized.token_ids
             cut += len(tokenized.truncated)
-        return _Tokenized(token_ids, cut)
+        return token_ids, cut
 
     async def _off_the_loop(self, work: Callable[[], _Result]) -> _Result:
         return await asyncio.get_running_loop().run_in_executor(self._texts_pool, work)

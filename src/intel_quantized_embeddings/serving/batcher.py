@@ -36,14 +36,7 @@ _WARM_UP_LONGEST = 512  # longer shapes compile when they are first asked for: a
 
 
 class _Job:
-    """A request's texts on their way to vectors.
-
-    Attributes:
-        token_ids: Of each text.
-        vectors: Filled as rounds end. Shape: (n_texts, dimension), float32.
-        missing: How many rows are still to be filled.
-        done: What the event loop waits for.
-    """
+    """A request's texts on their way to vectors, which are filled as rounds end; the event loop waits for `done`."""
 
     def __init__(self, token_ids: Sequence[Sequence[int]], *, dimension: int) -> None:
         self.token_ids = token_ids
@@ -53,16 +46,9 @@ class _Job:
 
 
 class Batcher:
-    """Encodes the texts of many requests together."""
+    """Encodes the texts of many requests together, in rounds of `round_tokens` at most."""
 
     def __init__(self, encoder: Encoder, *, round_tokens: int, metrics: Metrics) -> None:
-        """Be ready to start.
-
-        Args:
-            encoder: What encodes.
-            round_tokens: Most tokens in a round.
-            metrics: Told of every round.
-        """
         self._encoder = encoder
         self._round_tokens = round_tokens
         self._metrics = metrics
@@ -116,10 +102,7 @@ class Batcher:
         return padded_length(len(token_ids), max_length=self._encoder.max_length)
 
     async def encode(self, token_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Encode a request's texts; cancelled, those that are not being encoded are dropped.
-
-        Args:
-            token_ids: Of each text, one at least.
+        """Encode a request's texts, one at least; cancelled, those that are not being encoded are dropped.
 
         Returns:
             Shape: (n_texts, dimension), float32.

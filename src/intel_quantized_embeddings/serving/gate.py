@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from intel_quantized_embeddings.serving.batcher import Batcher
 from intel_quantized_embeddings.serving.limits import Limits
-from intel_quantized_embeddings.serving.refusals import Refusal
+from intel_quantized_embeddings.serving.requests import Refusal
 
 # So many of the largest bodies may be in memory at once, whatever number of requests they are of.
 _LARGEST_BODIES = 8
@@ -22,13 +22,8 @@ class Gate:
     def __init__(self, batcher: Batcher, limits: Limits) -> None:
         self._batcher = batcher
         self._limits = limits
-        self._requests = 0
+        self.requests = 0  # in work
         self._bytes = 0
-
-    @property
-    def requests(self) -> int:
-        """Requests in work."""
-        return self._requests
 
     @asynccontextmanager
     async def entered(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -40,10 +35,10 @@ class Gate:
         Raises:
             Refusal: The body is too large, or there is too much work already.
         """
-        if self._requests >= self._limits.waiting_requests:
-            raise self._busy(f"{self._requests} requests are in work", tokens=self._batcher.waiting_tokens)
+        if self.requests >= self._limits.waiting_requests:
+            raise self._busy(f"{self.requests} requests are in work", tokens=self._batcher.waiting_tokens)
         body = bytearray()
-        self._requests += 1
+        self.requests += 1
         try:
             async for chunk in chunks:
                 self._check_size(len(body) + len(chunk), held=self._bytes + len(chunk))
@@ -51,17 +46,14 @@ class Gate:
                 self._bytes += len(chunk)
             yield bytes(body)
         finally:
-            self._requests -= 1
+            self.requests -= 1
             self._bytes -= len(body)
 
     def check_waiting(self, tokens: int) -> None:
-        """Check that a request may wait.
+        """Check that a request of so many tokens may wait.
 
         What counts is what would be encoded before it. So a queue full of large requests is open to a small one,
         before which it puts little.
-
-        Args:
-            tokens: Of its texts.
 
         Raises:
             Refusal: Too many tokens are before it, or more than are encoded in the time that a request may take.
@@ -77,8 +69,7 @@ class Gate:
                 413, f"the body is larger than {self._limits.body_bytes} bytes; send fewer texts in a request."
             )
         if held > _LARGEST_BODIES * self._limits.body_bytes:
-            why = f"{held} bytes of requests would be in memory"
-            raise self._busy(why, tokens=self._batcher.waiting_tokens)
+            raise self._busy(f"{held} bytes of requests would be in memory", tokens=self._batcher.waiting_tokens)
 
     def _busy(self, why: str, *, tokens: int) -> Refusal:
         """Say when to come again: once so many tokens are encoded."""

@@ -26,12 +26,7 @@ class Metrics:
     content_type = CONTENT_TYPE_LATEST
 
     def __init__(self, *, model: str, fingerprint: str) -> None:
-        """Start at zero.
-
-        Args:
-            model: The name it is served under.
-            fingerprint: The encoder's.
-        """
+        """Start at zero, for the name that a model is served under and its encoder's fingerprint."""
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         model_info = Gauge("iqe_model_info", "What is served", ["model", "fingerprint", "version"], registry=registry)

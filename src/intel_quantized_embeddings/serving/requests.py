@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -10,9 +11,40 @@ from typing import Any
 from intel_quantized_embeddings.errors import InvalidTextError
 from intel_quantized_embeddings.models.tokenizer import check_texts, shown
 from intel_quantized_embeddings.serving.limits import Limits
-from intel_quantized_embeddings.serving.refusals import Refusal
 
+# What OpenAI calls the kinds of errors, by status.
+_TYPES = {401: "authentication_error", 429: "rate_limit_error"}
 _FIELDS = ("input", "model", "encoding_format", "dimensions", "input_type", "user")
+
+
+class Refusal(Exception):
+    """A request that gets an error for an answer, in the form that OpenAI's clients read.
+
+    Args:
+        status: The HTTP status.
+        message: What failed, the value seen, what is allowed.
+        code: A word for programs.
+        param: The field of the body that is at fault.
+        headers: HTTP headers beside it.
+
+    Attributes:
+        body: The answer, JSON.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = dict(headers or {})
+        kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+        self.body = json.dumps({"error": {"message": message, "type": kind, "param": param, "code": code}}).encode()
 
 
 class InputType(str, Enum):
@@ -31,15 +63,7 @@ class EncodingFormat(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingsRequest:
-    """A client's request.
-
-    Attributes:
-        texts: One or more.
-        model: The name it was asked under.
-        input_type: Which instruction goes before the texts.
-        encoding_format: How to write the vectors.
-        dimensions: How many numbers of each vector to give.
-    """
+    """A client's request: its texts, the name it was sent under, their kind, and the vectors' form and length."""
 
     texts: list[str]
     model: str
@@ -54,13 +78,7 @@ def model_names(name: str) -> dict[str, InputType | None]:
 
 
 def parse_request(body: bytes, *, name: str, dimension: int, limits: Limits) -> EmbeddingsRequest:
-    """Read and check a body.
-
-    Args:
-        body: What the client sent.
-        name: The name that the model is served under.
-        dimension: Numbers in its vectors.
-        limits: Of which the number of texts is checked here.
+    """Read and check the body of a request to a model that is served under a name and has vectors of a dimension.
 
     Raises:
         Refusal: It is not what OpenAI's `/v1/embeddings` takes, or asks for what is not here.

@@ -22,17 +22,9 @@ _Key = TypeVar("_Key", bound=Hashable)
 
 @dataclass(slots=True)
 class _Request:
-    """A waiting request.
-
-    Attributes:
-        tokens: Of each text.
-        order: Places of the texts still to come, the next one last.
-        left: Tokens of those.
-    """
-
-    tokens: Sequence[int]
-    order: list[int]
-    left: int
+    tokens: Sequence[int]  # of each text
+    order: list[int]  # places of the texts still to come, the next one last
+    left: int  # tokens of those
 
     @property
     def next_tokens(self) -> int:
@@ -60,12 +52,7 @@ class Rounds(Generic[_Key]):
         return len(self._requests)
 
     def add(self, key: _Key, tokens: Sequence[int]) -> None:
-        """Let a request wait.
-
-        Args:
-            key: What it is called in rounds; no other request was ever called so.
-            tokens: Of each of its texts, one text at least.
-        """
+        """Let a request wait, under a key that no other ever had, with the tokens of its texts: one text at least."""
         # Texts of one length next to each other: a round then holds fuller batches.
         request = _Request(tokens, sorted(range(len(tokens)), key=tokens.__getitem__), sum(tokens))
         self._requests[key] = request
@@ -84,13 +71,9 @@ class Rounds(Generic[_Key]):
         return sum(min(request.left, share) for request in self._requests.values())
 
     def next_round(self, token_budget: int) -> list[tuple[_Key, int]]:
-        """Take the texts to encode next.
+        """Take the texts to encode next: of each its request and its place there; none if nothing waits.
 
-        Args:
-            token_budget: Most tokens in all, unless one text alone has more.
-
-        Returns:
-            Request and place in it of each text; none if nothing waits.
+        They have `token_budget` tokens at most in all, unless one text alone has more.
         """
         taken: list[tuple[_Key, int]] = []
         left = token_budget

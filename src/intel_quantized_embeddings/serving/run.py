@@ -38,13 +38,7 @@ def serve(
 ) -> None:
     """Load a model and serve it until SIGTERM or SIGINT; what was taken on by then is answered.
 
-    Args:
-        options: What to load.
-        name: What the model is called in requests; None takes the id or folder as it was given.
-        host: The address to listen on.
-        port: The port; 0 takes a free one, which the log tells.
-        api_key: What clients must send; None asks for nothing.
-        limits: What the service takes on at most.
+    `iqe serve --help` explains the arguments; the log tells the port where 0 takes a free one.
 
     Raises:
         OptionError: The address can't be listened on, or a value is not allowed.
