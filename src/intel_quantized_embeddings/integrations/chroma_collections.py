@@ -70,11 +70,7 @@ def connect(chroma: str | os.PathLike[str]) -> Client:
 
 
 def is_address(chroma: str | os.PathLike[str]) -> bool:
-    """Return whether this names a server, not a folder.
-
-    Raises:
-        OptionError: It is an address that is not Chroma's.
-    """
+    """Return whether this names a server, not a folder; another kind of address is an OptionError."""
     place = os.fspath(chroma)
     scheme, separator, _ = place.partition("://")
     if separator and scheme not in _PORTS:
@@ -158,13 +154,13 @@ def check_encoder(collection: Collection, encoder: Encoder) -> None:
     Raises:
         OtherEncoderError: Another encoder filled it, or it does not say which.
     """
-    found = kept_fingerprint(collection)
+    kept = kept_config(collection)
+    found = kept.get(FINGERPRINT)
     if found == encoder.fingerprint:
         return
-    if found is None:
-        filled = "does not say which encoder filled it"
-    else:
-        filled = f"was filled by the encoder {found} ({kept_config(collection).get('model')})"
+    filled = (
+        f"was filled by the encoder {found} ({kept.get('model')})" if found else "does not say which encoder filled it"
+    )
     ours = encoder.options.model if encoder.options else "no folder or id"
     raise OtherEncoderError(
         f"the collection {collection.name!r} {filled} and this one is {encoder.fingerprint} ({ours}): their vectors "
@@ -220,8 +216,7 @@ def space_of(collection: Collection) -> str:
 
 def kept_fingerprint(collection: Collection) -> str | None:
     """The fingerprint of the encoder that filled a collection; None where it does not say."""
-    found = kept_config(collection).get(FINGERPRINT)
-    return str(found) if found else None
+    return kept_config(collection).get(FINGERPRINT) or None
 
 
 def kept_config(collection: Collection) -> dict[str, Any]:

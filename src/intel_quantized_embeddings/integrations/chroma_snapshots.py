@@ -78,11 +78,7 @@ def repaired_after_kill(folder: Path) -> Iterator[bool]:
 
 
 class IndexCopy:
-    """A copy of one collection's index files, made anew whenever Chroma has written them.
-
-    Args:
-        folder: The Chroma folder.
-        collection_id: The collection whose index it is.
+    """A copy of one collection's index files in a folder of Chroma's, made anew whenever Chroma has written them.
 
     Raises:
         VectorStoreError: There is no room for it, or the files are not laid out as this version knows them.
@@ -98,11 +94,7 @@ class IndexCopy:
         self.renew()
 
     def renew(self) -> None:
-        """Copy the files again if they were written since.
-
-        Raises:
-            VectorStoreError: There is no room for a copy.
-        """
+        """Copy the files again if they were written since; without room for it that is a VectorStoreError."""
         position = _position(self._database, self._segment)
         copy = self._folder / _COPIES / f"{self._segment}@{position}"
         if copy == self._copy:
@@ -121,11 +113,7 @@ class IndexCopy:
         self._copy = copy
 
     def close(self, *, whole: bool) -> None:
-        """Let go once Chroma's client is closed.
-
-        Args:
-            whole: Whether every write came back well; the copy then goes, and otherwise stays for the next run.
-        """
+        """Let go once Chroma's client is closed; the copy goes where every write came back well (`whole`)."""
         self._database.close()
         if whole:
             _remove_copies(self._folder)

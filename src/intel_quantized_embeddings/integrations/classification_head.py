@@ -124,11 +124,7 @@ def convert_head(head: Any, *, dimension: int | None = None) -> ClassificationHe
 
 
 def require_dimension(head: ClassificationHead, dimension: int) -> None:
-    """Check that a head takes the vectors that a body makes.
-
-    Raises:
-        UnsupportedModelError: They are of another length.
-    """
+    """Check that a head takes the vectors that a body makes; else it is an UnsupportedModelError."""
     if head.weights.shape[1] != dimension:
         raise UnsupportedModelError(
             f"the head takes vectors of {head.weights.shape[1]} numbers, and the body makes {dimension}."
@@ -145,11 +141,7 @@ def write_head(head: ClassificationHead, file: Path) -> dict[str, Any]:
 
 
 def read_head(file: Path, described: dict[str, Any]) -> ClassificationHead:
-    """Read what `write_head` wrote.
-
-    Raises:
-        DamagedFilesError: It is not that.
-    """
+    """Read what `write_head` wrote; anything else is a DamagedFilesError."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -166,8 +158,8 @@ def read_head(file: Path, described: dict[str, Any]) -> ClassificationHead:
         raise DamagedFilesError(f"{file} is not a classification head: {type(exc).__name__}: {exc}") from exc
     outputs = 1 if head.link == BINARY else len(head.classes)
     shapes_fit = head.weights.ndim == 2 and len(head.weights) == outputs and head.bias.shape == (outputs,)
-    shapes_fit = shapes_fit and (head.link != BINARY or len(head.classes) == 2)
-    if head.link not in (SOFTMAX, BINARY, *SEVERAL_LABELS) or not shapes_fit:
+    classes_fit = head.link != BINARY or len(head.classes) == 2
+    if head.link not in (SOFTMAX, BINARY, *SEVERAL_LABELS) or not (shapes_fit and classes_fit):
         raise DamagedFilesError(
             f"{file} has weights of shape {head.weights.shape} for {len(head.classes)} classes and link {head.link!r}."
         )
@@ -209,11 +201,7 @@ def _one_vs_rest(head: Any) -> ClassificationHead:
     return _several_labels(head, link=SIGMOID)
 
 
-def _multi_output(head: Any) -> ClassificationHead:
-    return _several_labels(head, link=MULTI_OUTPUT)
-
-
-def _several_labels(head: Any, *, link: str) -> ClassificationHead:
+def _several_labels(head: Any, *, link: str = MULTI_OUTPUT) -> ClassificationHead:
     parts = [_constant(part) or _logistic_regression(part) for part in head.estimators_]
     for label, part in enumerate(parts):
         if part.classes != (0, 1):
@@ -259,7 +247,7 @@ def _setfit_head(head: Any) -> ClassificationHead:
 _CONVERTERS = {
     "LogisticRegression": _logistic_regression,
     "LogisticRegressionCV": _logistic_regression,
-    "MultiOutputClassifier": _multi_output,
+    "MultiOutputClassifier": _several_labels,
     "OneVsRestClassifier": _one_vs_rest,
     "SetFitHead": _setfit_head,
 }

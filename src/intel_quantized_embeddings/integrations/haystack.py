@@ -73,11 +73,7 @@ class _EmbeddingComponent(_ModelComponent):
 
     @property
     def encoder(self) -> Encoder:
-        """The encoder, loaded when first asked for.
-
-        Raises:
-            QuantizedEmbeddingsError: As `Encoder.load` lists them.
-        """
+        """The encoder, loaded when first asked for, with the errors of `Encoder.load`."""
         if self._model is None:
             self._model = shared_encoder(self.options)
         return cast("Encoder", self._model)
@@ -116,13 +112,7 @@ class IntelQuantizedTextEmbedder(_EmbeddingComponent):
 
     @component.output_types(embedding=list[float])
     def run(self, text: str) -> dict[str, Any]:
-        """Embed a text.
-
-        Args:
-            text: What is searched for.
-
-        Returns:
-            The vector under "embedding".
+        """Embed a text to search with; the vector comes under "embedding".
 
         Raises:
             InvalidTextError: It is not text.
@@ -185,9 +175,8 @@ class IntelQuantizedDocumentEmbedder(_EmbeddingComponent):
         Raises:
             InvalidTextError: It is not a list of documents.
         """
-        vectors = self.encoder.encode_documents(
-            _texts(documents, self.meta_fields_to_embed, self.embedding_separator), show_progress=self.progress_bar
-        )
+        texts = _texts(documents, self.meta_fields_to_embed, self.embedding_separator)
+        vectors = self.encoder.encode_documents(texts, show_progress=self.progress_bar)
         pairs = zip(documents, self._listed(vectors), strict=True)
         return {"documents": [dataclasses.replace(document, embedding=vector) for document, vector in pairs]}
 
@@ -237,11 +226,7 @@ class IntelQuantizedRanker(_ModelComponent):
 
     @property
     def reranker(self) -> Reranker:
-        """The reranker, loaded when first asked for.
-
-        Raises:
-            QuantizedEmbeddingsError: As `Reranker.load` lists them.
-        """
+        """The reranker, loaded when first asked for, with the errors of `Reranker.load`."""
         if self._model is None:
             self._model = shared_reranker(self.options)
         return cast("Reranker", self._model)
@@ -272,9 +257,8 @@ class IntelQuantizedRanker(_ModelComponent):
         """
         most = self.top_k if top_k is None else _positive(top_k)
         least = self.score_threshold if score_threshold is None else score_threshold
-        texts = _texts(documents, self.meta_fields_to_embed, self.embedding_separator)
         kept: dict[str, Document] = {}
-        for ranked in self.reranker.rank(query, texts):
+        for ranked in self.reranker.rank(query, _texts(documents, self.meta_fields_to_embed, self.embedding_separator)):
             if least is None or ranked.score >= least:
                 document = documents[ranked.index]
                 kept.setdefault(document.id, dataclasses.replace(document, score=ranked.score))
@@ -295,11 +279,10 @@ def _texts(documents: list[Document], fields: Sequence[str], separator: str) -> 
             f"documents is {reprlib.repr(documents)}; a list of haystack.Document is expected. "
             f"IntelQuantizedTextEmbedder takes a text."
         )
-    texts = []
-    for document in documents:
-        values = (document.meta.get(name) for name in fields)
-        texts.append(separator.join([*(str(value) for value in values if value is not None), document.content or ""]))
-    return texts
+    return [
+        separator.join([*(str(one.meta[name]) for name in fields if one.meta.get(name) is not None), one.content or ""])
+        for one in documents
+    ]
 
 
 def _names(fields: Sequence[str] | None) -> list[str]:

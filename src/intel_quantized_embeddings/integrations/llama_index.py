@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Annotated, Any
 
 from intel_quantized_embeddings.errors import needs
 from intel_quantized_embeddings.options import DEFAULT_MODEL
@@ -16,7 +16,7 @@ with needs("llama_index.core", extra="llama-index", needed_for="IntelQuantizedEm
     from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
     from llama_index.core.storage.kvstore.types import DEFAULT_COLLECTION, BaseKVStore
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from intel_quantized_embeddings.integrations.options import EncoderOptions
 from intel_quantized_embeddings.models.tokenizer import check_texts
@@ -25,6 +25,8 @@ from intel_quantized_embeddings.models.tokenizer import check_texts
 # batching to the encoder, which sorts by length.
 LARGEST_PIECE = 2048
 
+# LlamaIndex keeps a model's name as text.
+PathOrId = Annotated[str, BeforeValidator(lambda value: os.fspath(value) if isinstance(value, os.PathLike) else value)]
 
 _embedding_a_query: ContextVar[bool] = ContextVar("embedding_a_query", default=False)
 
@@ -99,13 +101,8 @@ class IntelQuantizedEmbedding(EncoderOptions, BaseEmbedding):
         >>> Settings.embed_model = IntelQuantizedEmbedding(model_name="BAAI/bge-small-en-v1.5")  # doctest: +SKIP
     """
 
-    model_name: str = DEFAULT_MODEL
+    model_name: PathOrId = DEFAULT_MODEL
     embed_batch_size: int = Field(default=LARGEST_PIECE, gt=0, le=LARGEST_PIECE)
-
-    @field_validator("model_name", mode="before")
-    @classmethod
-    def _path_to_text(cls, value: object) -> object:
-        return os.fspath(value) if isinstance(value, os.PathLike) else value
 
     @field_validator("embeddings_cache", mode="after")
     @classmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from intel_quantized_embeddings.errors import OptionError, needs
@@ -14,8 +13,7 @@ with needs("llama_index.core", extra="llama-index", needed_for="IntelQuantizedRe
     from llama_index.core.postprocessor.types import BaseNodePostprocessor
     from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 
-from pydantic import field_validator
-
+from intel_quantized_embeddings.integrations.llama_index import PathOrId
 from intel_quantized_embeddings.integrations.options import RerankerOptions
 
 _dispatcher = get_dispatcher(__name__)
@@ -33,12 +31,7 @@ class IntelQuantizedRerank(RerankerOptions, BaseNodePostprocessor):
         >>> engine = index.as_query_engine(similarity_top_k=50, node_postprocessors=[rerank])  # doctest: +SKIP
     """
 
-    model: str
-
-    @field_validator("model", mode="before")
-    @classmethod
-    def _path_to_text(cls, value: object) -> object:
-        return os.fspath(value) if isinstance(value, os.PathLike) else value
+    model: PathOrId
 
     @classmethod
     def class_name(cls) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.errors import InvalidTextError, OptionError, OtherEncoderError, needs
-from intel_quantized_embeddings.options import DEFAULT_MODEL, LoadOptions
+from intel_quantized_embeddings.options import DEFAULT_MODEL, LoadOptions, require_bool
 from intel_quantized_embeddings.process.pinning import pin_to_own_cores
 
 with needs("ray[data]", extra="ray", needed_for="EmbedDocuments"):
@@ -73,8 +73,7 @@ class EmbedDocuments:
         chosen = LoadOptions.from_keywords(model, {"warm_shapes": False, **options})
         self._text_column = _column_name("text_column", text_column)
         self._vector_column = _column_name("vector_column", vector_column)
-        if not isinstance(pin_cores, bool):
-            raise OptionError(f"pin_cores={pin_cores!r} is not allowed; it is True or False.")
+        require_bool("pin_cores", pin_cores)
         if ray.is_initialized() and ray.get_runtime_context().get_actor_id() is not None:
             threads = chosen.num_threads or _cpus_of_this_actor()
             chosen = dataclasses.replace(chosen, num_threads=threads)

@@ -15,14 +15,6 @@ from intel_quantized_embeddings.models.known import look_up
 logger = logging.getLogger(__name__)
 
 
-def _as_given(value: Any) -> Any:
-    return value
-
-
-def _nothing(model: str) -> Mapping[str, Any]:
-    return {}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Argument:
     """The successor of an argument.
@@ -35,7 +27,7 @@ class Argument:
     """
 
     option: str | None = None
-    convert: Callable[[Any], Any] = _as_given
+    convert: Callable[[Any], Any] = lambda value: value
     allowed: tuple[Any, ...] | None = None
     instead: str = ""
 
@@ -45,8 +37,6 @@ class RetiredClass:
     """A class as it was, in terms of the one that replaces it.
 
     Attributes:
-        name: What it is called.
-        successor: The class to use.
         model_option: What the successor calls the model.
         defaults: What it did unless told otherwise, as options of the successor.
         arguments: What it took, in order; "a.b" is the key b of the dictionary a. To all, None is "not given".
@@ -60,18 +50,12 @@ class RetiredClass:
     defaults: Mapping[str, Any]
     arguments: Mapping[str, Argument]
     in_order: int = 0
-    forced: Callable[[str], Mapping[str, Any]] = _nothing
+    forced: Callable[[str], Mapping[str, Any]] = lambda model: {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Translation:
-    """The model to build.
-
-    Attributes:
-        options: Of the successor.
-        deprecation: Names the successor and what every given argument is called there.
-        pooling_warning: Says so where the pooling is not the one that the model is made for; else empty.
-    """
+    """Options of the successor, what to warn of, and a warning of the pooling; empty where there is none to give."""
 
     options: dict[str, Any]
     deprecation: str
@@ -88,12 +72,9 @@ def options_of(retired: RetiredClass, in_order: Iterable[Any], named: Mapping[st
 
 
 def translate(retired: RetiredClass, in_order: Iterable[Any], named: Mapping[str, Any]) -> Translation:
-    """Say in today's options what a retired class was asked for.
+    """Say in today's options what a retired class was asked for, by place and by name.
 
-    Args:
-        retired: The class.
-        in_order: Arguments given without a name.
-        named: Those given by name; options of the successor are taken too.
+    Options of the successor are taken too.
 
     Raises:
         OptionError: An argument can't be honoured or is given twice, or there is no model.

@@ -16,6 +16,8 @@ from intel_quantized_embeddings.integrations.retired import Argument, RetiredCla
 _BGE_QUERY = "Represent this question for searching relevant passages: "
 _BGE_QUERY_ZH = "为这个句子生成表示以用于检索相关文章："
 
+_NO_INSTRUCTIONS = {"query_instruction": "", "document_instruction": ""}
+
 _NO_EFFECT = Argument()  # on vectors; batches are planned by length
 _OBJECT = Argument(
     allowed=(), instead="A loaded object can't be taken over: pass the folder or hub id that it was loaded from."
@@ -59,14 +61,7 @@ QUANTIZED_BI_ENCODER_EMBEDDINGS = RetiredClass(
     name="QuantizedBiEncoderEmbeddings",
     successor="IntelQuantizedEmbeddings",
     model_option="model",
-    defaults={
-        "runtime": "ipex",
-        "pooling": "mean",
-        "normalize": False,
-        "max_length": 512,
-        "query_instruction": "",
-        "document_instruction": "",
-    },
+    defaults={"runtime": "ipex", "pooling": "mean", "normalize": False, "max_length": 512, **_NO_INSTRUCTIONS},
     arguments={
         "model_name": Argument(option="model"),
         "max_seq_len": Argument(option="max_length"),
@@ -81,19 +76,13 @@ QUANTIZED_BI_ENCODER_EMBEDDINGS = RetiredClass(
     in_order=8,
 )
 
-_OPENVINO_DEFAULTS = {
-    "precision": "fp32",
-    "pooling": "cls",
-    "normalize": True,
-    "query_instruction": "",
-    "document_instruction": "",
-}
+_CLS_DEFAULTS = {"pooling": "cls", "normalize": True, **_NO_INSTRUCTIONS}
 
 OPENVINO_EMBEDDINGS = RetiredClass(
     name="OpenVINOEmbeddings",
     successor="IntelQuantizedEmbeddings",
     model_option="model",
-    defaults=_OPENVINO_DEFAULTS,
+    defaults={"precision": "fp32", **_CLS_DEFAULTS},
     arguments={
         "model_name_or_path": Argument(option="model"),
         "ov_model": _OBJECT,
@@ -113,7 +102,7 @@ OPENVINO_BGE_EMBEDDINGS = RetiredClass(
     name="OpenVINOBgeEmbeddings",
     successor="IntelQuantizedEmbeddings",
     model_option="model",
-    defaults={**_OPENVINO_DEFAULTS, "query_instruction": _BGE_QUERY},
+    defaults={"precision": "fp32", **_CLS_DEFAULTS, "query_instruction": _BGE_QUERY},
     arguments={
         **OPENVINO_EMBEDDINGS.arguments,
         "query_instruction": Argument(option="query_instruction"),
@@ -121,13 +110,6 @@ OPENVINO_BGE_EMBEDDINGS = RetiredClass(
     },
     forced=_chinese_query,
 )
-
-_LLAMA_INDEX_DEFAULTS = {
-    "pooling": "cls",
-    "normalize": True,
-    "query_instruction": "",
-    "document_instruction": "",
-}
 
 # After the model, in the order that both had them.
 _LLAMA_INDEX_ARGUMENTS = {
@@ -142,7 +124,7 @@ INTEL_EMBEDDING = RetiredClass(
     name="IntelEmbedding",
     successor="IntelQuantizedEmbedding",
     model_option="model_name",
-    defaults={"runtime": "ipex", **_LLAMA_INDEX_DEFAULTS},
+    defaults={"runtime": "ipex", **_CLS_DEFAULTS},
     arguments={
         "folder_name": Argument(option="model_name"),
         **_LLAMA_INDEX_ARGUMENTS,
@@ -160,7 +142,7 @@ OPENVINO_EMBEDDING = RetiredClass(
     name="OpenVINOEmbedding",
     successor="IntelQuantizedEmbedding",
     model_option="model_name",
-    defaults={"model_name": "BAAI/bge-m3", "precision": "fp32", **_LLAMA_INDEX_DEFAULTS},
+    defaults={"model_name": "BAAI/bge-m3", "precision": "fp32", **_CLS_DEFAULTS},
     arguments={
         "model_id_or_path": Argument(option="model_name"),
         **_LLAMA_INDEX_ARGUMENTS,

@@ -26,7 +26,6 @@ from intel_quantized_embeddings.integrations.sentence_transformers_parts import 
     refuse_others,
     rows,
     texts_of,
-    value_of,
 )
 from intel_quantized_embeddings.options import integer_option
 from intel_quantized_embeddings.similarity import Similarity
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # The values of SentenceTransformer.encode's other arguments that ask for nothing here.
-_OTHERS = {"task": ("query", "document", None), "processing_kwargs": (None,)}
+_ALLOWED = {"task": ("query", "document", None), "processing_kwargs": (None,), "output_value": ("sentence_embedding",)}
 
 
 class IntelQuantizedSentenceTransformer(OnTheCPU):
@@ -94,7 +93,9 @@ class IntelQuantizedSentenceTransformer(OnTheCPU):
     @similarity_fn_name.setter
     def similarity_fn_name(self, name: Any) -> None:
         # sentence-transformers' own enumeration is not one of strings.
-        self._similarity = self.encoder.settings.similarity if name is None else Similarity.parse(value_of(name))
+        self._similarity = (
+            self.encoder.settings.similarity if name is None else Similarity.parse(getattr(name, "value", name))
+        )
 
     @property
     def max_seq_length(self) -> int:
@@ -193,18 +194,15 @@ class IntelQuantizedSentenceTransformer(OnTheCPU):
         )
         alone = isinstance(inputs, str)
         texts = [inputs] if isinstance(inputs, str) else inputs
-        vectors: NDArray[Any]
-        vectors = self.encoder.encode(texts, instruction=instruction, show_progress=bool(show_progress_bar))
+        vectors: NDArray[Any] = self.encoder.encode(
+            texts, instruction=instruction, show_progress=bool(show_progress_bar)
+        )
         if length is not None:
             vectors = vectors[:, :length]
         if normalize_embeddings and (length is not None or not self.encoder.settings.normalize):
             vectors = unit(vectors)
-        return given_out(
-            in_precision(vectors, precision),
-            alone=alone,
-            convert_to_numpy=convert_to_numpy,
-            convert_to_tensor=convert_to_tensor,
-        )
+        rounded = in_precision(vectors, precision)
+        return given_out(rounded, alone=alone, as_numpy=convert_to_numpy, as_tensor=convert_to_tensor)
 
     def encode_query(
         self,
@@ -215,7 +213,8 @@ class IntelQuantizedSentenceTransformer(OnTheCPU):
         **options: Any,
     ) -> Any:
         """Encode texts to search with; as `encode`, with the query's instruction unless another is asked for."""
-        return self._encode_as("query", inputs, prompt_name, prompt, others, options)
+        prompt = self._instruction(prompt_name, prompt, default=self.prompts.get("query", ""))
+        return self.encode(inputs, None, prompt, *others, **options)
 
     def encode_document(
         self,
@@ -226,7 +225,8 @@ class IntelQuantizedSentenceTransformer(OnTheCPU):
         **options: Any,
     ) -> Any:
         """Encode texts to be searched; as `encode`, with the document's instruction unless another is asked for."""
-        return self._encode_as("document", inputs, prompt_name, prompt, others, options)
+        prompt = self._instruction(prompt_name, prompt, default=self.prompts.get("document", ""))
+        return self.encode(inputs, None, prompt, *others, **options)
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> Any:
         """Compare every vector of one with every vector of the other, by `similarity_fn_name`.
@@ -279,18 +279,6 @@ class IntelQuantizedSentenceTransformer(OnTheCPU):
     def __repr__(self) -> str:
         return f"IntelQuantizedSentenceTransformer({self.encoder!r})"
 
-    def _encode_as(
-        self,
-        kind: str,
-        inputs: str | Iterable[str] | None,
-        prompt_name: str | None,
-        prompt: str | None,
-        others: tuple[Any, ...],
-        options: dict[str, Any],
-    ) -> Any:
-        prompt = self._instruction(prompt_name, prompt, default=self.prompts.get(kind, ""))
-        return self.encode(inputs, None, prompt, *others, **options)
-
     def _instruction(self, prompt_name: str | None, prompt: str | None, *, default: str) -> str:
         """Return the instruction for a text: the prompt itself, else the one of that name, else `default`."""
         for name, value in (("prompt", prompt), ("prompt_name", prompt_name)):
@@ -307,6 +295,3 @@ class IntelQuantizedSentenceTransformer(OnTheCPU):
                 f"prompt='...' puts a text of your own before."
             )
         return self.prompts[name]
-
-
-_ALLOWED = _OTHERS | {"output_value": ("sentence_embedding",)}

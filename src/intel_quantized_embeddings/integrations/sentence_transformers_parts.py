@@ -85,16 +85,7 @@ class OnTheCPU:
 
 
 def refuse_others(given: Mapping[str, Any], allowed: Mapping[str, tuple[Any, ...]], *, method: str) -> None:
-    """Refuse what asks for something that is not here.
-
-    Args:
-        given: Arguments that are not known by name.
-        allowed: The values that ask for nothing, by the names that there are.
-        method: What they were given to.
-
-    Raises:
-        OptionError: A name is unknown, or a value asks for something.
-    """
+    """Refuse unknown arguments of a method, and values that ask for something: those that don't are `allowed`."""
     for name, value in given.items():
         if name not in allowed:
             raise OptionError(f"{name}={value!r} is not an argument of {method}.")
@@ -104,11 +95,7 @@ def refuse_others(given: Mapping[str, Any], allowed: Mapping[str, tuple[Any, ...
 
 
 def check_device(device: Any) -> None:
-    """Check that a device, or each of several, is the CPU; all its cores work on a call as it is.
-
-    Raises:
-        OptionError: It is another.
-    """
+    """Check that a device, or each of several, is the CPU; all its cores work on a call as it is."""
     for one in device if isinstance(device, (list, tuple)) else [device]:
         if one is not None and str(one) not in ("cpu", "cpu:0"):  # torch.device("cpu") is "cpu"
             raise OptionError(f"device={device!r} can't be had here; only 'cpu' or None, or leave it out.")
@@ -120,11 +107,7 @@ def has_torch() -> bool:
 
 
 def need_torch() -> None:
-    """Check that a tensor can be made.
-
-    Raises:
-        OptionError: torch is not installed.
-    """
+    """Check that a tensor can be made."""
     if not has_torch():
         raise OptionError(
             "a torch tensor was asked for (convert_to_tensor=True or convert_to_numpy=False) and torch is not "
@@ -132,25 +115,19 @@ def need_torch() -> None:
         )
 
 
-def given_out(
-    numbers: NDArray[Any], *, alone: bool, convert_to_numpy: bool = True, convert_to_tensor: bool = False
-) -> Any:
+def given_out(numbers: NDArray[Any], *, alone: bool, as_numpy: bool = True, as_tensor: bool = False) -> Any:
     """Rows as the caller wants them: NumPy's, one tensor, or a list of tensors; the first alone of a single input."""
-    if not convert_to_tensor and convert_to_numpy:
+    if as_numpy and not as_tensor:
         return numbers[0] if alone else numbers
     import torch
 
     tensor = torch.from_numpy(numbers)
-    return tensor[0] if alone else tensor if convert_to_tensor else list(tensor)
+    return tensor[0] if alone else tensor if as_tensor else list(tensor)
 
 
 def compared(numbers: NDArray[Any]) -> Any:
     """Similarities as sentence-transformers gives them: a tensor, where torch is installed."""
-    if not has_torch():
-        return numbers
-    import torch
-
-    return torch.from_numpy(numbers)
+    return given_out(numbers, alone=False, as_tensor=has_torch())
 
 
 def as_array(vectors: Any) -> NDArray[Any]:
@@ -171,18 +148,8 @@ def _one(vectors: Any) -> Any:
     return tensor.numpy() if str(tensor.dtype) in ("torch.float32", "torch.float64") else tensor.float().numpy()
 
 
-def value_of(name: Any) -> str:
-    """A name, or that of a member of an enumeration."""
-    value: str = getattr(name, "value", name)
-    return value
-
-
 def texts_of(inputs: Any, others: dict[str, Any]) -> Any:
-    """The texts under today's name of the argument or the former one.
-
-    Raises:
-        OptionError: There are none under either.
-    """
+    """The texts under today's name of the argument or the former one; none under either is an OptionError."""
     if "sentences" in others and inputs is None:
         inputs = others.pop("sentences")
     if inputs is None:
@@ -198,11 +165,7 @@ def rows(vectors: Any) -> NDArray[np.float32]:
 
 
 def check_precision(precision: str | None) -> None:
-    """Check what numbers of a vector are asked for as.
-
-    Raises:
-        OptionError: It is not known.
-    """
+    """Check what numbers of a vector are asked for as."""
     if precision not in (None, "float32", "int8", "uint8", "binary", "ubinary"):
         raise OptionError(
             f"precision={precision!r} is not known; it is 'float32', 'int8', 'uint8', 'binary' or 'ubinary'."
@@ -217,10 +180,7 @@ def in_precision(vectors: NDArray[np.float32], precision: str | None) -> NDArray
         precision: As `check_precision` lets it pass.
 
     Returns:
-        The same shape, or (n_texts, ceil(dimension / 8)) of bits.
-
-    Raises:
-        OptionError: Ranges are asked of a single vector.
+        The same shape, or (n_texts, ceil(dimension / 8)) of bits. Ranges of a single vector are an OptionError.
     """
     import numpy as np
 

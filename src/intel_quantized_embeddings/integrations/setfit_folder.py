@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, UnsupportedModelError
-from intel_quantized_embeddings.files.json_files import file_sha256, read_json
+from intel_quantized_embeddings.files.json_files import file_sha256, read_json, write_json
 from intel_quantized_embeddings.integrations.classification_head import (
     ClassificationHead,
     read_head,
@@ -27,15 +26,14 @@ BODY_FOLDER = "body"
 def write_classifier(folder: Path, head: ClassificationHead, labels: Sequence[Any] | None) -> None:
     """Write a head and what its classes are called beside the body, which is there already."""
     described = write_head(head, folder / HEAD_FILE)
-    description = {
+    content = {
         "format_version": FORMAT_VERSION,
         "labels": labels,
         "head": {**described, "sha256": file_sha256(folder / HEAD_FILE)},
         # The manifest holds the hashes of the body's files: a head is never used with the body of another.
         "body": {"manifest_sha256": file_sha256(folder / BODY_FOLDER / MANIFEST_FILE)},
     }
-    content = json.dumps(description, indent=2, ensure_ascii=False)
-    (folder / DESCRIPTION_FILE).write_text(content + "\n", "utf-8")
+    write_json(folder / DESCRIPTION_FILE, content)
 
 
 def read_classifier(folder: Path) -> tuple[ClassificationHead, list[Any] | None]:
