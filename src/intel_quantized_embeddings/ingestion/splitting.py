@@ -40,15 +40,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkSize:
-    """The lengths of chunks, in tokens of the model's own tokenizer.
+    """The lengths of chunks, in tokens of the model's own tokenizer."""
 
-    Attributes:
-        tokens: At most; special tokens and the document instruction come on top.
-        overlap: How many two neighbours share, at most.
-    """
-
-    tokens: int
-    overlap: int
+    tokens: int  # at most; special tokens and the document instruction come on top
+    overlap: int  # how many two neighbours share, at most
 
     @classmethod
     def settle(cls, encoder: Encoder, *, tokens: int | None, overlap: int | None) -> ChunkSize:
@@ -178,13 +173,10 @@ class RecordMaker:
 
     A record's id is a hash of its text: the same text in two files, or twice in one, is one record. Many vectors that
     are alike would keep an approximate index from finding others.
-
-    Attributes:
-        repeated: How often a text came again.
     """
 
     splitter: Splitter
-    repeated: int = 0
+    repeated: int = 0  # how often a text came again
     _texts: dict[str, str] = field(default_factory=dict)
     _places: dict[str, dict[tuple[str, str], Place]] = field(default_factory=dict)
 
