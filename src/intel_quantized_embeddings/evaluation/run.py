@@ -57,7 +57,7 @@ def evaluate(
     datasets = [read_dataset(folder) for folder in options.datasets]
     folders = [find_model(model, revision=options.revision, **options.where) for model in options.models]
     manifests = [read_manifest(folder.path) if folder.is_quantized else None for folder in folders]
-    against = _against(options, manifests[0])
+    against = _against(options, folders[0], manifests[0])
     try:  # before the first dataset is encoded
         find_model(against["model"], revision=against["revision"], **options.where)
     except ModelFilesError as exc:
@@ -122,11 +122,8 @@ def _encoders(
     several = len(options.models) > 1
     for model, folder, manifest in zip(options.models, folders, manifests, strict=True):
         prefix = f"{Path(model).name} " if several else ""
-        if manifest is not None:
-            runtimes: Sequence[str] = (manifest.runtime,)
-        else:
-            runtimes = options.runtimes or (runtime_of_weights(folder.weights.kind).value,)
-        for runtime in runtimes:
+        own = (_own_runtime(folder, manifest),)
+        for runtime in own if manifest is not None else options.runtimes or own:
             precision = options.precision if manifest is None else manifest.precision
             yield (
                 f"{prefix}{runtime} {precision}",
@@ -134,7 +131,12 @@ def _encoders(
             )
 
 
-def _against(options: Options, manifest: FolderManifest | None) -> dict[str, Any]:
+def _own_runtime(folder: SourceModel, manifest: FolderManifest | None) -> str:
+    """Return what a folder is loaded with where no runtime is named."""
+    return runtime_of_weights(folder.weights.kind).value if manifest is None else manifest.runtime
+
+
+def _against(options: Options, folder: SourceModel, manifest: FolderManifest | None) -> dict[str, Any]:
     """Return the model, revision, runtime and precision that the others are compared with."""
     if options.against not in list(Precision):
         return {
@@ -146,8 +148,7 @@ def _against(options: Options, manifest: FolderManifest | None) -> dict[str, Any
     model, revision = options.models[0], options.revision
     if manifest is not None:  # the very commit that it was made from
         model, revision = manifest.source.id, manifest.source.revision
-    own = None if manifest is None else manifest.runtime
-    runtime = options.runtimes[0] if options.runtimes else own
+    runtime = options.runtimes[0] if options.runtimes else _own_runtime(folder, manifest)
     return {"model": model, "revision": revision, "runtime": runtime, "precision": options.against}
 
 
