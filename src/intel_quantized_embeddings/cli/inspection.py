@@ -14,7 +14,7 @@ from intel_quantized_embeddings.architectures.table import is_built_in
 from intel_quantized_embeddings.encoders.loading import is_dynamic
 from intel_quantized_embeddings.encoding.probing import run_probes
 from intel_quantized_embeddings.errors import ModelFilesError, QuantizedEmbeddingsError, UnsupportedModelError
-from intel_quantized_embeddings.int8_folder.config import MethodName
+from intel_quantized_embeddings.int8_folder.config import WITHOUT_CALIBRATION, MethodName
 from intel_quantized_embeddings.int8_folder.cross_encoder_manifest import CrossEncoderManifest, read_manifest
 from intel_quantized_embeddings.int8_folder.manifest import FolderManifest, Manifest
 from intel_quantized_embeddings.int8_folder.probes import ProbeResult
@@ -80,7 +80,7 @@ def _quantized(found: SourceModel) -> Inspection:
     probed = None if problem else _probed(found, manifest)
     source, method, calibration = manifest.source, manifest.method, manifest.calibration
     how = [f"{method.name} int8"]
-    if method.name != MethodName.DYNAMIC.value:
+    if MethodName(method.name) not in WITHOUT_CALIBRATION:
         alpha = "off" if method.smooth_quant_alpha is None else f"{method.smooth_quant_alpha:g}"
         how[0] += f", SmoothQuant {alpha}"
         how.append(f"calibrated on {calibration.documents} documents and {calibration.queries} queries")
@@ -247,7 +247,7 @@ def _int8(weights: WeightFiles) -> str:
         return "TorchScript of others: opens with runtime='ipex', allow_torchscript=True"
     if weights.kind is WeightKind.EXPORT:
         return "as exported, if it is an int8 export; quantized on first use otherwise, or with `iqe quantize`"
-    return "quantized on first use, or with `iqe quantize`"
+    return "quantized as it is read, or with `iqe quantize`"
 
 
 def _beginning(instruction: str) -> str:

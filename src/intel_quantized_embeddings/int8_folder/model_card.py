@@ -103,6 +103,8 @@ def _how(manifest: FolderManifest) -> str:
     """Return a sentence on how the ranges of activations were set."""
     if manifest.method.name == MethodName.DYNAMIC.value:
         return "Activations are quantized batch by batch,\nso a text's vector depends a little on its company."
+    if manifest.method.name == MethodName.PER_TOKEN.value:
+        return "Every token's activations have a scale\nof their own: nothing was calibrated."
     alpha, calibration, training = manifest.method.smooth_quant_alpha, manifest.calibration, manifest.method.training
     how = (
         f"SmoothQuant {'off' if alpha is None else alpha}; calibrated on\n"

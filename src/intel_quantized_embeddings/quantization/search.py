@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from intel_quantized_embeddings.int8_folder.config import WITHOUT_CALIBRATION
 from intel_quantized_embeddings.quantization.recipe import Recipe
 from intel_quantized_embeddings.quantization.subject import Candidate, Subject
 
@@ -32,11 +33,13 @@ def most_faithful(
         attempt = subject.attempt(replace(recipe, alpha=alpha))
         score = attempt.fidelity.score
         scores[_name(alpha)] = round(score, 6)
-        say(f"  {number}/{len(strengths)} SmoothQuant {_name(alpha)}: {attempt.fidelity.measure} {score:.4f}")
+        if recipe.method not in WITHOUT_CALIBRATION:
+            say(f"  {number}/{len(strengths)} SmoothQuant {_name(alpha)}: {attempt.fidelity.measure} {score:.4f}")
         if best is None or score > best.fidelity.score:
             best = attempt
     assert best is not None  # there is at least one strength
-    say(f"  kept SmoothQuant {_name(best.recipe.alpha)}")
+    if recipe.method not in WITHOUT_CALIBRATION:
+        say(f"  kept SmoothQuant {_name(best.recipe.alpha)}")
     return best, scores
 
 
