@@ -25,6 +25,7 @@ from intel_quantized_embeddings.int8_folder.cross_encoder_manifest import CrossE
 from intel_quantized_embeddings.options import Precision
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
 from support.cpu_kinds import fails_where_onednn_is_limited
+from support.few_texts import FEW
 from support.logged import messages
 from support.tiny_models import VOCABULARY, write_tiny_cross_encoder
 
@@ -134,23 +135,23 @@ class TestFolders:
         assert manifest.fidelity.rank_correlation > 0.97
         assert 0 < manifest.fidelity.mean_difference < manifest.fidelity.largest_difference
         assert manifest.fidelity.spread > 2 * manifest.fidelity.mean_difference
-        assert manifest.method.name == "static"
+        assert manifest.method.name == "per-token"
         assert f"{manifest.fidelity.rank_correlation:.4f}" in (tiny_cross_encoder_int8 / "README.md").read_text("utf-8")
 
     def test_a_changed_file_is_found(self, tiny_cross_encoder_int8, tmp_path):
         folder = shutil.copytree(tiny_cross_encoder_int8, tmp_path / "copy")
-        with (folder / "encoder.bin").open("ab") as opened:
+        with (folder / "encoder.safetensors").open("ab") as opened:
             opened.write(b"x")
-        with pytest.raises(DamagedFilesError, match=r"encoder\.bin has changed"):
+        with pytest.raises(DamagedFilesError, match=r"encoder\.safetensors has changed"):
             CrossEncoder.load(folder)
 
     @pytest.mark.usefixtures("quick_quantizing")
-    def test_an_fp32_model_is_quantized_on_first_use(self, tiny_cross_encoder, tmp_path, caplog):
+    def test_an_fp32_model_is_quantized_on_first_use_for_openvino(self, tiny_cross_encoder, tmp_path, caplog):
         with caplog.at_level("WARNING"):
-            first = CrossEncoder.load(tiny_cross_encoder, cache_folder=tmp_path)
+            first = CrossEncoder.load(tiny_cross_encoder, runtime="openvino", cache_folder=tmp_path)
         assert re.search(r"scores beside fp32: rank correlation (0\.9|1\.0)", caplog.text)
         caplog.clear()
-        second = CrossEncoder.load(tiny_cross_encoder, cache_folder=tmp_path)
+        second = CrossEncoder.load(tiny_cross_encoder, runtime="openvino", cache_folder=tmp_path)
         assert messages(caplog) == []
         assert first.fingerprint == second.fingerprint
         assert np.array_equal(first.score(PAIRS), second.score(PAIRS))
@@ -171,22 +172,26 @@ class TestFolders:
 
     @fails_where_onednn_is_limited
     def test_dynamic_int8_leaves_the_head_alone(self, tiny_cross_encoder, tmp_path):
-        report = quantize_cross_encoder(tiny_cross_encoder, tmp_path / "out", method="dynamic")
+        report = quantize_cross_encoder(tiny_cross_encoder, tmp_path / "out", runtime="openvino", method="dynamic")
         assert report.fidelity.rank_correlation > 0.97
         assert "int8-dynamic" in CrossEncoder.load(tmp_path / "out").fingerprint
 
     def test_layers_may_stay_in_floating_point(self, tiny_cross_encoder, tmp_path):
         (tmp_path / "how.yaml").write_text("floating_point_layers: [layer.1]\nsmooth_quant: [off]\n")
-        report = quantize_cross_encoder(tiny_cross_encoder, tmp_path / "out", config=tmp_path / "how.yaml")
+        report = quantize_cross_encoder(
+            tiny_cross_encoder, tmp_path / "out", runtime="openvino", config=tmp_path / "how.yaml", **FEW
+        )
         assert report.floating_point_layers == tuple(
             f"layer.1.{name}" for name in ("query", "key", "value", "attention_output", "intermediate", "output")
         )
 
     def test_a_limit_to_the_loss_is_refused(self, tiny_cross_encoder, tmp_path):
         with pytest.raises(OptionError, match=r"max_drop=0\.01 is for models that make embeddings"):
-            quantize_cross_encoder(tiny_cross_encoder, tmp_path / "out", config=QuantizationConfig(max_drop=0.01))
+            quantize_cross_encoder(
+                tiny_cross_encoder, tmp_path / "out", runtime="openvino", config=QuantizationConfig(max_drop=0.01)
+            )
         with pytest.raises(OptionError, match=r"method='qat' is for models that make embeddings"):
-            quantize_cross_encoder(tiny_cross_encoder, tmp_path / "out", method="qat")
+            quantize_cross_encoder(tiny_cross_encoder, tmp_path / "out", runtime="openvino", method="qat")
 
     def test_each_kind_of_folder_names_the_loader_of_the_other(
         self, tiny, tiny_int8, tiny_cross_encoder, tiny_cross_encoder_int8, tmp_path

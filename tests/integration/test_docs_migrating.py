@@ -62,7 +62,7 @@ def test_indexing_again_moves_every_text_with_its_metadata(minilm_int8, tmp_path
     found = namespace["new"].query(query_embeddings=[query], n_results=3)
     assert found["ids"][0][0] == "danube"
     assert dict(zip(found["ids"][0], found["metadatas"][0], strict=True))["xeons"] == {"page": 3}
-    assert namespace["new"].metadata["encoder"].startswith("openvino-int8-mean-")
+    assert namespace["new"].metadata["encoder"].startswith("native-int8-mean-")
 
 
 def test_fastrags_successors_are_constructed_as_shown():

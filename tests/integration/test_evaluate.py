@@ -108,8 +108,8 @@ def test_an_int8_folder_of_the_hub_is_compared_with_the_very_commit_it_was_made_
         results = json.loads((tmp_path / "out" / "evaluation.json").read_text("utf-8"))
         assert results["model"] == "me/tiny"
         assert results["fingerprints"] == {
-            "openvino int8": Encoder.load(tiny_int8, max_length=64).fingerprint,
-            "openvino fp32": Encoder.load(tiny, precision="fp32").fingerprint,
+            "native int8": Encoder.load(tiny_int8, max_length=64).fingerprint,
+            "native fp32": Encoder.load(tiny, precision="fp32").fingerprint,
         }
         asked = len(hub.requests)
         done = machine.iqe(*command, "--local-files-only")
@@ -123,14 +123,14 @@ def test_a_revision_is_of_one_model(tiny, tiny_int8, datasets, capsys):
     assert "--revision 'v1' is of one model, and 2 are given" in capsys.readouterr().err
 
 
-def test_several_folders_stand_side_by_side(tiny, tiny_int8_of, datasets, tmp_path, capsys):
-    one = tiny_int8_of("openvino")
+def test_several_folders_stand_side_by_side(tiny, tiny_int8, datasets, tmp_path, capsys):
+    one = tiny_int8
     other = shutil.copytree(one, tmp_path / "again")
     common = ["--against", str(tiny), "--output", str(tmp_path / "out"), "--dataset", str(datasets[1])]
     assert main(["evaluate", str(one), str(other), *common]) == 0
     shown = capsys.readouterr().out
-    assert f"{one.name} openvino int8" in shown
-    assert "again openvino int8" in shown
+    assert f"{one.name} native int8" in shown
+    assert "again native int8" in shown
 
 
 def test_folders_of_one_name_and_models_of_different_sizes_are_refused(
@@ -152,7 +152,7 @@ def test_a_cross_encoder_reranks_in_int8_beside_fp32(tiny_cross_encoder, dataset
     assert main(["evaluate", str(tiny_cross_encoder), "--output", str(output), "--dataset", str(datasets[0])]) == 0
     shown = capsys.readouterr().out
     assert "tiny-cross-encoder, cross-encoder, 64 tokens at most" in shown
-    assert re.search(r"reranked MAP +openvino fp32 +0\.\d{4}\n +openvino int8 +0\.\d{4} +\(?[+-]\d+\.\d\d %", shown)
+    assert re.search(r"reranked MAP +native fp32 +0\.\d{4}\n +native int8 +0\.\d{4} +\(?[+-]\d+\.\d\d %", shown)
     assert "cosine" not in shown
     data, fp32 = read_dataset(datasets[0]), CrossEncoder.load(tiny_cross_encoder, precision="fp32")
     found = json.loads((output / "evaluation.json").read_text("utf-8"))["datasets"][0]["reference"]

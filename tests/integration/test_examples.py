@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-NEEDED = ("faiss", "langchain_chroma", "langchain_text_splitters", "llama_index", "nncf")
+NEEDED = ("faiss", "langchain_chroma", "langchain_text_splitters", "llama_index")
 _missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
 if _missing:
     pytest.skip(f"{', '.join(_missing)} not installed: the `examples` extra brings them", allow_module_level=True)

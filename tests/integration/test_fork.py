@@ -12,7 +12,7 @@ import numpy as np
 from intel_quantized_embeddings import Encoder
 
 folder, source, runtime = sys.argv[1:]
-TEXTS = [f"stone number {number} " * (number % 20 + 1) for number in range(120)]
+TEXTS = [f"stone number {number} " * (number % 8 + 1) for number in range(60)]
 encoder = Encoder.load(folder, runtime=runtime, num_threads=2)
 expected = Encoder.load(folder, runtime=runtime, num_threads=2).encode_documents(TEXTS)
 
@@ -52,7 +52,7 @@ threads = [threading.Thread(target=encode) for _ in range(2)]
 for thread in threads:
     thread.start()
 try:
-    for leave in 2 * LEAVES:
+    for leave in LEAVES:
         encoding.set()
         time.sleep(0.05)
         # What they were doing at the fork is what counts; the child needs the cores afterwards.

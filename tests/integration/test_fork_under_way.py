@@ -124,7 +124,7 @@ def test_the_first_load_of_a_process_may_be_forked_at_any_moment(tiny):
 
 
 QUANTIZING = """
-embeddings = IntelQuantizedEmbeddings(model=source)
+embeddings = IntelQuantizedEmbeddings(model=source, runtime="openvino")
 thread = meanwhile(embeddings.warm_up)
 statuses = []
 for _ in range(3):
@@ -147,7 +147,7 @@ IMPORTING = """
 sys.path.insert(0, more[0])
 thread = meanwhile(lambda: __import__("openvino"), after=0.3)
 started = time.monotonic()
-status = in_a_child(lambda: Encoder.load(source, precision="fp32"))
+status = in_a_child(lambda: Encoder.load(source, runtime="openvino", precision="fp32"))
 print(time.monotonic() - started < 5)
 sys.exit(status)
 """

@@ -260,11 +260,11 @@ def test_an_int8_folder_loads_from_the_hub(hub, machine, tiny_int8, tiny_encoder
 
 
 def test_int8_of_a_hub_id_is_made_once(hub, machine, tiny_files, tmp_path):
-    """The first load quantizes into `cache_folder/int8` and says so; the next, offline, finds it there."""
-    pytest.importorskip("nncf", reason="quantizing needs the `quantize` extra")
+    """For OpenVINO the first load quantizes into `cache_folder/int8` and says so; the next, offline, finds it there."""
+    pytest.importorskip("nncf", reason="quantizing for OpenVINO needs the `openvino` extra")
     hub.add(MODEL, tiny_files)
     mine = tmp_path / "mine"
-    options = {"precision": "int8", "cache_folder": str(mine)}
+    options = {"runtime": "openvino", "precision": "int8", "cache_folder": str(mine)}
     first = machine.encode(**options)
     assert "vectors" in first, first.get("message")
     assert f"quantizing {MODEL} to int8" in first["log"]
@@ -353,9 +353,9 @@ def test_an_incomplete_cache_is_completed_online(hub, machine, tiny_files, expec
 
 def test_code_from_the_hub_is_opened_only_when_that_is_allowed(hub, machine, tiny_int8):
     """An int8 folder for IPEX is TorchScript, and its manifest says nothing of who wrote it: it asks for permission."""
-    files = {name.replace("encoder.xml", "encoder.pt"): content for name, content in _files(tiny_int8).items()}
+    files = {name.replace("encoder.safetensors", "encoder.pt"): content for name, content in _files(tiny_int8).items()}
     manifest = json.loads(files["manifest.json"])
-    hashes = {name.replace("encoder.xml", "encoder.pt"): digest for name, digest in manifest["files"].items()}
+    hashes = {name.replace("encoder.safetensors", "encoder.pt"): digest for name, digest in manifest["files"].items()}
     files["manifest.json"] = json.dumps({**manifest, "runtime": "ipex", "files": hashes}).encode()
     hub.add("someone/code", files)
     asked: dict[str, object] = {"model": "someone/code", "precision": "int8", "runtime": "ipex"}

@@ -65,16 +65,16 @@ def test_what_arrives_is_what_the_manifest_lists_and_nothing_else(hub, machine, 
     arrived = hub.files(REPO)
     del arrived[".gitattributes"]
     assert arrived == {name: (folder / name).read_bytes() for name in [*listed, "manifest.json"]}
-    assert hub.blobs.keys() == {listed["encoder.bin"]} == set(hub.verified)
-    assert hub.messages == ["Upload tiny-fp32 in int8 for openvino"]
+    assert hub.blobs.keys() == {listed["encoder.safetensors"]} == set(hub.verified)
+    assert hub.messages == ["Upload tiny-fp32 in int8 for native"]
     assert not hub.repositories[REPO].private
 
 
 def test_a_cross_encoders_folder_goes_too(hub, machine, tiny_cross_encoder_int8):
     done = push(machine, tiny_cross_encoder_int8)
     assert "commit" in done, done
-    assert hub.messages == ["Upload tiny-cross-encoder in int8 for openvino"]
-    assert {"encoder.xml", "manifest.json", "tokenizer.json"} < set(hub.files(REPO))
+    assert hub.messages == ["Upload tiny-cross-encoder in int8 for native"]
+    assert {"encoder.safetensors", "manifest.json", "tokenizer.json"} < set(hub.files(REPO))
 
 
 def test_a_folder_goes_to_a_private_repository_and_to_another_branch(hub, machine, folder, tiny_int8):
@@ -83,7 +83,7 @@ def test_a_folder_goes_to_a_private_repository_and_to_another_branch(hub, machin
     assert hub.repositories[REPO].private
     assert hub.messages == ["As measured"]
     assert set(hub.files(REPO)) == {".gitattributes"}
-    assert "encoder.xml" in hub.files(REPO, branch="v2")
+    assert "encoder.safetensors" in hub.files(REPO, branch="v2")
     assert machine.encode(model=REPO, precision="int8", revision="v2").get("error") == "ModelFilesError"
     opened = machine.encode(model=REPO, precision="int8", revision="v2", env={"HF_TOKEN": hub.WRITER})
     assert opened["fingerprint"] == Encoder.load(tiny_int8).fingerprint
@@ -103,9 +103,9 @@ def test_pushing_again_sends_no_large_file_twice_and_keeps_what_else_is_there(hu
 
 
 def test_an_edited_file_is_refused_before_anything_is_sent(hub, machine, folder):
-    with (folder / "encoder.bin").open("ab") as opened:
+    with (folder / "encoder.safetensors").open("ab") as opened:
         opened.write(b"x")
-    assert_refused(push(machine, folder), "DamagedFilesError", "encoder.bin", "has changed")
+    assert_refused(push(machine, folder), "DamagedFilesError", "encoder.safetensors", "has changed")
     assert hub.requests == []
 
 
@@ -139,7 +139,11 @@ def test_an_answer_of_another_kind_is_told(hub, machine, folder):
     """Here a blob that the hub finds to be another than announced, from one of the upload's threads."""
     hub.blob_answer = error(HTTPStatus.BAD_REQUEST, "BadDigest", "The content is not what its name says")
     assert_refused(
-        push(machine, folder), "HubUploadError", f"{hub.url} did not take it", "encoder.bin", "what its name says"
+        push(machine, folder),
+        "HubUploadError",
+        f"{hub.url} did not take it",
+        "encoder.safetensors",
+        "what its name says",
     )
     assert hub.messages == []
 
@@ -175,4 +179,4 @@ def test_the_command_prints_the_commit(hub, machine, folder):
     assert done.stdout.startswith(f"{hub.url}/{REPO}/commit/")
     assert hub.messages == ["From the shell"]
     assert hub.repositories[REPO].private
-    assert "encoder.xml" in hub.files(REPO, branch="v1")
+    assert "encoder.safetensors" in hub.files(REPO, branch="v1")

@@ -15,6 +15,7 @@ from intel_quantized_embeddings.cli import main
 from intel_quantized_embeddings.errors import QuantizedEmbeddingsError
 from intel_quantized_embeddings.models.known import KNOWN_MODELS, look_up
 from support.cpu_kinds import fails_where_onednn_is_limited
+from support.few_texts import FEW
 from support.tiny_models import write_tiny_cross_encoder, write_tiny_model
 
 
@@ -50,9 +51,8 @@ class TestAQuantizedFolder:
         manifest = json.loads((tiny_int8 / "manifest.json").read_text("utf-8"))
         assert facts["folder"] == str(tiny_int8)
         assert facts["made from"] == tiny.name
-        assert facts["for"] == "runtime='openvino', precision='int8'"
-        alpha = manifest["method"]["smooth_quant_alpha"]
-        assert facts["method"].startswith(f"static int8, SmoothQuant {alpha:g} calibrated on ")
+        assert facts["for"] == "runtime='native', precision='int8'"
+        assert facts["method"] == "per-token int8 attention in fp32"
         assert f"mean {manifest['fidelity']['documents']['mean']:.4f}" in facts["cosine to fp32"]
         assert facts["pooling"] == "mean, normalized"
         assert facts["queries"] == 'begin with "query: "'
@@ -82,10 +82,17 @@ class TestAQuantizedFolder:
         assert facts["method"].endswith("in floating point: layer.0.output")
         assert facts["made from"].endswith("revision abc123")
 
+    def test_a_calibrated_one_says_how(self, iqe, tiny_int8_of):
+        folder = tiny_int8_of("openvino")
+        facts = facts_in(iqe("info", folder)[1])
+        alpha = json.loads((folder / "manifest.json").read_text("utf-8"))["method"]["smooth_quant_alpha"]
+        assert facts["for"] == "runtime='openvino', precision='int8'"
+        assert facts["method"].startswith(f"static int8, SmoothQuant {alpha:g} calibrated on ")
+
     @fails_where_onednn_is_limited
     def test_a_dynamic_one_has_no_calibration(self, iqe, tiny, tmp_path):
-        pytest.importorskip("nncf", reason="the quantize extra is not installed")
-        folder = quantize(tiny, tmp_path / "dynamic", method="dynamic").folder
+        pytest.importorskip("nncf", reason="the openvino extra is not installed")
+        folder = quantize(tiny, tmp_path / "dynamic", runtime="openvino", method="dynamic", **FEW).folder
         assert facts_in(iqe("info", folder)[1])["method"] == "dynamic int8"
 
     def test_a_changed_file_is_told_after_everything_else_and_is_status_1(self, iqe, tiny_int8, tmp_path):
@@ -130,7 +137,7 @@ class TestAnotherFolder:
         shown = facts_in(iqe("info", tiny)[1])
         assert shown["architecture"] == "bert"
         assert shown["pooling"] == "mean, normalized"
-        assert shown["int8"].startswith("quantized on first use")
+        assert shown["int8"].startswith("quantized as it is read")
 
     def test_a_text_longer_than_the_model_has_positions_for_is_not_promised(self, iqe, tmp_path):
         folder = write_tiny_model(tmp_path / "long", max_length=5000)

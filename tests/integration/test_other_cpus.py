@@ -22,9 +22,13 @@ from intel_quantized_embeddings import CrossEncoder, Encoder, quantize, quantize
 from intel_quantized_embeddings.int8_folder.cross_encoder_manifest import read_manifest
 from intel_quantized_embeddings.int8_folder.manifest import Manifest
 from intel_quantized_embeddings.int8_folder.probes import LONGEST, Probe, rows_of
+from intel_quantized_embeddings.models.hub import find_model
+from intel_quantized_embeddings.options import RuntimeName
+from intel_quantized_embeddings.quantization.cache import made_once
 from intel_quantized_embeddings.quantization.calibration import built_in_texts
 from intel_quantized_embeddings.runtimes import int8_products
 from intel_quantized_embeddings.runtimes.int8_products import sums_are_exact
+from support.few_texts import FEW
 
 # Loads each folder given and prints what was logged, and how its probes fare.
 _LOAD = """
@@ -73,6 +77,7 @@ def cross_encoders(tiny_cross_encoder, tmp_path_factory) -> dict[int, Path]:
         bits: quantize_cross_encoder(
             tiny_cross_encoder,
             tmp_path_factory.mktemp("bits") / str(bits),
+            runtime="openvino",
             weight_bits=bits,
             search=False,
             calibration_texts=TEXTS,
@@ -98,7 +103,9 @@ def test_8_bits_saturate_without_vnni_and_7_do_not(saturating, cross_encoders):
 @pytest.mark.slow
 def test_a_real_model_in_7_bits_is_as_faithful_on_both_kinds_of_cpu(minilm, tmp_path):
     texts = built_in_texts().documents[::4]
-    folder = quantize(minilm, tmp_path / "7", weight_bits=7, search=False, calibration_texts=texts).folder
+    folder = quantize(
+        minilm, tmp_path / "7", runtime="openvino", weight_bits=7, search=False, calibration_texts=texts
+    ).folder
     (found,) = _without_vnni(folder)
     assert found["here"] == pytest.approx(found["made"], abs=3e-4)
     assert found["here"] > 0.98
@@ -114,17 +121,26 @@ def unlimited(monkeypatch) -> None:
 def test_a_cpu_without_vnni_quantizes_to_7_bits_and_others_to_8(unlimited, tiny, tmp_path, monkeypatch):
     for flags, bits in (("avx2 fma", 7), ("avx2 avx512bw avx512_vnni", 8)):
         monkeypatch.setattr(int8_products, "cpu_flags", lambda flags=flags: frozenset(flags.split()))
-        folder = quantize(tiny, tmp_path / str(bits), search=False, calibration_texts=TEXTS).folder
+        folder = quantize(tiny, tmp_path / str(bits), runtime="openvino", search=False, **FEW).folder
         assert Manifest.read(folder).method.weight_bits == bits
         assert f"Weights in {bits} bits" in (folder / "README.md").read_text("utf-8")
 
 
-def test_the_cache_keeps_a_model_for_each_kind_of_cpu(quick_quantizing, unlimited, tiny, tmp_path, monkeypatch):
-    for flags in ("avx2 fma", "avx2 avx512bw avx512_vnni"):
+def test_the_cache_keeps_a_model_for_each_kind_of_cpu(unlimited, tiny, tmp_path, monkeypatch):
+    source = find_model(tiny)
+    names = []
+
+    def make(folder):
+        names.append(folder.name)
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").touch()
+        return ""
+
+    for flags in ("avx2 fma", "avx2 avx512bw avx512_vnni", "avx2 fma"):
         monkeypatch.setattr(int8_products, "cpu_flags", lambda flags=flags: frozenset(flags.split()))
-        Encoder.load(tiny, cache_folder=tmp_path, warm_shapes=False)
-    folders = [folder for folder in (tmp_path / "int8").iterdir() if folder.is_dir()]
-    assert {Manifest.read(folder).method.weight_bits for folder in folders} == {7, 8}
+        options = {"runtime": RuntimeName.OPENVINO, "format_version": 1, "cache_folder": tmp_path}
+        made_once(source, source.settings(), make, **options)
+    assert len(set(names)) == len(names) == 2
 
 
 def _probed_elsewhere(folder: Path, copy: Path) -> Path:
@@ -155,18 +171,22 @@ def test_a_folder_that_is_as_faithful_as_it_was_says_nothing(tiny_int8, cross_en
     assert not [record for record in caplog.records if "less faithful" in record.getMessage()]
 
 
-def test_int8_that_is_slower_than_fp32_is_said_of_int8_alone(tiny, tiny_int8, caplog, monkeypatch):
+def test_int8_that_is_slower_than_fp32_is_said_of_openvinos_int8_alone(
+    tiny, tiny_int8, tiny_int8_of, caplog, monkeypatch
+):
     monkeypatch.setattr(int8_products, "cpu_flags", lambda: frozenset({"avx2", "fma"}))
     with caplog.at_level(logging.WARNING):
         Encoder.load(tiny, precision="fp32")
-        assert not caplog.records
+        Encoder.load(tiny, runtime="openvino", precision="fp32")
         Encoder.load(tiny_int8)
+        assert not caplog.records
+        Encoder.load(tiny_int8_of("openvino"))
     (record,) = caplog.records
     assert "int8 is slower than fp32 on this CPU" in record.getMessage()
 
 
-def test_a_folder_that_is_less_faithful_and_slower_is_said_to_be_both(tiny_int8, tmp_path, caplog, monkeypatch):
-    fewer = _probed_elsewhere(tiny_int8, tmp_path / "copy")
+def test_a_folder_that_is_less_faithful_and_slower_is_said_to_be_both(tiny_int8_of, tmp_path, caplog, monkeypatch):
+    fewer = _probed_elsewhere(tiny_int8_of("openvino"), tmp_path / "copy")
     monkeypatch.setattr(int8_products, "cpu_flags", lambda: frozenset({"avx2", "fma"}))
     with caplog.at_level(logging.WARNING):
         Encoder.load(fewer)

@@ -6,7 +6,9 @@ import base64
 import json
 import multiprocessing
 import shutil
+import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,43 +27,57 @@ from intel_quantized_embeddings.int8_folder.config import QuantizationConfig
 from intel_quantized_embeddings.int8_folder.cross_encoder_manifest import read_manifest
 from intel_quantized_embeddings.int8_folder.manifest import Manifest
 from intel_quantized_embeddings.int8_folder.model_card import write_embedder_card
+from intel_quantized_embeddings.models.hub import find_asked
+from intel_quantized_embeddings.options import LoadOptions, Pooling, RuntimeName
+from intel_quantized_embeddings.quantization import cache as cache_module
+from intel_quantized_embeddings.quantization.cache import quantized_before
 from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
+from intel_quantized_embeddings.quantization.kinds import EMBEDDER
+from intel_quantized_embeddings.quantization.settling import settle_recipe
+from intel_quantized_embeddings.quantization.table import quantizer_module
 from support.cpu_kinds import fails_where_onednn_is_limited
 from support.exported_models import write_openvino_export
-from support.few_texts import FEW, quantize_quickly
+from support.few_texts import FEW, TEN_TEXTS
 from support.logged import messages
 from support.tiny_models import write_tiny_model
 
 LINEAR_LAYERS = ("query", "key", "value", "attention_output", "intermediate", "output")
 
 
-def test_the_folder_has_everything_and_the_manifest_tells_it(tiny, tiny_int8):
-    manifest = Manifest.read(tiny_int8)
-    assert sorted(manifest.files) == [
+MADE_BY = {
+    "native": ("per-token", {"encoder.json", "encoder.safetensors"}, {"tokenizers"}),
+    "openvino": ("static", {"encoder.bin", "encoder.xml"}, {"openvino", "nncf", "tokenizers"}),
+}
+
+
+@pytest.mark.parametrize("runtime", MADE_BY)
+def test_the_folder_has_everything_and_the_manifest_tells_it(tiny, tiny_int8_of, runtime):
+    method, encoder_files, libraries = MADE_BY[runtime]
+    manifest = Manifest.read(tiny_int8_of(runtime))
+    assert manifest.files.keys() == encoder_files | {
         "1_Pooling/config.json",
         "README.md",
         "config.json",
         "config_sentence_transformers.json",
-        "encoder.bin",
-        "encoder.xml",
         "modules.json",
         "sentence_bert_config.json",
         "tokenizer.json",
         "tokenizer_config.json",
-    ]
+    }
     assert manifest.source.id == tiny.name
     assert manifest.source.weights_sha256 == {"model.safetensors": file_sha256(tiny / "model.safetensors")}
-    assert (manifest.runtime, manifest.precision, manifest.method.name) == ("openvino", "int8", "static")
+    assert (manifest.runtime, manifest.precision, manifest.method.name) == (runtime, "int8", method)
     assert manifest.settings.query_instruction == "query: "
-    assert manifest.calibration.digest == split(built_in_texts()).calibrated.digest
+    if runtime == "openvino":
+        assert manifest.calibration.digest == split(built_in_texts()).calibrated.digest
     assert manifest.fidelity.documents.count + manifest.fidelity.queries.count == len(split(built_in_texts()).held_out)
-    assert {"openvino", "nncf", "tokenizers"} <= set(manifest.library_versions)
+    assert libraries <= set(manifest.library_versions)
 
 
-def test_the_graph_is_really_int8(tiny_int8):
+def test_the_graph_is_really_int8(tiny_int8_of):
     import openvino as ov
 
-    graph = ov.Core().read_model(str(tiny_int8 / "encoder.xml"))
+    graph = ov.Core().read_model(str(tiny_int8_of("openvino") / "encoder.xml"))
     kinds = [node.get_type_name() for node in graph.get_ops()]
     assert kinds.count("FakeQuantize") >= 12  # at least the inputs of six linear layers in each of two layers
     eight_bit = [n for n in graph.get_ops() if n.get_type_name() == "Constant" and n.get_element_type() == ov.Type.i8]
@@ -92,27 +108,42 @@ def test_the_same_model_quantized_again_is_the_same_folder(tiny, tiny_cross_enco
         assert first == second
 
 
-def test_the_search_keeps_the_most_faithful_strength(tiny, tmp_path):
-    lines: list[str] = []
-    report = quantize(tiny, tmp_path / "out", progress=lines.append, **FEW)
-    tried = Manifest.read(tmp_path / "out").method.alphas_tried
-    best = max(tried, key=tried.__getitem__)
-    assert set(tried) == {"0.85", "0.75", "0.5", "off"}
-    assert best == ("off" if report.smooth_quant_alpha is None else str(report.smooth_quant_alpha))
-    assert sum("SmoothQuant" in line for line in lines) == 5
+@pytest.fixture(scope="module")
+def for_openvino(tiny, tmp_path_factory):
+    """Ten texts, no search, and nothing else asked for."""
+    return quantize(tiny, tmp_path_factory.mktemp("few") / "openvino", runtime="openvino", search=False, **FEW).folder
 
 
-def test_layers_can_be_left_in_floating_point_by_a_file_of_settings(tiny, tmp_path):
+def test_the_same_model_quantized_again_for_openvino_is_the_same_folder(tiny, for_openvino, tmp_path):
+    again = quantize(tiny, tmp_path / "again", runtime="openvino", search=False, **FEW).folder
+    assert read_manifest(again).files == read_manifest(for_openvino).files
+
+
+def test_four_strengths_are_compared_unless_told_otherwise():
+    assert settle_recipe(QuantizationConfig(), quantizer_module(RuntimeName.OPENVINO), Pooling.MEAN)[1] == (
+        *(0.85, 0.75, 0.5),
+        None,
+    )
+
+
+def test_the_most_faithful_strength_and_layers_in_floating_point_by_a_file_of_settings(tiny, tmp_path):
     import openvino as ov
+
+    lines: list[str] = []
 
     (tmp_path / "settings.yaml").write_text(
         "smooth_quant: [0.5, off]\nfloating_point_layers: [layer.1, layer.0.query]\n"
     )
-    report = quantize(tiny, tmp_path / "out", config=tmp_path / "settings.yaml", **FEW)
+    options = {"runtime": "openvino", "config": tmp_path / "settings.yaml", **FEW}
+    report = quantize(tiny, tmp_path / "out", progress=lines.append, **options)
     kept = ("layer.0.query", *(f"layer.1.{name}" for name in LINEAR_LAYERS))
     assert report.floating_point_layers == kept
     manifest = Manifest.read(tmp_path / "out")
-    assert (manifest.method.floating_point_layers, set(manifest.method.alphas_tried)) == (kept, {"0.5", "off"})
+    tried = manifest.method.alphas_tried
+    assert (manifest.method.floating_point_layers, set(tried)) == (kept, {"0.5", "off"})
+    best = max(tried, key=tried.__getitem__)
+    assert best == ("off" if report.smooth_quant_alpha is None else str(report.smooth_quant_alpha))
+    assert sum("SmoothQuant" in line for line in lines) == 3
     assert manifest.config == QuantizationConfig(
         smooth_quant=(0.5, None), floating_point_layers=("layer.1", "layer.0.query")
     )
@@ -124,17 +155,13 @@ def test_layers_can_be_left_in_floating_point_by_a_file_of_settings(tiny, tmp_pa
     assert len(linear) == 2 * len(LINEAR_LAYERS)
 
 
-def test_ranges_are_set_as_asked(tiny, tmp_path):
+def test_ranges_are_set_as_asked(tiny, for_openvino, tmp_path):
     """The widest differ from the mean, which is the usual where a model does not pool its first token."""
-    graphs = {}
-    for ranges in ("mean", "widest"):
-        config = QuantizationConfig(smooth_quant=(None,), activation_ranges=ranges)
-        quantize(tiny, tmp_path / ranges, config=config, **FEW)
-        assert Manifest.read(tmp_path / ranges).method.activation_ranges == ranges
-        graphs[ranges] = (tmp_path / ranges / "encoder.bin").read_bytes()
-    assert graphs["mean"] != graphs["widest"]
-    quantize(tiny, tmp_path / "usual", config=QuantizationConfig(smooth_quant=(None,)), **FEW)
-    assert (tmp_path / "usual" / "encoder.bin").read_bytes() == graphs["mean"]
+    assert Manifest.read(for_openvino).method.activation_ranges == "mean"
+    config = QuantizationConfig(activation_ranges="widest")
+    widest = quantize(tiny, tmp_path / "widest", runtime="openvino", search=False, config=config, **FEW).folder
+    assert Manifest.read(widest).method.activation_ranges == "widest"
+    assert (widest / "encoder.bin").read_bytes() != (for_openvino / "encoder.bin").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -149,7 +176,7 @@ def test_ranges_are_set_as_asked(tiny, tmp_path):
 )
 def test_settings_that_do_not_fit_are_refused(tiny, tmp_path, options, message):
     with pytest.raises(OptionError, match=message):
-        quantize(tiny, tmp_path / "out", **options)
+        quantize(tiny, tmp_path / "out", runtime="openvino", **options)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -157,7 +184,7 @@ def test_settings_that_do_not_fit_are_refused(tiny, tmp_path, options, message):
 def test_dynamic_int8_says_so_wherever_it_matters(tiny, tmp_path):
     import openvino as ov
 
-    report = quantize(tiny, tmp_path / "out", method="dynamic")
+    report = quantize(tiny, tmp_path / "out", runtime="openvino", method="dynamic")
     assert report.fidelity.score > 0.99
     manifest = Manifest.read(tmp_path / "out")
     assert (manifest.method.name, manifest.method.activation_ranges) == ("dynamic", None)
@@ -176,7 +203,8 @@ def test_dynamic_int8_says_so_wherever_it_matters(tiny, tmp_path):
 
 def test_the_callers_own_texts_calibrate(tiny, tmp_path):
     own = [f"the cat number {i} sat on the mat" for i in range(40)]
-    quantize(tiny, tmp_path / "out", calibration_texts=own, search=False)
+    options = {"calibration_texts": own, "calibration_queries": TEN_TEXTS}
+    quantize(tiny, tmp_path / "out", runtime="openvino", search=False, **options)
     calibration = Manifest.read(tmp_path / "out").calibration
     assert calibration.documents == 20
     assert calibration.digest != split(built_in_texts()).calibrated.digest
@@ -256,7 +284,7 @@ def test_the_model_card_says_what_the_hub_asks_and_names_only_sources_that_it_ha
         **base,
         "library_name": "intel-quantized-embeddings",
         "pipeline_tag": "sentence-similarity",
-        "tags": ["int8", "openvino", "embeddings", "cpu"],
+        "tags": ["int8", "native", "embeddings", "cpu"],
     }
 
 
@@ -277,7 +305,7 @@ def test_a_failure_leaves_no_folder_behind(tiny, tmp_path, monkeypatch):
 
     monkeypatch.setattr(nncf, "quantize", fails)
     with pytest.raises(QuantizationError, match="RuntimeError: no"):
-        quantize(tiny, tmp_path / "out", search=False)
+        quantize(tiny, tmp_path / "out", runtime="openvino", search=False)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -297,10 +325,17 @@ def test_an_int8_folder_is_not_quantized_again(tiny_int8, tmp_path):
         quantize(tiny_int8, tmp_path / "out")
 
 
-@pytest.mark.parametrize("name", ["encoder.bin", "encoder.xml", "tokenizer.json", "1_Pooling/config.json"])
+@pytest.mark.parametrize("name", ["encoder.bin", "encoder.xml"])
+def test_a_changed_openvino_graph_is_named_when_loading(tiny_int8_of, tmp_path, name):
+    _assert_a_change_is_named(shutil.copytree(tiny_int8_of("openvino"), tmp_path / "copy"), name)
+
+
+@pytest.mark.parametrize("name", ["encoder.safetensors", "encoder.json", "tokenizer.json", "1_Pooling/config.json"])
 def test_a_changed_file_is_named_when_loading(tiny_int8, tmp_path, name):
-    folder = tmp_path / "copy"
-    shutil.copytree(tiny_int8, folder)
+    _assert_a_change_is_named(shutil.copytree(tiny_int8, tmp_path / "copy"), name)
+
+
+def _assert_a_change_is_named(folder, name):
     content = bytearray((folder / name).read_bytes())
     content[len(content) // 2] ^= 1
     (folder / name).write_bytes(content)
@@ -308,9 +343,9 @@ def test_a_changed_file_is_named_when_loading(tiny_int8, tmp_path, name):
         Encoder.load(folder)
 
 
-def test_a_whole_graph_that_can_not_be_read_is_not_called_damaged(tiny_int8, tmp_path):
+def test_a_whole_graph_that_can_not_be_read_is_not_called_damaged(tiny_int8_of, tmp_path):
     """As where another library in the process breaks OpenVINO's reader: making the folder again would not help."""
-    folder = shutil.copytree(tiny_int8, tmp_path / "int8")
+    folder = shutil.copytree(tiny_int8_of("openvino"), tmp_path / "int8")
     (folder / "encoder.xml").write_text("<net/>")
     manifest = Manifest.read(folder)
     replace(manifest, files={**manifest.files, "encoder.xml": file_sha256(folder / "encoder.xml")}).write(folder)
@@ -321,8 +356,8 @@ def test_a_whole_graph_that_can_not_be_read_is_not_called_damaged(tiny_int8, tmp
 def test_a_missing_file_is_named_when_loading(tiny_int8, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(tiny_int8, folder)
-    (folder / "encoder.bin").unlink()
-    with pytest.raises(ModelFilesError, match=r"encoder\.bin is missing"):
+    (folder / "encoder.safetensors").unlink()
+    with pytest.raises(ModelFilesError, match=r"encoder\.safetensors is missing"):
         Encoder.load(folder)
 
 
@@ -339,7 +374,7 @@ PROBED = {"fp32": ROW, "int8": ROW}
         ({"runtime": ["ipex"]}, UnsupportedModelError, "the runtime"),
         ({"settings": None}, DamagedFilesError, "not a manifest"),
         ({"surprise": 1}, DamagedFilesError, "surprise"),
-        ({"files": {}}, DamagedFilesError, "files does not list 'encoder.xml'"),
+        ({"files": {}}, DamagedFilesError, "files does not list 'encoder.safetensors'"),
         ({"probes": []}, DamagedFilesError, "no probes"),
         ({"probes": [{"token_ids": [2, 3], "fp32": "AAAAAA==", "int8": "AAAAAA=="}]}, DamagedFilesError, "32 numbers"),
         ({"probes": [{"token_ids": [2, 3], "fp32": "AAAAAA=="}]}, DamagedFilesError, "int8"),
@@ -360,7 +395,7 @@ def test_a_wrong_manifest_is_refused(tiny_int8, tmp_path, change, error, message
         Encoder.load(folder)
 
 
-@pytest.mark.parametrize("name", ["encoder.xml", "encoder.bin", "tokenizer.json"])
+@pytest.mark.parametrize("name", ["encoder.safetensors", "encoder.json", "tokenizer.json"])
 def test_a_manifest_must_list_what_vectors_depend_on(tiny_int8, tmp_path, name):
     """Else the file would be read unverified, and the fingerprint would not cover it."""
     folder = shutil.copytree(tiny_int8, tmp_path / "copy")
@@ -397,43 +432,60 @@ def test_what_is_not_fixed_can_be(tiny_int8):
     assert (encoder.max_length, encoder.settings.query_instruction) == (20, "ask: ")
 
 
-@pytest.mark.usefixtures("quick_quantizing")
-def test_an_fp32_model_asked_for_in_int8_is_quantized_once_and_says_so(tiny, tmp_path, caplog):
+def test_an_fp32_model_asked_for_in_int8_is_quantized_as_it_is_read_and_nothing_is_kept(tiny, tmp_path, caplog):
     with caplog.at_level("WARNING"):
         first = Encoder.load(tiny, cache_folder=tmp_path)
-    assert [line.split()[0] for line in messages(caplog)] == ["quantizing", "quantized"]
-    caplog.clear()
-    second = Encoder.load(tiny, cache_folder=tmp_path)
+        again = Encoder.load(tiny, cache_folder=tmp_path)
     assert messages(caplog) == []
-    assert first.fingerprint == second.fingerprint
-    other_pooling = Encoder.load(tiny, cache_folder=tmp_path, pooling="cls")
-    assert other_pooling.settings.pooling == "cls"
-    assert len([p for p in (tmp_path / "int8").iterdir() if p.is_dir()]) == 2
+    assert list(tmp_path.iterdir()) == []
+    assert first.fingerprint == again.fingerprint
 
 
 @pytest.mark.usefixtures("quick_quantizing")
-def test_a_damaged_model_made_on_first_use_says_what_to_delete(tiny, tmp_path):
-    Encoder.load(tiny, cache_folder=tmp_path)
+def test_an_fp32_model_asked_for_in_int8_is_quantized_once_for_openvino_and_says_so(tiny, tmp_path, caplog):
+    with caplog.at_level("WARNING"):
+        first = Encoder.load(tiny, runtime="openvino", cache_folder=tmp_path)
+    assert [line.split()[0] for line in messages(caplog)] == ["quantizing", "quantized"]
+    caplog.clear()
+    second = Encoder.load(tiny, runtime="openvino", cache_folder=tmp_path)
+    assert messages(caplog) == []
+    assert first.fingerprint == second.fingerprint
     (folder,) = (p for p in (tmp_path / "int8").iterdir() if p.is_dir())
+    assert _in_cache(tiny, tmp_path) == folder
+    assert _in_cache(tiny, tmp_path, pooling="cls") is None, "it would be made too"
+    # Damaged, it says what to delete.
     (folder / "encoder.bin").write_bytes(b"")
     with pytest.raises(DamagedFilesError, match=f"delete {folder}"):
-        Encoder.load(tiny, cache_folder=tmp_path)
+        Encoder.load(tiny, runtime="openvino", cache_folder=tmp_path)
 
 
 def test_a_cache_folder_that_can_not_be_written_is_an_error_that_says_so(tiny, tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(OptionError, match="cache_folder="):
-        Encoder.load(tiny, cache_folder=tmp_path / "file")
+        Encoder.load(tiny, runtime="openvino", cache_folder=tmp_path / "file")
+
+
+def _in_cache(model, cache, **options):
+    """The model's int8 folder in the cache; None where it would be made."""
+    options = LoadOptions(model=model, runtime="openvino", cache_folder=cache, **options)
+    source = find_asked(options)
+    settings = EMBEDDER.settings(source, options)
+    return quantized_before(source, settings, kind=EMBEDDER, runtime=RuntimeName.OPENVINO, cache_folder=cache)
 
 
 @pytest.mark.usefixtures("quick_quantizing")
-def test_settings_that_changed_are_quantized_again(tmp_path):
+def test_a_model_or_settings_that_changed_are_quantized_again(tmp_path):
     """Instructions and length are part of the int8 folder, so the cache knows them."""
-    model = write_tiny_model(tmp_path / "m")
-    Encoder.load(model, cache_folder=tmp_path / "cache")
-    write_tiny_model(model, prompts={"query": "query: "}, max_length=20)
-    encoder = Encoder.load(model, cache_folder=tmp_path / "cache")
-    assert (encoder.settings.query_instruction, encoder.max_length) == ("query: ", 20)
+    model, cache = write_tiny_model(tmp_path / "m"), tmp_path / "cache"
+    options = {"runtime": "openvino", "cache_folder": cache}
+    one = Encoder.load(model, **options)
+    assert _in_cache(model, cache) is not None
+    assert _in_cache(write_tiny_model(model, seed=2), cache) is None
+    assert _in_cache(write_tiny_model(model, max_length=20), cache) is None
+    assert _in_cache(write_tiny_model(model, prompts={"query": "query: "}), cache) is None
+    two = Encoder.load(model, **options)
+    assert one.fingerprint != two.fingerprint
+    assert two.settings.query_instruction == "query: "
 
 
 def test_the_fingerprint_depends_on_the_configuration(tmp_path):
@@ -444,27 +496,37 @@ def test_the_fingerprint_depends_on_the_configuration(tmp_path):
     assert Encoder.load(model, precision="fp32").fingerprint != before
 
 
-@pytest.mark.usefixtures("quick_quantizing")
-def test_a_model_that_changed_is_quantized_again(tmp_path):
-    one = Encoder.load(write_tiny_model(tmp_path / "m", seed=1), cache_folder=tmp_path / "cache")
-    two = Encoder.load(write_tiny_model(tmp_path / "m", seed=2), cache_folder=tmp_path / "cache")
-    assert one.fingerprint != two.fingerprint
+def test_weights_that_changed_are_another_model(tmp_path):
+    one, two = (Encoder.load(write_tiny_model(tmp_path / "m", seed=seed)).fingerprint for seed in (1, 2))
+    assert one != two
 
 
-def _load_in_a_process(folder, cache, results):
+def _load_in_a_process(folder, cache, made, results):
+    """Where the int8 model is made by copying one, and slowly."""
+
+    def make(source, output, **_):
+        results.put("made")
+        time.sleep(1)
+        shutil.copytree(made, output)
+        return SimpleNamespace(fidelity=Manifest.read(output).fidelity)
+
     with pytest.MonkeyPatch.context() as patch:
-        quantize_quickly(patch)
-        results.put(Encoder.load(folder, cache_folder=cache).encode_queries(["the red cat"]))
+        patch.setattr(cache_module, "quantize_folder", make)
+        patch.setattr(quantizer_module(RuntimeName.OPENVINO), "require_quantizer", lambda: None)
+        encoder = Encoder.load(folder, runtime="openvino", cache_folder=cache, warm_shapes=False)
+        results.put(encoder.fingerprint)
 
 
-def test_two_processes_that_ask_at_once_get_the_same_model(tiny, tmp_path):
+def test_two_processes_that_ask_at_once_get_the_same_model(tiny, for_openvino, tmp_path):
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
-    processes = [context.Process(target=_load_in_a_process, args=(tiny, tmp_path, results)) for _ in range(2)]
+    asked = (tiny, tmp_path, for_openvino, results)
+    processes = [context.Process(target=_load_in_a_process, args=asked) for _ in range(2)]
     for process in processes:
         process.start()
-    one, two = (results.get(timeout=120) for _ in processes)
+    first, one, two = (results.get(timeout=120) for _ in range(3))
     for process in processes:
         process.join(timeout=60)
-    assert np.array_equal(one, two)
+    assert first == "made"
+    assert one == two != "made"
     assert len([p for p in (tmp_path / "int8").iterdir() if p.is_dir()]) == 1

@@ -43,7 +43,7 @@ def test_the_quickstart_is_ten_lines_and_prints_what_the_readme_shows(run):
     assert len(quickstart.strip().splitlines()) <= 10
     shown = re.search(r"```text\n(.*?)```", README, flags=re.DOTALL).group(1)
     printed = run("InMemoryVectorStore")
-    # Scores may move in the last digit with another OpenVINO; texts and order may not.
+    # Scores may move in the last digit; texts and order may not.
     assert re.sub(r"\d\.\d\d", "#", printed) == re.sub(r"\d\.\d\d", "#", shown)
     for one, two in zip(re.findall(r"\d\.\d\d", printed), re.findall(r"\d\.\d\d", shown), strict=True):
         assert float(one) == pytest.approx(float(two), abs=0.02)
@@ -62,7 +62,7 @@ def test_the_llama_index_snippet_finds_the_text(run):
 def test_the_encoder_snippet_finds_the_document(run):
     printed = run("encode_documents").splitlines()
     assert printed[0] == "0"
-    assert printed[1].startswith("openvino-int8-mean-")
+    assert printed[1].startswith("native-int8-mean-")
 
 
 def test_the_reranking_snippet_finds_the_document(run):
