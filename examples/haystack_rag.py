@@ -82,6 +82,7 @@ def searching_pipeline(folder: Path, store: InMemoryDocumentStore, options: argp
     """Embed a question, find what is near, sort it with the reranker."""
     ranker = IntelQuantizedRanker(
         options.reranker or options.model,
+        runtime="openvino" if options.precision == "bf16" else None,  # which the default one does not have
         precision=options.precision,
         top_k=PASSAGES,
         meta_fields_to_embed=FIELDS,
@@ -111,7 +112,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the example."""
     options = steps.parser("Search a folder of texts: int8 embeddings, Haystack, a reranker.", keeps_vectors=False)
     options.add_argument("--reranker", metavar="MODEL", help="what sorts the passages (the model itself)")
-    options.add_argument("--precision", default="fp32", help="of the reranker: int8, bf16 or fp32 (%(default)s)")
+    options.add_argument(
+        "--precision", default="fp32", help="of the reranker: int8, fp32, or bf16 with the extra openvino (%(default)s)"
+    )
     return steps.run(rag, options.parse_args(argv))
 
 

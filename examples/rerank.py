@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--candidates", type=int, default=100, help="how many the model reads (%(default)s)")
     parser.add_argument("--top", type=int, default=5, help="how many are shown (%(default)s)")
     options = parser.parse_args(argv)
-    logging.basicConfig(format="%(message)s")  # quantizing on first use takes a while and says so
+    logging.basicConfig(format="%(message)s")  # what loading and encoding have to tell
     if options.docs is not None and not options.docs.is_dir():
         print(f"error: no folder {options.docs}", file=sys.stderr)
         return 1

@@ -3,13 +3,14 @@
     python examples/setfit_banking77.py                       # ../shared/data/banking77
     python examples/setfit_banking77.py --data FOLDER         # train.csv and test.csv with the columns text, label
 
-Needs `pip install -e '.[quantize,setfit]'`, which brings torch; serving the result needs neither.
+Needs `pip install -e '.[setfit]'`, which brings torch; serving the result needs neither.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import importlib.util
 import random
 import statistics
 import sys
@@ -33,7 +34,7 @@ try:
     from intel_quantized_embeddings.process.cores import granted_cores
     from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
 except ImportError as exc:
-    sys.exit(f"error: {exc}. This example needs: pip install -e '.[quantize,setfit]'")
+    sys.exit(f"error: {exc}. This example needs: pip install -e '.[setfit]'")
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "banking77"
@@ -140,9 +141,11 @@ def compare(options: argparse.Namespace) -> None:
     print(f"quantized in {report.seconds:.0f} s; cosine to fp32, documents: {report.fidelity.documents}")
 
     served = {"int8": QuantizedSetFit.load(int8)}
-    for precision in ("bf16", "fp32") if has_bfloat16() else ("fp32",):
+    bf16 = has_bfloat16() and importlib.util.find_spec("openvino") is not None
+    for precision in ("bf16", "fp32") if bf16 else ("fp32",):
         encoder = Encoder.load(
             trained,
+            runtime="openvino" if precision == "bf16" else None,  # which the default one does not have
             precision=precision,
             query_instruction="",
             document_instruction="",

@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", default=MODEL, help="a hub id or a folder (%(default)s)")
     parser.add_argument("--truncate-dim", type=int, metavar="N", help="keep the first N numbers of each vector")
     options = parser.parse_args(argv)
-    logging.basicConfig(format="%(message)s")  # quantizing on first use takes a while and says so
+    logging.basicConfig(format="%(message)s")  # what loading and encoding have to tell
     if options.docs is not None and not options.docs.is_dir():
         print(f"error: no folder {options.docs}", file=sys.stderr)
         return 1

@@ -294,14 +294,18 @@ class TestChatModel:
 
 
 class TestQuantizeAModel:
-    def test_own_calibration_texts(self, tiny, tmp_path):
-        """The folder is calibrated on the file's texts, and int8 is printed beside fp32."""
+    @pytest.mark.parametrize("runtime", ["native", "openvino"])
+    def test_own_texts(self, tiny, tmp_path, runtime):
+        """The folder is measured, and for OpenVINO calibrated, on the file's; int8 is printed beside fp32."""
         texts = [f"Text number {n} is about the {word} of a house." for n in range(20) for word in ("roof", "floor")]
         calibration = tmp_path / "texts.jsonl"
         calibration.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), "utf-8")
         folder = tmp_path / "int8"
-        output = run("quantize_a_model.py", folder, "--model", tiny, "--calibration", calibration).stdout
+        options = ["--model", tiny, "--calibration", calibration, "--runtime", runtime]
+        output, _ = run_here("quantize_a_model.py", folder, *options)
         manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+        assert manifest["runtime"] == runtime
+        assert manifest["fidelity"]["documents"]["count"] == len(texts) // 2
         assert manifest["calibration"]["documents"] == len(texts) // 2
         assert f"{folder}: " in output
         assert "cosine of int8 to fp32" in output

@@ -14,6 +14,7 @@ from intel_quantized_embeddings.cli.inspection import inspect_folder
 from intel_quantized_embeddings.errors import DamagedFilesError, OptionError, UnsupportedModelError
 from support.cpu_kinds import fails_where_onednn_is_limited
 from support.exported_models import write_openvino_export
+from support.few_texts import FEW
 from support.tiny_models import write_tiny_model
 
 pytestmark = fails_where_onednn_is_limited  # a graph with the softmax of its exporter does not compile then
@@ -52,7 +53,7 @@ def test_inputs_and_outputs_of_other_types_are_converted(tiny, bare, expected, i
 
 def test_an_export_is_quantized_like_any_other(tiny, bare, tmp_path):
     write_openvino_export(tiny, bare / "openvino" / "openvino_model.xml")
-    report = quantize(bare, tmp_path / "int8", search=False)
+    report = quantize(bare, tmp_path / "int8", runtime="openvino", search=False, **FEW)
     assert report.fidelity.documents.mean > 0.99
     assert report.bytes_before > 0
 
@@ -117,4 +118,4 @@ def test_an_optimum_intel_torchscript_folder_says_what_to_load_instead(bare):
     (bare / "config.json").write_text(json.dumps({**config, "torchscript": True}))
     (bare / "pytorch_model.bin").write_bytes(b"PK")
     with pytest.raises(UnsupportedModelError, match=r"TorchScript.*load the fp32 model"):
-        Encoder.load(bare, precision="fp32")
+        Encoder.load(bare, runtime="openvino", precision="fp32")

@@ -84,6 +84,14 @@ def test_the_graph_is_really_int8(tiny_int8_of):
     assert len(eight_bit) >= 12
 
 
+def test_what_was_not_calibrated_is_not_said_to_be(tiny, tmp_path):
+    lines: list[str] = []
+    folder = quantize(tiny, tmp_path / "out", progress=lines.append, **FEW).folder
+    card = (folder / "README.md").read_text("utf-8")
+    assert "nothing was calibrated" in card
+    assert not [line for line in [card, *lines] if "SmoothQuant" in line or "calibrated on\n" in line]
+
+
 def test_the_model_card_shows_the_fidelity_of_the_manifest(tiny_int8):
     card = (tiny_int8 / "README.md").read_text("utf-8")
     fidelity = Manifest.read(tiny_int8).fidelity
