@@ -180,7 +180,7 @@ class TestRagExamples:
 
         (docs / "animals" / "bees.md").unlink()
         (docs / "wax.md").write_text("Beeswax is made by worker bees.", "utf-8")
-        third = run(example, *arguments).stdout
+        third, _ = run_here(example, *arguments)
         assert "removed 1 that" in third
         assert "embedded and stored 1 in" in third
         assert first_answer(third).startswith("  1. wax.md  (0.")
@@ -193,7 +193,7 @@ class TestRagExamples:
         fresh, _ = run_here(example, *arguments, "--model", minilm_int8, "--fresh")
         assert "embedded and stored 4 in" in fresh
 
-    def test_likely_mistakes_are_one_line(self, example, tiny_int8, tmp_path):
+    def test_likely_mistakes_are_one_line(self, example, docs, tiny_int8, tmp_path):
         """A folder that is not there, one with nothing in it, a model that is not there."""
         common = ["--data", tmp_path / "data"]
         assert "not a folder" in error_line(example, *common, "--model", tiny_int8, "--docs", tmp_path / "nowhere")
@@ -201,7 +201,8 @@ class TestRagExamples:
         assert "no texts" in error_line(example, *common, "--model", tiny_int8, "--docs", tmp_path / "empty")
         assert "no folder" in error_line(example, *common, "--model", tmp_path / "no-model")
         (tmp_path / "file").write_text("in the way")
-        assert "file" in error_line(example, "--model", tiny_int8, "--data", tmp_path / "file")
+        options = ("--model", tiny_int8, "--docs", docs)
+        assert "file" in error_line(example, *options, "--data", tmp_path / "file")
 
 
 class TestHaystackExample:
@@ -294,6 +295,7 @@ class TestChatModel:
 
 
 class TestQuantizeAModel:
+    @pytest.mark.usefixtures("quick_quantizing")
     @pytest.mark.parametrize("runtime", ["native", "openvino"])
     def test_own_texts(self, tiny, tmp_path, runtime):
         """The folder is measured, and for OpenVINO calibrated, on the file's; int8 is printed beside fp32."""

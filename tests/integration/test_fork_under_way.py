@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -124,10 +125,14 @@ def test_the_first_load_of_a_process_may_be_forked_at_any_moment(tiny):
 
 
 QUANTIZING = """
+import pytest
+sys.path.insert(0, more[0])
+from support.few_texts import quantize_quickly
+quantize_quickly(pytest.MonkeyPatch())
 embeddings = IntelQuantizedEmbeddings(model=source, runtime="openvino")
 thread = meanwhile(embeddings.warm_up)
 statuses = []
-for _ in range(3):
+for _ in range(2):
     time.sleep(0.7)
     statuses.append(in_a_child(lambda: embeddings.embed_query("a river"), seconds=120))
 thread.join()
@@ -138,7 +143,7 @@ sys.exit(max(statuses))
 
 def test_a_child_waits_for_the_int8_model_that_its_parent_makes(tiny, tmp_path):
     """It does not take its parent's lock for its own, and ends up with the one folder that the parent wrote."""
-    done = _run(QUANTIZING, tiny, XDG_CACHE_HOME=str(tmp_path))
+    done = _run(QUANTIZING, tiny, Path(__file__).parents[1], XDG_CACHE_HOME=str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     assert len([p for p in (tmp_path / "intel-quantized-embeddings" / "int8").iterdir() if p.is_dir()]) == 1
 

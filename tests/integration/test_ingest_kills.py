@@ -123,6 +123,7 @@ def while_the_index_is_written(chroma: Path, *, time_no: int) -> Callable[[Path]
 
     def has_come(chroma: Path) -> bool:
         nonlocal seen, changes
+        time.sleep(0.001)  # leaves the run the core
         now = index_state(chroma)
         if now != seen:
             seen, changes = now, changes + 1
