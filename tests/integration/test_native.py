@@ -93,7 +93,7 @@ def test_a_graph_is_not_compiled_to_a_precision_that_the_engine_lacks(folder):
 
 class TestWords:
     def test_an_int8_model_holds_one_byte_a_number_of_its_words(self, minilm, tmp_path):
-        file = quantize(minilm, tmp_path / "int8", runtime="native", search=False).folder / "encoder.safetensors"
+        file = quantize(minilm, tmp_path / "int8", runtime="native", measure=False).folder / "encoder.safetensors"
         arrays = read_native(file).arrays
         assert "words" not in arrays
         assert (arrays["words.codes"].dtype, arrays["words.codes"].shape) == (np.int8, (30522, 384))
@@ -354,4 +354,4 @@ def test_weights_that_are_all_zeros_or_huge_are_quantized():
 
 
 def test_the_snippet_of_its_page_runs(minilm, capsys):
-    run_as_shown("native.md", containing='runtime="native"', capsys=capsys)
+    run_as_shown("native.md", containing="encode_queries", capsys=capsys)

@@ -67,10 +67,12 @@ class TestExample:
         assert "(2 texts in " in done.stdout
 
     def test_likely_mistakes_are_one_line(self, tiny_cross_encoder_int8, tmp_path):
+        (tmp_path / "rent.txt").write_text("The rent is due on the first day of every month.\n", "utf-8")
+        docs = ["--docs", tmp_path]
         for arguments, message in (
             (["--docs", tmp_path / "absent"], "no folder"),
-            (["--model", tmp_path / "absent"], "no folder"),
-            (["--model", tiny_cross_encoder_int8, "--top", 0], "top_n=0"),
+            ([*docs, "--model", tmp_path / "absent"], "no folder"),
+            ([*docs, "--model", tiny_cross_encoder_int8, "--top", 0], "top_n=0"),
         ):
             done = run_example(*arguments)
             assert done.returncode == 1
