@@ -31,7 +31,7 @@ from intel_quantized_embeddings.models.hub import find_asked
 from intel_quantized_embeddings.options import LoadOptions, Pooling, RuntimeName
 from intel_quantized_embeddings.quantization import cache as cache_module
 from intel_quantized_embeddings.quantization.cache import quantized_before
-from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
+from intel_quantized_embeddings.quantization.calibration import Texts, built_in_texts, split
 from intel_quantized_embeddings.quantization.kinds import EMBEDDER
 from intel_quantized_embeddings.quantization.settling import settle_recipe
 from intel_quantized_embeddings.quantization.table import quantizer_module
@@ -68,9 +68,9 @@ def test_the_folder_has_everything_and_the_manifest_tells_it(tiny, tiny_int8_of,
     assert manifest.source.weights_sha256 == {"model.safetensors": file_sha256(tiny / "model.safetensors")}
     assert (manifest.runtime, manifest.precision, manifest.method.name) == (runtime, "int8", method)
     assert manifest.settings.query_instruction == "query: "
-    if runtime == "openvino":
-        assert manifest.calibration.digest == split(built_in_texts()).calibrated.digest
-    assert manifest.fidelity.documents.count + manifest.fidelity.queries.count == len(split(built_in_texts()).held_out)
+    texts = built_in_texts() if runtime == "native" else Texts(documents=tuple(TEN_TEXTS), queries=tuple(TEN_TEXTS))
+    assert manifest.calibration.digest == split(texts).calibrated.digest
+    assert manifest.fidelity.documents.count + manifest.fidelity.queries.count == len(split(texts).held_out)
     assert libraries <= set(manifest.library_versions)
 
 
@@ -117,9 +117,9 @@ def test_the_same_model_quantized_again_is_the_same_folder(tiny, tiny_cross_enco
 
 
 @pytest.fixture(scope="module")
-def for_openvino(tiny, tmp_path_factory):
+def for_openvino(tiny_int8_of):
     """Ten texts, no search, and nothing else asked for."""
-    return quantize(tiny, tmp_path_factory.mktemp("few") / "openvino", runtime="openvino", search=False, **FEW).folder
+    return tiny_int8_of("openvino")
 
 
 def test_the_same_model_quantized_again_for_openvino_is_the_same_folder(tiny, for_openvino, tmp_path):

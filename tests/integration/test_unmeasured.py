@@ -13,6 +13,7 @@ from intel_quantized_embeddings.errors import DamagedFilesError, OptionError
 from intel_quantized_embeddings.int8_folder.cross_encoder_manifest import CrossEncoderManifest
 from intel_quantized_embeddings.int8_folder.manifest import Manifest
 from intel_quantized_embeddings.int8_folder.probes import COUNT_OF_SCORES, COUNT_OF_VECTORS
+from support.few_texts import FEW
 from support.logged import messages
 
 TEXTS = ["the cat sat on the red mat", "stone " * 40, ""]
@@ -21,7 +22,8 @@ PAIRS = [("what is red?", "the red mat"), ("what is cold?", "cold water")]
 
 @pytest.mark.parametrize("runtime", ["native", "openvino"])
 def test_a_folder_without_a_measurement_holds_the_same_model(tiny, tiny_int8_of, tmp_path, runtime, caplog):
-    report = quantize(tiny, tmp_path / "int8", runtime=runtime, search=False, measure=False)
+    texts = {} if runtime == "native" else FEW  # as the folder that it is compared with
+    report = quantize(tiny, tmp_path / "int8", runtime=runtime, search=False, measure=False, **texts)
     manifest = Manifest.read(report.folder)
     assert report.fidelity is manifest.fidelity is None
     assert manifest.method.alphas_tried == {}
