@@ -145,7 +145,7 @@ def test_the_command_writes_a_folder_for_it(tiny, tmp_path, ipex_installed, caps
 
 def test_folders_of_one_runtime_are_not_for_the_other(int8, tiny_int8_of):
     with pytest.raises(OptionError, match="Pass runtime='ipex'"):
-        Encoder.load(int8)
+        Encoder.load(int8, runtime="openvino")
     with pytest.raises(OptionError, match="Pass runtime='openvino'"):
         Encoder.load(tiny_int8_of("openvino"), runtime="ipex")
 

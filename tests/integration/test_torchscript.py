@@ -34,8 +34,15 @@ def untouched(tiny, tmp_path) -> Path:
     return folder
 
 
-def test_the_default_runtime_says_which_runtime_opens_it(untouched):
-    with pytest.raises(UnsupportedModelError, match=r"TorchScript.*runtime='ipex'.*or load the fp32 model"):
+@pytest.mark.parametrize("runtime", ["native", "openvino"])
+def test_other_runtimes_say_which_one_opens_it(untouched, runtime):
+    with pytest.raises(UnsupportedModelError, match=r"runtime='ipex'.*that it was made from"):
+        Encoder.load(untouched, runtime=runtime, pooling="cls")
+
+
+@needs_ipex
+def test_without_a_runtime_it_is_ipex_s(untouched):
+    with pytest.raises(OptionError, match=r"TorchScript is code.*allow_torchscript=True"):
         Encoder.load(untouched, pooling="cls")
 
 

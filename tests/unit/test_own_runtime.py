@@ -9,9 +9,8 @@ import sys
 import pytest
 
 from intel_quantized_embeddings import CrossEncoder, Encoder
-from intel_quantized_embeddings.encoders.loading import runtime_of_weights
 from intel_quantized_embeddings.errors import MissingExtraError, OptionError
-from intel_quantized_embeddings.models.weight_files import WeightKind
+from intel_quantized_embeddings.models.weight_files import WeightKind, runtime_of_weights
 
 
 @pytest.fixture

@@ -69,8 +69,8 @@ def parser() -> argparse.ArgumentParser:
     )
     quantize.add_argument(
         "--runtime",
-        default=DEFAULT_RUNTIME.value,
-        help=f"which runtime the folder is for: {listed_choices(RuntimeName)} ({DEFAULT_RUNTIME.value} when left out)",
+        help=f"which runtime the folder is for: {listed_choices(RuntimeName)}; {DEFAULT_RUNTIME.value} when left out, "
+        "openvino for an export",
     )
     quantize.add_argument(
         "--no-search", action="store_true", help="take the usual SmoothQuant strength instead of comparing several"

@@ -26,7 +26,8 @@ def run_quantize(options: Namespace) -> None:
     from intel_quantized_embeddings.quantization.settling import settle_config
 
     # The model is downloaded to see of which kind it is: mistakes are told before.
-    RuntimeName.parse(options.runtime)
+    if options.runtime is not None:
+        RuntimeName.parse(options.runtime)
     settle_config(
         options.config,
         method=options.method,
@@ -74,7 +75,8 @@ def _quantize_cross_encoder(options: Namespace) -> None:
     from intel_quantized_embeddings.quantization.quantize import quantize_cross_encoder
     from intel_quantized_embeddings.runtimes.building import require_scoring
 
-    require_scoring(RuntimeName.parse(options.runtime))
+    if options.runtime is not None:
+        require_scoring(RuntimeName.parse(options.runtime))
     for name in ("pooling", "query_instruction", "document_instruction", "qat_minutes", "max_drop", "dataset"):
         if getattr(options, name) is not None:
             raise OptionError(

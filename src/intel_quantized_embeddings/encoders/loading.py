@@ -17,8 +17,8 @@ from intel_quantized_embeddings.models.hub import find_asked
 from intel_quantized_embeddings.models.source import DECIDING_FILES, SourceModel
 from intel_quantized_embeddings.models.tokenizer import Tokenizer
 from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE
-from intel_quantized_embeddings.models.weight_files import WeightKind
-from intel_quantized_embeddings.options import DEFAULT_RUNTIME, LoadOptions, Precision, RuntimeName
+from intel_quantized_embeddings.models.weight_files import WeightKind, runtime_of_weights
+from intel_quantized_embeddings.options import LoadOptions, Precision, RuntimeName
 from intel_quantized_embeddings.process.forks import importing
 from intel_quantized_embeddings.process.tokenizer_threads import refuse_lost_threads
 from intel_quantized_embeddings.quantization.kinds import Kind
@@ -91,13 +91,6 @@ def load_model(options: LoadOptions, kind: Kind) -> Loaded:
         if opened is not None:
             return opened
     return _quantized_on_first_use(source, settings, kind, options)
-
-
-def runtime_of_weights(kind: WeightKind) -> RuntimeName:
-    """Return what runs a model that was not made here, where no runtime is asked for."""
-    return {WeightKind.EXPORT: RuntimeName.OPENVINO, WeightKind.TORCHSCRIPT: RuntimeName.IPEX}.get(
-        kind, DEFAULT_RUNTIME
-    )
 
 
 def _require_able(runtime: RuntimeName, kind: Kind, options: LoadOptions) -> None:

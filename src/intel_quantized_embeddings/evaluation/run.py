@@ -13,7 +13,6 @@ from typing import Any, TypeAlias
 
 from intel_quantized_embeddings.encoders.cross_encoder import CrossEncoder
 from intel_quantized_embeddings.encoders.encoder import Encoder
-from intel_quantized_embeddings.encoders.loading import runtime_of_weights
 from intel_quantized_embeddings.errors import ModelFilesError, OptionError
 from intel_quantized_embeddings.evaluation.comparison import compare
 from intel_quantized_embeddings.evaluation.options import Options
@@ -25,6 +24,7 @@ from intel_quantized_embeddings.models.hub import find_model
 from intel_quantized_embeddings.models.scoring import CrossEncoderSettings
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import SourceModel
+from intel_quantized_embeddings.models.weight_files import runtime_of_weights
 from intel_quantized_embeddings.options import Precision
 from intel_quantized_embeddings.reporting.machine import describe_machine, library_versions, shown_command
 from intel_quantized_embeddings.reporting.plotting import require_matplotlib

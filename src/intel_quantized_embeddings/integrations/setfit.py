@@ -25,7 +25,7 @@ from intel_quantized_embeddings.integrations.setfit_folder import (
     write_classifier,
 )
 from intel_quantized_embeddings.integrations.setfit_source import own_prompt, read_setfit_folder, save_body
-from intel_quantized_embeddings.options import DEFAULT_RUNTIME, require_bool
+from intel_quantized_embeddings.options import require_bool
 from intel_quantized_embeddings.quantization.quantize import quantize
 from intel_quantized_embeddings.quantization.report import QuantizationReport
 
@@ -41,7 +41,7 @@ def quantize_setfit(
     output_dir: str | os.PathLike[str],
     *,
     calibration_texts: Sequence[str] | None = None,
-    runtime: str = DEFAULT_RUNTIME.value,
+    runtime: str | None = None,
     search: bool = True,
     overwrite: bool = False,
     allow_pickle: bool = False,
@@ -55,7 +55,7 @@ def quantize_setfit(
         model: A trained `SetFitModel`, or a folder that its `save_pretrained` wrote.
         output_dir: Where the folder goes. It appears whole or not at all.
         calibration_texts: Texts like the ones to be classified; the package's own when None.
-        runtime: Which runtime the body is for, "native", "openvino" or "ipex".
+        runtime: Which runtime the body is for, "native", "openvino" or "ipex"; see `quantize`.
         search: Compare several SmoothQuant strengths; see `quantize`.
         overwrite: Replace `output_dir` if it is there and was written here.
         allow_pickle: Read a folder's head, which SetFit keeps as a pickle. A pickle is code: allow it for models

@@ -14,6 +14,7 @@ from intel_quantized_embeddings.architectures.tensors import INDEX_FILE, WEIGHTS
 from intel_quantized_embeddings.errors import ModelFilesError, OptionError
 from intel_quantized_embeddings.files.whole import is_there, require_whole
 from intel_quantized_embeddings.models.onnx_data import external_files
+from intel_quantized_embeddings.options import DEFAULT_RUNTIME, RuntimeName
 
 SAFETENSORS = (WEIGHTS_FILE, INDEX_FILE)
 
@@ -38,6 +39,13 @@ class WeightKind(str, Enum):
     SAFETENSORS = "safetensors"
     EXPORT = "export"
     TORCHSCRIPT = "torchscript"
+
+
+def runtime_of_weights(kind: WeightKind) -> RuntimeName:
+    """Return what runs a model that was not made here, where no runtime is asked for."""
+    return {WeightKind.EXPORT: RuntimeName.OPENVINO, WeightKind.TORCHSCRIPT: RuntimeName.IPEX}.get(
+        kind, DEFAULT_RUNTIME
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from intel_quantized_embeddings.files.atomic import output_folder, refuse_existi
 from intel_quantized_embeddings.int8_folder.config import MethodName, QuantizationConfig
 from intel_quantized_embeddings.models.hub import find_asked
 from intel_quantized_embeddings.models.settings import ModelSettings
-from intel_quantized_embeddings.options import DEFAULT_RUNTIME, LoadOptions, RuntimeName
+from intel_quantized_embeddings.models.weight_files import runtime_of_weights
+from intel_quantized_embeddings.options import LoadOptions, RuntimeName
 from intel_quantized_embeddings.quantization.calibration import calibration_set, split
 from intel_quantized_embeddings.quantization.job import quantize_folder
 from intel_quantized_embeddings.quantization.kinds import CROSS_ENCODER, EMBEDDER, Kind
@@ -36,7 +37,7 @@ def quantize(
     *,
     calibration_texts: Sequence[str] | None = None,
     calibration_queries: Sequence[str] | None = None,
-    runtime: str = DEFAULT_RUNTIME.value,
+    runtime: str | None = None,
     search: bool = True,
     measure: bool = True,
     method: str | None = None,
@@ -67,7 +68,8 @@ def quantize(
         calibration_texts: Documents like the ones to be embedded; the package's own when None.
         calibration_queries: Queries like the ones to be asked; the package's own when None.
         runtime: Which runtime the folder is for: "native" (quantized by the engine itself, without calibration),
-            "openvino" (with NNCF) or "ipex" (with Neural Compressor).
+            "openvino" (with NNCF) or "ipex" (with Neural Compressor). None takes the one that the model would be loaded
+            with: "openvino" for an export, else "native".
         search: Compare several SmoothQuant strengths and keep the most faithful, which takes about
             four times as long; False takes the usual one.
         measure: Say how near int8 is to fp32; False leaves that out of the folder and the report. Without measuring
@@ -155,7 +157,7 @@ def quantize_cross_encoder(
     *,
     calibration_texts: Sequence[str] | None = None,
     calibration_queries: Sequence[str] | None = None,
-    runtime: str = DEFAULT_RUNTIME.value,
+    runtime: str | None = None,
     search: bool = True,
     measure: bool = True,
     method: str | None = None,
@@ -178,7 +180,7 @@ def quantize_cross_encoder(
         output_dir: Where the int8 folder goes. It appears whole or not at all.
         calibration_texts: Documents like the ones to be ranked; the package's own when None.
         calibration_queries: Queries like the ones to be asked; the package's own when None.
-        runtime: Which runtime the folder is for, "native" or "openvino".
+        runtime: Which runtime the folder is for, "native" or "openvino"; None takes the first.
         search: Compare several SmoothQuant strengths and keep the one whose scores rank most like fp32's.
         measure: As in `quantize`.
         method: "static" (the default), or "dynamic": docs/quantization.md.
@@ -247,10 +249,9 @@ def _quantize(
 ) -> Report:
     """Find the model, once all that can be checked without it is, and quantize it."""
     halves = split(calibration_set(texts, queries))
-    runtime = RuntimeName(options.runtime)
-    if kind.scores_pairs:
-        require_scoring(runtime)
-    quantizer_module(runtime).require_quantizer()
+    asked = None if options.runtime is None else RuntimeName(options.runtime)
+    if asked is not None:  # known before anything is downloaded
+        _require_able(kind, asked)
     if config.method == MethodName.QAT.value and importlib.util.find_spec("torch") is None:
         raise MissingExtraError(package="torch", extra="ipex", needed_for="Quantization-aware training")
     source = find_asked(options)
@@ -262,6 +263,8 @@ def _quantize(
             f"{source.name} is a cross-encoder, which scores pairs of texts: quantize it with "
             f"quantize_cross_encoder or `iqe quantize`."
         )
+    runtime = asked or runtime_of_weights(source.weights.kind)
+    _require_able(kind, runtime)
     settings = kind.settings(source, options)
     if isinstance(settings, ModelSettings):
         settings = settings.override(
@@ -281,6 +284,13 @@ def _quantize(
         max_length=options.max_length,
         measure=measure,
     )
+
+
+def _require_able(kind: Kind, runtime: RuntimeName) -> None:
+    """Check that a runtime runs such models and that its quantizer is installed."""
+    if kind.scores_pairs:
+        require_scoring(runtime)
+    quantizer_module(runtime).require_quantizer()
 
 
 def _read_dataset(folder: Path) -> Dataset:

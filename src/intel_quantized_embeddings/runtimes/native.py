@@ -16,6 +16,7 @@ from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeigh
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import SourceModel
+from intel_quantized_embeddings.models.weight_files import runtime_of_weights
 from intel_quantized_embeddings.options import Precision, RuntimeName
 from intel_quantized_embeddings.process.cores import granted_cores
 from intel_quantized_embeddings.runtimes.base import ModelGraph
@@ -146,9 +147,10 @@ def graph_of_scorer(encoder: EncoderConfig, weights: EncoderWeights, head: Scori
 
 def open_export(source: SourceModel, settings: ModelSettings, *, allow_torchscript: bool) -> ModelGraph:
     """Refuse what others made of a model; see `RuntimeModule.open_export`."""
+    able = runtime_of_weights(source.weights.kind).value
     raise UnsupportedModelError(
         f"{source.name} holds no model.safetensors but what others made of a model; runtime='native' runs weights as "
-        f"published. Load it with runtime='openvino', or the model that it was made from with this one."
+        f"published. Load it with runtime={able!r}, or the model that it was made from with this one."
     )
 
 
