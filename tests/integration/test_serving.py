@@ -177,11 +177,11 @@ class TestLimits:
         "limits", [Limits(waiting_tokens=3_000), Limits(waiting_requests=8)], ids=["tokens", "requests"]
     )
     def test_at_ten_times_capacity_every_request_is_answered_rightly_or_refused(self, tiny_encoder, limits):
-        """Sixty-four clients that never pause; the encoder takes 20,000 tokens a second, 60 of their requests."""
+        """Sixty-four clients that never pause; the encoder takes 8,000 tokens a second, 24 of their requests."""
         asked = [[f"{TEXTS[0]} {i} {j}" for j in range(i, i + 16)] for i in range(20)]
         expected = [tiny_encoder.encode_documents(texts).tobytes() for texts in asked]
         bodies = [{"model": "tiny", "input": texts, "encoding_format": "base64"} for texts in asked] * 60
-        with service_in_thread(PacedEncoder(tiny_encoder, tokens_per_second=20_000), limits=limits) as service:
+        with service_in_thread(PacedEncoder(tiny_encoder, tokens_per_second=8_000), limits=limits) as service:
             answers = asyncio.run(post_all(service, bodies, connections=64))
             statuses = Counter(answer.status for answer in answers)
             assert set(statuses) == {200, 429}

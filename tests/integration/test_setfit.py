@@ -69,7 +69,7 @@ def folder(model, runtime, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def sound(model, tmp_path_factory):
-    """For OpenVINO whatever else is installed, to be copied and damaged."""
+    """For the default runtime whatever else is installed, to be copied and damaged."""
     return quantize_setfit(model, tmp_path_factory.mktemp("setfit") / "sound", search=False).folder
 
 
@@ -370,7 +370,7 @@ def _changed(part=None, **values):
         ("setfit.json", _changed(labels="abc"), DamagedFilesError, r"setfit\.json: labels is 'abc'"),
         ("setfit.json", _changed(body=None), DamagedFilesError, "describe a body"),
         ("body/manifest.json", lambda file: file.write_text(file.read_text() + " "), DamagedFilesError, "has changed"),
-        ("body/encoder.bin", lambda file: file.write_bytes(b""), DamagedFilesError, r"encoder\.bin has changed"),
+        ("body/encoder.json", lambda file: file.write_bytes(b""), DamagedFilesError, r"encoder\.json has changed"),
     ],
 )
 def test_a_damaged_folder_is_an_error_that_names_the_file(sound, tmp_path, file, change, error, message):
