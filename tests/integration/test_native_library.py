@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import platform
 import re
 import shutil
 from collections import defaultdict
@@ -19,7 +20,11 @@ SYSTEM = re.compile(r"lib(c|m)\.so\.6|libpthread\.so\.0|ld-linux-(x86-64\.so\.2|
 MACHINES = {"x86_64": "EM_X86_64", "aarch64": "EM_AARCH64"}
 
 
-@pytest.fixture(scope="module", params=build.TARGETS)
+# `make native` has compiled this machine's already; the other takes a minute.
+OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in build.TARGETS if name != platform.machine()]
+
+
+@pytest.fixture(scope="module", params=[*(name for name in build.TARGETS if name == platform.machine()), *OTHERS])
 def plan(request):
     return build.Plan(request.param, build.chosen_compiler({}))
 
