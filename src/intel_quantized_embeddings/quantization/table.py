@@ -6,7 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, cast
 
 from intel_quantized_embeddings.options import RuntimeName
-from intel_quantized_embeddings.runtimes.table import RUNTIMES
+from intel_quantized_embeddings.process.forks import importing
+from intel_quantized_embeddings.runtimes.table import RUNTIMES, import_libraries
 
 if TYPE_CHECKING:
     from intel_quantized_embeddings.quantization import ipex, native, openvino
@@ -16,5 +17,13 @@ if TYPE_CHECKING:
 
 
 def quantizer_module(runtime: RuntimeName) -> QuantizerModule:
-    """Import the quantizer of a runtime; its libraries come with its first use."""
-    return cast("QuantizerModule", importlib.import_module(f"{__package__}.{RUNTIMES[runtime].quantizer}"))
+    """Import the quantizer of a runtime, and the runtime's own libraries; what it needs more comes with its first use.
+
+    Raises:
+        MissingExtraError: The runtime's libraries are not installed.
+        QuantizedEmbeddingsError: They are installed and don't work together.
+        ForkedProcessError: Another thread was importing them when this process was forked.
+    """
+    with importing():
+        import_libraries(runtime)
+        return cast("QuantizerModule", importlib.import_module(f"{__package__}.{RUNTIMES[runtime].quantizer}"))

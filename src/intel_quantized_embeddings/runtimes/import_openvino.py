@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from intel_quantized_embeddings.errors import needs
-from intel_quantized_embeddings.process.forks import importing
 
 
 def import_openvino() -> None:
@@ -11,7 +10,6 @@ def import_openvino() -> None:
 
     Raises:
         MissingExtraError: It is not installed.
-        ForkedProcessError: Another thread was importing it when this process was forked.
     """
-    with needs("openvino", extra="openvino", needed_for="runtime='openvino'"), importing():
+    with needs("openvino", extra="openvino", needed_for="runtime='openvino'"):
         import openvino  # noqa: F401
