@@ -6,6 +6,7 @@ import functools
 import http.server
 import json
 import platform
+import shutil
 import threading
 
 import pytest
@@ -97,9 +98,27 @@ class TestTheHub:
             server.shutdown()
         assert "reachable, in " in capsys.readouterr().out
 
-    @pytest.mark.parametrize("address", ["http://127.0.0.1:9", "no address"])
+    @pytest.mark.parametrize("address", ["http://127.0.0.1:9", "no address", "http://no address", "http://[::"])
     def test_that_can_t_be_reached(self, capsys, monkeypatch, address):
         monkeypatch.delenv("HF_HUB_OFFLINE")
         monkeypatch.setenv("HF_ENDPOINT", address)
         assert main(["doctor", "--no-self-test"]) == 0
         assert "not reachable (" in capsys.readouterr().out
+
+    @pytest.mark.parametrize("offline", [False, True])
+    def test_whose_address_holds_a_password_is_shown_without(self, capsys, monkeypatch, offline):
+        monkeypatch.setenv("HF_ENDPOINT", "http://me:secret@127.0.0.1:9")
+        if not offline:
+            monkeypatch.delenv("HF_HUB_OFFLINE")
+        main(["doctor", "--no-self-test"])
+        shown = capsys.readouterr().out
+        assert "http://127.0.0.1:9: not " in shown
+        assert "secret" not in shown
+
+
+def test_a_damaged_default_model_is_said_to_be(capsys, monkeypatch, tiny, tmp_path):
+    folder = shutil.copytree(tiny, tmp_path / "default")
+    (folder / "config.json").write_text("")
+    monkeypatch.setattr(doctor, "DEFAULT_MODEL", str(folder))
+    main(["doctor", "--no-self-test"])
+    assert "config.json is empty" in " ".join(capsys.readouterr().out.split())

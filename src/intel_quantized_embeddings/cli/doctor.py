@@ -9,11 +9,12 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 from intel_quantized_embeddings.cli.self_test import SelfTest, run_self_test
-from intel_quantized_embeddings.errors import QuantizedEmbeddingsError, one_line
+from intel_quantized_embeddings.errors import ModelFilesError, QuantizedEmbeddingsError, one_line
 from intel_quantized_embeddings.models.hub import find_model
 from intel_quantized_embeddings.models.source import MANIFEST_FILE
 from intel_quantized_embeddings.options import DEFAULT_MODEL
@@ -22,10 +23,11 @@ from intel_quantized_embeddings.quantization.cache import cache_root
 from intel_quantized_embeddings.reporting.machine import Machine, describe_machine, library_versions, without_paths
 from intel_quantized_embeddings.reporting.terminal import labelled, megabytes
 from intel_quantized_embeddings.runtimes.native_library import ISA_VARIABLE, chosen_instruction_set, instruction_sets
+from intel_quantized_embeddings.version import __version__
 
 _HUB_SECONDS = 5
-# What changes what is computed, or where models come from; tokens are none of them.
-_VARIABLES = (ISA_VARIABLE, "ONEDNN_MAX_CPU_ISA", "RAYON_NUM_THREADS", "TOKENIZERS_PARALLELISM", "HF_ENDPOINT")
+# What changes what is computed; tokens, and addresses that may hold one, are none of them.
+_VARIABLES = (ISA_VARIABLE, "ONEDNN_MAX_CPU_ISA", "RAYON_NUM_THREADS", "TOKENIZERS_PARALLELISM")
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 
@@ -81,7 +83,7 @@ class Diagnosis:
         versions = [f"{name} {number}" for name, number in self.libraries.items()]
         cached = [f"{name}, {megabytes(size)}" for name, size in self.cached.items()]
         facts = {
-            "package": [f"{self.libraries['intel-quantized-embeddings']}, {machine.python}, {machine.system}"],
+            "package": [f"{__version__}, {machine.python}, {machine.system}"],
             "CPU": [f"{machine.cpu}: {' '.join(machine.flags) or 'no instructions known here'}"],
             "engine": [self.engine or f"{self.instruction_set}{_also(others)}"],
             "cores": [f"{self.cores} for a call: {machine.allowed_cores} of {machine.cores} by affinity, {quota}"],
@@ -158,9 +160,10 @@ def _cached(root: Path) -> dict[str, int]:
 
 def _hub() -> str:
     address = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    shown = _without_user(address)
     offline = next((name for name in _OFFLINE if os.environ.get(name, "").upper() in ("1", "TRUE", "YES", "ON")), None)
     if offline:
-        return f"{address}: not asked, since {offline} is set"
+        return f"{shown}: not asked, since {offline} is set"
     started = time.perf_counter()
     try:
         request = urllib.request.Request(address, method="HEAD")
@@ -168,14 +171,23 @@ def _hub() -> str:
             pass
     except urllib.error.HTTPError:
         pass  # it answers
-    except (OSError, ValueError) as exc:
-        return f"{address}: not reachable ({without_paths(one_line(getattr(exc, 'reason', exc)))})"
-    return f"{address}: reachable, in {time.perf_counter() - started:.1f} s"
+    except (OSError, ValueError, HTTPException) as exc:
+        reason = one_line(getattr(exc, "reason", exc)).replace(address, shown)
+        return f"{shown}: not reachable ({without_paths(reason)})"
+    return f"{shown}: reachable, in {time.perf_counter() - started:.1f} s"
+
+
+def _without_user(address: str) -> str:
+    """Return an address without the name and password that it may hold."""
+    before, found, place = address.rpartition("@")
+    return f"{before.partition('://')[0]}://{place}" if found and "://" in before else place
 
 
 def _default_model() -> str:
     try:
         source = find_model(DEFAULT_MODEL, local_files_only=True)
-    except QuantizedEmbeddingsError:
+    except ModelFilesError:
         return f"{DEFAULT_MODEL}: not on this machine; it is downloaded on first use"
+    except QuantizedEmbeddingsError as exc:
+        return f"{DEFAULT_MODEL}: {without_paths(one_line(exc))}"
     return f"{DEFAULT_MODEL}: on this machine, revision {source.revision}"

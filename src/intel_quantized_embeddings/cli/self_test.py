@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from intel_quantized_embeddings.architectures import Activation
 from intel_quantized_embeddings.options import Pooling, Precision
 from intel_quantized_embeddings.quantization.native import METHODS, quantize_graph
 from intel_quantized_embeddings.quantization.recipe import Recipe
@@ -18,7 +19,7 @@ from intel_quantized_embeddings.runtimes.base import ModelGraph
 from intel_quantized_embeddings.runtimes.native import NativeRuntime
 from intel_quantized_embeddings.runtimes.native_graph import NativeGraph
 from intel_quantized_embeddings.runtimes.native_library import instruction_sets
-from intel_quantized_embeddings.runtimes.native_shape import FP32, POOLINGS, Shape
+from intel_quantized_embeddings.runtimes.native_shape import ACTIVATIONS, FP32, POOLINGS, Shape
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -101,7 +102,7 @@ def _shape(*, layers: int, width: int, heads: int, vocabulary: int) -> Shape:
         inner=4 * width,
         vocabulary=vocabulary,
         positions=128,
-        activation=0,
+        activation=ACTIVATIONS[Activation.GELU],
         pooling=POOLINGS[Pooling.MEAN],
         normalize=1,
         precision=FP32,

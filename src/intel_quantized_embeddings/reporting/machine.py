@@ -19,7 +19,8 @@ from intel_quantized_embeddings.process.cores import affinity, cpu_quota
 FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_tile", "amx_int8", "amx_bf16")
 # What figures depend on: what runs a model, what makes its int8 form, what it is compared with, what scores it.
 LIBRARIES = (
-    *("intel-quantized-embeddings", "openvino", "tokenizers", "numpy", "torch", "intel-extension-for-pytorch"),
+    *("intel-quantized-embeddings", "openvino", "tokenizers", "safetensors", "numpy"),
+    *("torch", "intel-extension-for-pytorch", "huggingface-hub"),
     *("nncf", "neural-compressor-pt"),
     *("transformers", "sentence-transformers", "optimum-intel", "openvino-genai", "openvino-tokenizers", "fastembed"),
     *("onnxruntime", "langchain-core", "langchain-huggingface"),
