@@ -10,6 +10,7 @@ import numpy as np
 
 from intel_quantized_embeddings.benchmarks.results import Results
 from intel_quantized_embeddings.benchmarks.summaries import Summary
+from intel_quantized_embeddings.benchmarks.systems import OURS
 from intel_quantized_embeddings.reporting.plotting import GREY, INK, figure
 from intel_quantized_embeddings.reporting.terminal import counted
 
@@ -149,7 +150,7 @@ def _curves(
             markersize=7,
             markeredgecolor="white",
             markeredgewidth=0.8,
-            linewidth=2.8 if name.endswith("openvino-int8") else 1.8,
+            linewidth=2.8 if name == OURS else 1.8,
             linestyle="--" if name.endswith("fp32") else "-",
             label=results.labels[name],
         )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PARTS = ("latency", "throughput", "corpus", "queries", "threads")
-OURS, REFERENCE = "openvino-int8", "openvino-fp32"
+OURS, REFERENCE = "native-int8", "native-fp32"
 BATCH_SIZE = 32
 
 

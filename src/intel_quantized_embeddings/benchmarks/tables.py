@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from intel_quantized_embeddings.benchmarks.results import BUSY_CORES, LOW_COSINE, Arithmetic, Results
 from intel_quantized_embeddings.benchmarks.summaries import Spread, Summary
+from intel_quantized_embeddings.benchmarks.systems import OURS, REFERENCE
 from intel_quantized_embeddings.reporting.terminal import counted
 
 WIDTH = 100
@@ -60,7 +61,7 @@ def _ours(results: Results) -> list[str]:
     if not results.ours_to_others:
         return []
     lines = [
-        "The same corpus: how many times as fast iqe openvino int8 is as",
+        f"The same corpus: how many times as fast {results.labels[OURS]} is as",
         *_header(f"{'times':>7} {'10-90 %':>11}"),
     ]
     for system, times in sorted(results.ours_to_others.items(), key=lambda item: item[1].median):
@@ -165,7 +166,7 @@ def _foot(results: Results) -> list[str]:
     if results.baseline is not None:
         lines.append(f"ratio: how many times as fast as {results.labels[results.baseline]}, median of turns")
     if results.cosines or results.query_cosines:
-        lines.append(f"cosine: to {results.labels['openvino-fp32']}, mean and worst")
+        lines.append(f"cosine: to {results.labels[REFERENCE]}, mean and worst")
     busiest = max((busy for busy in results.others_busy_cores.values() if busy is not None), default=0.0)
     if busiest > BUSY_CORES:
         lines.append(
