@@ -6,7 +6,7 @@ import platform
 
 import pytest
 
-from intel_quantized_embeddings.runtimes import int8_products
+from intel_quantized_embeddings.runtimes import bfloat16, int8_products
 from intel_quantized_embeddings.runtimes.int8_products import flags_of
 
 ZEN_3 = "avx avx2 fma bmi2"
@@ -72,3 +72,20 @@ def test_nothing_is_said_of_other_machines(cpu, flags, machine):
 def test_flags_are_those_of_the_first_processor():
     assert flags_of("processor\t: 0\nflags\t\t: fpu avx2\n\nprocessor\t: 1\nflags\t\t: fpu\n") == {"fpu", "avx2"}
     assert flags_of("processor\t: 0\nFeatures\t: asimd\n") == frozenset()
+
+
+@pytest.mark.parametrize(("flags", "there"), [(ZEN_3, False), (ZEN_4, True), ("avx512_bf16", True), ("amx_bf16", True)])
+def test_bfloat16_is_what_the_flags_say(cpu, monkeypatch, flags, there):
+    cpu(flags)
+    monkeypatch.setattr(bfloat16, "cpu_flags", int8_products.cpu_flags)
+    assert bfloat16.has_bfloat16() is there
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert not bfloat16.has_bfloat16()
+
+
+def test_bfloat16_of_this_cpu_is_what_openvino_finds():
+    openvino = pytest.importorskip("openvino", reason="the openvino extra is not installed")
+    if int8_products.is_limited():
+        pytest.skip("oneDNN is told to leave instructions unused, which OpenVINO does not look at here")
+    found = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    assert bfloat16.has_bfloat16() == ("BF16" in found)
