@@ -73,12 +73,14 @@ def parser() -> argparse.ArgumentParser:
         "openvino for an export",
     )
     quantize.add_argument(
-        "--no-search", action="store_true", help="take the usual SmoothQuant strength instead of comparing several"
+        "--no-search",
+        action="store_true",
+        help="of openvino and ipex: take the usual SmoothQuant strength, compare none",
     )
     quantize.add_argument(
         "--no-measure", action="store_true", help="leave out how near int8 is to fp32, which takes most of the time"
     )
-    quantize.add_argument("--method", help="static (the default), dynamic or qat; native has one: docs/quantization.md")
+    quantize.add_argument("--method", help="of openvino: static, dynamic or qat; native has one: docs/quantization.md")
     quantize.add_argument(
         "--qat-minutes", type=float, metavar="MINUTES", help="how long --method qat may fine-tune the weights (10)"
     )
@@ -86,7 +88,7 @@ def parser() -> argparse.ArgumentParser:
         "--weight-bits",
         type=int,
         metavar="BITS",
-        help="8, or 7: as faithful on every CPU; 8 where this CPU computes with them exactly when left out",
+        help="of openvino: 8, or 7, as faithful on every CPU; 8 where this CPU is exact with them when left out",
     )
     quantize.add_argument(
         "--max-drop",
@@ -206,7 +208,7 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         "evaluation.json and evaluation.png.",
     )
     evaluate.add_argument(
-        "models", metavar="MODEL", nargs="+", help="an int8 folder, or an fp32 folder or hub id, made int8 on first use"
+        "models", metavar="MODEL", nargs="+", help="an int8 folder, or an fp32 folder or hub id, which is quantized"
     )
     evaluate.add_argument(
         "--dataset", metavar="DIR", type=Path, nargs="+", required=True, dest="datasets", help="folders of data"
@@ -221,7 +223,7 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         metavar="NAME",
         nargs="+",
         dest="runtimes",
-        help=f"one or more of {listed_choices(RuntimeName)} ({DEFAULT_RUNTIME.value} when left out)",
+        help=f"one or more of {listed_choices(RuntimeName)}; what each model's folder says when left out",
     )
     evaluate.add_argument("--precision", help="of what is compared: int8 (the default) or bf16")
     evaluate.add_argument("--max-length", type=int, metavar="TOKENS", help="instead of what the model's folder says")
@@ -243,7 +245,9 @@ def _add_benchmark(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     benchmark.add_argument(
         "model", metavar="MODEL", nargs="?", help="an fp32 folder or hub id; all-MiniLM-L6-v2 when left out"
     )
-    benchmark.add_argument("--int8", metavar="FOLDER", type=Path, help="an int8 folder of it, else made on first use")
+    benchmark.add_argument(
+        "--int8", metavar="FOLDER", type=Path, help="an int8 folder of it, for systems of its runtime"
+    )
     benchmark.add_argument(
         "--texts", metavar="FILE", type=Path, nargs="+", help="texts like yours: one a line, or .jsonl with a text each"
     )

@@ -46,7 +46,7 @@ class CrossEncoder(LoadedModel[CrossEncoderSettings]):
         Args:
             model: A folder (fp32 or quantized) or a hub id, as in `Encoder.load`.
             runtime: "native" or "openvino"; None takes what the folder was made for, else "native".
-            precision: "int8", "bf16" or "fp32".
+            precision: "int8" or "fp32"; "bf16" with "openvino".
             revision: As in `Encoder.load`, like all that follow.
             cache_folder: Where the hub's files and int8 models are kept.
             local_files_only: Never ask the hub.

@@ -47,7 +47,7 @@ class Encoder(LoadedModel[ModelSettings]):
             runtime: "native", this package's own engine; "openvino"; or "ipex" (Intel Extension for PyTorch, the `ipex`
                 extra). None takes what the folder was made for: an int8 folder's own, "openvino" for an OpenVINO or
                 ONNX export, "ipex" for TorchScript, and "native" for all else.
-            precision: "int8", "bf16" or "fp32".
+            precision: "int8" or "fp32"; "bf16" with another runtime than "native".
             revision: Branch, tag or commit on the hub.
             cache_folder: Where the hub's files and int8 models are kept, instead of the hub's own
                 cache and the user's cache folder.

@@ -59,8 +59,8 @@ def quantize(
 ) -> QuantizationReport:
     """Quantize a model to int8 and write a folder that `Encoder.load` opens.
 
-    Half of the calibration texts set the ranges, the other half measures what came of it: cosine of
-    int8 vectors to fp32 ones, documents and queries apart.
+    Half of the calibration texts measures what came of it: cosine of int8 vectors to fp32 ones, documents and queries
+    apart. The other half sets the ranges, for runtimes that are calibrated: "native" is not.
 
     Args:
         model: A folder or hub id of an fp32 model.
@@ -74,11 +74,11 @@ def quantize(
             four times as long; False takes the usual one.
         measure: Say how near int8 is to fp32; False leaves that out of the folder and the report. Without measuring
             there is no comparing, no `max_drop` and no "qat".
-        method: "static" (the default), "dynamic" or "qat"; "per-token" for the native runtime, which has no other:
-            docs/quantization.md.
+        method: "per-token" for the native runtime, which has no other; "static", "dynamic" or "qat" for OpenVINO,
+            "static" or "qat" for IPEX; None is the first of them: docs/quantization.md.
         qat_minutes: How long method "qat" may fine-tune the weights; 10 when None.
-        weight_bits: 8 or 7; None is 8 where this CPU computes with them exactly (VNNI, AMX) and 7 elsewhere. A folder
-            with 7 is as faithful on every CPU: docs/quantization.md.
+        weight_bits: 8 or 7, for OpenVINO; None is 8 where this CPU computes with them exactly (VNNI, AMX) and 7
+            elsewhere. A folder with 7 is as faithful on every CPU: docs/quantization.md.
         max_drop: The largest loss allowed against fp32, as a share. Where int8 loses more, the most sensitive layers
             go back to floating point, one by one, until it holds; where a third of them is not enough, that
             is an error. None is no limit.
@@ -183,7 +183,7 @@ def quantize_cross_encoder(
         runtime: Which runtime the folder is for, "native" or "openvino"; None takes the first.
         search: Compare several SmoothQuant strengths and keep the one whose scores rank most like fp32's.
         measure: As in `quantize`.
-        method: "static" (the default), or "dynamic": docs/quantization.md.
+        method: "static" or "dynamic" for OpenVINO, as in `quantize`.
         weight_bits: 8 or 7, as in `quantize`.
         config: How to quantize, or a YAML file that says so; `max_drop` is for embedding models.
         overwrite: As in `quantize`, like all that follow.
