@@ -24,6 +24,7 @@ from intel_quantized_embeddings import Encoder, quantize
 from intel_quantized_embeddings.int8_folder.fidelity import summarize_cosines
 
 KINDS = ("ALL", "AVX512_CORE", "AVX2")
+FOR_OPENVINO = {"runtime": "openvino"}
 
 
 def main() -> None:
@@ -43,7 +44,7 @@ def main() -> None:
         for model in options.models:
             name = Path(model).name
             folders = [
-                quantize(model, Path(scratch) / f"{name}-{bits}", weight_bits=bits, search=False).folder
+                quantize(model, Path(scratch) / f"{name}-{bits}", **FOR_OPENVINO, weight_bits=bits, search=False).folder
                 for bits in (8, 7)
             ]
             for kind in KINDS:
@@ -66,7 +67,7 @@ def _texts(data: Path) -> tuple[list[str], list[str]]:
 
 def _measured(model: str, folders: list[Path], texts: tuple[list[str], list[str]], *, turns: int) -> list[list[str]]:
     documents, queries = texts
-    fp32 = Encoder.load(model, precision="fp32")
+    fp32 = Encoder.load(model, precision="fp32", **FOR_OPENVINO)
     right = fp32.encode_documents(documents), fp32.encode_queries(queries)
     rows = []
     for folder in folders:

@@ -1,4 +1,4 @@
-"""One process on all cores, or one on each: python tests/numerics/compare_instances.py FOLDER [--runtime ipex].
+"""One process on all cores, or one on each: python tests/numerics/compare_instances.py FOLDER [--runtime openvino].
 
 FOLDER is a quantized folder. Prints texts/s of both arrangements, taking turns, on scifact abstracts; every
 process may run on its cores only and encodes its share. With --shared also processes that may run on all of
@@ -67,7 +67,7 @@ class Instance:
 def main() -> None:
     parser = argparse.ArgumentParser(description="One process on all cores, or one on each.")
     parser.add_argument("folder")
-    parser.add_argument("--runtime", default="openvino")
+    parser.add_argument("--runtime", default="native", help="which one the folder is for")
     parser.add_argument("--shared", action="store_true", help="also processes that share the cores")
     parser.add_argument("--texts", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=10)

@@ -36,10 +36,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Compare the speed of cross-encoders.")
     parser.add_argument("--pairs", type=int, default=300)
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--runtime", default="native", help="of ours: native or openvino (%(default)s)")
     options = parser.parse_args()
     pairs = some_pairs(options.pairs)
     with tempfile.TemporaryDirectory() as folder:
-        systems = made(Path(folder))
+        systems = made(Path(folder), options.runtime)
     logging.disable(logging.WARNING)  # that pairs are cut is what is wanted here
     seconds: dict[str, list[float]] = {name: [] for name in systems}
     for turn in range(WARM_UP + options.repeats):
@@ -63,7 +64,7 @@ def main() -> None:
 TORCH = "sentence-transformers, torch fp32"
 
 
-def made(folder: Path) -> dict[str, Score]:
+def made(folder: Path, runtime: str) -> dict[str, Score]:
     """What scores, by name."""
     source = str(find_model(MINILM).path)
     torch.manual_seed(0)
@@ -71,10 +72,12 @@ def made(folder: Path) -> dict[str, Score]:
     torch.nn.init.normal_(model.classifier.weight, std=0.1)
     model.save_pretrained(folder / "fp32")
     AutoTokenizer.from_pretrained(source).save_pretrained(folder / "fp32")
-    int8 = quantize_cross_encoder(folder / "fp32", folder / "int8").folder
+    int8 = quantize_cross_encoder(folder / "fp32", folder / "int8", runtime=runtime).folder
     ours = {
         "this package, int8": CrossEncoder.load(int8, max_length=MAX_LENGTH),
-        "this package, fp32": CrossEncoder.load(folder / "fp32", precision="fp32", max_length=MAX_LENGTH),
+        "this package, fp32": CrossEncoder.load(
+            folder / "fp32", runtime=runtime, precision="fp32", max_length=MAX_LENGTH
+        ),
     }
     options = {"device": "cpu", "max_length": MAX_LENGTH}
     theirs = {

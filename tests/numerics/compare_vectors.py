@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--dimensions", nargs="*", type=int, default=[256, 128, 64], help="beside the model's own")
     parser.add_argument("--candidates", nargs="+", type=int, default=[40, 100], help="how many of them are rescored")
     parser.add_argument("--max-length", type=int)
+    parser.add_argument("--runtime", help="what the model's folder says when left out")
     options = parser.parse_args()
     for folder in options.datasets:
         data = read_dataset(folder)
@@ -40,7 +41,9 @@ def main() -> None:
         print("| numbers | vectors | bytes | nDCG@10 | change | 95 % interval |\n|---|---|---|---|---|---|")
         reference = None
         for dimension in (None, *options.dimensions):
-            encoder = Encoder.load(options.model, truncate_dim=dimension, max_length=options.max_length)
+            encoder = Encoder.load(
+                options.model, runtime=options.runtime, truncate_dim=dimension, max_length=options.max_length
+            )
             for name, size, ranking in rankings(data, encoder, options.candidates):
                 measured = Measurement(metrics=(ndcg(data, ranking),), vectors={})
                 reference = reference or measured
