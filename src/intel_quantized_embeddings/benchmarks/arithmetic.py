@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from intel_quantized_embeddings.architectures.table import architecture_of
 from intel_quantized_embeddings.benchmarks.timing import timed_calls
+from intel_quantized_embeddings.errors import needs
 
 # A matmul as large as an encoder's, repeated: large enough that everything else in the graph is little.
 _ROWS, _WIDTH, _MATMULS = 2048, 1024, 8
@@ -62,10 +63,15 @@ def measure_int8_peak(*, num_threads: int) -> float:
 
     What the CPU reaches in practice on plain int8 matmuls, each followed by its requantization; not what its
     data sheet says.
+
+    Raises:
+        MissingExtraError: OpenVINO is not installed.
     """
     import numpy as np
-    import openvino as ov
-    from openvino import opset13 as ops
+
+    with needs("openvino", extra="openvino", needed_for="The rate of plain int8 matmuls"):
+        import openvino as ov
+        from openvino import opset13 as ops
 
     random = np.random.default_rng(0)
     entered = ops.parameter([_ROWS, _WIDTH], np.float32)
