@@ -35,15 +35,17 @@ class MissingExtraError(QuantizedEmbeddingsError, ImportError):
     Attributes:
         package: The import name that was not found.
         extra: The extra of this distribution that brings it.
+        name: The module whose import failed, where it is known: `package`, or one that `package` imports.
     """
 
-    def __init__(self, *, package: str, extra: str, needed_for: str) -> None:
+    def __init__(self, *, package: str, extra: str, needed_for: str, name: str | None = None) -> None:
         super().__init__(
             f"{needed_for} needs {package!r}, which is not installed. "
             f"Install it with: pip install 'intel-quantized-embeddings[{extra}]'"
         )
         self.package = package
         self.extra = extra
+        self.name = name
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild_missing_extra, (self.package, self.extra, str(self)))
@@ -78,7 +80,8 @@ def needs(
     except (ImportError, AttributeError) as exc:
         if isinstance(exc, AttributeError) and not may_be_too_old:
             raise
-        raise MissingExtraError(package=package, extra=extra, needed_for=needed_for) from exc
+        name = exc.name if isinstance(exc, ImportError) else None
+        raise MissingExtraError(package=package, extra=extra, needed_for=needed_for, name=name) from exc
 
 
 class ModelFilesError(QuantizedEmbeddingsError, FileNotFoundError):
