@@ -13,6 +13,7 @@
 #include "rows.h"
 #include "linear.h"
 #include "attention.h"
+#include "ending.h"
 
 namespace iqe {
 namespace IQE_ISA {
@@ -85,7 +86,8 @@ class Forward {
         feed_forward_half(l, rows * p / parts, rows * (p + 1) / parts);
       }
     }
-    for (Chunk block = next(chunk_.first); block.first < chunk_.last; block = next(block.last)) finish(block);
+    const Ending ending(model_, offsets_, chunk_, one_row(config_.layers - 1), b_.x, b_.context, b_.qkv, out_);
+    for (Chunk block = next(chunk_.first); block.first < chunk_.last; block = next(block.last)) ending.finish(block);
   }
 
  private:
@@ -301,44 +303,6 @@ class Forward {
     });
     const Linear* reader = l == config_.layers - 1 ? nullptr : &model_.layers[l + 1].qkv;
     each_row(rows, [&](int64_t r) { normalize(x + r * stride_, layer.output_norm, reader, from + r); });
-  }
-
-  // Pooling, and what follows it.
-  void finish(Chunk block) {
-    FloatMode mode;
-    const int64_t texts = block.last - block.first;
-    const bool one = one_row(config_.layers - 1);
-    for (int64_t t = 0; t < texts; t++) {
-      const int64_t text = block.first + t;
-      const float* rows = b_.x + (one ? text - chunk_.first : start(text)) * stride_;
-      const int64_t count = one ? 1 : length(block.first + t);
-      float* pooled = b_.context + t * stride_;
-      Floats squares = all(0.0f);
-      for (int i = 0; i < stride_; i += LANES) {
-        Floats sum = load(rows + i);
-        for (int64_t r = 1; r < count; r++) sum = add(sum, load(rows + r * stride_ + i));
-        if (count > 1) sum = divide(sum, all((float)count));
-        squares = fma(sum, sum, squares);
-        store(pooled + i, sum);
-      }
-      if (config_.normalize) {
-        const float size = root(sum_of(squares));
-        const Floats inverse = all(1.0f / (size < 1e-12f ? 1e-12f : size));
-        for (int i = 0; i < stride_; i += LANES) store(pooled + i, multiply(load(pooled + i), inverse));
-      }
-      if (config_.head < 0) __builtin_memcpy(out_ + (block.first + t) * config_.hidden, pooled, config_.hidden * sizeof(float));
-    }
-    if (config_.head >= 0) score(block, texts);
-  }
-
-  // A cross-encoder's head, always in floats: a dense layer and one output.
-  void score(Chunk block, int64_t texts) {
-    float* dense = b_.qkv;
-    const int activation = config_.head;
-    linear<false>({texts, stride_, b_.context, nullptr, nullptr}, model_.head_dense, 0, stride_ / LANES,
-                  [&](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE { store(dense + r * stride_ + n, activated<false>(activation, y)); });
-    linear<false>({texts, stride_, dense, nullptr, nullptr}, model_.head_output, 0, 1,
-                  [&](int64_t r, int, Floats y) IQE_LAMBDA_INLINE { store_first(1, out_ + block.first + r, y); });
   }
 
   const Model& model_;
