@@ -38,8 +38,10 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 
 
-# `--hypothesis-profile=many`: what make test-slow runs property tests with.
-settings.register_profile("many", max_examples=1000)
+# Without deadlines: a machine may be busy. `--hypothesis-profile=many` is what make test-slow runs property tests with.
+settings.register_profile("usual", deadline=None)
+settings.register_profile("many", max_examples=1000, deadline=None)
+settings.load_profile("usual")
 
 
 def pytest_report_header() -> str:
