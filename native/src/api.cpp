@@ -57,6 +57,10 @@ class Tensors {
   }
 
   // For numbers that are not what the kernels rely on.
+  void refuse(const char* why) {
+    if (right) fail(IQE_INVALID, error_, size_, "%s", why);
+    right = false;
+  }
   void refuse_codes(const char* name) {
     if (right) fail(IQE_INVALID, error_, size_, "the codes of '%s' are not exact: sums of them could overflow, or are not those given", name);
     right = false;
@@ -116,12 +120,12 @@ const char* wrong_config(const iqe_config& c) {
   const auto within = [](int64_t value, int64_t least, int64_t most) { return value >= least && value <= most; };
   if (!within(c.hidden, 1, MOST_WIDTH)) return "hidden";
   if (!within(c.layers, 1, 1000)) return "layers";
-  if (!within(c.heads, 1, c.hidden)) return "heads";
-  if (!within(c.head_size, 1, c.hidden) || (int64_t)c.heads * c.head_size != c.hidden) return "head_size";
+  if (!within(c.heads, 1, MOST_WIDTH)) return "heads";
+  if (!within(c.head_size, 1, MOST_WIDTH / c.heads) || (c.rotary && c.head_size % 2)) return "head_size";
   if (!within(c.inner, 1, MOST_WIDTH) || c.inner % LANES) return "inner";
   if (!within(c.vocabulary, 1, 1 << 28)) return "vocabulary";
   if (!within(c.positions, 1, MOST_TOKENS)) return "positions";
-  if (!within(c.activation, IQE_GELU, IQE_TANH)) return "activation";
+  if (!within(c.activation, IQE_GELU, IQE_SILU)) return "activation";
   if (!within(c.pooling, IQE_CLS, IQE_LAST)) return "pooling";
   if (!within(c.normalize, 0, 1)) return "normalize";
   if (!within(c.precision, IQE_INT8, IQE_FP32)) return "precision";
@@ -133,8 +137,33 @@ const char* wrong_config(const iqe_config& c) {
     if (!within(levels, 2, 255)) return "levels";
   }
   if (!within(c.head, -1, IQE_TANH)) return "head";
+  if (!within(c.key_heads, 1, c.heads) || c.heads % c.key_heads) return "key_heads";
+  if (!within(c.norms_aside, 0, 1)) return "norms_aside";
+  if (!within(c.branch_norms, 0, 1)) return "branch_norms";
+  if (!within(c.first_norm, 0, c.norms_aside)) return "first_norm";
+  if (!within(c.embedding_norm, 0, 1)) return "embedding_norm";
+  if (!within(c.centred, 0, 1)) return "centred";
+  if (!within(c.rotary, 0, 1) || (c.rotary && c.padding >= 0)) return "rotary";
+  if (!within(c.head_norms, 0, c.rotary)) return "head_norms";
+  if (!within(c.gated, 0, 1) || (c.gated && c.inner > MOST_WIDTH / 2)) return "gated";
   if (!(c.epsilon > 0)) return "epsilon";
   return nullptr;
+}
+
+// What a layer's queries see, and the table that they are turned by: of all layers `layers.reaches`, [layers][2], tokens before
+// and behind their own (all, where it is not there), and `layers.rotary`, [layers], which of the tables `rotary.N`.
+void take_reach(const iqe_config& c, Tensors& tensors, int i, Layer& layer) {
+  layer.before = layer.after = c.positions;
+  if (tensors.has("layers.reaches")) {
+    const int32_t* reaches = tensors.take<int32_t>(2 * (int64_t)c.layers, "layers.reaches");
+    if (reaches == nullptr) return;
+    layer.before = reaches[2 * i];
+    layer.after = reaches[2 * i + 1];
+    if (layer.before < 0 || layer.after < 0) tensors.refuse("a reach of 'layers.reaches' is below 0");
+  }
+  if (!c.rotary) return;
+  const int32_t* tables = tensors.take<int32_t>(c.layers, "layers.rotary");
+  if (tables != nullptr) layer.rotary = tensors.take<float>(c.positions * 2 * padded(c.head_size / 2), "rotary.%d", tables[i]);
 }
 
 void take_all(Model& m, Tensors& tensors) {
@@ -146,12 +175,13 @@ void take_all(Model& m, Tensors& tensors) {
   } else {
     m.words = tensors.take<float>(c.vocabulary * stride, "words");
   }
-  m.positions = tensors.take<float>(c.positions * stride, "positions");
+  m.positions = tensors.take<float>((c.rotary ? 1 : c.positions) * stride, "positions");
   if (c.second_text) m.second_text = tensors.take<float>(stride, "second_text");
   if (c.padding >= 0) m.padding = tensors.take<float>(stride, "padding");
   // As many numbers behind as a load may read beyond the last.
   if (c.relative) m.relative = tensors.take<float>(c.heads * (2 * (int64_t)c.positions - 1) + 2 * LANES, "relative");
-  m.embedding_norm = take_norm(tensors, stride, "embedding_norm");
+  if (c.embedding_norm) m.embedding_norm = take_norm(tensors, stride, "embedding_norm");
+  if (c.first_norm) m.first_norm = take_norm(tensors, stride, "first_norm");
   for (int i = 0; i < c.layers && tensors.right; i++) {
     char name[64];
     const auto part = [&](const char* of) {
@@ -159,12 +189,21 @@ void take_all(Model& m, Tensors& tensors) {
       return name;
     };
     Layer& layer = m.layers[i];
-    layer.qkv = take_linear(tensors, c.precision, 3 * stride, stride, part("qkv"), c.qkv_levels);
-    layer.attention_output = take_linear(tensors, c.precision, stride, stride, part("attention_output"), c.attention_output_levels);
-    layer.intermediate = take_linear(tensors, c.precision, c.inner, stride, part("intermediate"), c.intermediate_levels);
+    layer.qkv = take_linear(tensors, c.precision, m.query_width + 2 * m.key_width, stride, part("qkv"), c.qkv_levels);
+    layer.attention_output = take_linear(tensors, c.precision, stride, m.query_width, part("attention_output"), c.attention_output_levels);
+    layer.intermediate = take_linear(tensors, c.precision, (1 + c.gated) * c.inner, stride, part("intermediate"), c.intermediate_levels);
     layer.output = take_linear(tensors, c.precision, stride, c.inner, part("output"), c.output_levels);
     layer.attention_norm = take_norm(tensors, stride, part("attention_norm"));
     layer.output_norm = take_norm(tensors, stride, part("output_norm"));
+    if (c.branch_norms) {
+      layer.attention_branch_norm = take_norm(tensors, stride, part("attention_branch_norm"));
+      layer.output_branch_norm = take_norm(tensors, stride, part("output_branch_norm"));
+    }
+    if (c.head_norms) {
+      layer.query_norm = tensors.take<float>(padded(c.head_size), "layers.%d.query_norm", i);
+      layer.key_norm = tensors.take<float>(padded(c.head_size), "layers.%d.key_norm", i);
+    }
+    take_reach(c, tensors, i, layer);
   }
   if (c.head >= 0) {
     m.head_dense = take_linear(tensors, IQE_FP32, stride, stride, "head_dense");
@@ -290,6 +329,8 @@ int32_t iqe_new(const iqe_config* config, const iqe_tensor* tensors, int32_t cou
   }
   made->config = *config;
   made->stride = (int)padded(config->hidden);
+  made->query_width = (int)padded((int64_t)config->heads * config->head_size);
+  made->key_width = (int)padded((int64_t)config->key_heads * config->head_size);
   made->dimension = config->head < 0 ? config->hidden : 1;
   made->layers = layers;
   made->kernels = kernels;

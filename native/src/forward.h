@@ -35,24 +35,26 @@ struct Arena {
 };
 
 struct Buffers {
-  float *x, *qkv, *context, *inner, *scratch;
+  float *x, *normed, *branch, *qkv, *context, *inner, *scratch;
   uint8_t *codes, *context_codes, *inner_codes;
   RowScale *scales, *context_scales, *inner_scales;
   int64_t scratch_each;
 
   // For chunks of so many rows and texts of at most so many, attention on `shares` threads.
   Buffers(Arena& arena, const Model& model, int64_t rows, int64_t longest, int shares) {
-    const int64_t stride = model.stride, inner_width = model.config.inner;
+    const int64_t stride = model.stride, inner_width = model.config.inner, query_width = model.query_width;
     const int64_t block = rows < BLOCK_ROWS ? rows : (longest > BLOCK_ROWS ? longest : BLOCK_ROWS);
     const int64_t behind = LANES;  // rows that attention reads behind a text's last
     const int64_t part = rows < PART_ROWS ? rows : PART_ROWS;
     x = arena.take<float>(rows * stride);
-    qkv = arena.take<float>((block + behind) * 3 * stride + LANES);
-    context = arena.take<float>(block * stride);
+    normed = model.config.norms_aside ? arena.take<float>(rows * stride) : x;
+    branch = model.config.branch_norms ? arena.take<float>((block > part ? block : part) * stride) : nullptr;
+    qkv = arena.take<float>((block + behind) * (query_width + 2 * model.key_width) + LANES);
+    context = arena.take<float>(block * (query_width > stride ? query_width : stride));
     inner = arena.take<float>(part * inner_width);
     codes = arena.take<uint8_t>(rows * stride);
     scales = arena.take<RowScale>(rows);
-    context_codes = arena.take<uint8_t>(block * stride);
+    context_codes = arena.take<uint8_t>(block * query_width);
     context_scales = arena.take<RowScale>(block);
     inner_codes = arena.take<uint8_t>(part * inner_width);
     inner_scales = arena.take<RowScale>(part);
@@ -67,7 +69,8 @@ class Forward {
   Forward(const Model& model, const int32_t* ids, const int64_t* offsets, Chunk chunk, Team* team, int shares, Buffers& buffers,
           const int32_t* stop, float* out)
       : model_(model), config_(model.config), ids_(ids), offsets_(offsets), chunk_(chunk), team_(team), shares_(shares),
-        b_(buffers), stop_(stop), out_(out), stride_(model.stride) {}
+        b_(buffers), stop_(stop), out_(out), stride_(model.stride), query_width_(model.query_width),
+        key_width_(model.key_width), qkv_width_(model.query_width + 2 * model.key_width) {}
 
   // Sums the squares of what every linear layer reads, input by input, as iqe_observe says; on one thread only.
   void observe(float* squares) { squares_ = squares; }
@@ -124,12 +127,25 @@ class Forward {
       for (int64_t r = rows * i / n; r < rows * (i + 1) / n; r++) f(r);
     });
   }
+  // f(row in the block, text, place in the text) for each row of a block.
+  template <class F>
+  void each_place(Chunk block, const F& f) {
+    const int64_t first_row = start(block.first), rows = start(block.last) - first_row;
+    share((rows + 7) / 8, [&](int i, int n) {
+      const int64_t from = rows * i / n, to = rows * (i + 1) / n;
+      for (int64_t text = block.first; text < block.last; text++) {
+        const int64_t at = start(text) - first_row, end = at + length(text);
+        for (int64_t r = at > from ? at : from; r < end && r < to; r++) f(r, text, r - at);
+      }
+    });
+  }
   template <class F>
   void linear_part(const Rows& in, const Linear& layer, int from, int to, const F& f) {
-    // In units of as many panels as a tile has, so that none is cut.
-    const int units = (to - from + Products::PANELS - 1) / Products::PANELS;
+    // In units of as many panels as a tile has, so that none is cut, and of two: pairs of a gate and what it is for are not parted.
+    constexpr int UNIT = Products::PANELS > 2 ? Products::PANELS : 2;
+    const int units = (to - from + UNIT - 1) / UNIT;
     share(units, [&](int i, int n) {
-      const int first = from + units * i / n * Products::PANELS, end = from + units * (i + 1) / n * Products::PANELS;
+      const int first = from + units * i / n * UNIT, end = from + units * (i + 1) / n * UNIT;
       // Copies of what the stores in f could otherwise change, for all the compiler knows.
       const Rows rows = in;
       const Linear part = layer;
@@ -143,38 +159,69 @@ class Forward {
   }
 
   Rows input(int64_t row, int64_t count) const {
-    return {count, stride_, b_.x + row * stride_, b_.codes + row * stride_, b_.scales + row};
+    return {count, stride_, b_.normed + row * stride_, b_.codes + row * stride_, b_.scales + row};
   }
 
-  // Adds to the sums of a layer's part: 0 to 2 read rows of `stride` numbers, 3 of `inner`.
+  // Adds to the sums of a layer's part: qkv, attention_output, intermediate, output.
   void note(int l, int part, const Rows& in) {
     if (squares_ == nullptr) return;
-    float* sums = squares_ + (int64_t)l * (3 * stride_ + config_.inner) + part * stride_;
+    const int64_t before[] = {0, stride_, (int64_t)stride_ + query_width_, (int64_t)2 * stride_ + query_width_};
+    float* sums = squares_ + (int64_t)l * (2 * stride_ + query_width_ + config_.inner) + before[part];
     for (int64_t r = 0; r < in.count; r++) {
       const float* row = in.values + r * in.stride;
       for (int i = 0; i < in.stride; i += LANES) store(sums + i, fma(load(row + i), load(row + i), load(sums + i)));
     }
   }
 
-  // A norm's rows, and their bytes for the linear layer that reads them next, where one does.
-  void normalize(const float* row, const Norm& norm, const Linear* reader, int64_t r) {
-    float* x = b_.x + r * stride_;
-    normalize_row(row, norm, config_.epsilon, config_.hidden, stride_, x);
-    if (INT8 && reader) b_.scales[r] = quantize_row(x, reader->factors, stride_, reader->levels, b_.codes + r * stride_);
+  void normalize(const float* row, const Norm& norm, float* to) {
+    normalize_row(row, norm, config_.centred, config_.epsilon, config_.hidden, stride_, to);
+  }
+
+  // A norm of the r-th row, where there is one, for the linear layer that reads it next, and the bytes; without a reader it
+  // takes the row's place. With norms that are not aside it does so in any case: then `normed` is x.
+  void prepare(int64_t r, const Norm& norm, const Linear* reader) {
+    const float* x = b_.x + r * stride_;
+    float* to = (reader ? b_.normed : b_.x) + r * stride_;
+    if (norm.weight) {
+      normalize(x, norm, to);
+    } else if (to != x) {
+      __builtin_memcpy(to, x, stride_ * sizeof(float));
+    }
+    if (INT8 && reader) b_.scales[r] = quantize_row(to, reader->factors, stride_, reader->levels, b_.codes + r * stride_);
+  }
+
+  // Adds what a linear layer makes of `in` to rows of x from the `row`-th on, through a norm where there is one, and prepares them.
+  void add_half(const Rows& in, const Linear& layer, const Norm& branch_norm, int64_t row, const Norm& norm, const Linear* reader) {
+    const int64_t stride = stride_;
+    float *x = b_.x + row * stride, *branch = b_.branch;
+    if (branch) {
+      whole_linear(in, layer, [=](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE { store(branch + r * stride + n, y); });
+      each_row(in.count, [&](int64_t r) {
+        float *part = branch + r * stride, *at = x + r * stride;
+        normalize(part, branch_norm, part);
+        for (int i = 0; i < stride; i += LANES) store(at + i, add(load(part + i), load(at + i)));
+      });
+    } else {
+      whole_linear(in, layer, [=](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE {
+        float* at = x + r * stride + n;
+        store(at, add(y, load(at)));
+      });
+    }
+    each_row(in.count, [&](int64_t r) { prepare(row + r, norm, reader); });
   }
 
   void embed(Chunk block) {
-    const int64_t first_row = start(block.first), texts = block.last - block.first;
+    const int64_t first_row = start(block.first);
     const int64_t rows = start(block.last) - first_row;
     share((rows + 7) / 8, [&](int i, int n) {
       const int64_t from = rows * i / n, to = rows * (i + 1) / n;
-      for (int64_t t = 0; t < texts; t++) {
-        const int64_t at = start(block.first + t) - first_row, end = at + length(block.first + t);
+      for (int64_t text = block.first; text < block.last; text++) {
+        const int64_t at = start(text) - first_row, end = at + length(text);
         int64_t position = 0;
         for (int64_t r = at; r < end && r < to; r++) {
-          const int64_t id = ids_[offsets_[chunk_.first] + first_row + r];
+          const int64_t id = ids_[offsets_[text] + r - at];
           const bool pads = id == config_.padding;
-          if (r >= from) embed_row(first_row + r, id, pads ? model_.padding : model_.positions + position * stride_);
+          if (r >= from) embed_row(first_row + r, id, pads ? model_.padding : model_.positions + (config_.rotary ? 0 : position * stride_));
           position += !pads;
         }
       }
@@ -191,7 +238,8 @@ class Forward {
       if (second) sum = add(sum, load(model_.second_text + i));
       store(x + i, sum);
     }
-    normalize(x, model_.embedding_norm, &model_.layers[0].qkv, r);
+    if (config_.embedding_norm) normalize(x, model_.embedding_norm, x);
+    prepare(r, model_.first_norm, &model_.layers[0].qkv);
   }
 
   // Attention of a block's texts. What the feed-forward layer takes is left in the `to`-th row and those behind; returns how many.
@@ -199,37 +247,32 @@ class Forward {
     const Layer& layer = model_.layers[l];
     const int64_t first_row = start(block.first), texts = block.last - block.first;
     int64_t rows = start(block.last) - first_row;
-    const int panels = stride_ / LANES;
-    const int64_t stride = stride_;
+    const int64_t width = qkv_width_;
+    const int panels = qkv_width_ / LANES, query_panels = query_width_ / LANES;
     float* qkv = b_.qkv;
-    const auto keep = [=](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE { store(qkv + r * 3 * stride + n, y); };
+    const auto keep = [=](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE { store(qkv + r * width + n, y); };
     note(l, 0, input(first_row, rows));
     if (one_row(l)) {
-      linear_part(input(first_row, rows), layer.qkv, panels, 3 * panels, keep);
+      linear_part(input(first_row, rows), layer.qkv, query_panels, panels, keep);
       gather(block, to);
-      linear_part(input(to, texts), layer.qkv, 0, panels, keep);
+      linear_part(input(to, texts), layer.qkv, 0, query_panels, keep);
     } else {
-      linear_part(input(first_row, rows), layer.qkv, 0, 3 * panels, keep);
+      linear_part(input(first_row, rows), layer.qkv, 0, panels, keep);
     }
+    if (config_.rotary) turn_all(l, block);
     attend_all(l, block);
     if (one_row(l)) rows = texts;
 
-    float* x = b_.x + to * stride;
     if (INT8) {
       each_row(rows, [&](int64_t r) {
         const Linear& reader = layer.attention_output;
-        b_.context_scales[r] =
-            quantize_row(b_.context + r * stride_, reader.factors, stride_, reader.levels, b_.context_codes + r * stride_);
+        b_.context_scales[r] = quantize_row(b_.context + r * query_width_, reader.factors, query_width_, reader.levels,
+                                            b_.context_codes + r * query_width_);
       });
     }
-    const auto add_to_x = [=](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE {
-      float* at = x + r * stride + n;
-      store(at, add(y, load(at)));
-    };
-    const Rows context{rows, stride_, b_.context, b_.context_codes, b_.context_scales};
+    const Rows context{rows, query_width_, b_.context, b_.context_codes, b_.context_scales};
     note(l, 1, context);
-    whole_linear(context, layer.attention_output, add_to_x);
-    each_row(rows, [&](int64_t r) { normalize(x + r * stride_, layer.attention_norm, &layer.intermediate, to + r); });
+    add_half(context, layer.attention_output, layer.attention_branch_norm, to, layer.attention_norm, &layer.intermediate);
     return rows;
   }
 
@@ -239,6 +282,7 @@ class Forward {
       const int64_t from = start(t) + kept_row(t), to = place + (t - block.first);
       if (from == to) continue;
       __builtin_memcpy(b_.x + to * stride_, b_.x + from * stride_, stride_ * sizeof(float));
+      if (b_.normed != b_.x) __builtin_memcpy(b_.normed + to * stride_, b_.normed + from * stride_, stride_ * sizeof(float));
       if (INT8) {
         __builtin_memcpy(b_.codes + to * stride_, b_.codes + from * stride_, stride_);
         b_.scales[to] = b_.scales[from];
@@ -246,44 +290,68 @@ class Forward {
     }
   }
 
+  // Turns queries and keys by where they stand.
+  void turn_all(int l, Chunk block) {
+    const Layer& layer = model_.layers[l];
+    const int size = config_.head_size, table_width = 2 * (int)up_to_lanes(size / 2);
+    each_place(block, [&](int64_t r, int64_t text, int64_t place) {
+      float* row = b_.qkv + r * qkv_width_;
+      const float* angles = layer.rotary + place * table_width;
+      for (int h = 0; h < config_.key_heads; h++) turn_head(row + query_width_ + h * size, size, layer.key_norm, config_.epsilon, angles);
+      if (one_row(l)) {
+        if (place != kept_row(text)) return;
+        row = b_.qkv + (text - block.first) * qkv_width_;
+      }
+      for (int h = 0; h < config_.heads; h++) turn_head(row + h * size, size, layer.query_norm, config_.epsilon, angles);
+    });
+  }
+
   void attend_all(int l, Chunk block) {
+    const Layer& layer = model_.layers[l];
     const int64_t first_row = start(block.first), heads = config_.heads, pieces = (block.last - block.first) * heads;
-    const int64_t reach = config_.positions;
+    const int64_t reach = config_.positions, queries_each_key = heads / config_.key_heads;
     share(pieces, [&](int i, int n) {
       for (int64_t piece = pieces * i / n; piece < pieces * (i + 1) / n; piece++) {
         const int64_t t = piece / heads, h = piece % heads, text = block.first + t;
         const int64_t at = start(text) - first_row, query_row = one_row(l) ? t : at;
-        const float* row = b_.qkv + at * 3 * stride_ + h * config_.head_size;
         Attention a;
         a.length = length(text);
         a.head_size = config_.head_size;
-        a.stride = 3 * stride_;
-        a.queries = b_.qkv + query_row * 3 * stride_ + h * config_.head_size;
-        a.keys = row + stride_;
-        a.values = row + 2 * stride_;
+        a.stride = qkv_width_;
+        a.queries = b_.qkv + query_row * qkv_width_ + h * config_.head_size;
+        a.keys = b_.qkv + at * qkv_width_ + query_width_ + h / queries_each_key * config_.head_size;
+        a.values = a.keys + key_width_;
         a.bias = config_.relative ? model_.relative + h * (2 * reach - 1) + reach - 1 : nullptr;
         a.first_query = one_row(l) ? kept_row(text) : 0;
         a.queries_count = one_row(l) ? 1 : a.length;
-        a.out = b_.context + query_row * stride_ + h * config_.head_size;
-        a.out_stride = stride_;
+        a.before = layer.before;
+        a.after = layer.after;
+        a.out = b_.context + query_row * query_width_ + h * config_.head_size;
+        a.out_stride = query_width_;
         attention(a, b_.scratch + i * b_.scratch_each);
       }
     });
     const int used = config_.heads * config_.head_size;
-    if (used < stride_) {  // what pads a row
+    if (used < query_width_) {  // what pads a row
       const int64_t rows = one_row(l) ? block.last - block.first : start(block.last) - first_row;
-      for (int64_t r = 0; r < rows; r++) __builtin_memset(b_.context + r * stride_ + used, 0, (stride_ - used) * sizeof(float));
+      for (int64_t r = 0; r < rows; r++) __builtin_memset(b_.context + r * query_width_ + used, 0, (query_width_ - used) * sizeof(float));
     }
   }
 
   void feed_forward_half(int l, int64_t from, int64_t to) {
     const Layer& layer = model_.layers[l];
-    const int64_t rows = to - from, width = config_.inner, stride = stride_;
-    float *inner = b_.inner, *x = b_.x + from * stride;
+    const int64_t rows = to - from, width = config_.inner;
+    float* inner = b_.inner;
     const int activation = config_.activation;
     const Rows in = input(from, rows);
     note(l, 2, in);
-    if (activation == IQE_GELU) {
+    if (config_.gated) {
+      // Panels of gates and of what they are for take turns, and one share computes both: first the gate, for all its rows.
+      whole_linear(in, layer.intermediate, [=](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE {
+        float* at = inner + r * width + n / (2 * LANES) * LANES;
+        store(at, n / LANES % 2 ? multiply(load(at), y) : activated<INT8>(activation, y));
+      });
+    } else if (activation == IQE_GELU) {
       whole_linear(in, layer.intermediate, [=](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE { store(inner + r * width + n, gelu<INT8>(y)); });
     } else {
       whole_linear(in, layer.intermediate,
@@ -297,12 +365,8 @@ class Forward {
     }
     const Rows activated_rows{rows, width, inner, b_.inner_codes, b_.inner_scales};
     note(l, 3, activated_rows);
-    whole_linear(activated_rows, layer.output, [=](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE {
-      float* at = x + r * stride + n;
-      store(at, add(y, load(at)));
-    });
     const Linear* reader = l == config_.layers - 1 ? nullptr : &model_.layers[l + 1].qkv;
-    each_row(rows, [&](int64_t r) { normalize(x + r * stride_, layer.output_norm, reader, from + r); });
+    add_half(activated_rows, layer.output, layer.output_branch_norm, from, layer.output_norm, reader);
   }
 
   const Model& model_;
@@ -316,7 +380,7 @@ class Forward {
   const int32_t* stop_;
   float* out_;
   float* squares_ = nullptr;
-  const int stride_;
+  const int stride_, query_width_, key_width_, qkv_width_;  // of a row of x, of its queries, of keys or values, of all three
 };
 
 static int64_t workspace_bytes(const Model& model, int64_t rows, int64_t longest, int shares) {

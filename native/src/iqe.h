@@ -5,14 +5,14 @@
 #pragma once
 #include <stdint.h>
 
-#define IQE_ABI 3
+#define IQE_ABI 4
 
 #if defined(__GNUC__)
 #define IQE_EXPORT extern "C" __attribute__((visibility("default")))
 #endif
 
 enum { IQE_OK = 0, IQE_INVALID = 1, IQE_OUT_OF_MEMORY = 2, IQE_STOPPED = 3 };
-enum { IQE_GELU = 0, IQE_GELU_TANH = 1, IQE_RELU = 2, IQE_TANH = 3 };  // activations
+enum { IQE_GELU = 0, IQE_GELU_TANH = 1, IQE_RELU = 2, IQE_TANH = 3, IQE_SILU = 4 };  // activations
 enum { IQE_CLS = 0, IQE_MEAN = 1, IQE_LAST = 2 };                      // poolings
 enum { IQE_INT8 = 0, IQE_FP32 = 1 };                                   // precisions of the linear layers and the words
 
@@ -37,10 +37,19 @@ struct iqe_config {
   int32_t intermediate_levels;
   int32_t output_levels;
   int32_t head;        // activation of a cross-encoder's head; -1 without a head
+  int32_t key_heads;   // of keys and values: `heads`, or fewer that several heads of queries share
+  int32_t norms_aside; // 1: a norm feeds linear layers alone, and sums go on without it (pre-norm); 0: it takes their place (post-norm)
+  int32_t branch_norms;  // 1: what a half of a layer adds is normalized before (sandwich)
+  int32_t first_norm;    // 1: a norm stands in front of the first layer, beside the one over the embeddings; with norms_aside
+  int32_t embedding_norm;  // 1: there is one
+  int32_t centred;     // 1: norms subtract the mean (LayerNorm); 0: they don't (RMSNorm)
+  int32_t head_norms;  // 1: each head's queries and keys have a norm, without a mean
+  int32_t rotary;      // tables of positions that queries and keys are turned by; 0: positions are rows that are added
+  int32_t gated;       // 1: one half of `intermediate`, activated, is multiplied with the other
   float epsilon;       // of every norm
 };
 
-// A named array; model.h says how those of a linear layer lie. Vectors of words are float `words` [vocabulary][hidden, padded] in
+// A named array; model.h says how those of a linear layer lie, and what each layer's norms are. Vectors of words are float `words` [vocabulary][hidden, padded] in
 // fp32; in int8, `words.codes` of the same shape and a scale a row, `words.scales`.
 struct iqe_tensor {
   const char* name;

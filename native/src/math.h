@@ -63,6 +63,7 @@ IQE_INLINE Floats activated(int activation, Floats x) {
     case IQE_GELU: return gelu<COARSE>(x);
     case IQE_GELU_TANH: return gelu_tanh(x);
     case IQE_TANH: return tanh_of(x);
+    case IQE_SILU: return multiply(x, logistic(x));
     default: return greatest(x, all(0.0f));
   }
 }

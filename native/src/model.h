@@ -24,9 +24,15 @@ struct Norm {
   const float* bias = nullptr;
 };
 
+// Norms are named by the half of a layer that they follow: with norms_aside `output_norm` is what the next layer begins with,
+// and the last layer's is the final one. Branch norms are on what a half adds.
 struct Layer {
   Linear qkv, attention_output, intermediate, output;
-  Norm attention_norm, output_norm;
+  Norm attention_norm, output_norm, attention_branch_norm, output_branch_norm;
+  const float* query_norm = nullptr;  // [head_size], padded
+  const float* key_norm = nullptr;
+  const float* rotary = nullptr;      // [positions][2][head_size / 2, padded]: cosines and sines
+  int64_t before = 0, after = 0;      // so many tokens before and behind its own a query sees
 };
 
 struct Model;
@@ -52,15 +58,16 @@ struct Kernels {
 struct Model {
   iqe_config config{};
   int stride = 0;      // `hidden`, padded
+  int query_width = 0, key_width = 0;  // of all heads of queries, and of keys or values, padded
   int dimension = 0;   // numbers in a row that comes out
   const float* words = nullptr;        // fp32: [vocabulary][stride]
   const int8_t* word_codes = nullptr;  // int8: the same, each row times its scale
   const float* word_scales = nullptr;  // [vocabulary]; no number where a row has one that is none
-  const float* positions = nullptr;    // [positions][stride], a token type's vector added
+  const float* positions = nullptr;    // [positions][stride], a token type's vector added; one row where there are rotary tables
   const float* second_text = nullptr;  // [stride]
   const float* padding = nullptr;      // [stride]: the position of what pads, where a text has that token itself
   const float* relative = nullptr;     // [heads][2 * positions - 1]: by key - query, 0 in the middle, times log2(e)
-  Norm embedding_norm;
+  Norm embedding_norm, first_norm;
   Layer* layers = nullptr;
   Linear head_dense, head_output;
   const Kernels* kernels = nullptr;

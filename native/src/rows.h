@@ -39,10 +39,10 @@ IQE_INLINE RowScale quantize_row(const float* row, const float* factors, int cou
   return scale;
 }
 
-// Layer normalization of one row of `hidden` numbers and zeros up to `stride`, in place or not.
-IQE_INLINE void normalize_row(const float* row, const Norm& norm, float epsilon, int hidden, int stride, float* out) {
+// Normalization of one row of `hidden` numbers and zeros up to `stride`, in place or not: LayerNorm, or RMSNorm where it is not centred.
+IQE_INLINE void normalize_row(const float* row, const Norm& norm, bool centred, float epsilon, int hidden, int stride, float* out) {
   Floats sum = all(0.0f);
-  for (int i = 0; i < stride; i += LANES) sum = add(sum, load(row + i));
+  for (int i = 0; centred && i < stride; i += LANES) sum = add(sum, load(row + i));
   const Floats mean = all(sum_of(sum) / (float)hidden);
   sum = all(0.0f);
   for (int i = 0; i < stride; i += LANES) {
@@ -54,6 +54,28 @@ IQE_INLINE void normalize_row(const float* row, const Norm& norm, float epsilon,
   for (int i = 0; i < stride; i += LANES) {
     const Floats x = multiply(subtract(load(row + i), mean), inverse);
     store(out + i, fma(x, load(norm.weight + i), load(norm.bias + i)));
+  }
+}
+
+// One head of a query or a key, in place: a norm without a mean where there is one, and a turn of each number of its first half
+// with the one of its second half, by the angles of the position's row of a table (https://arxiv.org/abs/2104.09864). Up to
+// fifteen numbers behind it are read.
+IQE_INLINE void turn_head(float* head, int size, const float* norm, float epsilon, const float* table) {
+  if (norm) {
+    Floats sum = all(0.0f);
+    for (int i = 0; i < size; i += LANES) {
+      const Floats x = first(size - i, load(head + i), all(0.0f));
+      sum = fma(x, x, sum);
+    }
+    const Floats inverse = all(1.0f / root(sum_of(sum) / (float)size + epsilon));
+    for (int i = 0; i < size; i += LANES) store_first(size - i, head + i, multiply(multiply(load(head + i), inverse), load(norm + i)));
+  }
+  const int half = size / 2;
+  const float* sines = table + (half + LANES - 1) / LANES * LANES;
+  for (int i = 0; i < half; i += LANES) {
+    const Floats a = load(head + i), b = load(head + half + i), cosine = load(table + i), sine = load(sines + i);
+    store_first(half - i, head + i, subtract(multiply(a, cosine), multiply(b, sine)));
+    store_first(half - i, head + half + i, fma(a, sine, multiply(b, cosine)));
   }
 }
 

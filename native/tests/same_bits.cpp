@@ -130,6 +130,9 @@ struct Case {
   int hidden, heads, inner;
   int precision, pooling, activation;
   bool normalize, relative, head, factors, broken;
+  // What came after BERT: norms in front of each half (1), and behind too (2), without a mean; gates; positions that turn, windows,
+  // heads of keys that several heads of queries share, and their norms.
+  int modern;
 };
 
 constexpr int VOCABULARY = 50, POSITIONS = 70, LAYERS = 2, PADDING = 3;
@@ -184,6 +187,34 @@ float* add_rows(Tensors& tensors, Random& random, int rows, int hidden, const ch
   return data;
 }
 
+void add_vector(Tensors& tensors, Random& random, int width, const char* prefix, const char* name) {
+  float* data = tensors.add<float>(padded(width), prefix, name);
+  for (int i = 0; i < width; i++) data[i] = 1.0f + random.within(0.3f);
+}
+
+// A window in the first layer, a causal second one, and a table of turns for each.
+void add_places(Tensors& tensors, const Case& c) {
+  const int half = c.hidden / c.heads / 2, width = padded(half);
+  int32_t* reaches = tensors.add<int32_t>(2 * LAYERS, "", "layers.reaches");
+  int32_t* which = tensors.add<int32_t>(LAYERS, "", "layers.rotary");
+  for (int l = 0; l < LAYERS; l++) {
+    reaches[2 * l] = l ? POSITIONS : 5;
+    reaches[2 * l + 1] = l ? 0 : 9;
+    which[l] = l;
+    char name[32];
+    snprintf(name, sizeof name, "rotary.%d", l);
+    float* table = tensors.add<float>((int64_t)POSITIONS * 2 * width, "", name);
+    for (int p = 0; p < POSITIONS; p++) {
+      // Turns by 3/5 and 4/5, or by the fraction's opposite: exact enough to be the same on every machine.
+      for (int i = 0; i < half; i++) {
+        const float sign = (p + i + l) % 2 ? -1.0f : 1.0f;
+        table[p * 2 * width + i] = 0.6f * sign;
+        table[p * 2 * width + width + i] = (p * i) % 3 ? 0.8f : -0.8f;
+      }
+    }
+  }
+}
+
 void add_words(Tensors& tensors, Random& random, const Case& c) {
   const int stride = padded(c.hidden);
   int8_t* codes = tensors.add<int8_t>(VOCABULARY * stride, "", "words.codes");
@@ -203,20 +234,31 @@ void add_model(Tensors& tensors, Random& random, const Case& c) {
     float* words = add_rows(tensors, random, VOCABULARY, hidden, "words");
     if (c.broken) words[3 * padded(hidden) + 5] = nanf("");
   }
-  add_rows(tensors, random, POSITIONS, hidden, "positions");
+  add_rows(tensors, random, c.modern ? 1 : POSITIONS, hidden, "positions");
+  if (c.modern) add_places(tensors, c);
   if (c.head) add_rows(tensors, random, 1, hidden, "second_text");
   if (c.relative) add_rows(tensors, random, 1, hidden, "padding");
   if (c.relative) {
     float* relative = tensors.add<float>(c.heads * (2 * POSITIONS - 1) + 32, "", "relative");
     for (int i = 0; i < c.heads * (2 * POSITIONS - 1); i++) relative[i] = random.within(2.0f);
   }
-  add_norm(tensors, random, hidden, "", "embedding_norm");
+  add_norm(tensors, random, hidden, "", c.modern == 2 ? "first_norm" : "embedding_norm");
   for (int l = 0; l < LAYERS; l++) {
     char prefix[32];
     snprintf(prefix, sizeof prefix, "layers.%d.", l);
-    add_linear(tensors, random, c, c.precision, 3, hidden, hidden, prefix, "qkv", LEVELS[0]);
+    const int head_size = hidden / c.heads;
+    // Queries and, of half as many heads, keys and values: four blocks of one width.
+    add_linear(tensors, random, c, c.precision, c.modern ? 4 : 3, c.modern ? padded(hidden) / 2 : hidden, hidden, prefix, "qkv", LEVELS[0]);
     add_linear(tensors, random, c, c.precision, 1, hidden, hidden, prefix, "attention_output", LEVELS[1]);
-    add_linear(tensors, random, c, c.precision, 1, c.inner, hidden, prefix, "intermediate", LEVELS[2]);
+    add_linear(tensors, random, c, c.precision, c.modern ? 2 : 1, c.inner, hidden, prefix, "intermediate", LEVELS[2]);
+    if (c.modern) {
+      add_vector(tensors, random, head_size, prefix, "query_norm");
+      add_vector(tensors, random, head_size, prefix, "key_norm");
+    }
+    if (c.modern == 2) {
+      add_norm(tensors, random, hidden, prefix, "attention_branch_norm");
+      add_norm(tensors, random, hidden, prefix, "output_branch_norm");
+    }
     add_linear(tensors, random, c, c.precision, 1, hidden, c.inner, prefix, "output", LEVELS[3]);
     add_norm(tensors, random, hidden, prefix, "attention_norm");
     add_norm(tensors, random, hidden, prefix, "output_norm");
@@ -255,6 +297,13 @@ uint64_t encode_case(const Case& c, const char* instruction_set) {
   config.intermediate_levels = LEVELS[2];
   config.output_levels = LEVELS[3];
   config.head = c.head ? (int32_t)IQE_TANH : -1;
+  config.key_heads = c.modern ? c.heads / 2 : c.heads;
+  config.norms_aside = c.modern > 0;
+  config.branch_norms = c.modern == 2;
+  config.first_norm = c.modern == 2;
+  config.embedding_norm = c.modern != 2;
+  config.centred = c.modern == 0;
+  config.head_norms = config.rotary = config.gated = c.modern > 0;
   config.epsilon = 1e-12f;
   char error[256] = "";
   iqe_model* model;
@@ -312,11 +361,21 @@ uint64_t encode_case(const Case& c, const char* instruction_set) {
   {name "-mean-relu-broken", shape, precision, IQE_MEAN, IQE_RELU, true, false, false, false, true}
 #define IQE_SMALL 64, 4, 256
 #define IQE_ODD 40, 2, 90
+#define IQE_SHARED 96, 2, 72
+#define IQE_MODERN(shape, precision, name)                                                                                      \
+  {name "-pre-cls-gelu", shape, precision, IQE_CLS, IQE_GELU, true, false, false, true, false, 1},                              \
+  {name "-pre-mean-gelu_tanh", shape, precision, IQE_MEAN, IQE_GELU_TANH, true, false, false, false, false, 1},                 \
+  {name "-sandwich-last-silu", shape, precision, IQE_LAST, IQE_SILU, false, false, false, true, false, 2},                      \
+  {name "-sandwich-mean-silu-broken", shape, precision, IQE_MEAN, IQE_SILU, true, false, false, false, true, 2}
 const Case CASES[] = {
     IQE_CASES(IQE_SMALL, IQE_INT8, "small-int8"),
     IQE_CASES(IQE_SMALL, IQE_FP32, "small-fp32"),
     IQE_CASES(IQE_ODD, IQE_INT8, "odd-int8"),
     IQE_CASES(IQE_ODD, IQE_FP32, "odd-fp32"),
+    IQE_MODERN(IQE_SMALL, IQE_INT8, "small-int8"),
+    IQE_MODERN(IQE_SMALL, IQE_FP32, "small-fp32"),
+    IQE_MODERN(IQE_SHARED, IQE_INT8, "shared-int8"),
+    IQE_MODERN(IQE_SHARED, IQE_FP32, "shared-fp32"),
 };
 constexpr int CASE_COUNT = sizeof CASES / sizeof *CASES;
 

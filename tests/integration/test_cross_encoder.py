@@ -212,7 +212,7 @@ class TestFolders:
 
 
 class TestSettings:
-    @pytest.mark.parametrize("family", ARCHITECTURES, ids=lambda family: family.name)
+    @pytest.mark.parametrize("family", [one for one in ARCHITECTURES if one.head], ids=lambda family: family.name)
     def test_every_family_scores(self, family, tmp_path):
         folder = write_tiny_cross_encoder(tmp_path / family.name, family=family)
         assert np.ptp(CrossEncoder.load(folder, precision="fp32").score(PAIRS)) > 0

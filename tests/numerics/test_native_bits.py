@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intel_quantized_embeddings.architectures import Activation
+from intel_quantized_embeddings.architectures.table import ARCHITECTURES
 from intel_quantized_embeddings.encoders.loading import load_model
 from intel_quantized_embeddings.int8_folder.config import MethodName
 from intel_quantized_embeddings.options import LoadOptions, Pooling, Precision
@@ -27,11 +28,19 @@ from intel_quantized_embeddings.runtimes.base import ModelGraph
 from intel_quantized_embeddings.runtimes.native import NativeRuntime
 from intel_quantized_embeddings.runtimes.native_graph import embedder_graph
 from intel_quantized_embeddings.runtimes.native_library import instruction_sets
-from support.tiny_models import random_encoder
+from support.tiny_models import random_encoder, write_tiny_model
 
 STORED = Path(__file__).with_name("native_bits.json")
 EMBEDDERS = [f"tiny-{pooling.value}-{precision}" for pooling in Pooling for precision in ("int8", "fp32")]
-MODELS = [*EMBEDDERS, "tiny-cross-encoder-int8", "tiny-cross-encoder-fp32", "minilm-int8", "minilm-fp32"]
+FAMILIES = {f"family-{one.name}": one for one in ARCHITECTURES}
+MODELS = [
+    *EMBEDDERS,
+    *(f"{family}-{precision}" for family in FAMILIES for precision in ("int8", "fp32")),
+    "tiny-cross-encoder-int8",
+    "tiny-cross-encoder-fp32",
+    "minilm-int8",
+    "minilm-fp32",
+]
 
 
 def _texts(vocabulary: int) -> list[list[int]]:
@@ -48,6 +57,10 @@ def graph_of(tmp_path_factory, tiny, tiny_cross_encoder, minilm):
     def made(name: str):
         if name.startswith("minilm"):
             folder, kind, precision, pooling = minilm, EMBEDDER, name.partition("-")[2], None
+        elif name.startswith("family"):
+            family, _, precision = name.rpartition("-")
+            folder = write_tiny_model(tmp_path_factory.mktemp(family), family=FAMILIES[family])
+            kind, pooling = EMBEDDER, None
         elif "cross" in name:
             folder, kind, precision, pooling = tiny_cross_encoder, CROSS_ENCODER, name.rpartition("-")[2], None
         else:

@@ -18,7 +18,7 @@ from intel_quantized_embeddings.architectures import (
     Norm,
 )
 from intel_quantized_embeddings.architectures.bert import BERT
-from intel_quantized_embeddings.architectures.description import Architecture
+from intel_quantized_embeddings.architectures.description import Architecture, Part
 
 HIDDEN, LAYERS, HEADS, INNER, POSITIONS = 32, 2, 4, 64, 130
 
@@ -166,7 +166,12 @@ def random_encoder(
     *, hidden: int, heads: int, inner: int, activation: Activation, seed: int = 0
 ) -> tuple[EncoderConfig, EncoderWeights]:
     """Make an encoder of the BERT family of any widths."""
-    names = {Activation.GELU: "gelu", Activation.GELU_TANH: "gelu_new", Activation.RELU: "relu"}
+    names = {
+        Activation.GELU: "gelu",
+        Activation.GELU_TANH: "gelu_new",
+        Activation.RELU: "relu",
+        Activation.SILU: "silu",
+    }
     keys = BERT.keys
     sizes = {keys.hidden_size: hidden, keys.num_heads: heads, keys.intermediate_size: inner}
     config = EncoderConfig.from_hf(tiny_config(BERT) | sizes | {keys.activation: names[activation]}, where="random")
@@ -209,42 +214,61 @@ def tiny_config(family: Architecture) -> dict[str, object]:
         keys.intermediate_size: INNER,
     }
     if isinstance(keys.layer_norm_eps, str):
-        config[keys.layer_norm_eps] = 1e-12
+        config[keys.layer_norm_eps] = family.default_norm_eps
     if keys.relative_attention_buckets is not None:
         config[keys.relative_attention_buckets] = 32
+    if keys.num_key_heads is not None:
+        config |= {keys.num_key_heads: HEADS // 2, "head_dim": 16}
+    if family.layer_kinds is not None and family.weights.token_type_embeddings is None:
+        config |= {"layer_types": ["sliding_attention", "full_attention"], "local_attention": 12, "sliding_window": 6}
     return config
 
 
 def tiny_weights(config: dict[str, object], *, seed: int) -> dict[str, np.ndarray]:
     """Random weights under Hugging Face's names."""
     sizes = EncoderConfig.from_hf(config, where="tiny model")
-    names = sizes.architecture.weights
+    names, block = sizes.architecture.weights, sizes.block
     random = np.random.default_rng(seed)
-
-    def draw(*shape: int) -> np.ndarray:
-        return random.normal(0, 0.3, shape).astype(np.float32)
-
-    tensors = {
-        names.word_embeddings: draw(sizes.vocab_size, HIDDEN),
-        names.position_embeddings: draw(POSITIONS, HIDDEN),
+    queries, keys = sizes.num_heads * sizes.head_size, sizes.num_key_heads * sizes.head_size
+    tensors = {names.word_embeddings: (sizes.vocab_size, HIDDEN), names.position_embeddings: (POSITIONS, HIDDEN)}
+    tensors |= {names.token_type_embeddings: (2, HIDDEN)}
+    tensors |= {names.relative_attention_bias: (sizes.relative_attention_buckets, HEADS)}
+    linears = {
+        Part.QKV: [(names.qkv, queries + 2 * keys), (names.query, queries), (names.key, keys), (names.value, keys)],
+        Part.ATTENTION_OUTPUT: [(names.attention_output, HIDDEN)],
+        Part.INTERMEDIATE: [
+            (names.gate_and_intermediate, 2 * INNER),
+            (names.gate, INNER),
+            (names.intermediate, INNER),
+        ],
+        Part.OUTPUT: [(names.output, HIDDEN)],
     }
-    if names.token_type_embeddings:
-        tensors[names.token_type_embeddings] = draw(2, HIDDEN)
-    if names.relative_attention_bias:
-        tensors[names.relative_attention_bias] = draw(sizes.relative_attention_buckets, HEADS)
-    linears = dict.fromkeys((names.query, names.key, names.value, names.attention_output), (HIDDEN, HIDDEN))
-    linears |= {names.intermediate: (INNER, HIDDEN), names.output: (HIDDEN, INNER)}
-    norms = [names.embedding_norm]
+    inputs = {Part.QKV: HIDDEN, Part.ATTENTION_OUTPUT: queries, Part.INTERMEDIATE: HIDDEN, Part.OUTPUT: INNER}
+    norms = [(names.embedding_norm, HIDDEN)]
     for index in range(LAYERS):
         at = names.layer.format(index)
-        for name, shape in linears.items():
-            tensors[f"{at}{name}.weight"] = draw(*shape)
-            tensors[f"{at}{name}.bias"] = draw(shape[0])
-        norms += [at + names.attention_norm, at + names.output_norm]
-    for name in norms:
-        tensors[f"{name}.weight"] = 1 + draw(HIDDEN)
-        tensors[f"{name}.bias"] = draw(HIDDEN)
-    return tensors
+        for part, layers in linears.items():
+            for name, rows in layers:
+                if name:
+                    tensors[f"{at}{name}.weight"] = (rows, inputs[part])
+                    tensors |= {f"{at}{name}.bias": (rows,)} if part in block.biases else {}
+        halves = (names.qkv_norm, names.attention_norm, names.intermediate_norm, names.output_norm)
+        norms += [
+            (at + name, HIDDEN)
+            for name in halves
+            if name and not (name == names.qkv_norm and not index and block.first_norm_missing)
+        ]
+        norms += [(at + name, sizes.head_size) for name in (names.query_norm, names.key_norm) if name]
+    for name, width in [*norms, (names.final_norm, HIDDEN)]:
+        if name:
+            tensors[f"{name}.weight"] = (width,)
+            tensors |= {f"{name}.bias": (width,)} if Part.NORM in block.biases else {}
+    made = {}
+    for name, shape in tensors.items():
+        if name is not None:
+            one_more = name.endswith(".weight") and len(shape) == 1 and not block.norm_offset
+            made[name] = np.float32(one_more) + random.normal(0, 0.3, shape).astype(np.float32)
+    return made
 
 
 def write_tiny_tokenizer(file: Path) -> None:

@@ -7,9 +7,14 @@ from pathlib import Path
 import pytest
 
 from intel_quantized_embeddings.architectures import Activation, EncoderConfig
+from intel_quantized_embeddings.architectures.description import LayerKind, Part, Rotary
 from intel_quantized_embeddings.architectures.table import ARCHITECTURES, BUILT_IN
+from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 
 PACKAGE = Path(__file__).resolve().parents[2] / "src" / "intel_quantized_embeddings"
+
+# Where a family is not in a module of its name.
+_MODULES = {"nomic_bert": "nomic", "eurobert": "llama", "gemma3_text": "gemma3"}
 
 every_family = pytest.mark.parametrize("family", ARCHITECTURES, ids=lambda family: family.name)
 
@@ -37,11 +42,14 @@ _WRITTEN = {
     },
 }
 _WRITTEN["mpnet"] = {**_WRITTEN["bert"], "relative_attention_num_buckets": 16}
-_WRITTEN |= dict.fromkeys(("roberta", "xlm-roberta", "camembert"), _WRITTEN["bert"])
+_WRITTEN |= dict.fromkeys(("roberta", "xlm-roberta", "camembert", "nomic_bert", "gte", "new"), _WRITTEN["bert"])
+_WRITTEN["modernbert"] = {**_WRITTEN["bert"], "hidden_activation": "gelu_new", "norm_eps": 1e-6}
+_WRITTEN |= {key: {**_WRITTEN["bert"], "rms_norm_eps": 1e-6} for key in ("llama", "eurobert", "qwen3")}
+_WRITTEN["gemma3_text"] = {**_WRITTEN["llama"], "hidden_activation": "gelu_new"}
 
 
 def test_every_architecture_that_is_built_in_is_tried_here():
-    assert tuple(sorted(_WRITTEN)) == BUILT_IN == ("bert", "camembert", "distilbert", "mpnet", "roberta", "xlm-roberta")
+    assert tuple(sorted(_WRITTEN)) == BUILT_IN
 
 
 @pytest.mark.parametrize("model_type", _WRITTEN)
@@ -52,7 +60,7 @@ def test_what_transformers_writes_is_read(model_type):
     assert (config.num_heads, config.head_size, config.intermediate_size) == (12, 32, 1536)
     assert config.activation is Activation.GELU_TANH
     assert config.layer_norm_eps == (1e-12 if model_type == "distilbert" else 1e-6)
-    counted_after_padding = model_type not in ("bert", "distilbert")
+    counted_after_padding = model_type in ("roberta", "xlm-roberta", "camembert", "mpnet")
     assert (config.pad_token_id, config.first_position, config.max_length) == (
         (1, 2, 510) if counted_after_padding else (0, 0, 512)
     )
@@ -83,8 +91,106 @@ def test_what_a_family_says_holds_together(family):
 @every_family
 def test_only_the_table_and_other_families_know_a_family(family):
     """Readers and builders ask the description."""
-    module = f"architectures.{family.name}"
+    module = f"architectures.{_MODULES.get(family.name, family.name)} "
     knowing = {file.relative_to(PACKAGE).as_posix() for file in PACKAGE.rglob("*.py") if module in file.read_text()}
-    families = {f"architectures/{one.name}.py" for one in ARCHITECTURES}
+    families = {f"architectures/{_MODULES.get(one.name, one.name)}.py" for one in ARCHITECTURES}
     assert "architectures/table.py" in knowing
     assert knowing <= {"architectures/table.py", *families}
+
+
+# --- spellings ---------------------------------------------------------------------------------
+
+
+def _read(model_type, **more):
+    return EncoderConfig.from_hf({"model_type": model_type, **_WRITTEN[model_type], **more}, where="it")
+
+
+def test_modernberts_two_spellings_are_one():
+    """transformers 5 lists layers; before it every n-th was global, and a null theta was that of global layers."""
+    names = ["full_attention", "sliding_attention"] * 3
+    rope = {"full_attention": {"rope_theta": 5e4, "rope_type": "default"}, "sliding_attention": {"rope_theta": 7e3}}
+    new = _read("modernbert", layer_types=names, rope_parameters=rope, local_attention=32)
+    old = _read(
+        "modernbert",
+        global_attn_every_n_layers=2,
+        global_rope_theta=5e4,
+        local_rope_theta=7e3,
+        local_attention=32,
+    )
+    assert new == old
+    assert new.layers[:2] == (
+        LayerKind(rotary=Rotary(5e4)),
+        LayerKind(before=16, after=16, rotary=Rotary(7e3)),
+    )
+    plain = _read("modernbert")
+    assert plain.rotaries == (Rotary(160_000.0), Rotary(10_000.0))
+    assert [kind.before for kind in plain.layers] == [None, 64, 64] * 2
+    assert _read("modernbert", local_rope_theta=None, global_rope_theta=9.0).rotaries == (Rotary(9.0),)
+
+
+def test_biases_are_where_the_configuration_says():
+    assert _read("modernbert").block.biases == frozenset()
+    assert _read("modernbert", norm_bias=True, mlp_bias=True).block.biases == {
+        Part.NORM,
+        Part.INTERMEDIATE,
+        Part.OUTPUT,
+    }
+    assert _read("qwen3", attention_bias=True).block.biases == {Part.QKV, Part.ATTENTION_OUTPUT}
+    with pytest.raises(DamagedFilesError, match="norm_bias='yes'; true or false"):
+        _read("modernbert", norm_bias="yes")
+
+
+def test_nomics_keys_of_gpt2_mean_the_same():
+    sizes = {"n_embd": 384, "n_layer": 6, "n_head": 12, "n_inner": 1536, "n_positions": 512, "vocab_size": 30522}
+    hub = {**sizes, "activation_function": "swiglu", "layer_norm_epsilon": 1e-6, "rotary_emb_base": 1000}
+    code = {"AutoModel": "nomic-ai/nomic-bert-2048--modeling_hf_nomic_bert.NomicBertModel"}
+    read = EncoderConfig.from_hf({"model_type": "nomic_bert", **hub, "auto_map": code}, where="it")
+    assert read == _read("nomic_bert", hidden_act="silu")
+    assert read.rotaries == (Rotary(1000.0),)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("rotary_scaling_factor", 2.0, "up to 2,048 tokens it changes nothing"),
+        ("rotary_emb_fraction", 0.5, "all of a head"),
+        ("num_experts", 8, "mixture of experts"),
+        ("prenorm", True, "variant of NomicBERT"),
+        ("auto_map", {"AutoModel": "somebody/else--modeling.Model"}, "repository's own code"),
+    ],
+)
+def test_what_is_no_nomic_of_ours_is_refused_by_name(key, value, said):
+    with pytest.raises(UnsupportedModelError, match=rf"{key}=.*{said}"):
+        _read("nomic_bert", **{key: value})
+
+
+def test_the_hubs_gte_stretches_its_positions():
+    """Its class multiplies the base and divides every angle; transformers' class knows one base."""
+    hub = _read("new", rope_theta=20_000, rope_scaling={"type": "ntk", "factor": 8.0}, position_embedding_type="rope")
+    assert hub.rotaries == (Rotary(20_000.0, ntk=8.0),)
+    assert _read("gte").rotaries == (Rotary(160_000.0),)
+    assert not _read("gte", type_vocab_size=0).block.token_types
+    with pytest.raises(UnsupportedModelError, match="scales rotary positions by 'yarn'"):
+        _read("gte", rope_scaling={"rope_type": "yarn", "factor": 4.0})
+
+
+def test_a_decoder_is_causal_unless_it_says_otherwise():
+    assert {(kind.before, kind.after) for kind in _read("qwen3").layers} == {(None, 0)}
+    assert {(kind.before, kind.after) for kind in _read("qwen3", is_causal=False).layers} == {(None, None)}
+    assert {(kind.before, kind.after) for kind in _read("eurobert").layers} == {(None, None)}
+
+
+def test_gemmas_windows_are_halved_where_it_looks_both_ways():
+    kinds = [(kind.before, kind.after) for kind in _read("gemma3_text", sliding_window=512).layers]
+    assert kinds == [(511, 0)] * 5 + [(None, 0)]
+    both_ways = _read("gemma3_text", sliding_window=512, use_bidirectional_attention=True)
+    assert [(kind.before, kind.after) for kind in both_ways.layers] == [(256, 256)] * 5 + [(None, None)]
+    assert both_ways.embedding_factor == 384**0.5
+    with pytest.raises(UnsupportedModelError, match="attn_logit_softcapping=50"):
+        _read("gemma3_text", attn_logit_softcapping=50.0)
+
+
+def test_heads_that_do_not_divide_are_named():
+    assert _read("llama", num_key_value_heads=3, head_dim=64).num_key_heads == 3
+    with pytest.raises(DamagedFilesError, match="12 heads of queries do not divide into 5"):
+        _read("llama", num_key_value_heads=5)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeGuard
+from typing import Any
 
-from intel_quantized_embeddings.architectures.description import Activation, Architecture, Block
+from intel_quantized_embeddings.architectures.config_values import ConfigValues, is_whole
+from intel_quantized_embeddings.architectures.description import Activation, Architecture, Block, LayerKind, Rotary
 from intel_quantized_embeddings.architectures.table import BUILT_IN, architecture_of
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 
@@ -15,7 +16,11 @@ _ACTIVATIONS = {
     "gelu_new": Activation.GELU_TANH,
     "gelu_pytorch_tanh": Activation.GELU_TANH,
     "relu": Activation.RELU,
+    "silu": Activation.SILU,
+    "swish": Activation.SILU,
 }
+# Names of an activation and a gate together.
+_GATED_ACTIVATIONS = {"swiglu": Activation.SILU, "geglu": Activation.GELU}
 
 # Ids are 32 bits wide to the tokenizers library.
 MOST_TOKENS = 2**32
@@ -28,25 +33,40 @@ class EncoderConfig:
     Attributes:
         architecture: The family, with the names of its tensors.
         block: What it computes.
-        max_positions: Rows of the position table.
-        max_length: The longest input in tokens that the position table can serve.
+        num_heads: Heads of queries.
+        num_key_heads: Heads of keys and values, each shared by as many heads of queries.
+        head_size: Numbers in a head.
+        attention_scale: What attention's scores are multiplied with.
+        layers: What differs from layer to layer, for each.
+        max_positions: Rows of the position table, or the longest input where positions are rotary.
+        max_length: The longest input in tokens that the positions can serve.
         first_position: Position of the first token: 0, or pad_token_id + 1.
+        embedding_factor: What embeddings of words are multiplied with.
     """
 
     architecture: Architecture
     block: Block
     vocab_size: int
     hidden_size: int
-    num_layers: int
     num_heads: int
+    num_key_heads: int
+    head_size: int
+    attention_scale: float
+    layers: tuple[LayerKind, ...]
+    embedding_factor: float
     intermediate_size: int
     layer_norm_eps: float
     max_positions: int
     pad_token_id: int
 
     @property
-    def head_size(self) -> int:
-        return self.hidden_size // self.num_heads
+    def num_layers(self) -> int:
+        return len(self.layers)
+
+    @property
+    def rotaries(self) -> tuple[Rotary, ...]:
+        """The rotary positions that layers have, each once; none where positions are learned."""
+        return tuple(dict.fromkeys(layer.rotary for layer in self.layers if layer.rotary is not None))
 
     @property
     def activation(self) -> Activation:
@@ -79,27 +99,38 @@ class EncoderConfig:
         """
         architecture = _architecture(config, where=where)
         keys = architecture.keys
+        config = {architecture.renamed.get(key, key): value for key, value in config.items()} | {
+            key: value for key, value in config.items() if key not in architecture.renamed
+        }
         if not exported:
             _refuse_variants(config, architecture, where=where)
 
-        held = _Values(config, where=where)
+        held = ConfigValues(config, where=where)
         pad = config.get("pad_token_id")
+        hidden, heads = held.size(keys.hidden_size), held.size(keys.num_heads)
+        head_size = _head_size(held, architecture, hidden=hidden, heads=heads)
+        scaled_by = held.positive(keys.attention_scale or head_size, default=head_size)
+        factor = architecture.embedding_factor
         result = EncoderConfig(
             architecture=architecture,
-            layer_norm_eps=held.positive(keys.layer_norm_eps, default=1e-12),
+            layer_norm_eps=held.positive(keys.layer_norm_eps, default=architecture.default_norm_eps),
             vocab_size=held.size(keys.vocab_size),
-            hidden_size=held.size(keys.hidden_size),
-            num_layers=held.size(keys.num_layers),
-            num_heads=held.size(keys.num_heads),
+            hidden_size=hidden,
+            num_heads=heads,
+            num_key_heads=heads if keys.num_key_heads is None else held.size(keys.num_key_heads, default=heads),
+            head_size=head_size,
+            attention_scale=scaled_by**-0.5,
+            layers=_layers(held, architecture),
+            embedding_factor=1.0 if factor is None else factor(hidden),
             intermediate_size=held.size(keys.intermediate_size),
             block=_block(architecture, held),
             max_positions=held.size(keys.max_positions),
-            pad_token_id=pad if _is_whole(pad) else architecture.pad_token_id,
+            pad_token_id=pad if is_whole(pad) else architecture.pad_token_id,
         )
-        if result.hidden_size % result.num_heads:
+        if heads % result.num_key_heads:
             raise DamagedFilesError(
-                f"config.json of {where}: {result.hidden_size} hidden units do not divide into "
-                f"{result.num_heads} attention heads."
+                f"config.json of {where}: {heads} heads of queries do not divide into {result.num_key_heads} heads of "
+                f"keys and values."
             )
         if not 0 <= result.pad_token_id < result.vocab_size or result.max_length < 1:
             raise DamagedFilesError(
@@ -121,60 +152,50 @@ def exported_limits(config: Mapping[str, Any], *, default_max_length: int) -> tu
     except (UnsupportedModelError, DamagedFilesError):
         pad, positions = config.get("pad_token_id"), config.get("max_position_embeddings")
         return (
-            positions if _is_whole(positions) and positions > 0 else default_max_length,
-            pad if _is_whole(pad) and 0 <= pad < MOST_TOKENS else 0,
+            positions if is_whole(positions) and positions > 0 else default_max_length,
+            pad if is_whole(pad) and 0 <= pad < MOST_TOKENS else 0,
         )
     return known.max_length, known.pad_token_id
 
 
-def _is_whole(value: Any) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-class _Values:
-    """What a `config.json` holds, checked."""
-
-    def __init__(self, config: Mapping[str, Any], *, where: str) -> None:
-        self._config = config
-        self._where = where
-
-    def size(self, key: str, *, default: int | None = None) -> int:
-        value = self._config.get(key, default)
-        if not _is_whole(value) or value < 1:
-            raise DamagedFilesError(
-                f"config.json of {self._where} has {key}={value!r}; a positive integer is needed there."
-            )
-        return value
-
-    def positive(self, key: str | float, *, default: float) -> float:
-        """Return the number under a key, or the one that stands in the key's place."""
-        if not isinstance(key, str):
-            return key
-        value = self._config.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-            raise DamagedFilesError(f"config.json of {self._where} has {key}={value!r}; a positive number is needed.")
-        return float(value)
-
-    def activation(self, key: str, *, default: Activation) -> Activation:
-        if key not in self._config:
-            return default
-        name = self._config[key]
-        activation = _ACTIVATIONS.get(name) if isinstance(name, str) else None
-        if activation is None:
-            raise UnsupportedModelError(
-                f"{self._where} uses the activation {name!r}; built in are {', '.join(sorted(_ACTIVATIONS))}."
-            )
-        return activation
-
-
-def _block(architecture: Architecture, held: _Values) -> Block:
+def _block(architecture: Architecture, held: ConfigValues) -> Block:
     """The family's flags, with what `config.json` decides of them."""
     keys, block = architecture.keys, architecture.block
-    block = replace(block, activation=held.activation(keys.activation, default=block.activation))
+    block = replace(block, activation=_activation(held, keys.activation, block))
     if keys.relative_attention_buckets is not None:
         buckets = held.size(keys.relative_attention_buckets, default=block.relative_attention_buckets)
         block = replace(block, relative_attention_buckets=buckets)
-    return block
+    if architecture.weights.token_type_embeddings is not None and held.named("type_vocab_size") == 0:
+        block = replace(block, token_types=False)
+    return block if architecture.biases is None else replace(block, biases=architecture.biases(held))
+
+
+def _activation(held: ConfigValues, key: str, block: Block) -> Activation:
+    if key not in held:
+        return block.activation
+    name = held.named(key)
+    known = _ACTIVATIONS | (_GATED_ACTIVATIONS if block.gated else {})
+    activation = known.get(name) if isinstance(name, str) else None
+    if activation is None:
+        raise held.refuse(f"has the activation {name!r}; built in are {', '.join(sorted(known))}.")
+    return activation
+
+
+def _head_size(held: ConfigValues, architecture: Architecture, *, hidden: int, heads: int) -> int:
+    key = architecture.keys.head_size
+    if key is not None and held.named(key) is not None:
+        return held.size(key)
+    if hidden % heads:
+        raise held.damaged(
+            f"has sizes that don't fit: {hidden} hidden units do not divide into {heads} attention heads."
+        )
+    return hidden // heads
+
+
+def _layers(held: ConfigValues, architecture: Architecture) -> tuple[LayerKind, ...]:
+    if architecture.layer_kinds is not None:
+        return architecture.layer_kinds(held)
+    return (LayerKind(),) * held.size(architecture.keys.num_layers)
 
 
 def _architecture(config: Mapping[str, Any], *, where: str) -> Architecture:
@@ -196,14 +217,17 @@ _MAPPED = ("AutoConfig", "AutoModel", "AutoModelForSequenceClassification")
 def _refuse_variants(config: Mapping[str, Any], architecture: Architecture, *, where: str) -> None:
     """Refuse what would load without complaint and compute something else."""
     position_type = config.get("position_embedding_type", "absolute")
-    if position_type != "absolute":
+    if position_type not in architecture.position_types:
         raise UnsupportedModelError(
-            f"config.json of {where} has position_embedding_type={position_type!r}; only 'absolute' is built in."
+            f"config.json of {where} has position_embedding_type={position_type!r}; built in for {architecture.name} "
+            f"is {' or '.join(map(repr, architecture.position_types))}."
         )
     if config.get("is_decoder"):
         raise UnsupportedModelError(f"config.json of {where} has is_decoder=true: it is a decoder, not an encoder.")
     mapped = config.get("auto_map") or {}
-    if not isinstance(mapped, Mapping) or any(name in mapped for name in _MAPPED):
+    if not isinstance(mapped, Mapping) or any(
+        not str(mapped[name]).startswith(architecture.own_code or "\0") for name in _MAPPED if name in mapped
+    ):
         raise UnsupportedModelError(
             f"config.json of {where} has auto_map={mapped!r}: a model of the repository's own code, which is not run "
             f"here. Convert it to OpenVINO once, trusting that code, with optimum-intel's optimum-cli export "

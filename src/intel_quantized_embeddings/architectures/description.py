@@ -6,8 +6,11 @@ a row in `architectures/table.py`; whoever reads a model, or builds one, asks th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
+
+from intel_quantized_embeddings.architectures.config_values import ConfigValues
 
 
 class Activation(str, Enum):
@@ -16,15 +19,69 @@ class Activation(str, Enum):
     GELU = "gelu"
     GELU_TANH = "gelu_tanh"
     RELU = "relu"
+    SILU = "silu"
+
+
+class NormPlace(Enum):
+    """Where the norms of a layer stand, around its two halves: attention and the feed-forward network.
+
+    POST: on the sum of what goes into a half and what comes out, in the sum's place. PRE: on what goes into the half
+    alone, and once more behind the last layer. SANDWICH: as PRE, and on what comes out of the half too, before it is
+    added.
+    """
+
+    POST = "post"
+    PRE = "pre"
+    SANDWICH = "sandwich"
+
+
+class Part(Enum):
+    """The parts of a layer that have biases in some families."""
+
+    QKV = "qkv"
+    ATTENTION_OUTPUT = "attention_output"
+    INTERMEDIATE = "intermediate"
+    OUTPUT = "output"
+    NORM = "norm"
+
+
+ALL_PARTS = frozenset(Part)
+
+
+@dataclass(frozen=True, slots=True)
+class Rotary:
+    """Rotary positions (https://arxiv.org/abs/2104.09864).
+
+    Attributes:
+        theta: Their base.
+        ntk: So many times as long texts as they were trained for, by GTE's way of stretching them
+            (https://arxiv.org/abs/2407.19669, section 2.1); 1 as they were trained.
+    """
+
+    theta: float
+    ntk: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class LayerKind:
+    """What differs from layer to layer.
+
+    Attributes:
+        before: So many tokens before its own place a query sees; None for all.
+        after: And so many behind it.
+        rotary: The rotary positions; None where positions are learned.
+    """
+
+    before: int | None = None
+    after: int | None = None
+    rotary: Rotary | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
     """What an encoder computes, by flags that the builders read.
 
-    Of an `Architecture` they are what holds where `config.json` says nothing, of an `EncoderConfig` what holds. What is
-    no flag here is the same in every family: post-norm layers with a bias everywhere, learned positions, and a norm
-    over the embeddings.
+    Of an `Architecture` they are what holds where `config.json` says nothing, of an `EncoderConfig` what holds.
 
     Attributes:
         positions_after_padding: Whether the first token has the position after the padding id, and padding, which
@@ -32,11 +89,25 @@ class Block:
         relative_attention_buckets: Distances that a learned bias of attention scores tells apart, as T5's does; 0
             without one.
         activation: What stands between the two layers of the feed-forward network.
+        gated: Whether a second layer beside the first, which is activated, is multiplied with it.
+        norms: Where they stand.
+        rms_norm: Whether norms leave the mean where it is (https://arxiv.org/abs/1910.07467).
+        norm_offset: What is added to the weights of norms.
+        first_norm_missing: Whether the first layer, behind the norm over the embeddings, begins without one.
+        biases: The parts that have them.
+        token_types: Whether embeddings of token types are added.
     """
 
     positions_after_padding: bool = False
     relative_attention_buckets: int = 0
     activation: Activation = Activation.GELU
+    gated: bool = False
+    norms: NormPlace = NormPlace.POST
+    rms_norm: bool = False
+    norm_offset: float = 0.0
+    first_norm_missing: bool = False
+    biases: frozenset[Part] = ALL_PARTS
+    token_types: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +117,9 @@ class ConfigKeys:
     Attributes:
         layer_norm_eps: A number where no `config.json` decides it.
         relative_attention_buckets: None where there are none.
+        num_key_heads: Heads of keys and values; None where there are as many as of queries.
+        head_size: None where all heads are as wide as the hidden state.
+        attention_scale: What scores are divided by the root of; None where it is the head's size.
     """
 
     vocab_size: str = "vocab_size"
@@ -57,6 +131,9 @@ class ConfigKeys:
     layer_norm_eps: str | float = "layer_norm_eps"
     max_positions: str = "max_position_embeddings"
     relative_attention_buckets: str | None = None
+    num_key_heads: str | None = None
+    head_size: str | None = None
+    attention_scale: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,23 +159,43 @@ class WeightNames:
     two tensors.
 
     Attributes:
+        position_embeddings: None where positions are rotary.
+        embedding_norm: The norm over the embeddings; None where there is none.
+        qkv: Queries, keys and values in one layer, in this order; None where each has its own.
+        gate: The layer that is activated and multiplied with the intermediate one; None where there is none, or where
+            one layer is both.
+        gate_and_intermediate: Both in one layer; None where each has its own.
+        gate_first: Whether the gate comes first in it.
+        query_norm: The norm of each head of queries, and so on for keys; None without.
+        qkv_norm: The norm in front of attention, in families that have one there, and so on: `attention_norm` and
+            `output_norm` are behind a half of the layer, the others in front.
+        final_norm: The one behind the last layer.
         norm_parts: What norms call their scale and shift; checkpoints converted from TensorFlow say gamma and beta.
         token_type_embeddings: None where there are no token types.
         relative_attention_bias: None where the block has no relative buckets.
     """
 
     word_embeddings: str
-    position_embeddings: str
-    embedding_norm: str
     layer: str
-    query: str
-    key: str
-    value: str
     attention_output: str
-    attention_norm: str
-    intermediate: str
     output: str
-    output_norm: str
+    position_embeddings: str | None = None
+    embedding_norm: str | None = None
+    qkv: str | None = None
+    query: str = ""
+    key: str = ""
+    value: str = ""
+    intermediate: str = ""
+    gate: str | None = None
+    gate_and_intermediate: str | None = None
+    gate_first: bool = True
+    query_norm: str | None = None
+    key_norm: str | None = None
+    qkv_norm: str | None = None
+    attention_norm: str | None = None
+    intermediate_norm: str | None = None
+    output_norm: str | None = None
+    final_norm: str | None = None
     norm_parts: tuple[tuple[str, str], ...] = (("weight", "bias"), ("gamma", "beta"))
     token_type_embeddings: str | None = None
     relative_attention_bias: str | None = None
@@ -127,10 +224,17 @@ class Architecture:
         name: What messages call it.
         model_types: What `config.json` calls it.
         weights: Its tensors.
-        head: Its sequence classifier.
+        head: Its sequence classifier; None where none is built in.
         prefixes: What its checkpoints with a head put before every name of the encoder.
         block: What it computes.
+        biases: Reads which parts have biases; None where `config.json` does not decide it.
+        layer_kinds: Reads what differs from layer to layer; None where nothing does.
+        embedding_factor: What embeddings of words are multiplied with, by the width of the hidden state.
+        renamed: Other names of keys in `config.json`, and those that are meant.
+        own_code: How entries of `auto_map` begin that name a repository's code which computes the same.
+        position_types: The values of `position_embedding_type` that mean what is built in.
         keys: Its sizes in `config.json`.
+        default_norm_eps: What is added to a norm's variance where `config.json` does not say it.
         pad_token_id: The padding id where `config.json` names none.
         tells_texts_apart: Whether a pair's second text is of the second token type. Elsewhere tokenizers give no types,
             whatever the size of the table.
@@ -140,10 +244,17 @@ class Architecture:
     name: str
     model_types: tuple[str, ...]
     weights: WeightNames
-    head: HeadNames
     prefixes: tuple[str, ...]
+    head: HeadNames | None = None
     block: Block = Block()
+    biases: Callable[[ConfigValues], frozenset[Part]] | None = None
+    layer_kinds: Callable[[ConfigValues], tuple[LayerKind, ...]] | None = None
+    embedding_factor: Callable[[int], float] | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    own_code: tuple[str, ...] = ()
+    position_types: tuple[str, ...] = ("absolute",)
     keys: ConfigKeys = ConfigKeys()
+    default_norm_eps: float = 1e-12
     pad_token_id: int = 0
     tells_texts_apart: bool = False
     refusals: tuple[Refusal, ...] = ()

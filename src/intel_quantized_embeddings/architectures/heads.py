@@ -40,6 +40,11 @@ def load_head(folder: Path, config: EncoderConfig, *, name: str) -> ScoringHead:
         DamagedFilesError: A tensor of it is missing or has another shape than `config` says.
     """
     names = config.architecture.head
+    if names is None:
+        raise UnsupportedModelError(
+            f"{name} is of the {config.architecture.name} family, whose cross-encoders are not built in. Load a model "
+            f"that makes embeddings with Encoder.load or Reranker.load."
+        )
     reader = TensorReader(safetensors_files(folder))
     dense, output = (_found(reader, layer) for layer in (names.dense, names.output))
     if dense is None or output is None:

@@ -8,10 +8,19 @@ from typing import Any
 from intel_quantized_embeddings.architectures.bert import BERT
 from intel_quantized_embeddings.architectures.description import Architecture
 from intel_quantized_embeddings.architectures.distilbert import DISTILBERT
+from intel_quantized_embeddings.architectures.gemma3 import GEMMA3
+from intel_quantized_embeddings.architectures.gte import GTE
+from intel_quantized_embeddings.architectures.llama import EUROBERT, LLAMA
+from intel_quantized_embeddings.architectures.modernbert import MODERNBERT
 from intel_quantized_embeddings.architectures.mpnet import MPNET
+from intel_quantized_embeddings.architectures.nomic import NOMIC
+from intel_quantized_embeddings.architectures.qwen3 import QWEN3
 from intel_quantized_embeddings.architectures.roberta import ROBERTA
 
-ARCHITECTURES: tuple[Architecture, ...] = (BERT, ROBERTA, DISTILBERT, MPNET)
+ARCHITECTURES: tuple[Architecture, ...] = (
+    *(BERT, ROBERTA, DISTILBERT, MPNET),
+    *(MODERNBERT, NOMIC, GTE, EUROBERT, QWEN3, LLAMA, GEMMA3),
+)
 
 _BY_MODEL_TYPE = {model_type: one for one in ARCHITECTURES for model_type in one.model_types}
 

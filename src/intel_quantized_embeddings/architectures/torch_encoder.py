@@ -191,6 +191,8 @@ class EncoderLayer(nn.Module):
     def _activate(self, inputs: Tensor) -> Tensor:
         if self._activation is Activation.RELU:
             return functional.relu(inputs)
+        if self._activation is Activation.SILU:
+            return functional.silu(inputs)
         return functional.gelu(inputs, approximate="tanh" if self._activation is Activation.GELU_TANH else "none")
 
 
@@ -201,7 +203,8 @@ def _linear(linear: Linear) -> nn.Linear:
     return made
 
 
-def _norm(norm: Norm, config: EncoderConfig) -> nn.LayerNorm:
+def _norm(norm: Norm | None, config: EncoderConfig) -> nn.LayerNorm:
+    assert norm is not None  # every post-norm family has all three
     made = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
     made.weight.data, made.bias.data = _tensor(norm.weight), _tensor(norm.bias)
     return made

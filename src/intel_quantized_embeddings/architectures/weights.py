@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from intel_quantized_embeddings.architectures.config import EncoderConfig
+from intel_quantized_embeddings.architectures.description import Part
 from intel_quantized_embeddings.architectures.table import PREFIXES
 from intel_quantized_embeddings.architectures.tensors import TensorReader, safetensors_files
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """`x @ weight.T + bias`; weight is (out, in), bias is (out,)."""
+    """`x @ weight.T + bias`; weight is (out, in), bias is (out,), zeros where a family has none."""
 
     weight: Array
     bias: Array
@@ -29,7 +30,7 @@ class Linear:
 
 @dataclass(frozen=True, slots=True)
 class Norm:
-    """Layer normalization's scale and shift, each (hidden,)."""
+    """A norm's scale and shift, each (hidden,); the shift is zeros where a family has none."""
 
     weight: Array
     bias: Array
@@ -37,16 +38,31 @@ class Norm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerWeights:
-    """One post-norm transformer layer."""
+    """One transformer layer. What a family does not have is None.
+
+    Attributes:
+        gate: What is activated and multiplied with the intermediate layer, which is then not activated.
+        query_norm: The weight of the norm of each head of queries, (head_size,).
+        key_norm: And of keys.
+        qkv_norm: In front of attention.
+        attention_norm: Behind attention.
+        intermediate_norm: In front of the feed-forward network.
+        output_norm: Behind it.
+    """
 
     query: Linear
     key: Linear
     value: Linear
     attention_output: Linear
-    attention_norm: Norm
     intermediate: Linear
     output: Linear
-    output_norm: Norm
+    gate: Linear | None = None
+    query_norm: Array | None = None
+    key_norm: Array | None = None
+    qkv_norm: Norm | None = None
+    attention_norm: Norm | None = None
+    intermediate_norm: Norm | None = None
+    output_norm: Norm | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +70,12 @@ class EncoderWeights:
     """Everything learned, float32.
 
     Attributes:
-        word_embeddings: (vocab, hidden).
+        word_embeddings: (vocab, hidden), times the factor that a family multiplies them with.
         position_embeddings: (max_positions, hidden), with the first token type's embedding
-            already added: a text alone is all of type 0, so the sum is a constant.
+            already added: a text alone is all of type 0, so the sum is a constant. With rotary positions that
+            embedding alone, (1, hidden), or zeros.
+        embedding_norm: The one over the embeddings; None without.
+        final_norm: The one behind the last layer; None without.
         relative_attention_bias: (buckets, heads); None where a family has none.
         second_text: What a token of a pair's second text has added beside, (hidden,): the second token type's
             embedding less the first's. None where a family does not tell the two apart.
@@ -64,10 +83,11 @@ class EncoderWeights:
 
     word_embeddings: Array
     position_embeddings: Array
-    embedding_norm: Norm
+    embedding_norm: Norm | None
     layers: tuple[LayerWeights, ...]
     relative_attention_bias: Array | None
     second_text: Array | None = None
+    final_norm: Norm | None = None
 
 
 def load_weights(folder: Path, config: EncoderConfig) -> EncoderWeights:
@@ -99,49 +119,102 @@ class _Loader:
     def load(self) -> EncoderWeights:
         config, names = self._config, self._names
         hidden = config.hidden_size
-        positions = self._tensor(names.position_embeddings, (config.max_positions, hidden))
+        if names.position_embeddings is None:
+            positions = np.zeros((1, hidden), dtype=np.float32)
+        else:
+            positions = self._tensor(names.position_embeddings, (config.max_positions, hidden))
         second_text = None
-        if names.token_type_embeddings is not None:
+        if names.token_type_embeddings is not None and config.block.token_types:
             types = self._tensor(names.token_type_embeddings, (None, hidden))
             positions = positions + types[0]
             if config.architecture.tells_texts_apart and len(types) > 1:
                 second_text = types[1] - types[0]
+        words = self._tensor(names.word_embeddings, (config.vocab_size, hidden))
         return EncoderWeights(
-            word_embeddings=self._tensor(names.word_embeddings, (config.vocab_size, hidden)),
+            word_embeddings=words if config.embedding_factor == 1 else words * np.float32(config.embedding_factor),
             position_embeddings=positions,
             embedding_norm=self._norm(names.embedding_norm),
-            layers=tuple(self._layer(names.layer.format(i)) for i in range(config.num_layers)),
+            layers=tuple(self._layer(i) for i in range(config.num_layers)),
             relative_attention_bias=(
                 self._tensor(names.relative_attention_bias, (config.relative_attention_buckets, config.num_heads))
                 if names.relative_attention_bias is not None
                 else None
             ),
             second_text=second_text,
+            final_norm=self._norm(names.final_norm),
         )
 
-    def _layer(self, at: str) -> LayerWeights:
-        names = self._names
-        hidden, inner = self._config.hidden_size, self._config.intermediate_size
+    def _layer(self, index: int) -> LayerWeights:
+        config, names = self._config, self._names
+        at = names.layer.format(index)
+        hidden, inner = config.hidden_size, config.intermediate_size
+        queries, keys = config.num_heads * config.head_size, config.num_key_heads * config.head_size
+        query, key, value = self._parts(
+            at, names.qkv, (names.query, names.key, names.value), (queries, keys, keys), part=Part.QKV
+        )
+        gate = None
+        if names.gate_and_intermediate is not None:
+            both = self._linear(at + names.gate_and_intermediate, 2 * inner, hidden, part=Part.INTERMEDIATE)
+            gate, intermediate = _split(both, (inner, inner))
+            if not names.gate_first:
+                gate, intermediate = intermediate, gate
+        else:
+            intermediate = self._linear(at + names.intermediate, inner, hidden, part=Part.INTERMEDIATE)
+            if names.gate is not None:
+                gate = self._linear(at + names.gate, inner, hidden, part=Part.INTERMEDIATE)
+        first_missing = config.block.first_norm_missing and index == 0
         return LayerWeights(
-            query=self._linear(at + names.query, hidden, hidden),
-            key=self._linear(at + names.key, hidden, hidden),
-            value=self._linear(at + names.value, hidden, hidden),
-            attention_output=self._linear(at + names.attention_output, hidden, hidden),
-            attention_norm=self._norm(at + names.attention_norm),
-            intermediate=self._linear(at + names.intermediate, inner, hidden),
-            output=self._linear(at + names.output, hidden, inner),
-            output_norm=self._norm(at + names.output_norm),
+            query=query,
+            key=key,
+            value=value,
+            attention_output=self._linear(at + names.attention_output, hidden, queries, part=Part.ATTENTION_OUTPUT),
+            gate=gate,
+            intermediate=intermediate,
+            output=self._linear(at + names.output, hidden, inner, part=Part.OUTPUT),
+            query_norm=self._norm_of_heads(at, names.query_norm),
+            key_norm=self._norm_of_heads(at, names.key_norm),
+            qkv_norm=None if first_missing else self._norm(names.qkv_norm, at),
+            attention_norm=self._norm(names.attention_norm, at),
+            intermediate_norm=self._norm(names.intermediate_norm, at),
+            output_norm=self._norm(names.output_norm, at),
         )
 
-    def _linear(self, name: str, rows: int, columns: int) -> Linear:
-        return Linear(self._tensor(f"{name}.weight", (rows, columns)), self._tensor(f"{name}.bias", (rows,)))
+    def _parts(
+        self, at: str, fused: str | None, single: tuple[str, ...], rows: tuple[int, ...], *, part: Part
+    ) -> tuple[Linear, ...]:
+        """Return linear layers that read the same, each with its own tensor or one behind the other in one."""
+        columns = self._config.hidden_size
+        if fused is not None:
+            return _split(self._linear(at + fused, sum(rows), columns, part=part), rows)
+        named = zip(single, rows, strict=True)
+        return tuple(self._linear(at + name, count, columns, part=part) for name, count in named)
 
-    def _norm(self, name: str) -> Norm:
+    def _linear(self, name: str, rows: int, columns: int, *, part: Part) -> Linear:
+        weight = self._tensor(f"{name}.weight", (rows, columns))
+        if part in self._config.block.biases:
+            return Linear(weight, self._tensor(f"{name}.bias", (rows,)))
+        return Linear(weight, np.zeros(rows, dtype=np.float32))
+
+    def _norm(self, name: str | None, at: str = "") -> Norm | None:
+        if name is None:
+            return None
         hidden = (self._config.hidden_size,)
         spellings = self._names.norm_parts
-        held = (parts for parts in spellings if f"{self._prefix}{name}.{parts[0]}" in self._reader)
+        held = (parts for parts in spellings if f"{self._prefix}{at}{name}.{parts[0]}" in self._reader)
         scale, shift = next(held, spellings[-1])
-        return Norm(self._tensor(f"{name}.{scale}", hidden), self._tensor(f"{name}.{shift}", hidden))
+        weight = self._offset(self._tensor(f"{at}{name}.{scale}", hidden))
+        if Part.NORM in self._config.block.biases:
+            return Norm(weight, self._tensor(f"{at}{name}.{shift}", hidden))
+        return Norm(weight, np.zeros(hidden, dtype=np.float32))
+
+    def _norm_of_heads(self, at: str, name: str | None) -> Array | None:
+        if name is None:
+            return None
+        return self._offset(self._tensor(f"{at}{name}.weight", (self._config.head_size,)))
+
+    def _offset(self, weight: Array) -> Array:
+        offset = self._config.block.norm_offset
+        return weight + np.float32(offset) if offset else weight
 
     def _tensor(self, name: str, shape: tuple[int | None, ...]) -> Array:
         # Before it is read: a file may claim any size.
@@ -163,3 +236,10 @@ class _Loader:
             f"the weights in {self._where} have no {self._names.word_embeddings!r} under any known prefix: "
             f"they are not those of a {self._config.architecture.name} encoder, which config.json says they are."
         )
+
+
+def _split(linear: Linear, rows: tuple[int, ...]) -> tuple[Linear, ...]:
+    """Return the parts of a layer that lie one behind the other, each of so many rows."""
+    ends = np.cumsum(rows)[:-1]
+    parts = zip(np.split(linear.weight, ends), np.split(linear.bias, ends), strict=True)
+    return tuple(Linear(weight, bias) for weight, bias in parts)

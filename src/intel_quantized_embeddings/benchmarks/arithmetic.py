@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from intel_quantized_embeddings.architectures.table import architecture_of
+from intel_quantized_embeddings.architectures import EncoderConfig
 from intel_quantized_embeddings.benchmarks.timing import timed_calls
-from intel_quantized_embeddings.errors import needs
+from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError, needs
 
 # A matmul as large as an encoder's, repeated: large enough that everything else in the graph is little.
 _ROWS, _WIDTH, _MATMULS = 2048, 1024, 8
@@ -17,40 +19,50 @@ _CALLS = 15
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderSize:
-    """The sizes in a `config.json` that arithmetic follows from."""
+    """What arithmetic follows from, in multiply-adds.
 
-    hidden: int
-    intermediate: int
-    layers: int
+    Attributes:
+        linear: Of all linear layers, for a token.
+        attention: Of each layer's scores and their sum over the values, for a token and each token that it sees.
+        seen: How many tokens a token sees at most, for each layer; None for all.
+    """
+
+    linear: int
+    attention: int
+    seen: tuple[int | None, ...]
 
     @classmethod
-    def from_config(cls, config: dict[str, object]) -> EncoderSize | None:
-        """Read a Hugging Face config; None where `operations_per_token` would not count right.
+    def from_config(cls, config: Mapping[str, Any]) -> EncoderSize | None:
+        """Read a Hugging Face `config.json`; None where the architecture is not built in.
 
-        That is every architecture that is not built in: its feed-forward may be gated, or its heads share keys.
+        A layer's linear ones are queries, keys, values and attention's output, and two of the feed-forward network, or
+        three where it is gated.
         """
-        architecture = architecture_of(config)
-        if architecture is None:
+        try:
+            encoder = EncoderConfig.from_hf(config, where="the model", exported=True)
+        except (UnsupportedModelError, DamagedFilesError):
             return None
-        keys = architecture.keys
-        hidden, intermediate, layers = (
-            config.get(key) for key in (keys.hidden_size, keys.intermediate_size, keys.num_layers)
+        queries, keys = (heads * encoder.head_size for heads in (encoder.num_heads, encoder.num_key_heads))
+        inner = (3 if encoder.block.gated else 2) * encoder.intermediate_size
+        return cls(
+            linear=encoder.num_layers * encoder.hidden_size * (2 * queries + 2 * keys + inner),
+            attention=2 * queries,
+            seen=tuple(
+                None if kind.before is None or kind.after is None else kind.before + 1 + kind.after
+                for kind in encoder.layers
+            ),
         )
-        if not (isinstance(hidden, int) and isinstance(intermediate, int) and isinstance(layers, int)):
-            return None
-        return cls(hidden=hidden, intermediate=intermediate, layers=layers)
 
 
 def operations_per_token(size: EncoderSize, *, tokens: int) -> int:
     """Operations for one token of a text of `tokens` tokens, a multiply-add being two.
 
-    Per layer, in multiply-adds: query, key, value and attention output 4 H^2, feed-forward 2 H I, scores and
-    their sum over the values 2 L H; H is the hidden size, I the intermediate one, L the text's length.
-    Embeddings, norms, softmax and activations are left out, and every layer counts in full, so a runtime
-    that skips work it needs not do (CLS pooling needs one token of the last layer) shows a higher rate.
+    Embeddings, norms, softmax and activations are left out. Every layer counts in full, and a causal one as if it saw
+    what follows too, so a runtime that skips work it needs not do (CLS pooling needs one token of the last layer) shows
+    a higher rate.
     """
-    per_layer = 4 * size.hidden**2 + 2 * size.hidden * size.intermediate + 2 * tokens * size.hidden
-    return 2 * size.layers * per_layer
+    seen = sum(tokens if most is None else min(tokens, most) for most in size.seen)
+    return 2 * (size.linear + seen * size.attention)
 
 
 def gops_per_core(size: EncoderSize, *, tokens: int, texts_per_second: float, cores: int) -> float:

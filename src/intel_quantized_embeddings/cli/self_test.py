@@ -98,6 +98,7 @@ def _shape(*, layers: int, width: int, heads: int, vocabulary: int) -> Shape:
         hidden=width,
         layers=layers,
         heads=heads,
+        key_heads=heads,
         head_size=width // heads,
         inner=4 * width,
         vocabulary=vocabulary,

@@ -25,8 +25,10 @@ LIBRARIES: tuple[str, ...] = ("numpy",)
 METHODS: tuple[MethodName, ...] = (MethodName.PER_TOKEN,)
 RECIPE_VERSION = 2
 
-# The parts whose inputs are made of one size. Those of "output" come out of the activation, and gain nothing by it.
+# The parts whose inputs are made of one size. Those of "output" come out of the activation, and gain nothing by it
+# where no gate is multiplied with them.
 SMOOTHED = ("qkv", "attention_output", "intermediate")
+SMOOTHED_IF_GATED = ("output",)
 
 # Rows of words that are quantized together: few enough that no second table in floats is made.
 _ROWS = 512
@@ -73,7 +75,7 @@ def quantize_graph(embedder: ModelGraph, token_ids: Sequence[Sequence[int]], rec
     arrays["words.codes"], arrays["words.scales"] = words_in_int8(arrays.pop("words"))
     for name in graph.linear_layers():
         if _shown(name) not in recipe.floating_point_layers:
-            arrays |= _in_int8(name, arrays.pop(f"{name}.weight"), sizes[name])
+            arrays |= _in_int8(name, arrays.pop(f"{name}.weight"), sizes[name], gated=bool(graph.shape.gated))
     return in_int8(graph, arrays)
 
 
@@ -96,9 +98,11 @@ def words_in_int8(words: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray
     return codes, scales
 
 
-def _in_int8(name: str, weights: NDArray[np.float32], sizes: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+def _in_int8(
+    name: str, weights: NDArray[np.float32], sizes: NDArray[np.float32], *, gated: bool
+) -> dict[str, NDArray[Any]]:
     part = name.rpartition(".")[2]
-    smooth = factors(sizes, weights) if part in SMOOTHED else None
+    smooth = factors(sizes, weights) if part in SMOOTHED or (gated and part in SMOOTHED_IF_GATED) else None
     codes, scales, sums = quantize(weights, smooth, levels=LEVELS[part])
     quantized: dict[str, NDArray[Any]] = {f"{name}.codes": codes, f"{name}.scales": scales, f"{name}.sums": sums}
     return quantized if smooth is None else quantized | {f"{name}.factors": smooth}

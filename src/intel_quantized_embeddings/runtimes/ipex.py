@@ -131,7 +131,16 @@ def open_export(source: SourceModel, settings: ModelSettings, *, allow_torchscri
 
 
 def graph_of_weights(encoder: EncoderConfig, weights: EncoderWeights, settings: ModelSettings) -> ModelGraph:
-    """Make an embedder from weights; see `RuntimeModule.graph_of_weights`."""
+    """Make an embedder from weights; see `RuntimeModule.graph_of_weights`.
+
+    Raises:
+        UnsupportedModelError: It is none of the BERT families.
+    """
+    if encoder.rotaries:
+        raise UnsupportedModelError(
+            f"runtime='ipex' is frozen at the BERT families and runs no {encoder.architecture.name}. Load the model "
+            f"with runtime='native' or 'openvino'."
+        )
     return ModelGraph(
         graph=TorchEmbedder(encoder, weights, pooling=settings.pooling, normalize=settings.normalize),
         precision=Precision.FP32,

@@ -22,7 +22,13 @@ from intel_quantized_embeddings.process.cores import granted_cores
 from intel_quantized_embeddings.runtimes.base import ModelGraph
 from intel_quantized_embeddings.runtimes.building import require_precision
 from intel_quantized_embeddings.runtimes.native_folder import read_native, write_native
-from intel_quantized_embeddings.runtimes.native_graph import NativeGraph, embedder_graph, scorer_graph
+from intel_quantized_embeddings.runtimes.native_graph import (
+    FREQUENCIES,
+    NativeGraph,
+    embedder_graph,
+    rotary_table,
+    scorer_graph,
+)
 from intel_quantized_embeddings.runtimes.native_library import Engine, chosen_instruction_set, pack
 from intel_quantized_embeddings.runtimes.native_shape import INT8
 
@@ -183,9 +189,11 @@ def compile_graph(
 
 
 def packed(graph: NativeGraph) -> dict[str, NDArray[Any]]:
-    """Return the engine's arrays, with the weights that are in floating point laid out for it."""
+    """Return the engine's arrays: weights in floating point laid out for it, and rotary positions tabulated."""
     arrays = dict(graph.arrays)
     for name, array in graph.arrays.items():
+        if name.endswith(FREQUENCIES):
+            arrays[name.removesuffix(FREQUENCIES)] = rotary_table(arrays.pop(name), graph.shape.positions)
         if name.endswith(".weight") and array.ndim == 2:  # those of norms have one
             arrays[f"{name.removesuffix('.weight')}.panels"] = pack(arrays.pop(name))
     return arrays

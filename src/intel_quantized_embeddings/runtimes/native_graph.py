@@ -18,7 +18,9 @@ from intel_quantized_embeddings.architectures import (
     Norm,
     ScoringHead,
 )
+from intel_quantized_embeddings.architectures.description import NormPlace
 from intel_quantized_embeddings.architectures.relative_bias import relative_bias_by_offset
+from intel_quantized_embeddings.architectures.rotary import inverse_frequencies, rotary_tables
 from intel_quantized_embeddings.options import Pooling
 from intel_quantized_embeddings.runtimes.native_shape import ACTIVATIONS, LANES, LEVELS, TANH, Shape, padded
 
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[np.float32]
+
+# Behind the name of a table of rotary positions: what it is made of where the model is loaded.
+FREQUENCIES = ".frequencies"
 
 # The engine's softmax takes powers of two.
 LOG2_E = math.log2(math.e)
@@ -78,9 +83,10 @@ def scorer_graph(encoder: EncoderConfig, weights: EncoderWeights, head: ScoringH
 
 def _arrays(encoder: EncoderConfig, weights: EncoderWeights) -> dict[str, NDArray[Any]]:
     width, first = padded(encoder.hidden_size), encoder.first_position
+    positions = weights.position_embeddings[first:]
     arrays: dict[str, NDArray[Any]] = {
         "words": _padded(weights.word_embeddings, encoder.vocab_size, width),
-        "positions": _padded(weights.position_embeddings[first:], encoder.max_length, width),
+        "positions": _padded(positions, len(positions), width),
         **_norm("embedding_norm", weights.embedding_norm, width),
     }
     if encoder.block.positions_after_padding:
@@ -89,33 +95,96 @@ def _arrays(encoder: EncoderConfig, weights: EncoderWeights) -> dict[str, NDArra
         table = relative_bias_by_offset(weights.relative_attention_bias, encoder.max_length - 1)
         # The engine reads in sixteens, and so beyond the end.
         arrays["relative"] = np.append(table.ravel() * np.float32(LOG2_E), np.zeros(2 * LANES, dtype=np.float32))
+    arrays |= _kinds(encoder)
     for index, layer in enumerate(weights.layers):
         arrays |= _layer(encoder, layer, f"layers.{index}.")
+    return arrays | _norms(encoder, weights)
+
+
+def _kinds(encoder: EncoderConfig) -> dict[str, NDArray[Any]]:
+    """Return what differs from layer to layer."""
+    arrays: dict[str, NDArray[Any]] = {}
+    longest = encoder.max_length
+    reaches = [
+        (longest if kind.before is None else kind.before, longest if kind.after is None else kind.after)
+        for kind in encoder.layers
+    ]
+    if any(reach != (longest, longest) for reach in reaches):
+        arrays["layers.reaches"] = np.array(reaches, dtype=np.int32)
+    if encoder.rotaries:
+        tables = [encoder.rotaries.index(kind.rotary) for kind in encoder.layers if kind.rotary is not None]
+        arrays["layers.rotary"] = np.array(tables, dtype=np.int32)
+    for index, rotary in enumerate(encoder.rotaries):
+        arrays[f"rotary.{index}{FREQUENCIES}"] = inverse_frequencies(rotary, encoder.head_size)
     return arrays
+
+
+def rotary_table(frequencies: Array, positions: int) -> Array:
+    """Return a table of rotary positions as the engine reads it. Shape: (positions, 2, head_size / 2, padded)."""
+    table = np.stack(rotary_tables(frequencies, positions), axis=1)
+    return _padded(table, positions, 2, padded(len(frequencies)))
+
+
+def _norms(encoder: EncoderConfig, weights: EncoderWeights) -> dict[str, NDArray[Any]]:
+    """Return all norms, by the half of a layer that each follows: those in front of a half follow the one before it."""
+    width = padded(encoder.hidden_size)
+    places = encoder.block.norms
+    arrays: dict[str, NDArray[Any]] = {}
+    for index, layer in enumerate(weights.layers):
+        at = f"layers.{index}."
+        if places is NormPlace.POST:
+            arrays |= _norm(at + "attention_norm", layer.attention_norm, width)
+            arrays |= _norm(at + "output_norm", layer.output_norm, width)
+            continue
+        following = weights.layers[index + 1].qkv_norm if index + 1 < len(weights.layers) else weights.final_norm
+        arrays |= _norm(at + "attention_norm", layer.intermediate_norm, width)
+        arrays |= _norm(at + "output_norm", following, width)
+        if places is NormPlace.SANDWICH:
+            arrays |= _norm(at + "attention_branch_norm", layer.attention_norm, width)
+            arrays |= _norm(at + "output_branch_norm", layer.output_norm, width)
+    return arrays if places is NormPlace.POST else arrays | _norm("first_norm", weights.layers[0].qkv_norm, width)
 
 
 def _layer(encoder: EncoderConfig, layer: LayerWeights, at: str) -> dict[str, NDArray[Any]]:
     width, inner = padded(encoder.hidden_size), padded(encoder.intermediate_size)
-    # What attention's scores are divided by, and what makes e's powers two's, go into the queries.
-    scale = np.float32(LOG2_E / math.sqrt(encoder.head_size))
-    query = Linear(layer.query.weight * scale, layer.query.bias * scale)
-    parts = [_linear("", part, width, width) for part in (query, layer.key, layer.value)]
-    return {
+    queries = padded(encoder.num_heads * encoder.head_size)
+    keys = padded(encoder.num_key_heads * encoder.head_size)
+    # What attention's scores are multiplied with, and what makes e's powers two's, go into the queries or their norm.
+    scale = np.float32(LOG2_E * encoder.attention_scale)
+    query = layer.query
+    if layer.query_norm is None:
+        query = Linear(query.weight * scale, query.bias * scale)
+    parts = [
+        _linear("", part, outputs, width)
+        for part, outputs in ((query, queries), (layer.key, keys), (layer.value, keys))
+    ]
+    arrays = {
         at + "qkv.weight": np.concatenate([part[".weight"] for part in parts]),
         at + "qkv.bias": np.concatenate([part[".bias"] for part in parts]),
-        **_linear(at + "attention_output", layer.attention_output, width, width),
-        **_norm(at + "attention_norm", layer.attention_norm, width),
-        **_linear(at + "intermediate", layer.intermediate, inner, width),
+        **_linear(at + "attention_output", layer.attention_output, width, queries),
         **_linear(at + "output", layer.output, width, inner),
-        **_norm(at + "output_norm", layer.output_norm, width),
     }
+    if layer.query_norm is not None and layer.key_norm is not None:
+        arrays[at + "query_norm"] = _padded(layer.query_norm * scale, padded(encoder.head_size))
+        arrays[at + "key_norm"] = _padded(layer.key_norm, padded(encoder.head_size))
+    if layer.gate is None:
+        return arrays | _linear(at + "intermediate", layer.intermediate, inner, width)
+    gate, value = _linear("", layer.gate, inner, width), _linear("", layer.intermediate, inner, width)
+    # The engine takes sixteen gates and the sixteen that they are multiplied with in turns.
+    for kind in (".weight", ".bias"):
+        pair = np.stack([part[kind].reshape(inner // LANES, LANES, -1) for part in (gate, value)], axis=1)
+        shape = (2 * inner, width) if kind == ".weight" else (2 * inner,)
+        arrays[f"{at}intermediate{kind}"] = np.ascontiguousarray(pair.reshape(shape))
+    return arrays
 
 
 def _linear(name: str, linear: Linear, outputs: int, inputs: int) -> dict[str, NDArray[Any]]:
     return {f"{name}.weight": _padded(linear.weight, outputs, inputs), f"{name}.bias": _padded(linear.bias, outputs)}
 
 
-def _norm(name: str, norm: Norm, width: int) -> dict[str, NDArray[Any]]:
+def _norm(name: str, norm: Norm | None, width: int) -> dict[str, NDArray[Any]]:
+    if norm is None:
+        return {}
     # A weight and a shift of 0 keep what pads a row at 0.
     return {f"{name}.weight": _padded(norm.weight, width), f"{name}.bias": _padded(norm.bias, width)}
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from intel_quantized_embeddings.architectures import Activation, EncoderConfig
+from intel_quantized_embeddings.architectures.description import NormPlace
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 from intel_quantized_embeddings.options import Pooling
 
 LANES = 16  # every width is padded to a multiple
 
-ACTIVATIONS = {Activation.GELU: 0, Activation.GELU_TANH: 1, Activation.RELU: 2}
+ACTIVATIONS = {Activation.GELU: 0, Activation.GELU_TANH: 1, Activation.RELU: 2, Activation.SILU: 4}
 TANH = 3  # only in a cross-encoder's head
 POOLINGS = {Pooling.CLS: 0, Pooling.MEAN: 1, Pooling.LAST: 2}
 INT8, FP32 = 0, 1
@@ -32,7 +33,7 @@ def padded(width: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """The sizes and choices of a model, by the names of `iqe_config`, which explains each."""
+    """The sizes and choices of a model, by the names of `iqe_config`, which explains each; defaults are BERT's."""
 
     hidden: int
     layers: int
@@ -53,13 +54,23 @@ class Shape:
     intermediate_levels: int = LEVELS["intermediate"]
     output_levels: int = LEVELS["output"]
     head: int
+    key_heads: int
+    norms_aside: int = 0
+    branch_norms: int = 0
+    first_norm: int = 0
+    embedding_norm: int = 1
+    centred: int = 1
+    head_norms: int = 0
+    rotary: int = 0
+    gated: int = 0
     epsilon: float
 
     NUMBERS: ClassVar[tuple[str, ...]] = (
         *("hidden", "layers", "heads", "head_size", "inner", "vocabulary", "positions", "activation", "pooling"),
         *("normalize", "precision", "second_text", "padding", "relative"),
         *(f"{part}_levels" for part in LEVELS),
-        "head",
+        *("head", "key_heads", "norms_aside", "branch_norms", "first_norm", "embedding_norm", "centred", "head_norms"),
+        *("rotary", "gated"),
     )
 
     @property
@@ -85,10 +96,13 @@ class Shape:
             second_text: Whether ids tell a pair's second text apart.
             head: The activation of a cross-encoder's head; -1 for an embedder.
         """
+        block, names = encoder.block, encoder.architecture.weights
+        aside = block.norms is not NormPlace.POST
         return Shape(
             hidden=encoder.hidden_size,
             layers=encoder.num_layers,
             heads=encoder.num_heads,
+            key_heads=encoder.num_key_heads,
             head_size=encoder.head_size,
             inner=padded(encoder.intermediate_size),
             vocabulary=encoder.vocab_size,
@@ -101,6 +115,14 @@ class Shape:
             padding=encoder.pad_token_id if encoder.block.positions_after_padding else -1,
             relative=int(encoder.relative_attention_buckets > 0),
             head=head,
+            norms_aside=int(aside),
+            branch_norms=int(block.norms is NormPlace.SANDWICH),
+            first_norm=int(aside and not block.first_norm_missing),
+            embedding_norm=int(names.embedding_norm is not None),
+            centred=int(not block.rms_norm),
+            head_norms=int(names.query_norm is not None),
+            rotary=int(bool(encoder.rotaries)),
+            gated=int(block.gated),
             epsilon=encoder.layer_norm_eps,
         )
 

@@ -12,6 +12,7 @@ sequence of numbers then holds all there is to know of a pair, as it does of a t
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +28,9 @@ from intel_quantized_embeddings.architectures import (
     Norm,
     ScoringHead,
 )
+from intel_quantized_embeddings.architectures.description import LayerKind, NormPlace, Part, Rotary
 from intel_quantized_embeddings.architectures.relative_bias import relative_bias_by_offset
+from intel_quantized_embeddings.architectures.rotary import inverse_frequencies, rotary_tables
 from intel_quantized_embeddings.options import Pooling
 
 if TYPE_CHECKING:
@@ -108,11 +111,13 @@ def _encoder(
     """The last hidden state, (batch, length, hidden) or with `first_only` (batch, 1, hidden), and both inputs."""
     input_ids, attention_mask = model_input(INPUT_IDS), model_input(ATTENTION_MASK)
     hidden = _embeddings(config, weights, input_ids, of_pairs=of_pairs)
-    mask = _attention_bias(config, weights, input_ids, attention_mask)
+    around = _Surroundings(config, weights, input_ids, attention_mask)
     for index, layer in enumerate(weights.layers):
         is_last = index == config.num_layers - 1
-        hidden = _layer(config, layer, hidden, mask, first_only=is_last and first_only, name=f"layer.{index}/")
-    return hidden, input_ids, attention_mask
+        hidden = _layer(
+            config, layer, hidden, around.of(index), first_only=is_last and first_only, name=f"layer.{index}/"
+        )
+    return _norm(config, hidden, weights.final_norm), input_ids, attention_mask
 
 
 # --- before the layers -------------------------------------------------------------------------
@@ -128,6 +133,8 @@ def _embeddings(config: EncoderConfig, weights: EncoderWeights, input_ids: Node,
         input_ids = ops.floor_mod(input_ids, _integer(config.vocab_size))
     words = ops.gather(_constant(weights.word_embeddings), input_ids, _axis(0))
     words.set_friendly_name("embeddings/word")
+    if config.rotaries:
+        return _norm(config, ops.add(words, _constant(weights.position_embeddings)), weights.embedding_norm)
     if config.block.positions_after_padding:
         # transformers' create_position_ids_from_input_ids: padding gets the padding position,
         # the others count on from it.
@@ -142,7 +149,66 @@ def _embeddings(config: EncoderConfig, weights: EncoderWeights, input_ids: Node,
     together = ops.add(words, positions)
     if second_text is not None:
         together = ops.add(together, second_text)
-    return _norm(together, weights.embedding_norm, config.layer_norm_eps)
+    return _norm(config, together, weights.embedding_norm)
+
+
+@dataclass(frozen=True)
+class _Around:
+    """What a layer's attention sees of positions.
+
+    Attributes:
+        bias: Added to the scores. Shape: (batch, 1 or heads, 1 or length, length).
+        turn: Cosines and sines, (length, head_size) each, that queries and keys are turned by; None without.
+    """
+
+    bias: Node
+    turn: tuple[Node, Node] | None
+
+
+class _Surroundings:
+    """What attention sees of positions, made once for all layers of a kind."""
+
+    def __init__(self, config: EncoderConfig, weights: EncoderWeights, input_ids: Node, attention_mask: Node) -> None:
+        self._config = config
+        self._length = ops.gather(ops.shape_of(input_ids), _integer(1), _axis(0))
+        self._bias = _attention_bias(config, weights, input_ids, attention_mask)
+        self._made: dict[LayerKind, _Around] = {}
+
+    def of(self, index: int) -> _Around:
+        """Return a layer's."""
+        kind = self._config.layers[index]
+        if kind not in self._made:
+            turn = None if kind.rotary is None else self._turn(kind.rotary)
+            self._made[kind] = _Around(self._seen(kind), turn)
+        return self._made[kind]
+
+    def _seen(self, kind: LayerKind) -> Node:
+        """Return the bias with what is out of a query's reach masked as padding is."""
+        out = None
+        offsets = _offsets(self._length)
+        for reach, distance in ((kind.before, ops.negative(offsets)), (kind.after, offsets)):
+            if reach is not None:
+                beyond = ops.greater(distance, _integer(reach))
+                out = beyond if out is None else ops.logical_or(out, beyond)
+        if out is None:
+            return self._bias
+        unseen = ops.multiply(ops.convert(out, destination_type="f32"), _number(_MASKED))
+        return ops.add(self._bias, ops.unsqueeze(unseen, _axes(0, 1)))
+
+    def _turn(self, rotary: Rotary) -> tuple[Node, Node]:
+        config = self._config
+        tables = rotary_tables(inverse_frequencies(rotary, config.head_size), config.max_length)
+        cosines, sines = (
+            ops.slice(_constant(np.tile(table, 2)), _axes(0), ops.unsqueeze(self._length, _axes(0)), _axes(1), _axes(0))
+            for table in tables
+        )
+        return cosines, sines
+
+
+def _offsets(length: Node) -> Node:
+    """Return key - query. Shape: (length, length)."""
+    places = ops.range(_integer(0), length, _integer(1), "i64")
+    return ops.subtract(ops.unsqueeze(places, _axis(0)), ops.unsqueeze(places, _axis(1)))
 
 
 def _attention_bias(config: EncoderConfig, weights: EncoderWeights, input_ids: Node, attention_mask: Node) -> Node:
@@ -154,9 +220,7 @@ def _attention_bias(config: EncoderConfig, weights: EncoderWeights, input_ids: N
     reach = config.max_positions - 1
     table = relative_bias_by_offset(weights.relative_attention_bias, reach)
     length = ops.gather(ops.shape_of(input_ids), _integer(1), _axis(0))
-    places = ops.range(_integer(0), length, _integer(1), "i64")
-    offsets = ops.subtract(ops.unsqueeze(places, _axis(0)), ops.unsqueeze(places, _axis(1)))
-    bias = ops.gather(_constant(table), ops.add(offsets, _integer(reach)), _axis(1))
+    bias = ops.gather(_constant(table), ops.add(_offsets(length), _integer(reach)), _axis(1))
     return ops.add(mask, ops.unsqueeze(bias, _axis(0)))
 
 
@@ -164,50 +228,110 @@ def _attention_bias(config: EncoderConfig, weights: EncoderWeights, input_ids: N
 
 
 def _layer(
-    config: EncoderConfig, layer: LayerWeights, hidden: Node, mask: Node, *, first_only: bool, name: str
+    config: EncoderConfig, layer: LayerWeights, hidden: Node, around: _Around, *, first_only: bool, name: str
 ) -> Node:
-    """One post-norm layer; with `first_only` its output is (batch, 1, hidden)."""
-    rows = hidden
+    """One layer; with `first_only` its output is (batch, 1, hidden)."""
+    post, sandwich = (config.block.norms is place for place in (NormPlace.POST, NormPlace.SANDWICH))
+    inputs = _norm(config, hidden, layer.qkv_norm)
+    rows, asking, bias = hidden, inputs, around.bias
     if first_only:
-        rows = ops.slice(hidden, _axes(0), _axes(1), _axes(1), _axes(1))
-        if config.block.relative_attention_buckets:
-            mask = ops.slice(mask, _axes(0), _axes(1), _axes(1), _axes(2))
+        rows, asking = (ops.slice(whole, _axes(0), _axes(1), _axes(1), _axes(1)) for whole in (hidden, inputs))
+        if around.bias.get_output_partial_shape(0)[2] != 1:
+            bias = ops.slice(bias, _axes(0), _axes(1), _axes(1), _axes(2))
     attended = ops.scaled_dot_product_attention(
-        _heads(config, _linear(rows, layer.query, name + "query")),
-        _heads(config, _linear(hidden, layer.key, name + "key")),
-        _heads(config, _linear(hidden, layer.value, name + "value")),
-        mask,
+        _query(config, layer, asking, around, first_only=first_only, name=name),
+        _key(config, layer, inputs, around, name=name),
+        _each_query(config, _heads(config, _linear(inputs, layer.value, name + "value"), config.num_key_heads)),
+        bias,
+        _number(config.attention_scale),
     )
     attended.set_friendly_name(name + "attention")
-    together = ops.reshape(ops.transpose(attended, _integers(0, 2, 1, 3)), _integers(0, 0, config.hidden_size), True)
+    width = config.num_heads * config.head_size
+    together = ops.reshape(ops.transpose(attended, _integers(0, 2, 1, 3)), _integers(0, 0, width), True)
     attention = _linear(together, layer.attention_output, name + "attention_output")
-    rows = _norm(ops.add(attention, rows), layer.attention_norm, config.layer_norm_eps)
-    inner = _activation(config, _linear(rows, layer.intermediate, name + "intermediate"))
-    outer = _linear(inner, layer.output, name + "output")
-    return _norm(ops.add(outer, rows), layer.output_norm, config.layer_norm_eps)
+    rows = ops.add(_norm(config, attention, layer.attention_norm) if sandwich else attention, rows)
+    rows = _norm(config, rows, layer.attention_norm) if post else rows
+    outer = _feed_forward(config, layer, _norm(config, rows, layer.intermediate_norm), name=name)
+    rows = ops.add(_norm(config, outer, layer.output_norm) if sandwich else outer, rows)
+    return _norm(config, rows, layer.output_norm) if post else rows
 
 
-def _heads(config: EncoderConfig, projected: Node) -> Node:
-    """(batch, length, hidden) -> (batch, heads, length, head_size)."""
-    split = ops.reshape(projected, _integers(0, 0, config.num_heads, config.head_size), True)
+def _query(
+    config: EncoderConfig, layer: LayerWeights, inputs: Node, around: _Around, *, first_only: bool, name: str
+) -> Node:
+    query = _heads(config, _linear(inputs, layer.query, name + "query"), config.num_heads)
+    query = _norm_of_heads(config, query, layer.query_norm)
+    # The first token's angles are 0.
+    return query if around.turn is None or first_only else _turned(config, query, *around.turn)
+
+
+def _key(config: EncoderConfig, layer: LayerWeights, inputs: Node, around: _Around, *, name: str) -> Node:
+    key = _heads(config, _linear(inputs, layer.key, name + "key"), config.num_key_heads)
+    key = _norm_of_heads(config, key, layer.key_norm)
+    return _each_query(config, key if around.turn is None else _turned(config, key, *around.turn))
+
+
+def _turned(config: EncoderConfig, heads: Node, cosines: Node, sines: Node) -> Node:
+    """Turn each number of a head's first half with the one of its second half."""
+    half = config.head_size // 2
+    first = ops.slice(heads, _axes(0), _axes(half), _axes(1), _axes(3))
+    second = ops.slice(heads, _axes(half), _axes(2 * half), _axes(1), _axes(3))
+    across = ops.concat([ops.negative(second), first], 3)
+    return ops.add(ops.multiply(heads, cosines), ops.multiply(across, sines))
+
+
+def _feed_forward(config: EncoderConfig, layer: LayerWeights, inputs: Node, *, name: str) -> Node:
+    inner = _linear(inputs, layer.intermediate, name + "intermediate")
+    if layer.gate is None:
+        inner = _activation(config, inner)
+    else:
+        inner = ops.multiply(_activation(config, _linear(inputs, layer.gate, name + "gate")), inner)
+    return _linear(inner, layer.output, name + "output")
+
+
+def _heads(config: EncoderConfig, projected: Node, heads: int) -> Node:
+    """(batch, length, heads * head_size) -> (batch, heads, length, head_size)."""
+    split = ops.reshape(projected, _integers(0, 0, heads, config.head_size), True)
     return ops.transpose(split, _integers(0, 2, 1, 3))
+
+
+def _each_query(config: EncoderConfig, heads: Node) -> Node:
+    """Repeat heads of keys or values for the heads of queries that share each."""
+    each = config.num_heads // config.num_key_heads
+    return heads if each == 1 else ops.gather(heads, _integers(*(i // each for i in range(config.num_heads))), _axis(1))
 
 
 def _linear(inputs: Node, linear: Linear, name: str) -> Node:
     product = ops.matmul(inputs, _constant(linear.weight), False, True)
     product.set_friendly_name(name)
-    return ops.add(product, _constant(linear.bias.reshape(1, 1, -1)))
+    return ops.add(product, _constant(linear.bias.reshape(1, 1, -1))) if linear.bias.any() else product
 
 
-def _norm(inputs: Node, norm: Norm, eps: float) -> Node:
-    centred = ops.mvn(inputs, _axes(-1), True, eps, "inside_sqrt")
-    scaled = ops.multiply(centred, _constant(norm.weight.reshape(1, 1, -1)))
-    return ops.add(scaled, _constant(norm.bias.reshape(1, 1, -1)))
+def _norm(config: EncoderConfig, inputs: Node, norm: Norm | None) -> Node:
+    """Normalize each row; where a family has no norm, return what goes in."""
+    if norm is None:
+        return inputs
+    scaled = ops.multiply(_unit_rows(config, inputs), _constant(norm.weight.reshape(1, 1, -1)))
+    return ops.add(scaled, _constant(norm.bias.reshape(1, 1, -1))) if Part.NORM in config.block.biases else scaled
+
+
+def _norm_of_heads(config: EncoderConfig, heads: Node, weight: NDArray[np.float32] | None) -> Node:
+    return heads if weight is None else ops.multiply(_unit_rows(config, heads), _constant(weight.reshape(1, 1, 1, -1)))
+
+
+def _unit_rows(config: EncoderConfig, inputs: Node) -> Node:
+    """Rows without their mean, unless norms leave it, divided by the root of their mean square."""
+    if not config.block.rms_norm:
+        return ops.mvn(inputs, _axes(-1), True, config.layer_norm_eps, "inside_sqrt")
+    mean_square = ops.reduce_mean(ops.multiply(inputs, inputs), _axes(-1), True)
+    return ops.divide(inputs, ops.sqrt(ops.add(mean_square, _number(config.layer_norm_eps))))
 
 
 def _activation(config: EncoderConfig, inputs: Node) -> Node:
     if config.block.activation is Activation.RELU:
         return ops.relu(inputs)
+    if config.block.activation is Activation.SILU:
+        return ops.swish(inputs)
     return ops.gelu(inputs, "tanh" if config.block.activation is Activation.GELU_TANH else "erf")
 
 

@@ -1,0 +1,57 @@
+"""Gemma 3's text model (https://arxiv.org/abs/2503.19786): four norms a layer, windows, often both ways."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from intel_quantized_embeddings.architectures.config_values import ConfigValues
+from intel_quantized_embeddings.architectures.description import Activation, Architecture, LayerKind, NormPlace, Refusal
+from intel_quantized_embeddings.architectures.layer_kinds import FULL, SLIDING, read_biases, read_rotary
+from intel_quantized_embeddings.architectures.llama import DECODER_BLOCK, DECODER_KEYS, DECODER_WEIGHTS
+
+
+def _layer_kinds(config: ConfigValues) -> tuple[LayerKind, ...]:
+    """Read both spellings: transformers 5 lists every layer, before it every n-th, the last of each n, was global."""
+    count = config.size("num_hidden_layers")
+    every = config.size("sliding_window_pattern", default=6)
+    listed = config.names("layer_types", known=(FULL, SLIDING), count=count)
+    names = listed or tuple(SLIDING if (i + 1) % every else FULL for i in range(count))
+    parameters = config.section("rope_parameters")
+    whole = read_rotary(parameters.section(FULL), default=read_rotary(config, default=1_000_000.0).theta)
+    local = config.positive("rope_local_base_freq", default=10_000.0)
+    window = config.size("sliding_window", default=4096)
+    both_ways = bool(config.flag("use_bidirectional_attention", default=False))
+    # Of n tokens causal, the token itself among them; of n tokens around it where it looks both ways.
+    before, after = (window // 2, window // 2) if both_ways else (window - 1, 0)
+    kinds = {
+        FULL: LayerKind(after=None if both_ways else 0, rotary=whole),
+        SLIDING: LayerKind(before=before, after=after, rotary=read_rotary(parameters.section(SLIDING), default=local)),
+    }
+    return tuple(kinds[name] for name in names)
+
+
+def _only_none(key: str) -> Refusal:
+    return Refusal(key=key, unless=(None,), why="scores that are capped are not built in.")
+
+
+GEMMA3 = Architecture(
+    name="gemma3_text",
+    model_types=("gemma3_text",),
+    block=replace(DECODER_BLOCK, activation=Activation.GELU_TANH, norms=NormPlace.SANDWICH, norm_offset=1.0),
+    biases=read_biases,
+    layer_kinds=_layer_kinds,
+    embedding_factor=math.sqrt,
+    keys=replace(DECODER_KEYS, activation="hidden_activation", attention_scale="query_pre_attn_scalar"),
+    default_norm_eps=1e-6,
+    refusals=(_only_none("attn_logit_softcapping"),),
+    prefixes=("model.", "language_model."),
+    weights=replace(
+        DECODER_WEIGHTS,
+        query_norm="self_attn.q_norm",
+        key_norm="self_attn.k_norm",
+        attention_norm="post_attention_layernorm",
+        intermediate_norm="pre_feedforward_layernorm",
+        output_norm="post_feedforward_layernorm",
+    ),
+)

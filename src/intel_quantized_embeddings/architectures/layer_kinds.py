@@ -1,0 +1,75 @@
+"""What several families say in the same words of `config.json`: windows, rotary positions and biases."""
+
+from __future__ import annotations
+
+from intel_quantized_embeddings.architectures.config_values import ConfigValues
+from intel_quantized_embeddings.architectures.description import LayerKind, Part, Rotary
+
+# Kinds of layers, as `layer_types` names them.
+FULL, SLIDING = "full_attention", "sliding_attention"
+
+_BIASES = {
+    "attention_bias": (Part.QKV, Part.ATTENTION_OUTPUT),
+    "mlp_bias": (Part.INTERMEDIATE, Part.OUTPUT),
+    "norm_bias": (Part.NORM,),
+}
+
+
+def read_biases(config: ConfigValues) -> frozenset[Part]:
+    """Return the parts that `attention_bias`, `mlp_bias` and `norm_bias` give biases: none where they are not there."""
+    return frozenset(part for key, parts in _BIASES.items() if config.flag(key, default=False) for part in parts)
+
+
+def read_rotary(parameters: ConfigValues, *, default: float) -> Rotary:
+    """Return the rotary positions that an object describes.
+
+    Args:
+        parameters: With `rope_theta`, `rope_type` (before transformers 5 `rope_scaling`), or without them.
+        default: The base where it has none.
+
+    Raises:
+        UnsupportedModelError: Positions are scaled in a way that is not built in.
+    """
+    scaling = parameters.section("rope_scaling")
+    kinds = (parameters.named("rope_type"), scaling.named("rope_type"), scaling.named("type"))
+    kind = next((named for named in kinds if named is not None), "default")
+    base = parameters.positive("rope_theta", default=default)
+    if kind == "default":
+        return Rotary(base)
+    if kind == "ntk" and scaling.named("mixed_b") is None:
+        return Rotary(base, ntk=scaling.positive("factor", default=1.0))
+    raise parameters.refuse(f"scales rotary positions by {kind!r}; built in are 'default' and 'ntk'.")
+
+
+def rotary_everywhere(
+    config: ConfigValues, *, default: float, count_key: str = "num_hidden_layers"
+) -> tuple[LayerKind, ...]:
+    """Return layers that see all tokens and share one kind of rotary positions, in both spellings."""
+    return (LayerKind(rotary=_top_level_rotary(config, default=default)),) * config.size(count_key)
+
+
+def decoder_layers(config: ConfigValues, *, default: float) -> tuple[LayerKind, ...]:
+    """Return a decoder's layers: causal unless `is_causal` is false, some with a window where `layer_types` says so."""
+    count = config.size("num_hidden_layers")
+    names = config.names("layer_types", known=(FULL, SLIDING), count=count) or (FULL,) * count
+    rotary = _top_level_rotary(config, default=default)
+    causal = config.flag("is_causal", default=True)
+    after = 0 if causal else None
+    kinds = {FULL: LayerKind(after=after, rotary=rotary)}
+    if SLIDING in names:
+        window = config.size("sliding_window")
+        # A causal window of n tokens has the token itself in it; elsewhere transformers takes n on both sides.
+        kinds[SLIDING] = LayerKind(
+            before=window - 1 if causal else window, after=0 if causal else window, rotary=rotary
+        )
+    return tuple(kinds[name] for name in names)
+
+
+def _top_level_rotary(config: ConfigValues, *, default: float) -> Rotary:
+    """Return what `rope_parameters` says, else what stands beside it in older files."""
+    older = read_rotary(config, default=default)
+    return (
+        older
+        if config.named("rope_parameters") is None
+        else read_rotary(config.section("rope_parameters"), default=older.theta)
+    )
