@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tokenizers
 
 from intel_quantized_embeddings import Encoder, quantize
 from intel_quantized_embeddings.errors import UnsupportedModelError
@@ -175,28 +176,51 @@ def test_minilm_agrees_with_sentence_transformers(minilm, runtime):
     assert np.abs(ours.encode_queries(TEXTS) - theirs.encode_query(TEXTS)).max() <= 1e-4
 
 
-@pytest.mark.parametrize("pooling", ["cls", "mean", "lasttoken"])
-def test_a_folder_that_sentence_transformers_saved_gives_its_vectors(tmp_path, pooling):
-    """Pooling, normalization, prompts and length as its current version writes them."""
+@pytest.mark.parametrize(
+    ("model", "pooling"),
+    [("bert", "cls"), ("bert", "mean"), ("bert", "lasttoken"), ("modernbert", "mean"), ("qwen3", "lasttoken")],
+)
+def test_a_folder_that_sentence_transformers_saved_gives_its_vectors(tmp_path, model, pooling, runtime):
+    """Pooling, normalization, prompts, length, and the tokens around a text as its current version writes them."""
     sentence_transformers = pytest.importorskip("sentence_transformers")
+    if runtime == "ipex" and model.startswith(NOT_ON_IPEX):
+        pytest.skip("runtime='ipex' is frozen at the BERT families")
     torch.manual_seed(1)
     inner = tmp_path / "inner"
-    transformers.BertModel(transformers.BertConfig(**SIZES)).save_pretrained(inner)
-    write_tiny_tokenizer(inner / "tokenizer.json")
-    (inner / "tokenizer_config.json").write_text(
-        json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[PAD]", "model_max_length": 64})
-    )
-    modules = [sentence_transformers.models.Transformer(str(inner), max_seq_length=48)]
-    modules.append(sentence_transformers.models.Pooling(32, pooling_mode=pooling))
-    modules.append(sentence_transformers.models.Normalize())
+    config = MODELS[model]()
+    config.vocab_size = max(VOCABULARY, 300)
+    transformers.AutoModel.from_config(config).save_pretrained(inner)
+    if model == "qwen3":
+        _write_qwen2_tokenizer(inner)
+    else:
+        write_tiny_tokenizer(inner / "tokenizer.json")
+        (inner / "tokenizer_config.json").write_text(
+            json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[PAD]", "model_max_length": 64})
+        )
+    kinds = pytest.importorskip("sentence_transformers.models")
+    modules = [kinds.Transformer(str(inner), max_seq_length=48), kinds.Pooling(32, pooling_mode=pooling)]
+    modules.append(kinds.Normalize())
     theirs = sentence_transformers.SentenceTransformer(
         modules=modules, device="cpu", prompts={"query": "ask: ", "document": "doc: "}
     )
     theirs.save_pretrained(str(tmp_path / "saved"))
-    ours = Encoder.load(tmp_path / "saved", precision="fp32")
+    ours = Encoder.load(tmp_path / "saved", runtime=runtime, precision="fp32")
     assert ours.max_length == 48
     assert np.abs(ours.encode_queries(TEXTS) - theirs.encode_query(TEXTS)).max() <= 1e-5
     assert np.abs(ours.encode_documents(TEXTS) - theirs.encode_document(TEXTS)).max() <= 1e-5
+
+
+def _write_qwen2_tokenizer(folder):
+    """Write a byte-level tokenizer that puts an end behind each text and pads in front, as Qwen3-Embedding's does."""
+    letters = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    made = tokenizers.Tokenizer(tokenizers.models.BPE({letter: i for i, letter in enumerate(letters)}, []))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.add_special_tokens(["<|endoftext|>", "<|im_end|>"])
+    end = ("<|endoftext|>", made.token_to_id("<|endoftext|>"))
+    made.post_processor = tokenizers.processors.TemplateProcessing(single="$A <|endoftext|>", special_tokens=[end])
+    made.save(str(folder / "tokenizer.json"))
+    described = {"tokenizer_class": "Qwen2Tokenizer", "pad_token": end[0], "eos_token": "<|im_end|>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps({**described, "padding_side": "left"}))
 
 
 class _LastHiddenState(torch.nn.Module):
