@@ -19,6 +19,7 @@ namespace {
 
 constexpr int64_t MOST_TOKENS = 1 << 17;  // of a text
 constexpr int64_t MOST_WIDTH = 1 << 15;   // linear.h: sums stay below 2^31
+constexpr int64_t MOST_STEPS = 64;
 
 int32_t fail(int32_t status, char* error, int64_t size, const char* format, ...) __attribute__((format(printf, 4, 5)));
 int32_t fail(int32_t status, char* error, int64_t size, const char* format, ...) {
@@ -126,8 +127,7 @@ const char* wrong_config(const iqe_config& c) {
   if (!within(c.vocabulary, 1, 1 << 28)) return "vocabulary";
   if (!within(c.positions, 1, MOST_TOKENS)) return "positions";
   if (!within(c.activation, IQE_GELU, IQE_SILU)) return "activation";
-  if (!within(c.pooling, IQE_CLS, IQE_LAST)) return "pooling";
-  if (!within(c.normalize, 0, 1)) return "normalize";
+  if (!within(c.pooling, IQE_CLS, IQE_SEVERAL)) return "pooling";
   if (!within(c.precision, IQE_INT8, IQE_FP32)) return "precision";
   if (!within(c.second_text, 0, 1)) return "second_text";
   if (!within(c.padding, -1, c.vocabulary - 1)) return "padding";
@@ -136,7 +136,6 @@ const char* wrong_config(const iqe_config& c) {
   for (const int32_t levels : all_levels) {
     if (!within(levels, 2, 255)) return "levels";
   }
-  if (!within(c.head, -1, IQE_TANH)) return "head";
   if (!within(c.key_heads, 1, c.heads) || c.heads % c.key_heads) return "key_heads";
   if (!within(c.norms_aside, 0, 1)) return "norms_aside";
   if (!within(c.branch_norms, 0, 1)) return "branch_norms";
@@ -146,6 +145,8 @@ const char* wrong_config(const iqe_config& c) {
   if (!within(c.rotary, 0, 1) || (c.rotary && c.padding >= 0)) return "rotary";
   if (!within(c.head_norms, 0, c.rotary)) return "head_norms";
   if (!within(c.gated, 0, 1) || (c.gated && c.inner > MOST_WIDTH / 2)) return "gated";
+  if (!within(c.steps, 0, MOST_STEPS)) return "steps";
+  if (!within(c.outputs, 1, MOST_WIDTH)) return "outputs";
   if (!(c.epsilon > 0)) return "epsilon";
   return nullptr;
 }
@@ -164,6 +165,54 @@ void take_reach(const iqe_config& c, Tensors& tensors, int i, Layer& layer) {
   if (!c.rotary) return;
   const int32_t* tables = tensors.take<int32_t>(c.layers, "layers.rotary");
   if (tables != nullptr) layer.rotary = tensors.take<float>(c.positions * 2 * padded(c.head_size / 2), "rotary.%d", tables[i]);
+}
+
+bool has_step_activation(int32_t activation) {
+  return (activation >= IQE_GELU && activation <= IQE_SILU) || activation == IQE_SIGMOID || activation == IQE_IDENTITY;
+}
+
+// One step behind pooling, on rows of `width` numbers.
+void take_step(Tensors& tensors, int i, int64_t width, Step& step) {
+  char name[64];
+  snprintf(name, sizeof name, "steps.%d", i);
+  if (step.kind == IQE_DENSE && has_step_activation(step.what)) {
+    step.dense = take_linear(tensors, IQE_FP32, padded(step.width), padded(width), name);
+  } else if (step.kind == IQE_LAYER_NORM && step.width == width) {
+    step.norm = take_norm(tensors, padded(width), name);
+    const float* epsilon = tensors.take<float>(1, "%s.epsilon", name);
+    if (epsilon != nullptr) step.epsilon = *epsilon;
+  } else if (step.kind != IQE_UNIT_LENGTH || step.width != width) {
+    tensors.refuse("a step of 'steps' is not one that the engine takes");
+  }
+}
+
+// The steps: poolings where there are several, then what follows them.
+void take_steps(Model& m, Tensors& tensors) {
+  const iqe_config& c = m.config;
+  m.poolings = 1;  // the model's memory is all zeros
+  const int32_t* numbers = c.steps ? tensors.take<int32_t>(3 * (int64_t)c.steps, "steps") : nullptr;
+  if (!tensors.right) return;
+  for (int i = 0; i < c.steps; i++) {
+    m.steps[i].kind = numbers[3 * i];
+    m.steps[i].what = numbers[3 * i + 1];
+    m.steps[i].width = numbers[3 * i + 2];
+  }
+  while (c.pooling == IQE_SEVERAL && m.first_step < c.steps && m.steps[m.first_step].kind == IQE_POOL) {
+    const int pooling = m.steps[m.first_step++].what;
+    if (pooling < IQE_CLS || pooling > IQE_WEIGHTED_MEAN) return tensors.refuse("a pooling of 'steps' is not one that the engine takes");
+  }
+  if (c.pooling == IQE_SEVERAL) m.poolings = m.first_step;
+  int64_t width = (int64_t)m.poolings * c.hidden;
+  // Behind others, the last part of a pooled row is written with what pads it in the layers.
+  m.widest = (int)(padded(width) + (m.poolings > 1 ? m.stride : 0));
+  for (int i = m.first_step; i < c.steps && tensors.right; i++) {
+    const Step& step = m.steps[i];
+    if (step.width < 1 || step.width > MOST_WIDTH) return tensors.refuse("a width of 'steps' is not one that the engine takes");
+    take_step(tensors, i, width, m.steps[i]);
+    width = step.width;
+    if (padded(width) > m.widest) m.widest = (int)padded(width);
+  }
+  if (width != c.outputs || m.poolings < 1) tensors.refuse("'steps' do not end in rows of as many numbers as come out");
 }
 
 void take_all(Model& m, Tensors& tensors) {
@@ -205,10 +254,7 @@ void take_all(Model& m, Tensors& tensors) {
     }
     take_reach(c, tensors, i, layer);
   }
-  if (c.head >= 0) {
-    m.head_dense = take_linear(tensors, IQE_FP32, stride, stride, "head_dense");
-    m.head_output = take_linear(tensors, IQE_FP32, LANES, stride, "head_output");
-  }
+  take_steps(m, tensors);
 }
 
 // What one call is cut into.
@@ -322,17 +368,19 @@ int32_t iqe_new(const iqe_config* config, const iqe_tensor* tensors, int32_t cou
   }
   iqe_model* made = (iqe_model*)calloc(1, sizeof(iqe_model));
   Layer* layers = (Layer*)calloc(config->layers, sizeof(Layer));
-  if (made == nullptr || layers == nullptr) {
+  Step* steps = (Step*)calloc(config->steps + 1, sizeof(Step));
+  if (made == nullptr || layers == nullptr || steps == nullptr) {
     free(made);
     free(layers);
+    free(steps);
     return fail(IQE_OUT_OF_MEMORY, error, size, "no memory for the model");
   }
   made->config = *config;
   made->stride = (int)padded(config->hidden);
   made->query_width = (int)padded((int64_t)config->heads * config->head_size);
   made->key_width = (int)padded((int64_t)config->key_heads * config->head_size);
-  made->dimension = config->head < 0 ? config->hidden : 1;
   made->layers = layers;
+  made->steps = steps;
   made->kernels = kernels;
   Tensors all(tensors, count, error, size);
   take_all(*made, all);
@@ -347,6 +395,7 @@ int32_t iqe_new(const iqe_config* config, const iqe_tensor* tensors, int32_t cou
 void iqe_free(iqe_model* model) {
   if (model == nullptr) return;
   free(model->layers);
+  free(model->steps);
   free(model);
 }
 
@@ -367,7 +416,7 @@ int32_t iqe_observe(const iqe_model* model, const int32_t* ids, const int64_t* o
   int64_t longest = 0;
   const int32_t wrong = check_texts(model->config, ids, offsets, texts, &longest, error, size);
   if (wrong != IQE_OK || texts == 0) return wrong;
-  float* rows = (float*)malloc((size_t)texts * model->dimension * sizeof(float));
+  float* rows = (float*)malloc((size_t)texts * model->config.outputs * sizeof(float));
   const int32_t never = 0;
   const int32_t status = rows == nullptr ? IQE_OUT_OF_MEMORY : encode(*model, ids, offsets, texts, 1, &never, rows, squares, longest);
   free(rows);

@@ -35,7 +35,7 @@ struct Arena {
 };
 
 struct Buffers {
-  float *x, *normed, *branch, *qkv, *context, *inner, *scratch;
+  float *x, *normed, *branch, *qkv, *context, *inner, *scratch, *pooled, *steps;
   uint8_t *codes, *context_codes, *inner_codes;
   RowScale *scales, *context_scales, *inner_scales;
   int64_t scratch_each;
@@ -50,7 +50,7 @@ struct Buffers {
     normed = model.config.norms_aside ? arena.take<float>(rows * stride) : x;
     branch = model.config.branch_norms ? arena.take<float>((block > part ? block : part) * stride) : nullptr;
     qkv = arena.take<float>((block + behind) * (query_width + 2 * model.key_width) + LANES);
-    context = arena.take<float>(block * (query_width > stride ? query_width : stride));
+    context = arena.take<float>(block * query_width);
     inner = arena.take<float>(part * inner_width);
     codes = arena.take<uint8_t>(rows * stride);
     scales = arena.take<RowScale>(rows);
@@ -60,6 +60,8 @@ struct Buffers {
     inner_scales = arena.take<RowScale>(part);
     scratch_each = up_to_lanes(attention_scratch(longest, model.config.head_size));
     scratch = arena.take<float>(scratch_each * shares);
+    pooled = arena.take<float>(Ending::scratch(model));
+    steps = arena.take<float>(Ending::scratch(model));
   }
 };
 
@@ -89,8 +91,7 @@ class Forward {
         feed_forward_half(l, rows * p / parts, rows * (p + 1) / parts);
       }
     }
-    const Ending ending(model_, offsets_, chunk_, one_row(config_.layers - 1), b_.x, b_.context, b_.qkv, out_);
-    for (Chunk block = next(chunk_.first); block.first < chunk_.last; block = next(block.last)) ending.finish(block);
+    Ending(model_, offsets_, chunk_, one_row(config_.layers - 1), b_.x, b_.pooled, b_.steps, out_).finish();
   }
 
  private:
@@ -104,7 +105,7 @@ class Forward {
   int64_t start(int64_t text) const { return offsets_[text] - offsets_[chunk_.first]; }  // its first row
   int64_t length(int64_t text) const { return offsets_[text + 1] - offsets_[text]; }
   // With CLS or last-token pooling one row a text is enough of the last layer.
-  bool one_row(int l) const { return l == config_.layers - 1 && config_.pooling != IQE_MEAN; }
+  bool one_row(int l) const { return l == config_.layers - 1 && (config_.pooling == IQE_CLS || config_.pooling == IQE_LAST); }
   int64_t kept_row(int64_t text) const { return config_.pooling == IQE_CLS ? 0 : length(text) - 1; }
 
   // f(share, shares) for each share of a phase.

@@ -5,7 +5,7 @@
 #pragma once
 #include <stdint.h>
 
-#define IQE_ABI 4
+#define IQE_ABI 5
 
 #if defined(__GNUC__)
 #define IQE_EXPORT extern "C" __attribute__((visibility("default")))
@@ -13,7 +13,10 @@
 
 enum { IQE_OK = 0, IQE_INVALID = 1, IQE_OUT_OF_MEMORY = 2, IQE_STOPPED = 3 };
 enum { IQE_GELU = 0, IQE_GELU_TANH = 1, IQE_RELU = 2, IQE_TANH = 3, IQE_SILU = 4 };  // activations
-enum { IQE_CLS = 0, IQE_MEAN = 1, IQE_LAST = 2 };                      // poolings
+// Poolings; IQE_SEVERAL for those that the first steps name.
+enum { IQE_CLS = 0, IQE_MEAN = 1, IQE_LAST = 2, IQE_MAX = 3, IQE_MEAN_SQRT_LENGTH = 4, IQE_WEIGHTED_MEAN = 5, IQE_SEVERAL = 6 };
+enum { IQE_DENSE = 0, IQE_LAYER_NORM = 1, IQE_UNIT_LENGTH = 2, IQE_POOL = 3 };  // steps behind the layers
+enum { IQE_SIGMOID = 16, IQE_IDENTITY = 17 };                          // what a dense step may have beside the activations above
 enum { IQE_INT8 = 0, IQE_FP32 = 1 };                                   // precisions of the linear layers and the words
 
 // What a model is. Every width is padded with zeros to a multiple of 16; `hidden` alone says how many numbers count.
@@ -27,7 +30,6 @@ struct iqe_config {
   int32_t positions;   // rows of the position table: the longest text in tokens
   int32_t activation;
   int32_t pooling;
-  int32_t normalize;   // 1: vectors get length 1
   int32_t precision;
   int32_t second_text; // 1: an id of `vocabulary` or more is a token of a pair's second text, less `vocabulary`
   int32_t padding;     // a token of this id has a position of its own, and those behind it count on without it; -1 for none
@@ -36,7 +38,6 @@ struct iqe_config {
   int32_t attention_output_levels;  // fewer leave more of 16 bits to the weights (quantize.cpp)
   int32_t intermediate_levels;
   int32_t output_levels;
-  int32_t head;        // activation of a cross-encoder's head; -1 without a head
   int32_t key_heads;   // of keys and values: `heads`, or fewer that several heads of queries share
   int32_t norms_aside; // 1: a norm feeds linear layers alone, and sums go on without it (pre-norm); 0: it takes their place (post-norm)
   int32_t branch_norms;  // 1: what a half of a layer adds is normalized before (sandwich)
@@ -46,11 +47,16 @@ struct iqe_config {
   int32_t head_norms;  // 1: each head's queries and keys have a norm, without a mean
   int32_t rotary;      // tables of positions that queries and keys are turned by; 0: positions are rows that are added
   int32_t gated;       // 1: one half of `intermediate`, activated, is multiplied with the other
+  int32_t steps;       // that follow pooling
+  int32_t outputs;     // numbers that come out for each text
   float epsilon;       // of every norm
 };
 
-// A named array; model.h says how those of a linear layer lie, and what each layer's norms are. Vectors of words are float `words` [vocabulary][hidden, padded] in
-// fp32; in int8, `words.codes` of the same shape and a scale a row, `words.scales`.
+// A named array; model.h says how those of a linear layer lie, and what each layer's norms are. Vectors of words are float
+// `words` [vocabulary][hidden, padded] in fp32; in int8, `words.codes` of the same shape and a scale a row, `words.scales`.
+// `steps` is int32 [steps][3]: of each step its kind; a dense one's activation, or a pooling; and how many numbers a row has
+// behind it. Poolings come first, each another part of the row. A dense step has `steps.N.panels` and `steps.N.bias`, a layer
+// norm `steps.N.weight`, `.bias` and `.epsilon`.
 struct iqe_tensor {
   const char* name;
   const void* data;
@@ -70,7 +76,7 @@ IQE_EXPORT int32_t iqe_new(const iqe_config* config, const iqe_tensor* tensors, 
                            iqe_model** model, char* error, int64_t size);
 IQE_EXPORT void iqe_free(iqe_model* model);
 
-// Encodes texts of ids[offsets[i] .. offsets[i + 1]) into rows of `hidden` numbers (of one, with a head).
+// Encodes texts of ids[offsets[i] .. offsets[i + 1]) into rows of `outputs` numbers.
 // Reads *stop now and then; once it is not 0, returns IQE_STOPPED soon. Safe from several threads at once.
 IQE_EXPORT int32_t iqe_encode(const iqe_model* model, const int32_t* ids, const int64_t* offsets, int64_t texts, int32_t threads,
                               const int32_t* stop, float* rows, char* error, int64_t size);

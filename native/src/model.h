@@ -35,6 +35,14 @@ struct Layer {
   int64_t before = 0, after = 0;      // so many tokens before and behind its own a query sees
 };
 
+// What a row goes through behind the last layer; see IQE_DENSE and the others.
+struct Step {
+  int kind = 0, what = 0, width = 0;
+  Linear dense;
+  Norm norm;
+  float epsilon = 0;
+};
+
 struct Model;
 
 // A half-open range of consecutive texts that go through the layers together.
@@ -59,7 +67,6 @@ struct Model {
   iqe_config config{};
   int stride = 0;      // `hidden`, padded
   int query_width = 0, key_width = 0;  // of all heads of queries, and of keys or values, padded
-  int dimension = 0;   // numbers in a row that comes out
   const float* words = nullptr;        // fp32: [vocabulary][stride]
   const int8_t* word_codes = nullptr;  // int8: the same, each row times its scale
   const float* word_scales = nullptr;  // [vocabulary]; no number where a row has one that is none
@@ -69,7 +76,10 @@ struct Model {
   const float* relative = nullptr;     // [heads][2 * positions - 1]: by key - query, 0 in the middle, times log2(e)
   Norm embedding_norm, first_norm;
   Layer* layers = nullptr;
-  Linear head_dense, head_output;
+  Step* steps = nullptr;
+  int first_step = 0;  // behind those that name poolings
+  int poolings = 1;    // parts of a pooled row
+  int widest = 0;      // numbers in a row between steps at most, padded
   const Kernels* kernels = nullptr;
 };
 

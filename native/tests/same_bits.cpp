@@ -130,9 +130,10 @@ struct Case {
   int hidden, heads, inner;
   int precision, pooling, activation;
   bool normalize, relative, head, factors, broken;
+  bool chain = false;
   // What came after BERT: norms in front of each half (1), and behind too (2), without a mean; gates; positions that turn, windows,
   // heads of keys that several heads of queries share, and their norms.
-  int modern;
+  int modern = 0;
 };
 
 constexpr int VOCABULARY = 50, POSITIONS = 70, LAYERS = 2, PADDING = 3;
@@ -263,10 +264,35 @@ void add_model(Tensors& tensors, Random& random, const Case& c) {
     add_norm(tensors, random, hidden, prefix, "attention_norm");
     add_norm(tensors, random, hidden, prefix, "output_norm");
   }
-  if (c.head) {
-    add_linear(tensors, random, c, IQE_FP32, 1, hidden, hidden, "", "head_dense");
-    add_linear(tensors, random, c, IQE_FP32, 1, 1, hidden, "", "head_output");
+}
+
+// The steps behind pooling, as many as `steps` has rows; returns how many numbers come out.
+int add_steps(Tensors& tensors, Random& random, const Case& c, int count, const int32_t (*steps)[3]) {
+  if (count) memcpy(tensors.add<int32_t>(3 * count, "", "steps"), steps, count * sizeof *steps);
+  int width = c.hidden;
+  for (int i = 0; i < count; i++) {
+    char name[32];
+    snprintf(name, sizeof name, "steps.%d", i);
+    if (steps[i][0] == IQE_DENSE) add_linear(tensors, random, c, IQE_FP32, 1, steps[i][2], width, "", name);
+    if (steps[i][0] == IQE_LAYER_NORM) {
+      add_norm(tensors, random, width, "", name);
+      *tensors.add<float>(1, name, ".epsilon") = 1e-5f;
+    }
+    width = steps[i][2];
   }
+  return width;
+}
+
+int add_steps(Tensors& tensors, Random& random, const Case& c, int32_t* count) {
+  const int h = c.hidden;
+  const int32_t unit[][3] = {{IQE_UNIT_LENGTH, 0, h}};
+  const int32_t head[][3] = {{IQE_DENSE, IQE_TANH, h}, {IQE_DENSE, IQE_IDENTITY, 1}};
+  const int32_t chain[][3] = {{IQE_POOL, IQE_MAX, h},      {IQE_POOL, IQE_WEIGHTED_MEAN, 2 * h}, {IQE_POOL, IQE_LAST, 3 * h},
+                              {IQE_POOL, IQE_MEAN_SQRT_LENGTH, 4 * h}, {IQE_POOL, IQE_CLS, 5 * h}, {IQE_DENSE, IQE_GELU, 70},
+                              {IQE_LAYER_NORM, 0, 70}, {IQE_DENSE, IQE_SIGMOID, 37}, {IQE_UNIT_LENGTH, 0, 37}, {IQE_DENSE, IQE_RELU, 33}};
+  const int32_t(*steps)[3] = c.chain ? chain : c.head ? head : unit;
+  *count = c.chain ? 10 : c.head ? 2 : c.normalize;
+  return add_steps(tensors, random, c, *count, steps);
 }
 
 constexpr int TEXTS = 12;
@@ -287,7 +313,6 @@ uint64_t encode_case(const Case& c, const char* instruction_set) {
   config.positions = POSITIONS;
   config.activation = c.activation;
   config.pooling = c.pooling;
-  config.normalize = c.normalize;
   config.precision = c.precision;
   config.second_text = c.head;
   config.padding = c.relative ? PADDING : -1;
@@ -296,7 +321,6 @@ uint64_t encode_case(const Case& c, const char* instruction_set) {
   config.attention_output_levels = LEVELS[1];
   config.intermediate_levels = LEVELS[2];
   config.output_levels = LEVELS[3];
-  config.head = c.head ? (int32_t)IQE_TANH : -1;
   config.key_heads = c.modern ? c.heads / 2 : c.heads;
   config.norms_aside = c.modern > 0;
   config.branch_norms = c.modern == 2;
@@ -304,6 +328,7 @@ uint64_t encode_case(const Case& c, const char* instruction_set) {
   config.embedding_norm = c.modern != 2;
   config.centred = c.modern == 0;
   config.head_norms = config.rotary = config.gated = c.modern > 0;
+  config.outputs = add_steps(tensors, random, c, &config.steps);
   config.epsilon = 1e-12f;
   char error[256] = "";
   iqe_model* model;
@@ -325,7 +350,7 @@ uint64_t encode_case(const Case& c, const char* instruction_set) {
   constexpr int BROKEN = 4;  // the text with the word that is no number
   if (c.broken) ids[offsets[BROKEN] + 7] = 3;
 
-  const int width = c.head ? 1 : c.hidden;
+  const int width = config.outputs;
   const int32_t stop = 0;
   Array<float> rows(TEXTS * width), again(TEXTS * width);
   const auto encode = [&](int64_t from, int64_t texts, int threads, float* to) {
@@ -358,15 +383,17 @@ uint64_t encode_case(const Case& c, const char* instruction_set) {
   {name "-mean-gelu_tanh-relative", shape, precision, IQE_MEAN, IQE_GELU_TANH, true, true, false, false, false},        \
   {name "-last-relu-relative", shape, precision, IQE_LAST, IQE_RELU, true, true, false, true, false},                   \
   {name "-cls-tanh-head", shape, precision, IQE_CLS, IQE_TANH, false, false, true, false, false},                       \
-  {name "-mean-relu-broken", shape, precision, IQE_MEAN, IQE_RELU, true, false, false, false, true}
+  {name "-mean-relu-broken", shape, precision, IQE_MEAN, IQE_RELU, true, false, false, false, true},                    \
+  {name "-several-chain", shape, precision, IQE_SEVERAL, IQE_GELU, false, false, false, false, false, true},            \
+  {name "-several-chain-broken", shape, precision, IQE_SEVERAL, IQE_RELU, false, true, false, false, true, true}
 #define IQE_SMALL 64, 4, 256
 #define IQE_ODD 40, 2, 90
 #define IQE_SHARED 96, 2, 72
 #define IQE_MODERN(shape, precision, name)                                                                                      \
-  {name "-pre-cls-gelu", shape, precision, IQE_CLS, IQE_GELU, true, false, false, true, false, 1},                              \
-  {name "-pre-mean-gelu_tanh", shape, precision, IQE_MEAN, IQE_GELU_TANH, true, false, false, false, false, 1},                 \
-  {name "-sandwich-last-silu", shape, precision, IQE_LAST, IQE_SILU, false, false, false, true, false, 2},                      \
-  {name "-sandwich-mean-silu-broken", shape, precision, IQE_MEAN, IQE_SILU, true, false, false, false, true, 2}
+  {name "-pre-cls-gelu", shape, precision, IQE_CLS, IQE_GELU, true, false, false, true, false, false, 1},                              \
+  {name "-pre-mean-gelu_tanh", shape, precision, IQE_MEAN, IQE_GELU_TANH, true, false, false, false, false, false, 1},                 \
+  {name "-sandwich-last-silu", shape, precision, IQE_LAST, IQE_SILU, false, false, false, true, false, false, 2},                      \
+  {name "-sandwich-mean-silu-broken", shape, precision, IQE_MEAN, IQE_SILU, true, false, false, false, true, false, 2}
 const Case CASES[] = {
     IQE_CASES(IQE_SMALL, IQE_INT8, "small-int8"),
     IQE_CASES(IQE_SMALL, IQE_FP32, "small-fp32"),

@@ -93,15 +93,29 @@ class Precision(Choice, option="precision"):
 
 
 class Pooling(Choice, option="pooling"):
-    """The pooling modes of sentence-transformers that are built in.
+    """The pooling modes of sentence-transformers, over the text's own tokens: padding is left out.
 
-    CLS: the first token's vector. MEAN: the mean over the text's own tokens, padding left out.
-    LAST: the last of the text's own tokens, as decoder models use.
+    CLS: the first token's vector. MEAN: the mean. LAST: the last token's, as decoder models use. MAX: the greatest of
+    each number. MEAN_SQRT_LENGTH: the sum divided by the root of how many there are. WEIGHTED_MEAN: the mean, the n-th
+    token counting n times.
     """
 
     CLS = "cls"
     MEAN = "mean"
     LAST = "last"
+    MAX = "max"
+    MEAN_SQRT_LENGTH = "mean_sqrt_len_tokens"
+    WEIGHTED_MEAN = "weightedmean"
+
+    @classmethod
+    def parse_several(cls, value: str | Enum) -> tuple[Self, ...]:
+        """Turn a user's words, joined by "+" where vectors of several modes are put one behind another, into members.
+
+        Raises:
+            OptionError: One is unknown.
+        """
+        words = value.split("+") if isinstance(value, str) and not isinstance(value, Enum) else [value]
+        return tuple(cls.parse(word) for word in words)
 
 
 class ScoringKeywords(TypedDict, total=False):
@@ -216,7 +230,7 @@ class LoadOptions:
             self._set("runtime", RuntimeName.parse(self.runtime).value)
         self._set("precision", Precision.parse(self.precision).value)
         if self.pooling is not None:
-            self._set("pooling", Pooling.parse(self.pooling).value)
+            self._set("pooling", "+".join(mode.value for mode in Pooling.parse_several(self.pooling)))
         self._set("num_threads", integer_option("num_threads", self.num_threads, least=1))
         self._set("max_length", integer_option("max_length", self.max_length, least=3))
         self._set("truncate_dim", integer_option("truncate_dim", self.truncate_dim, least=1))

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
-from intel_quantized_embeddings import Encoder
+from intel_quantized_embeddings import Encoder, quantize
 from intel_quantized_embeddings.encoding.batching import single_text_shapes
-from intel_quantized_embeddings.errors import InvalidTextError, OptionError
+from intel_quantized_embeddings.errors import InvalidTextError, ModelFilesError, OptionError
 from intel_quantized_embeddings.int8_folder.probes import COUNT_OF_VECTORS
 from intel_quantized_embeddings.options import Precision
 from intel_quantized_embeddings.runtimes.base import PaddedRuntime
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
 from support.each_runtime import each_runtime
+from support.few_texts import FEW
+from support.tiny_models import save_in_halves, write_tiny_model
 
 pytestmark = each_runtime
 
@@ -330,6 +335,69 @@ class TestTruncated:
             again(encoder, truncate_dim=1000)
 
 
+CHAIN = [("Dense", {"out_features": 40, "activation": "activation.GELU"}), ("LayerNorm", {}), ("Normalize", {})]
+
+
+class TestEndings:
+    """Several poolings, and modules behind them."""
+
+    @pytest.fixture(scope="class")
+    def chained(self, runtime, tmp_path_factory):
+        if runtime == "ipex":
+            pytest.skip("runtime='ipex' has no endings but the plain ones")
+        return write_tiny_model(tmp_path_factory.mktemp("chain") / "model", pooling="max+weightedmean", behind=CHAIN)
+
+    @pytest.fixture(scope="class", params=["int8", "fp32"])
+    def encoder(self, request, runtime, chained, tmp_path_factory):
+        folder = chained
+        if request.param == "int8":
+            folder = tmp_path_factory.mktemp("chain") / "int8"
+            quantize(chained, folder, runtime=runtime, search=False, measure=False, **FEW)
+        return Encoder.load(folder, runtime=runtime, precision=request.param)
+
+    def test_a_text_has_one_vector_in_any_company(self, encoder):
+        alone = np.concatenate([encoder.encode_documents([text]) for text in TEXTS])
+        assert alone.shape == (len(TEXTS), 40) == (len(TEXTS), encoder.dimension)
+        np.testing.assert_allclose(np.linalg.norm(alone, axis=1), 1, atol=1e-5)
+        for texts in (TEXTS, TEXTS[::-1] * 9):
+            vectors = encoder.encode_documents(texts)
+            expected = alone[[TEXTS.index(text) for text in texts]]
+            np.testing.assert_allclose(vectors, expected, rtol=0, atol=0 if is_exact(encoder) else 1e-5)
+
+    def test_settings_say_what_there_is(self, encoder):
+        assert encoder.settings.pooling_name == "max+weightedmean"
+        assert encoder.settings.modules == ("Dense 64 to 40, GELU", "LayerNorm 40")
+        assert "max+weightedmean" in encoder.fingerprint
+
+    def test_vectors_can_be_cut_to_as_many_numbers_as_come_out(self, encoder):
+        assert again(encoder, truncate_dim=39).dimension == 39
+        with pytest.raises(OptionError, match=r"truncate_dim=41 .*have 40 numbers"):
+            again(encoder, truncate_dim=41)
+
+    def test_the_weights_of_modules_are_in_the_fingerprint(self, chained, runtime, tmp_path):
+        def fingerprint(folder) -> str:
+            return Encoder.load(folder, runtime=runtime, precision="fp32", warm_shapes=False).fingerprint
+
+        other = write_tiny_model(tmp_path / "other", pooling="max+weightedmean", behind=CHAIN)
+        assert fingerprint(other) == fingerprint(chained)
+        weights = load_file(other / "2_Dense" / "model.safetensors")
+        save_file({**weights, "linear.bias": weights["linear.bias"] + 1}, other / "2_Dense" / "model.safetensors")
+        assert fingerprint(other) != fingerprint(chained)
+
+    @pytest.mark.parametrize("kept_in", ["bfloat16", "float16"])
+    def test_weights_are_read_as_they_are_published(self, chained, runtime, tmp_path, kept_in):
+        """In half precision, whatever it is called; pickled ones are not read."""
+        other = shutil.copytree(chained, tmp_path / "other")
+        file = other / "2_Dense" / "model.safetensors"
+        save_in_halves(load_file(file), file, bfloat16=kept_in == "bfloat16")
+        texts, load = TEXTS[:3], partial(Encoder.load, runtime=runtime, precision="fp32", warm_shapes=False)
+        expected = load(chained).encode_documents(texts)
+        np.testing.assert_allclose(load(other).encode_documents(texts), expected, rtol=0, atol=1e-2)
+        file.rename(file.with_name("pytorch_model.bin"))
+        with pytest.raises(ModelFilesError, match=r"2_Dense has no model\.safetensors.*save_pretrained"):
+            load(other)
+
+
 def test_the_number_of_threads_does_not_change_int8_vectors(encoder):
     if not is_exact(encoder):
         pytest.skip("promised for int8; floating point may differ in the last bits")
@@ -378,7 +446,7 @@ def _shapes_of_loading(encoder, monkeypatch, **options) -> list[tuple[int, int]]
         ({"num_threads": 0}, "num_threads=0"),
         ({"precision": "int4"}, "'int8', 'bf16', 'fp32'"),
         ({"runtime": "onnx"}, "runtime='onnx'"),
-        ({"pooling": "max"}, "'cls', 'mean', 'last'"),
+        ({"pooling": "first"}, "'cls', 'mean', 'last', 'max'"),
     ],
 )
 def test_options_out_of_range_are_refused_with_what_is_allowed(encoder, options, message):

@@ -42,11 +42,12 @@ ROWS = _rows()
 
 
 def _embedder(folder):
-    write_tiny_model(folder, max_length=16)
+    dense = {"out_features": 24, "activation": "activation.Tanh"}
+    write_tiny_model(folder, max_length=16, behind=[("Dense", dense), ("LayerNorm", {}), ("Normalize", {})])
     _change(folder / "tokenizer_config.json", SPECIAL | {"tokenizer_class": "BertTokenizer", "do_lower_case": False})
     (folder / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": HIDDEN}))
-    (folder / "2_Normalize").mkdir()
-    (folder / "2_Normalize" / "config.json").write_text("{}")
+    (folder / "4_Normalize").mkdir()
+    (folder / "4_Normalize" / "config.json").write_text("{}")
     (folder / "other").mkdir()
     (folder / "other" / "config.json").write_text(json.dumps({"pooling_mode": "cls", "embedding_dimension": HIDDEN}))
     prompts = {"prompts": {"clustering": "of the "}, "model_type": "SentenceTransformer"}

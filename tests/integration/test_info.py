@@ -156,7 +156,8 @@ class TestAnotherFolder:
         assert not {"pooling", "queries", "dimension"} & facts.keys()
         facts = json.loads(iqe("info", folder, "--json")[1])
         assert (facts["kind"], facts["gives"], facts["problem"]) == ("model", "scores", None)
-        assert facts["settings"] == {"max_length": 130, "activation": settings.activation.value, "lowercase": False}
+        expected = {"max_length": 130, "activation": settings.activation.value, "lowercase": False, "modules": []}
+        assert facts["settings"] == expected
 
     @pytest.mark.parametrize("spoil", ["three labels", "no head", "an export", "no weights", "a softmax"])
     def test_of_a_cross_encoder_that_will_not_load_says_what_loading_says(self, iqe, tmp_path, spoil):
@@ -195,7 +196,7 @@ class TestAnotherFolder:
         assert status == 0
         assert facts_in(shown)["queries"] == 'begin with "query: "'
 
-    @pytest.mark.parametrize("spoil", ["pickled", "no tokenizer", "another architecture", "a Dense module"])
+    @pytest.mark.parametrize("spoil", ["pickled", "no tokenizer", "another architecture", "an LSTM module"])
     def test_what_cannot_be_loaded_is_status_1_with_the_reason(self, iqe, tmp_path, spoil):
         folder = write_tiny_model(tmp_path / "spoilt")
         if spoil == "pickled":
@@ -210,9 +211,9 @@ class TestAnotherFolder:
             reason = "'modernbert', which is not built in"
         else:
             modules = json.loads((folder / "modules.json").read_text("utf-8"))
-            modules.append({"idx": 3, "name": "3", "path": "3_Dense", "type": "sentence_transformers.models.Dense"})
+            modules.append({"idx": 3, "name": "3", "path": "3_LSTM", "type": "sentence_transformers.models.LSTM"})
             (folder / "modules.json").write_text(json.dumps(modules), "utf-8")
-            reason = "a Dense module"
+            reason = "a LSTM module"
         status, shown, problem = iqe("info", folder)
         assert status == 1
         assert reason in problem

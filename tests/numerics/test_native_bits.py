@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from intel_quantized_embeddings.architectures import Activation
+from intel_quantized_embeddings.architectures import Activation, Ending
 from intel_quantized_embeddings.architectures.table import ARCHITECTURES
 from intel_quantized_embeddings.encoders.loading import load_model
 from intel_quantized_embeddings.int8_folder.config import MethodName
@@ -26,7 +26,7 @@ from intel_quantized_embeddings.quantization.native import quantize_graph
 from intel_quantized_embeddings.quantization.recipe import Recipe
 from intel_quantized_embeddings.runtimes.base import ModelGraph
 from intel_quantized_embeddings.runtimes.native import NativeRuntime
-from intel_quantized_embeddings.runtimes.native_graph import embedder_graph
+from intel_quantized_embeddings.runtimes.native_graph import native_graph
 from intel_quantized_embeddings.runtimes.native_library import instruction_sets
 from support.tiny_models import random_encoder, write_tiny_model
 
@@ -110,7 +110,8 @@ def test_a_text_has_one_vector_in_any_company_and_with_any_threads(graph_of, poo
 def test_any_width_and_activation_has_the_same_bits_everywhere(hidden, heads, inner, activation):
     """Widths that are no multiple of sixteen are padded with zeros."""
     encoder, weights = random_encoder(hidden=hidden, heads=heads, inner=inner, activation=activation)
-    fp32 = embedder_graph(encoder, weights, pooling=Pooling.MEAN, normalize=True)
+    ending = Ending.plain(Pooling.MEAN, normalize=True)
+    fp32 = native_graph(encoder, weights, ending)
     model = ModelGraph(graph=fp32, precision=Precision.FP32, max_positions=encoder.max_length, pad_token_id=0)
     int8 = quantize_graph(model, [[1, 2]], Recipe(method=MethodName.PER_TOKEN))
     texts = _texts(encoder.vocab_size)

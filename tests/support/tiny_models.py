@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -104,9 +105,21 @@ def write_tiny_model(
     normalize: bool = True,
     max_length: int = 64,
     prompts: dict[str, str] | None = None,
+    behind: Sequence[tuple[str, dict[str, object]]] | None = None,
     seed: int = 0,
 ) -> Path:
-    """Write a sentence-transformers folder with random weights; `pooling=None` leaves out who pools how."""
+    """Write a sentence-transformers folder with random weights.
+
+    Args:
+        folder: Where.
+        family: The encoder's.
+        pooling: `None` leaves out who pools how; "cls+max" is several.
+        normalize: Whether a Normalize module ends it.
+        max_length: In tokens.
+        prompts: The folder's.
+        behind: The modules behind pooling instead, with what their configuration says beside widths that follow.
+        seed: Of the weights.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     config = tiny_config(family)
     (folder / "config.json").write_text(json.dumps(config))
@@ -114,20 +127,62 @@ def write_tiny_model(
     write_tiny_tokenizer(folder / "tokenizer.json")
     (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": max_length}))
     if pooling is not None:
-        kinds = ["Transformer", "Pooling", *(["Normalize"] if normalize else [])]
-        paths = ["", "1_Pooling", "2_Normalize"]
-        modules = [
-            {"idx": i, "name": str(i), "path": paths[i], "type": f"sentence_transformers.models.{kind}"}
-            for i, kind in enumerate(kinds)
-        ]
-        (folder / "modules.json").write_text(json.dumps(modules))
-        (folder / "1_Pooling").mkdir(exist_ok=True)
-        (folder / "1_Pooling" / "config.json").write_text(
-            json.dumps({"embedding_dimension": HIDDEN, "pooling_mode": pooling})
-        )
+        write_tiny_modules(folder, pooling, behind or ([("Normalize", {})] if normalize else []), seed=seed)
     if prompts is not None:
         (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": prompts}))
     return folder
+
+
+def write_tiny_modules(
+    folder: Path, pooling: str, behind: Sequence[tuple[str, dict[str, object]]], *, seed: int = 0
+) -> None:
+    """Write `modules.json` and the modules behind the Transformer, with random weights; see `write_tiny_model`."""
+    random, width = np.random.default_rng(seed + 7), HIDDEN * len(pooling.split("+"))
+    modes = pooling.split("+")
+    pools = {"embedding_dimension": HIDDEN, "pooling_mode": modes if len(modes) > 1 else pooling}
+    modules = []
+    for place, (kind, given) in enumerate([("Transformer", {}), ("Pooling", pools), *behind]):
+        path = f"{place}_{kind}" if place else ""
+        modules.append({"idx": place, "name": str(place), "path": path, "type": f"sentence_transformers.models.{kind}"})
+        config, tensors = dict(given), {}
+        if kind == "Dense":
+            torch_name = config.pop("activation", "linear.Identity")
+            config = {
+                "in_features": width,
+                "out_features": width,
+                "bias": True,
+                "activation_function": f"torch.nn.modules.{torch_name}",
+                **config,
+            }
+            shape = (int(str(config["out_features"])), width)
+            tensors["linear.weight"] = random.normal(0, width**-0.5, shape).astype(np.float32)
+            if config["bias"]:
+                tensors["linear.bias"] = random.normal(0, 0.3, shape[0]).astype(np.float32)
+            width = shape[0]
+        elif kind == "LayerNorm":
+            config = {"dimension": width}
+            tensors["norm.weight"] = (1 + random.normal(0, 0.3, width)).astype(np.float32)
+            tensors["norm.bias"] = random.normal(0, 0.3, width).astype(np.float32)
+        if place and (config or tensors):
+            (folder / path).mkdir(exist_ok=True)
+            (folder / path / "config.json").write_text(json.dumps(config))
+        if tensors:
+            save_file(tensors, str(folder / path / "model.safetensors"))
+    (folder / "modules.json").write_text(json.dumps(modules))
+
+
+def save_in_halves(tensors: dict[str, np.ndarray], file: Path, *, bfloat16: bool) -> None:
+    """Write tensors in half precision: float16, or the upper half of float32, which numpy has no type for."""
+    if not bfloat16:
+        save_file({name: tensor.astype(np.float16) for name, tensor in tensors.items()}, str(file))
+        return
+    header, data = {}, b""
+    for name, tensor in tensors.items():
+        halves = (tensor.astype(np.float32).view(np.uint32) >> 16).astype("<u2").tobytes()
+        header[name] = {"dtype": "BF16", "shape": tensor.shape, "data_offsets": [len(data), len(data) + len(halves)]}
+        data += halves
+    text = json.dumps(header).encode()
+    file.write_bytes(len(text).to_bytes(8, "little") + text + data)
 
 
 def write_tiny_cross_encoder(

@@ -22,7 +22,7 @@ from support.few_texts import TEN_TEXTS
     [
         ("runtime", "onnx"),
         ("precision", "int4"),
-        ("pooling", "max"),
+        ("pooling", "first"),
         ("num_threads", 0),
         ("num_threads", True),
         ("num_threads", "2"),
@@ -85,7 +85,7 @@ _OF_THE_HUB = [("cache_folder", 5), ("local_files_only", None), ("revision", 1)]
                 ("max_length", "64"),
                 ("max_length", 2),
                 ("max_length", True),
-                ("pooling", "max"),
+                ("pooling", "first"),
                 ("query_instruction", 5),
                 ("document_instruction", b"x"),
                 ("search", "no"),

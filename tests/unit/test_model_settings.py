@@ -25,6 +25,7 @@ BGE = "Represent this sentence for searching relevant passages: "
 TRANSFORMER = {"type": "sentence_transformers.models.Transformer", "path": ""}
 POOLING = {"type": "sentence_transformers.models.Pooling", "path": "1_Pooling"}
 NORMALIZE = {"type": "sentence_transformers.models.Normalize", "path": "2_Normalize"}
+DENSE = {"type": "sentence_transformers.models.Dense", "path": "pool"}
 
 
 class Folder:
@@ -78,6 +79,9 @@ def _flags(**on: bool) -> dict[str, Any]:
         ({"pooling_mode": "lasttoken"}, Pooling.LAST),
         ({"pooling_mode": ["mean"]}, Pooling.MEAN),
         ({"pooling_mode": ["lasttoken"]}, Pooling.LAST),
+        ({"pooling_mode": "max"}, Pooling.MAX),
+        (_flags(mean_sqrt_len_tokens=True), Pooling.MEAN_SQRT_LENGTH),
+        (_flags(weightedmean_tokens=True), Pooling.WEIGHTED_MEAN),
     ],
     ids=lambda value: None if isinstance(value, Pooling) else json.dumps(value)[:60],
 )
@@ -87,19 +91,30 @@ def test_pooling_is_read_in_the_old_form_and_the_new(folder, config, pooling):
 
 
 @pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        ({"pooling_mode": ["mean", "cls"]}, "mean+cls"),
+        (_flags(mean_tokens=True, max_tokens=True, cls_token=True), "cls+max+mean"),  # versions before 6 had one order
+    ],
+)
+def test_several_poolings_are_put_one_behind_another(folder, config, name):
+    settings = folder.write("1_Pooling/config.json", config).read()
+    assert settings.pooling_name == name
+    assert folder.read(pooling=name).poolings == settings.poolings
+
+
+@pytest.mark.parametrize(
     "config",
     [
-        _flags(max_tokens=True),
-        _flags(weightedmean_tokens=True),
-        _flags(cls_token=True, mean_tokens=True),
-        {"pooling_mode": "max"},
-        {"pooling_mode": ["cls", "mean"]},
+        {"pooling_mode": "median"},
+        {"pooling_mode": ["cls", "median"]},
+        {"pooling_mode": []},
         {"pooling_mode": 3},
     ],
     ids=lambda value: json.dumps(value)[-50:],
 )
 def test_a_pooling_that_is_not_built_in_is_refused(folder, config):
-    """A mode, or several at once, that would give other vectors is an error naming the file."""
+    """A mode that would give other vectors is an error naming the file."""
     with pytest.raises(UnsupportedModelError, match=r"1_Pooling/config\.json asks for the pooling"):
         folder.write("1_Pooling/config.json", config).read()
 
@@ -123,8 +138,8 @@ def test_the_caller_overrides_pooling(folder):
 
 def test_an_unknown_word_for_pooling_is_refused(folder):
     """The error has the words that are known."""
-    with pytest.raises(OptionError, match="pooling='max' is not known; it is one of 'cls', 'mean', 'last'"):
-        folder.read(pooling="max")
+    with pytest.raises(OptionError, match="pooling='first' is not known; it is one of 'cls', 'mean', 'last', 'max'"):
+        folder.read(pooling="first")
 
 
 def test_unknown_pooling_is_asked_for(bare):
@@ -160,12 +175,60 @@ def test_modules_are_known_by_their_class(folder, python_module):
     assert (settings.pooling, settings.normalize) == (Pooling.MEAN, True)
 
 
-@pytest.mark.parametrize("kind", ["Dense", "LayerNorm", "WeightedLayerPooling", "Router"])
+@pytest.mark.parametrize("kind", ["LSTM", "WeightedLayerPooling", "WordWeights", "CLIPModel"])
 def test_a_module_that_is_not_built_in_is_refused(folder, kind):
     """Leaving a module out would give other vectors, so the model is refused and the module named."""
     module = {"type": f"sentence_transformers.models.{kind}", "path": f"2_{kind}"}
     with pytest.raises(UnsupportedModelError, match=f"has a {kind} module; built in are Transformer, Pooling"):
         folder.write("modules.json", [TRANSFORMER, POOLING, module]).read()
+
+
+def _dense(folder, **other: Any):
+    """Put a Dense between pooling and Normalize; `None` takes a key out."""
+    config = {"in_features": 32, "out_features": 48, "bias": True, "activation_function": "torch.nn.Tanh", **other}
+    folder.write("pool/config.json", {k: v for k, v in config.items() if v is not None})
+    return folder.write("modules.json", [TRANSFORMER, POOLING, DENSE, NORMALIZE])
+
+
+def test_a_chain_of_modules_is_read_in_order(folder):
+    chain = [NORMALIZE, DENSE, {"type": "sentence_transformers.models.Dropout", "path": "3_Dropout"}, NORMALIZE]
+    _dense(folder).write("modules.json", [TRANSFORMER, POOLING, *chain])
+    settings = folder.read()
+    assert (settings.modules, settings.normalize) == (("Normalize", "Dense 32 to 48, Tanh"), True)
+    assert folder.read(normalize=False).modules == settings.modules
+    folder.write("modules.json", [TRANSFORMER, POOLING, NORMALIZE, DENSE])
+    assert not folder.read().normalize
+
+
+def test_a_dense_that_says_no_activation_has_its_classs_own(folder):
+    assert _dense(folder, activation_function=None).read().modules == ("Dense 32 to 48, Tanh",)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        (
+            {"activation_function": "torch.nn.modules.activation.Mish"},
+            "activation_function='torch.*Mish'; built in are",
+        ),
+        ({"activation_function": "own_code.Tanh"}, "activation_function='own_code.Tanh'"),
+        ({"module_input_name": "token_embeddings"}, "module_input_name='token_embeddings'"),
+        ({"module_output_name": "scores"}, "module_output_name='scores'"),
+        ({"use_residual": True}, "use_residual=true"),
+        ({"unheard_of": 1}, "unheard_of=1"),
+        ({"out_features": "many"}, "out_features='many'"),
+        ({"in_features": None}, "in_features=None"),
+        ({"bias": 1}, "bias=1"),
+    ],
+)
+def test_a_dense_that_is_not_built_in_is_refused_by_name(folder, wrong, error):
+    with pytest.raises((UnsupportedModelError, DamagedFilesError), match=error):
+        _dense(folder, **wrong).read()
+
+
+def test_modules_before_the_pooling_are_refused(folder):
+    with pytest.raises(UnsupportedModelError, match=r"runs Transformer, Dense, Pooling, in this order"):
+        _dense(folder).write("modules.json", [TRANSFORMER, DENSE, POOLING]).read()
 
 
 def test_pooling_is_read_where_modules_json_says(folder):

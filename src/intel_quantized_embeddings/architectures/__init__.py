@@ -2,7 +2,8 @@
 
 from intel_quantized_embeddings.architectures.config import EncoderConfig, exported_limits
 from intel_quantized_embeddings.architectures.description import Activation
-from intel_quantized_embeddings.architectures.heads import ScoringHead, load_head
+from intel_quantized_embeddings.architectures.ending import Dense, Ending, LayerNorm, StepActivation, UnitLength
+from intel_quantized_embeddings.architectures.heads import load_head
 from intel_quantized_embeddings.architectures.weights import (
     EncoderWeights,
     LayerWeights,
@@ -13,12 +14,16 @@ from intel_quantized_embeddings.architectures.weights import (
 
 __all__ = [
     "Activation",
+    "Dense",
     "EncoderConfig",
     "EncoderWeights",
+    "Ending",
+    "LayerNorm",
     "LayerWeights",
     "Linear",
     "Norm",
-    "ScoringHead",
+    "StepActivation",
+    "UnitLength",
     "exported_limits",
     "load_head",
     "load_weights",

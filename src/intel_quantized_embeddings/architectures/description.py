@@ -203,17 +203,25 @@ class WeightNames:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadNames:
-    """Names of the two layers of a cross-encoder's head.
+    """Names of the layers of a cross-encoder's head.
 
     Attributes:
-        dense: The one on the first token's vector.
-        with_tanh: Whether tanh follows it; relu otherwise.
+        dense: The one on the pooled vector, the first token's.
         output: The one that gives the scores.
+        with_tanh: Whether tanh follows the dense one; relu otherwise.
+        norm: A layer norm between the two; None without one.
+        activation: The key of `config.json` that names what follows the dense layer, instead of `with_tanh`.
+        pooling: The key of `config.json` that says which vector is pooled, "cls" or "mean"; None for the first token's.
+        may_lack_biases: Whether a layer of it may have no bias.
     """
 
     dense: str
     output: str
     with_tanh: bool = True
+    norm: str | None = None
+    activation: str | None = None
+    pooling: str | None = None
+    may_lack_biases: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,45 +1,51 @@
-"""The classification head of a cross-encoder: a dense layer on the first token, and one score."""
+"""The classification head of a cross-encoder, which ends in one score."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from intel_quantized_embeddings.architectures.config import EncoderConfig
+from intel_quantized_embeddings.architectures.description import HeadNames
+from intel_quantized_embeddings.architectures.ending import Dense, Ending, LayerNorm, Step, StepActivation
 from intel_quantized_embeddings.architectures.table import PREFIXES
 from intel_quantized_embeddings.architectures.tensors import TensorReader, safetensors_files
-from intel_quantized_embeddings.architectures.weights import Linear
+from intel_quantized_embeddings.architectures.weights import Linear, Norm
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
+from intel_quantized_embeddings.options import Pooling
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# By transformers' names, as config.json has them.
+_ACTIVATIONS = {
+    "gelu": StepActivation.GELU,
+    "gelu_new": StepActivation.GELU_TANH,
+    "gelu_pytorch_tanh": StepActivation.GELU_TANH,
+    "relu": StepActivation.RELU,
+    "sigmoid": StepActivation.SIGMOID,
+    "tanh": StepActivation.TANH,
+}
+_POOLINGS = {"cls": Pooling.CLS, "mean": Pooling.MEAN}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScoringHead:
-    """The layers that turn the first token's vector into one score.
-
-    Attributes:
-        dense: (hidden, hidden).
-        with_tanh: Whether tanh follows it; relu otherwise.
-        output: (1, hidden).
-    """
-
-    dense: Linear
-    with_tanh: bool
-    output: Linear
-
-
-def load_head(folder: Path, config: EncoderConfig, *, name: str) -> ScoringHead:
+def load_head(folder: Path, config: EncoderConfig, described: Mapping[str, Any], *, name: str) -> Ending:
     """Read a cross-encoder's head from a folder with safetensors.
 
     Args:
         folder: The model's files.
         config: The encoder's sizes.
+        described: The content of `config.json`.
         name: What to call the model in an error.
 
     Raises:
-        UnsupportedModelError: There is no head, or it gives several scores.
+        UnsupportedModelError: There is no head, it gives several scores, or it computes something that is not built in.
         DamagedFilesError: A tensor of it is missing or has another shape than `config` says.
     """
-    names = config.architecture.head
+    names, hidden = config.architecture.head, config.hidden_size
     if names is None:
         raise UnsupportedModelError(
             f"{name} is of the {config.architecture.name} family, whose cross-encoders are not built in. Load a model "
@@ -53,17 +59,29 @@ def load_head(folder: Path, config: EncoderConfig, *, name: str) -> ScoringHead:
             f"{name} has no {missing!r}, so it is no cross-encoder of the {config.architecture.name} family. Load "
             f"a model that makes embeddings with Encoder.load or Reranker.load."
         )
-    hidden = config.hidden_size
-    labels = len(reader.read(f"{output}.bias"))
+    labels = reader.shape(f"{output}.weight")[0]
     if labels != 1:
         raise UnsupportedModelError(
             f"{name} gives {labels} scores for a pair of texts; a cross-encoder that ranks gives one (num_labels=1)."
         )
-    return ScoringHead(
-        dense=_linear(reader, dense, rows=hidden, columns=hidden, where=folder),
-        with_tanh=names.with_tanh,
-        output=_linear(reader, output, rows=1, columns=hidden, where=folder),
-    )
+    activation = StepActivation.TANH if names.with_tanh else StepActivation.RELU
+    if names.activation is not None:
+        activation = _named(_ACTIVATIONS, described, names.activation, default="gelu", name=name)
+    steps: list[Step] = [Dense(_linear(reader, dense, names, rows=hidden, columns=hidden, where=folder), activation)]
+    if names.norm is not None:
+        steps.append(LayerNorm(_norm(reader, names.norm, width=hidden, where=folder), config.layer_norm_eps))
+    steps.append(Dense(_linear(reader, output, names, rows=1, columns=hidden, where=folder)))
+    pooling = Pooling.CLS
+    if names.pooling is not None:
+        pooling = _named(_POOLINGS, described, names.pooling, default="cls", name=name)
+    return Ending(poolings=(pooling,), steps=tuple(steps))
+
+
+def _named(known: Mapping[str, Any], described: Mapping[str, Any], key: str, *, default: str, name: str) -> Any:
+    value = described.get(key, default)
+    if value not in list(known):
+        raise UnsupportedModelError(f"config.json of {name} has {key}={value!r}; built in are {', '.join(known)}.")
+    return known[value]
 
 
 def _found(reader: TensorReader, layer: str) -> str | None:
@@ -71,11 +89,22 @@ def _found(reader: TensorReader, layer: str) -> str | None:
     return next((prefix + layer for prefix in PREFIXES if f"{prefix}{layer}.weight" in reader), None)
 
 
-def _linear(reader: TensorReader, layer: str, *, rows: int, columns: int, where: Path) -> Linear:
-    linear = Linear(reader.read(f"{layer}.weight"), reader.read(f"{layer}.bias"))
-    if linear.weight.shape != (rows, columns) or linear.bias.shape != (rows,):
-        raise DamagedFilesError(
-            f"layer {layer!r} in {where} has shapes {linear.weight.shape} and {linear.bias.shape}; "
-            f"{(rows, columns)} and {(rows,)} are expected."
-        )
-    return linear
+def _linear(reader: TensorReader, layer: str, names: HeadNames, *, rows: int, columns: int, where: Path) -> Linear:
+    weight = _tensor(reader, f"{layer}.weight", (rows, columns), where)
+    if names.may_lack_biases and f"{layer}.bias" not in reader:
+        return Linear(weight, np.zeros(rows, dtype=np.float32))
+    return Linear(weight, _tensor(reader, f"{layer}.bias", (rows,), where))
+
+
+def _norm(reader: TensorReader, name: str, *, width: int, where: Path) -> Norm:
+    found = _found(reader, name) or name
+    weight = _tensor(reader, f"{found}.weight", (width,), where)
+    has_bias = f"{found}.bias" in reader
+    return Norm(weight, _tensor(reader, f"{found}.bias", (width,), where) if has_bias else np.zeros_like(weight))
+
+
+def _tensor(reader: TensorReader, name: str, shape: tuple[int, ...], where: Path) -> NDArray[np.float32]:
+    held = reader.shape(name)
+    if held != shape:
+        raise DamagedFilesError(f"tensor {name!r} in {where} has shape {held}; {shape} is expected.")
+    return reader.read(name)

@@ -16,8 +16,10 @@ from torch.nn import functional
 
 from intel_quantized_embeddings.architectures.config import EncoderConfig
 from intel_quantized_embeddings.architectures.description import Activation
+from intel_quantized_embeddings.architectures.ending import Ending
 from intel_quantized_embeddings.architectures.relative_bias import relative_bias_by_offset
 from intel_quantized_embeddings.architectures.weights import EncoderWeights, LayerWeights, Linear, Norm
+from intel_quantized_embeddings.errors import UnsupportedModelError
 from intel_quantized_embeddings.options import Pooling
 
 if TYPE_CHECKING:
@@ -34,23 +36,25 @@ LINEAR_LAYERS = ("query", "key", "value", "attention_output", "intermediate", "o
 class TorchEmbedder(nn.Module):
     """A whole embedder of one of the built-in families: float32, ready to be traced."""
 
-    def __init__(self, config: EncoderConfig, weights: EncoderWeights, *, pooling: Pooling, normalize: bool) -> None:
+    def __init__(self, config: EncoderConfig, weights: EncoderWeights, ending: Ending) -> None:
         """Copy the weights into modules.
 
         Args:
             config: The encoder's sizes.
             weights: Its weights, float32.
-            pooling: How token vectors become one vector.
-            normalize: Whether that vector is scaled to length 1.
+            ending: What follows its layers.
+
+        Raises:
+            UnsupportedModelError: There is more to it than pooling by cls, mean or last, and length 1.
         """
         super().__init__()
         self.embeddings = _Embeddings(config, weights)
         last = config.num_layers - 1
         self.layers = nn.ModuleList(
-            EncoderLayer(config, layer, first_only=index == last and pooling is Pooling.CLS)
+            EncoderLayer(config, layer, first_only=index == last and ending.row_pooling is Pooling.CLS)
             for index, layer in enumerate(weights.layers)
         )
-        self.pooling = TorchPooling(pooling, normalize=normalize)
+        self.pooling = TorchPooling(ending)
         self._relative = weights.relative_attention_bias is not None
         if weights.relative_attention_bias is not None:
             self._reach = config.max_positions - 1
@@ -94,10 +98,17 @@ class TorchEmbedder(nn.Module):
 class TorchPooling(nn.Module):
     """The last hidden state to one vector a text, as sentence-transformers defines each mode."""
 
-    def __init__(self, pooling: Pooling, *, normalize: bool) -> None:
+    def __init__(self, ending: Ending) -> None:
         super().__init__()
-        self._pooling = pooling
-        self._normalize = normalize
+        plain = ending.as_plain()
+        if plain is None:
+            asked = ", ".join([mode.value for mode in ending.poolings] + [type(step).__name__ for step in ending.steps])
+            raise UnsupportedModelError(
+                f"behind its layers this model has {asked}. With torch (runtime='ipex', and method='qat' of any "
+                f"runtime) only pooling by cls, mean or last is built in, and scaling to length 1: use "
+                f"runtime='native' or 'openvino', and another method."
+            )
+        self._pooling, self._normalize = plain
 
     def forward(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
         """(batch, length, hidden) -> (batch, hidden) in float32; with CLS pooling one token is enough."""

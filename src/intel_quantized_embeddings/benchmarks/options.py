@@ -146,7 +146,7 @@ class Subject:
             model=self.source.path.resolve(),
             int8=None if options.int8 is None else options.int8.resolve(),
             kept=(options.output / "models" / f"{slug}-{self.digest[:12]}").resolve(),
-            pooling=self.settings.pooling.value,
+            pooling=self.settings.pooling_name,
             normalize=self.settings.normalize,
             dimension=self.dimension,
             max_length=max_length,

@@ -126,7 +126,7 @@ def model_facts(subject: Subject) -> dict[str, Any]:
     """Return facts about the model."""
     return {
         "revision_or_weights_sha256": subject.digest,
-        "pooling": subject.settings.pooling.value,
+        "pooling": subject.settings.pooling_name,
         "normalize": subject.settings.normalize,
         "dimension": subject.dimension,
         "size": None if subject.size is None else dataclasses.asdict(subject.size),

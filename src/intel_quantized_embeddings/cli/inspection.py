@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from intel_quantized_embeddings.architectures.config import EncoderConfig, exported_limits
-from intel_quantized_embeddings.architectures.heads import load_head
 from intel_quantized_embeddings.architectures.table import is_built_in
 from intel_quantized_embeddings.encoders.loading import is_dynamic
 from intel_quantized_embeddings.encoding.probing import run_probes
@@ -18,6 +17,7 @@ from intel_quantized_embeddings.int8_folder.config import WITHOUT_CALIBRATION, M
 from intel_quantized_embeddings.int8_folder.cross_encoder_manifest import CrossEncoderManifest, read_manifest
 from intel_quantized_embeddings.int8_folder.manifest import FolderManifest, Manifest
 from intel_quantized_embeddings.int8_folder.probes import ProbeResult
+from intel_quantized_embeddings.models.endings import load_ending
 from intel_quantized_embeddings.models.hub import find_model
 from intel_quantized_embeddings.models.scoring import CrossEncoderSettings
 from intel_quantized_embeddings.models.settings import ModelSettings
@@ -27,6 +27,7 @@ from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE
 from intel_quantized_embeddings.models.weight_files import WeightFiles, WeightKind
 from intel_quantized_embeddings.options import Precision, RuntimeName
 from intel_quantized_embeddings.reporting.terminal import labelled, megabytes
+from intel_quantized_embeddings.runtimes.building import load_any_head
 from intel_quantized_embeddings.runtimes.table import RUNTIMES, runtime_module
 from intel_quantized_embeddings.similarity import Similarity
 
@@ -166,6 +167,8 @@ def _unquantized(found: SourceModel) -> Inspection:
             exported = weights.kind is not WeightKind.SAFETENSORS
             dimension = EncoderConfig.from_hf(config, where=found.name, exported=exported).hidden_size
         settings = _scoring_settings(found) if scores else _embedding_settings(found)
+        if isinstance(settings, ModelSettings) and dimension:
+            dimension = load_ending(found.path, settings).widths(dimension, where=found.name)[-1]
         Tokenizer(found.path / TOKENIZER_FILE, max_length=settings.max_length)
         if not weights.files:
             raise ModelFilesError(f"{found.path} has no weights that can be read: no safetensors and no export.")
@@ -217,7 +220,7 @@ def _require_one_score(found: SourceModel) -> None:
         raise UnsupportedModelError(
             f"{found.name} holds an export; cross-encoders are built from model.safetensors only."
         )
-    load_head(found.path, EncoderConfig.from_hf(found.config, where=found.name), name=found.name)
+    load_any_head(found, EncoderConfig.from_hf(found.config, where=found.name))
 
 
 def _scoring_settings(found: SourceModel) -> CrossEncoderSettings:
@@ -231,10 +234,12 @@ def _settings_lines(settings: ModelSettings | CrossEncoderSettings) -> dict[str,
     if isinstance(settings, CrossEncoderSettings):
         return {
             "gives": [f"scores of pairs, through {settings.activation.value.lower()}"],
+            "scored by": list(settings.modules),
             "longest pair": [f"{settings.max_length} tokens{lowercased}"],
         }
     return {
-        "pooling": [f"{settings.pooling.value}, {'normalized' if settings.normalize else 'not normalized'}"],
+        "pooling": [f"{settings.pooling_name}, {'normalized' if settings.normalize else 'not normalized'}"],
+        "between": list(settings.modules),
         "queries": [_beginning(settings.query_instruction)],
         "documents": [_beginning(settings.document_instruction)],
         "longest text": [f"{settings.max_length} tokens{lowercased}"],

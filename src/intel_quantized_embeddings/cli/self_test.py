@@ -19,7 +19,13 @@ from intel_quantized_embeddings.runtimes.base import ModelGraph
 from intel_quantized_embeddings.runtimes.native import NativeRuntime
 from intel_quantized_embeddings.runtimes.native_graph import NativeGraph
 from intel_quantized_embeddings.runtimes.native_library import instruction_sets
-from intel_quantized_embeddings.runtimes.native_shape import ACTIVATIONS, FP32, POOLINGS, Shape
+from intel_quantized_embeddings.runtimes.native_shape import (
+    ACTIVATIONS,
+    FP32,
+    POOLINGS,
+    UNIT_LENGTH_STEP,
+    Shape,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -105,12 +111,12 @@ def _shape(*, layers: int, width: int, heads: int, vocabulary: int) -> Shape:
         positions=128,
         activation=ACTIVATIONS[Activation.GELU],
         pooling=POOLINGS[Pooling.MEAN],
-        normalize=1,
         precision=FP32,
         second_text=0,
         padding=-1,
         relative=0,
-        head=-1,
+        steps=1,
+        outputs=width,
         epsilon=1e-12,
     )
 
@@ -128,6 +134,7 @@ def _in_int8(shape: Shape) -> NativeGraph:
     arrays: dict[str, NDArray[Any]] = {
         "words": random(shape.vocabulary, width),
         "positions": random(shape.positions, width),
+        "steps": np.array([[UNIT_LENGTH_STEP, 0, width]], dtype=np.int32),
     }
     norms = ["embedding_norm"]
     for layer in (f"layers.{number}." for number in range(shape.layers)):

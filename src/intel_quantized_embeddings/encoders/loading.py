@@ -189,9 +189,8 @@ def _quantized(folder: Path, kind: Kind, options: LoadOptions, *, from_hub: str 
             f"If you trust who made it, load it with allow_torchscript=True, and with revision={from_hub!r} to keep to "
             f"what you looked at."
         )
-    for name in kind.fixed:
-        held = getattr(manifest.settings, name)
-        _refuse_other(folder, manifest, name, getattr(options, name), getattr(held, "value", held))
+    for name, held in kind.fixed.items():
+        _refuse_other(folder, manifest, name, getattr(options, name), held(manifest.settings))
     graph, hashes = _open_graph(folder, manifest, options)
     return Loaded(
         runtime=RuntimeName(options.runtime),

@@ -161,7 +161,7 @@ def _reference(
     if isinstance(settings, ModelSettings):
         kind = Encoder
         common |= {name: getattr(settings, name) for name in ("normalize", "query_instruction", "document_instruction")}
-        common["pooling"] = settings.pooling.value
+        common["pooling"] = settings.pooling_name
     # A model that is named is called by its name: what is compared may be of the same runtime and precision.
     name = against["runtime"] if options.against in list(Precision) else Path(against["model"]).name
     return f"{name} {against['precision']}", partial(kind.load, **common)

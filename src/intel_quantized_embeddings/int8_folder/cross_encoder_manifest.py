@@ -69,7 +69,7 @@ def read_manifest(folder: Path) -> FolderManifest:
 
 
 def _from_json(content: dict[str, Any]) -> CrossEncoderManifest:
-    settings = content["settings"]
+    settings = {**content["settings"], "modules": tuple(content["settings"].get("modules", ()))}
     parts = {
         "settings": CrossEncoderSettings(**{**settings, "activation": Activation(settings["activation"])}),
         "fidelity": content["fidelity"] and ScoreFidelity(**content["fidelity"]),

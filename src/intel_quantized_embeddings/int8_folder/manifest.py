@@ -282,6 +282,8 @@ def _from_json(content: dict[str, Any]) -> Manifest:
     settings = dict(content["settings"])
     settings["pooling"] = Pooling(settings["pooling"])
     settings["similarity"] = Similarity(settings.get("similarity", Similarity.COSINE))  # which was not kept at first
+    settings["more_poolings"] = tuple(Pooling(mode) for mode in settings.get("more_poolings", ()))
+    settings["modules"] = tuple(settings.get("modules", ()))
     settings["other_prompts"] = tuple((name, text) for name, text in settings.get("other_prompts", ()))
     fidelity = content["fidelity"] and Fidelity(
         documents=CosineSummary(**content["fidelity"]["documents"]),

@@ -11,6 +11,7 @@ from intel_quantized_embeddings.int8_folder.cross_encoder_manifest import CrossE
 from intel_quantized_embeddings.int8_folder.fidelity import Fidelity, ScoreFidelity
 from intel_quantized_embeddings.int8_folder.manifest import MODEL_CARD, FolderManifest, Manifest
 from intel_quantized_embeddings.models.scoring import Activation
+from intel_quantized_embeddings.models.settings import ModelSettings
 
 _METHODS = {
     MethodName.STATIC: "Static int8",
@@ -38,17 +39,22 @@ encoder = Encoder.load("path/to/this/folder")
 vectors = encoder.encode_documents(["some text"])  # (1, {manifest.dimension}) float32
 ```
 
-{settings.pooling.value} pooling, {"unit length" if settings.normalize else "not normalized"},
+{settings.pooling_name} pooling, {_behind(settings)}{"unit length" if settings.normalize else "not normalized"},
 {manifest.dimension} dimensions, at most {settings.max_length} tokens; compared by {settings.similarity.value}.
 Query instruction: {quoted(settings.query_instruction)}. Document instruction: {quoted(settings.document_instruction)}.
 
 {_cosines(manifest.fidelity)}
 {promise}
-Pooling and normalization are inside the encoder. `manifest.json` holds the source's hashes, the library
+Pooling and what follows it are inside the encoder. `manifest.json` holds the source's hashes, the library
 versions, and the SHA-256 of every file here; loading checks them.
 """,
         "utf-8",
     )
+
+
+def _behind(settings: ModelSettings) -> str:
+    """Return the modules between pooling and length 1, in words."""
+    return f"then {'; '.join(settings.modules)}; " if settings.modules else ""
 
 
 def _cosines(fidelity: Fidelity | None) -> str:

@@ -13,9 +13,8 @@ from typing import Any
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 from intel_quantized_embeddings.files.inside import path_inside
 from intel_quantized_embeddings.files.json_files import parse_json, read_json
-from intel_quantized_embeddings.options import Pooling
 
-HANDLED_MODULES = ("Transformer", "Pooling", "Normalize")
+HANDLED_MODULES = ("Transformer", "Pooling", "Dense", "LayerNorm", "Normalize", "Dropout")
 
 # Only what is imported from here is the class of that name; anything else is code of the repository's own.
 _THEIR_PACKAGE = "sentence_transformers."
@@ -27,20 +26,6 @@ _TRANSFORMER_CONFIGS = tuple(
     f"sentence_{family}_config.json"
     for family in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
-
-_POOLING_FLAGS = {
-    "pooling_mode_cls_token": "cls",
-    "pooling_mode_max_tokens": "max",
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
-    "pooling_mode_weightedmean_tokens": "weightedmean",
-    "pooling_mode_lasttoken": "lasttoken",
-}
-_POOLING_KEYS = ("pooling_mode", "include_prompt", "embedding_dimension", "word_embedding_dimension", *_POOLING_FLAGS)
-# Spellings of today's names that are not pooling_mode's own.
-_POOLING_NAMES = {"cls_token": "cls", "mean_tokens": "mean", "lasttoken": "last"}
-
-_SENTENCE = "sentence_embedding"
 
 # What a Transformer module must say of itself, by the kind of the model that it is in.
 _TASKS = {
@@ -129,7 +114,7 @@ def _kind(type_: str, path: Path) -> str:
 
 
 def refuse_other_pipelines(folder: Path, modules: list[tuple[str, Path]]) -> None:
-    """Check that an embedder's modules are one Transformer, then at most one Pooling, with Normalize anywhere after.
+    """Check that modules are one Transformer, then at most one Pooling, and a chain behind it.
 
     Raises:
         UnsupportedModelError: They are others, or in another order, or the Transformer lies in a folder of its own.
@@ -138,81 +123,17 @@ def refuse_other_pipelines(folder: Path, modules: list[tuple[str, Path]]) -> Non
         return
     path = folder / "modules.json"
     kinds = [kind for kind, _ in modules]
-    if kinds[0] != "Transformer" or kinds.count("Transformer") > 1 or kinds.count("Pooling") > 1:
+    before = kinds[: kinds.index("Pooling")] if "Pooling" in kinds else kinds
+    chained = [kind for kind in before if kind in ("Dense", "LayerNorm")]
+    if kinds[0] != "Transformer" or kinds.count("Transformer") > 1 or kinds.count("Pooling") > 1 or chained:
         raise UnsupportedModelError(
-            f"{path} runs {', '.join(kinds)}, in this order; built in are a Transformer, then one Pooling, then "
-            f"Normalize."
+            f"{path} runs {', '.join(kinds)}, in this order; built in are a Transformer, then one Pooling, then any of "
+            f"{', '.join(HANDLED_MODULES[2:])}."
         )
     if modules[0][1].resolve() != folder.resolve():
         raise UnsupportedModelError(
             f"{path} keeps the Transformer module in {modules[0][1]}; its files are read from the model's folder "
             f'itself. Move them there and write "path": "" for the module.'
-        )
-
-
-def normalizes(modules: list[tuple[str, Path]]) -> bool:
-    """Return whether vectors come out with length 1. A folder without a pipeline gets unit vectors.
-
-    A Normalize module before the Pooling finds no sentence's vector yet, and does nothing.
-
-    Raises:
-        UnsupportedModelError: A Normalize module reads or writes something else than the sentence's vector.
-    """
-    pooled, found = False, not modules
-    for kind, where in modules:
-        pooled = pooled or kind == "Pooling"
-        if kind == "Normalize":
-            _refuse_other_normalize(where / "config.json")
-            found = found or pooled
-    # Without a Pooling module the caller, or what is known by name, says how to pool: before any Normalize.
-    return found or (not pooled and any(kind == "Normalize" for kind, _ in modules))
-
-
-def _refuse_other_normalize(path: Path) -> None:
-    config = read_json(path)
-    refuse_unknown_keys(config, ("module_input_name", "module_output_name"), path)
-    for key, value in config.items():
-        if value != _SENTENCE and not (value is None and key == "module_output_name"):
-            raise UnsupportedModelError(f"{path} has {key}={value!r}; only {_SENTENCE!r} is built in.")
-
-
-def read_pooling(path: Path) -> Pooling:
-    """Read the configuration of a Pooling module, in the spelling of any version.
-
-    Raises:
-        UnsupportedModelError: It asks for a pooling that is not built in, or has an unknown key.
-        DamagedFilesError: It is not a JSON object.
-    """
-    check_pooling(path)
-    config = read_json(path)
-    asked = config.get("pooling_mode")
-    if asked is None:  # versions before 6: one flag a mode; none is the mean
-        asked = [mode for flag, mode in _POOLING_FLAGS.items() if config.get(flag)] or ["mean"]
-    listed = asked if isinstance(asked, list) else [asked]
-    modes = [_POOLING_NAMES.get(str(mode), str(mode)) for mode in listed]
-    allowed = [mode.value for mode in Pooling]
-    if len(modes) != 1 or modes[0] not in allowed:
-        keys = ", ".join(key for key in config if key.startswith("pooling_mode") and config[key])
-        raise UnsupportedModelError(
-            f"{path} asks for the pooling {asked!r} ({keys}); built in are {allowed}, one at a time."
-        )
-    return Pooling(modes[0])
-
-
-def check_pooling(path: Path) -> None:
-    """Check what the configuration of a Pooling module says beside the mode, which a caller may choose.
-
-    Raises:
-        UnsupportedModelError: It leaves out the instruction's tokens, or has an unknown key.
-        DamagedFilesError: It is not a JSON object.
-    """
-    config = read_json(path)
-    refuse_unknown_keys(config, _POOLING_KEYS, path)
-    include = config.get("include_prompt", True)
-    if include is not True:
-        raise UnsupportedModelError(
-            f"{path} has include_prompt={str(include).lower()} (the instruction's tokens are left out of pooling), "
-            f"which is not built in."
         )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from intel_quantized_embeddings.errors import DamagedFilesError, OptionError, UnsupportedModelError
 from intel_quantized_embeddings.files.json_files import read_json
+from intel_quantized_embeddings.models.endings import scoring_words
 from intel_quantized_embeddings.models.modules import read_modules, read_transformer_config, refuse_unknown_keys
 from intel_quantized_embeddings.models.settings import read_max_length, read_prompts
 
@@ -57,11 +58,13 @@ class CrossEncoderSettings:
         max_length: Longest pair in tokens, special tokens included; what is longer is cut.
         activation: What scores go through.
         lowercase: Whether texts are lowercased before tokenization, whatever the tokenizer does.
+        modules: What makes the score of token vectors, in words; none where it is the architecture's own classifier.
     """
 
     max_length: int
     activation: Activation
     lowercase: bool = False
+    modules: tuple[str, ...] = ()
 
     def override(self, *, max_length: int | None, max_positions: int) -> CrossEncoderSettings:
         """Replace the length where the caller gives one.
@@ -96,20 +99,22 @@ def read_cross_encoder_settings(
     """
     config = read_json(folder / "config.json")
     own = _own_config(folder / "config_sentence_transformers.json")
-    modules = read_modules(folder)
-    if any(kind != "Transformer" for kind, _ in modules) or len(modules) > 1:
+    modules, words = read_modules(folder), scoring_words(folder)
+    if not words and (any(kind != "Transformer" for kind, _ in modules) or len(modules) > 1):
         raise UnsupportedModelError(
-            f"{name} has the modules {', '.join(kind for kind, _ in modules)}; a cross-encoder is a Transformer alone. "
-            f"Load a model that makes embeddings with Encoder.load or Reranker.load."
+            f"{name} has the modules {', '.join(kind for kind, _ in modules)}; a cross-encoder is a "
+            f"Transformer alone, or one with a Pooling and a Dense whose folder says that it is a CrossEncoder. Load a "
+            f"model that makes embeddings with Encoder.load or Reranker.load."
         )
     where = next((where for _, where in modules), folder)
     if where.resolve() != folder.resolve():
         raise UnsupportedModelError(f"{name} keeps its transformer in {where}; it must lie in the folder itself.")
-    transformer = read_transformer_config(folder, task="sequence-classification")
+    transformer = read_transformer_config(folder, task="feature-extraction" if words else "sequence-classification")
     return CrossEncoderSettings(
         max_length=read_max_length(folder, transformer, config, default_max_length),
         activation=_activation(config, own, name=name),
         lowercase=bool(transformer.get("do_lower_case")),
+        modules=words,
     )
 
 

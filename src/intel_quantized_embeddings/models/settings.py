@@ -18,13 +18,17 @@ from intel_quantized_embeddings.errors import (
     UnsupportedModelError,
 )
 from intel_quantized_embeddings.files.json_files import read_json as read_json  # also read by this name elsewhere
+from intel_quantized_embeddings.models.endings import (
+    chain_width,
+    check_pooling,
+    read_chain,
+    read_poolings,
+    scoring_chain,
+)
 from intel_quantized_embeddings.models.known import KnownModels, look_up
 from intel_quantized_embeddings.models.modules import (
-    check_pooling,
     longest_input,
-    normalizes,
     read_modules,
-    read_pooling,
     read_transformer_config,
     refuse_other_pipelines,
     refuse_unknown_keys,
@@ -57,7 +61,7 @@ class ModelSettings:
 
     Attributes:
         pooling: How token vectors become one vector.
-        normalize: Whether vectors are scaled to length 1.
+        normalize: Whether vectors are scaled to length 1, at last.
         max_length: Longest input in tokens, special tokens included; what is longer is cut.
         query_instruction: Put before every query.
         document_instruction: Put before every document.
@@ -67,6 +71,8 @@ class ModelSettings:
         default_instruction: Put before a text that is said to be neither query nor document (`default_prompt_name`);
             the vectors of queries and documents do not depend on it.
         other_prompts: The folder's other prompts as (name, text), for `IntelQuantizedSentenceTransformer`.
+        more_poolings: Others, whose vectors are put behind the first one's.
+        modules: What the pooled vector goes through before that, in words: "Dense 384 to 768, Identity".
     """
 
     pooling: Pooling
@@ -78,6 +84,18 @@ class ModelSettings:
     similarity: Similarity = Similarity.COSINE
     default_instruction: str = ""
     other_prompts: tuple[tuple[str, str], ...] = ()
+    more_poolings: tuple[Pooling, ...] = ()
+    modules: tuple[str, ...] = ()
+
+    @property
+    def poolings(self) -> tuple[Pooling, ...]:
+        """How token vectors become one: one mode, or several whose vectors are put one behind another."""
+        return (self.pooling, *self.more_poolings)
+
+    @property
+    def pooling_name(self) -> str:
+        """The poolings as the option `pooling` takes them."""
+        return "+".join(mode.value for mode in self.poolings)
 
     @property
     def lengths_matter(self) -> bool:
@@ -119,8 +137,11 @@ class ModelSettings:
 def is_cross_encoder(folder: Path) -> bool:
     """Return whether a folder holds a model that scores pairs of texts.
 
-    Its `config.json` names a sequence classifier, and no module pools.
+    Its `config.json` names a sequence classifier, and no module pools; or it says that it does, and a chain of modules
+    makes the score.
     """
+    if scoring_chain(folder):
+        return True
     architectures = read_json(folder / "config.json").get("architectures")
     classifies = isinstance(architectures, list) and any(
         str(name).endswith("ForSequenceClassification") for name in architectures
@@ -158,16 +179,19 @@ def read_settings(
     task = "sequence-classification" if is_cross_encoder(folder) else "feature-extraction"
     transformer = read_transformer_config(folder, task=task)
     if pooling is not None:
-        chosen = Pooling.parse(pooling)
+        first, *more = Pooling.parse_several(pooling)
         check_pooling(_pooling_file(folder, modules))
     else:
-        chosen = _pooling(folder, modules, known, name=name, origin=config.get("_name_or_path"))
+        first, *more = _poolings(folder, modules, known, name=name, origin=config.get("_name_or_path"))
     query = _instruction(prompts, _QUERY_PROMPTS, default_prompt, known.query_instruction if known else "")
     document = _instruction(prompts, _DOCUMENT_PROMPTS, default_prompt, known.document_instruction if known else "")
     others = {name: text for name, text in prompts.items() if name not in ("query", "document")}
+    chain, unit_length = read_chain(modules)
     return ModelSettings(
-        pooling=chosen,
-        normalize=normalizes(modules) if normalize is None else normalize,
+        pooling=first,
+        more_poolings=tuple(more),
+        modules=chain,
+        normalize=unit_length if normalize is None else normalize,
         max_length=read_max_length(folder, transformer, config, default_max_length),
         query_instruction=query,
         document_instruction=document,
@@ -197,12 +221,12 @@ def _pooling_file(folder: Path, modules: list[tuple[str, Path]]) -> Path:
     return next((where for kind, where in modules if kind == "Pooling"), folder / "1_Pooling") / "config.json"
 
 
-def _pooling(
+def _poolings(
     folder: Path, modules: list[tuple[str, Path]], known: KnownModels | None, *, name: str, origin: object
-) -> Pooling:
+) -> tuple[Pooling, ...]:
     path = _pooling_file(folder, modules)
     if path.is_file():
-        return read_pooling(path)
+        return read_poolings(path)
     if any(kind == "Pooling" for kind, _ in modules):
         raise ModelFilesError(f"{folder / 'modules.json'} has a Pooling module, and {path} is not there.")
     if is_cross_encoder(folder):
@@ -211,7 +235,7 @@ def _pooling(
             f"CrossEncoder.load or Reranker.load."
         )
     if known is not None:
-        return known.pooling
+        return (known.pooling,)
     ancestor = look_up([origin]) if isinstance(origin, str) else None
     hint = (
         f" Its config.json says that it was made from {origin}, which is made for pooling={ancestor.pooling.value!r}, "
@@ -236,7 +260,8 @@ def _prompts(folder: Path, model: dict[str, Any]) -> tuple[dict[str, str], str |
             f"{path} has model_type={kind!r}: it makes no embeddings of one vector a text. An Encoder is a "
             f"'SentenceTransformer'."
         )
-    _refuse_shorter_vectors(config.get("truncate_dim"), model, path)
+    if (dimension := config.get("truncate_dim")) is not None:
+        _refuse_shorter_vectors(dimension, model, path)
     return read_prompts(path)
 
 
@@ -277,11 +302,9 @@ def read_similarity(folder: Path) -> Similarity:
 
 
 def _refuse_shorter_vectors(dimension: object, model: dict[str, Any], path: Path) -> None:
-    if dimension is None:
-        return
     architecture = architecture_of(model)
     own = model.get("hidden_size" if architecture is None else architecture.keys.hidden_size)
-    if isinstance(dimension, int) and isinstance(own, int) and dimension >= own:
+    if isinstance(dimension, int) and isinstance(own, int) and dimension >= chain_width(path.parent, own):
         return
     raise UnsupportedModelError(
         f"{path} has truncate_dim={dimension!r}: vectors that are cut as they come out, and not brought to length 1 "

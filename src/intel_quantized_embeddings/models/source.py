@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from intel_quantized_embeddings.files.json_files import file_sha256, read_json
+from intel_quantized_embeddings.models.endings import module_weights, scoring_chain
 from intel_quantized_embeddings.models.scoring import CrossEncoderSettings, read_cross_encoder_settings
 from intel_quantized_embeddings.models.settings import ModelSettings, is_cross_encoder, read_settings
 from intel_quantized_embeddings.models.tokenizer_files import BESIDE, TOKENIZER_FILE
@@ -51,8 +52,18 @@ class SourceModel:
         return is_cross_encoder(self.path)
 
     @cached_property
+    def is_chain(self) -> bool:
+        """Whether it scores pairs of texts by a chain of modules."""
+        return bool(scoring_chain(self.path))
+
+    @property
+    def weight_files(self) -> tuple[Path, ...]:
+        """All files with weights, those of the modules behind the encoder too."""
+        return (*self.weights.files, *module_weights(self.path))
+
+    @cached_property
     def weights(self) -> WeightFiles:
-        """The files with its weights."""
+        """The files with the weights of its encoder."""
         return find_weight_files(self.path, self.config)
 
     def settings(
@@ -73,5 +84,5 @@ class SourceModel:
 
     def hashes(self) -> dict[str, str]:
         """Return the SHA-256 of the files that its results depend on, by name."""
-        files = [*self.weights.files, *(self.path / name for name in DECIDING_FILES)]
+        files = [*self.weight_files, *(self.path / name for name in DECIDING_FILES)]
         return {file.relative_to(self.path).as_posix(): file_sha256(file) for file in files if file.is_file()}

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from intel_quantized_embeddings.files.json_files import file_sha256, write_json
+from intel_quantized_embeddings.files.json_files import file_sha256, read_json, write_json
 from intel_quantized_embeddings.int8_folder.config import QuantizationConfig
 from intel_quantized_embeddings.int8_folder.fidelity import Fidelity, ScoreFidelity
 from intel_quantized_embeddings.int8_folder.loss import Drop
@@ -80,7 +80,7 @@ def _origin(source: SourceModel, *, texts: Texts, runtime: RuntimeName) -> dict[
             id=source.name,
             revision=source.revision,
             weights_sha256={
-                file.relative_to(source.path).as_posix(): file_sha256(file) for file in source.weights.files
+                file.relative_to(source.path).as_posix(): file_sha256(file) for file in source.weight_files
             },
         ),
         "runtime": runtime.value,
@@ -91,19 +91,32 @@ def _origin(source: SourceModel, *, texts: Texts, runtime: RuntimeName) -> dict[
 
 
 def write_embedder_metadata(folder: Path, settings: ModelSettings, *, numbers: int) -> None:
-    """Write what sentence-transformers reads of an embedding model; its vectors have so many `numbers`."""
-    modules = ["", "1_Pooling", *(["2_Normalize"] if settings.normalize else [])]
-    kinds = ("Transformer", "Pooling", "Normalize")
+    """Write what sentence-transformers reads of an embedding model; its vectors have so many `numbers`.
+
+    The modules behind pooling are in the encoder, like its layers: they have a place in the list, and no files.
+    """
+    behind = [words.split()[0] for words in settings.modules] + (["Normalize"] if settings.normalize else [])
+    kinds = ["Transformer", "Pooling", *behind]
     write_json(
         folder / "modules.json",
         [
-            {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
-            for i, (path, kind) in enumerate(zip(modules, kinds, strict=False))
+            {
+                "idx": i,
+                "name": str(i),
+                "path": f"{i}_{kind}" if i else "",
+                "type": f"sentence_transformers.models.{kind}",
+            }
+            for i, kind in enumerate(kinds)
         ],
     )
+    pooled = read_json(folder / "config.json").get("hidden_size") if settings.modules else None
+    modes = [mode.value for mode in settings.poolings]
     write_json(
         folder / "1_Pooling" / "config.json",
-        {"embedding_dimension": numbers, "pooling_mode": settings.pooling.value},
+        {
+            "embedding_dimension": pooled or numbers // len(modes),
+            "pooling_mode": modes[0] if len(modes) == 1 else modes,
+        },
     )
     _write_limits(folder, settings)
     prompts = dict(settings.other_prompts)

@@ -18,7 +18,7 @@ from intel_quantized_embeddings.errors import (
     QuantizedEmbeddingsError,
 )
 from intel_quantized_embeddings.int8_folder.config import ActivationRanges, MethodName
-from intel_quantized_embeddings.options import Pooling, RuntimeName
+from intel_quantized_embeddings.options import RuntimeName
 from intel_quantized_embeddings.process.forks import KeyedLocks, while_not_forking
 from intel_quantized_embeddings.process.quiet import quiet_torch
 from intel_quantized_embeddings.quantization.recipe import Recipe
@@ -70,7 +70,7 @@ def weight_bits(asked: int | None) -> None:
         )
 
 
-def activation_ranges(asked: ActivationRanges | None, pooling: Pooling) -> ActivationRanges:
+def activation_ranges(asked: ActivationRanges | None, *, one_row: bool) -> ActivationRanges:
     """The widest: Neural Compressor has nothing else that is as fast.
 
     Raises:

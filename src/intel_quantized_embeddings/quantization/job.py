@@ -72,7 +72,7 @@ def quantize_folder(
             f"{source.name} is a TorchScript model, which can't be quantized: quantize the fp32 model it was made from."
         )
     quantizer = quantizer_module(runtime)
-    recipe, strengths = settle_recipe(config, quantizer, kind.pooling(settings), measure=measure)
+    recipe, strengths = settle_recipe(config, quantizer, one_row=kind.one_row(settings), measure=measure)
     model = kind.build(source, settings, runtime, False)
     if model.precision is Precision.INT8:
         raise UnsupportedModelError(f"the export in {source.name} is int8 already; load it as it is.")
@@ -117,7 +117,7 @@ def quantize_folder(
         floating_point_layers=method.floating_point_layers,
         drop=drop,
         seconds=time.perf_counter() - started,
-        bytes_before=sum(file.stat().st_size for file in source.weights.files),
+        bytes_before=sum(file.stat().st_size for file in source.weight_files),
         bytes_after=sum(file.stat().st_size for file in encoder_files),
     )
     say(f"wrote {output} in {report.seconds:.0f} s")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -45,14 +45,14 @@ class Kind:
         scores_pairs: Whether it needs a runtime that runs cross-encoders.
         named: What fingerprints call it.
         overridden: Options of loading that replace what its folder says.
-        fixed: Options that are fixed in a quantized folder.
+        fixed: Options that are fixed in a quantized folder, and what they are there.
         meaningless: Options that mean nothing to it and are refused.
         not_hashed: Settings that its results do not depend on.
         format_version: Of its manifest.
         read_manifest: Reads that of a quantized folder.
         settings: Reads what a model's folder says, with the options that take the place of some of it.
         build: Makes its fp32 graph; the last argument allows TorchScript.
-        pooling: How token vectors become the row that comes out.
+        one_row: Whether the last layer computes nothing but each text's first row.
         tokenized: Makes inputs of texts, in groups that are summarized apart.
         fidelity: Summarizes how close int8 rows are to fp32's, each group's in turn.
         measured: Says it in lines for a person.
@@ -67,14 +67,14 @@ class Kind:
     scores_pairs: bool
     named: Callable[[Any], str]
     overridden: tuple[str, ...]
-    fixed: tuple[str, ...] = ()
+    fixed: Mapping[str, Callable[[Any], object]] = field(default_factory=dict)
     meaningless: tuple[str, ...] = ()
     not_hashed: tuple[str, ...] = ()
     format_version: int
     read_manifest: Callable[[Path], Manifest | CrossEncoderManifest]
     settings: Callable[[SourceModel, LoadOptions], Settings]
     build: Callable[[SourceModel, Any, RuntimeName, bool], ModelGraph]
-    pooling: Callable[[Any], Pooling]
+    one_row: Callable[[Any], bool]
     tokenized: Callable[[Texts, Tokenizer, Any, int], tuple[Inputs, ...]]
     fidelity: Callable[[Sequence[NDArray[np.float32]], Sequence[NDArray[np.float32]]], Fidelity | ScoreFidelity]
     measured: Callable[[Any], list[str]]
@@ -93,9 +93,9 @@ def _cosines(fp32: Sequence[NDArray[np.float32]], int8: Sequence[NDArray[np.floa
 EMBEDDER = Kind(
     inputs="texts",
     scores_pairs=False,
-    named=lambda settings: settings.pooling.value,
+    named=lambda settings: settings.pooling_name,
     overridden=("max_length", "query_instruction", "document_instruction"),
-    fixed=("pooling", "normalize"),
+    fixed={"pooling": lambda settings: settings.pooling_name, "normalize": lambda settings: settings.normalize},
     not_hashed=("similarity", "default_instruction", "other_prompts"),
     format_version=FORMAT_VERSION,
     read_manifest=Manifest.read,
@@ -105,7 +105,7 @@ EMBEDDER = Kind(
     build=lambda source, settings, runtime, allow_torchscript: build_embedder(
         source, settings, runtime=runtime, allow_torchscript=allow_torchscript
     ),
-    pooling=lambda settings: settings.pooling,
+    one_row=lambda settings: settings.poolings == (Pooling.CLS,),
     tokenized=tokenized_texts,
     fidelity=_cosines,
     measured=lambda fidelity: [
@@ -129,7 +129,7 @@ CROSS_ENCODER = Kind(
     read_manifest=CrossEncoderManifest.read,
     settings=lambda source, options: source.cross_encoder_settings(default_max_length=options.max_length),
     build=lambda source, settings, runtime, allow_torchscript: build_cross_encoder(source, runtime=runtime),
-    pooling=lambda settings: Pooling.CLS,
+    one_row=lambda settings: True,
     tokenized=tokenized_pairs,
     fidelity=lambda fp32, int8: summarize_scores(fp32[0][:, 0], int8[0][:, 0]),
     measured=lambda fidelity: [f"scores beside fp32: {fidelity}"],

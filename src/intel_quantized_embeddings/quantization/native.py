@@ -9,7 +9,6 @@ import numpy as np
 
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.int8_folder.config import ActivationRanges, MethodName
-from intel_quantized_embeddings.options import Pooling
 from intel_quantized_embeddings.quantization.recipe import Recipe
 from intel_quantized_embeddings.quantization.smoothing import factors, input_sizes
 from intel_quantized_embeddings.runtimes.base import ModelGraph
@@ -53,7 +52,7 @@ def weight_bits(asked: int | None) -> int | None:
     return None
 
 
-def activation_ranges(asked: ActivationRanges | None, pooling: Pooling) -> ActivationRanges:
+def activation_ranges(asked: ActivationRanges | None, *, one_row: bool) -> ActivationRanges:
     """Refuse ranges: a token's are its own; see `QuantizerModule.activation_ranges`."""
     raise OptionError("activation_ranges is not allowed with runtime='native', which has none to set. Leave it out.")
 

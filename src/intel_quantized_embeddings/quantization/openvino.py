@@ -11,13 +11,13 @@ import numpy as np
 
 from intel_quantized_embeddings.errors import QuantizationError, QuantizedEmbeddingsError, needs
 from intel_quantized_embeddings.int8_folder.config import ActivationRanges, MethodName
-from intel_quantized_embeddings.options import Pooling
 from intel_quantized_embeddings.process.forks import importing, while_not_forking
 from intel_quantized_embeddings.process.quiet import environment, quiet_torch
 from intel_quantized_embeddings.quantization.recipe import Recipe
 from intel_quantized_embeddings.runtimes.base import ModelGraph
 from intel_quantized_embeddings.runtimes.int8_products import sums_are_exact
-from intel_quantized_embeddings.runtimes.openvino_graph import ATTENTION_MASK, INPUT_IDS, POOLING_PREFIX
+from intel_quantized_embeddings.runtimes.openvino_ending import POOLING_PREFIX
+from intel_quantized_embeddings.runtimes.openvino_graph import ATTENTION_MASK, INPUT_IDS
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -50,13 +50,13 @@ def weight_bits(asked: int | None) -> int:
     return asked or (8 if sums_are_exact() else 7)
 
 
-def activation_ranges(asked: ActivationRanges | None, pooling: Pooling) -> ActivationRanges:
-    """Return the ranges asked for, else the mean of the extremes, and the widest of them with CLS pooling.
+def activation_ranges(asked: ActivationRanges | None, *, one_row: bool) -> ActivationRanges:
+    """Return the ranges asked for, else the mean of the extremes, and the widest of them with one row a text.
 
     There the last layer sees one token a text, and the mean cuts off the extremes of half the texts. Elsewhere
     it makes no difference to cosines.
     """
-    return asked or (ActivationRanges.WIDEST if pooling is Pooling.CLS else ActivationRanges.MEAN)
+    return asked or (ActivationRanges.WIDEST if one_row else ActivationRanges.MEAN)
 
 
 def linear_layers(embedder: ModelGraph) -> tuple[str, ...]:
@@ -144,7 +144,7 @@ def _nodes_of_linear_layers(graph: ov.Model) -> dict[str, str]:
     """Matrix products with weights: the graph's name of each by the name that people are shown."""
     nodes = {}
     for node in graph.get_ordered_ops():
-        # Behind the last layer is only a cross-encoder's head, one row a pair, which is never quantized.
+        # What is behind the last layer runs once a text, and is never quantized.
         behind = node.get_friendly_name().startswith(POOLING_PREFIX)
         if node.get_type_name() == "MatMul" and not behind and _weights(node).get_type_name() == "Constant":
             nodes[node.get_friendly_name().replace("/", ".")] = node.get_friendly_name()

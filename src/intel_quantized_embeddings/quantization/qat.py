@@ -33,6 +33,7 @@ from intel_quantized_embeddings.encoding.batching import padded
 from intel_quantized_embeddings.errors import QuantizationError, UnsupportedModelError
 from intel_quantized_embeddings.int8_folder.config import ActivationRanges
 from intel_quantized_embeddings.int8_folder.manifest import Training
+from intel_quantized_embeddings.models.endings import load_ending
 from intel_quantized_embeddings.models.weight_files import WeightKind
 from intel_quantized_embeddings.quantization.calibration import Texts, built_in_texts, split
 from intel_quantized_embeddings.quantization.recipe import Recipe
@@ -122,10 +123,9 @@ def _tune(
     say: Callable[[str], object],
 ) -> tuple[EncoderWeights, int]:
     """The tuned weights, and how many steps it took."""
-    settings, pad = subject.text_settings, config.pad_token_id
-    weights = load_weights(subject.source.path, config)
-    teacher = TorchEmbedder(config, weights, pooling=settings.pooling, normalize=settings.normalize)
-    student = TorchEmbedder(config, weights, pooling=settings.pooling, normalize=settings.normalize)
+    pad, weights = config.pad_token_id, load_weights(subject.source.path, config)
+    ending = load_ending(subject.source.path, subject.text_settings)
+    teacher, student = TorchEmbedder(config, weights, ending), TorchEmbedder(config, weights, ending)
     _round_layers(student, [_padded([ids], pad) for ids in subject.calibrated], recipe)
     with torch.enable_grad():
         steps = _train(student, teacher, texts, pad=pad, minutes=minutes, say=say)

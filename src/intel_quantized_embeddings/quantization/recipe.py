@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.int8_folder.config import ActivationRanges, MethodName
-from intel_quantized_embeddings.options import Pooling
 from intel_quantized_embeddings.runtimes.base import ModelGraph
 
 # SmoothQuant's strengths (alpha, https://arxiv.org/abs/2211.10438) worth comparing; None is without
@@ -68,8 +67,12 @@ class QuantizerModule(Protocol):
         """
         ...
 
-    def activation_ranges(self, asked: ActivationRanges | None, pooling: Pooling) -> ActivationRanges:
+    def activation_ranges(self, asked: ActivationRanges | None, *, one_row: bool) -> ActivationRanges:
         """Return how ranges are set: as the caller asks, or as the quantizer prefers.
+
+        Args:
+            asked: What the caller asks for, if anything.
+            one_row: Whether the last layer computes nothing but each text's first row.
 
         Raises:
             OptionError: The quantizer has no such ranges.

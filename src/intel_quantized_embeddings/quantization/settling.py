@@ -15,7 +15,7 @@ from intel_quantized_embeddings.int8_folder.config import (
     read_config,
 )
 from intel_quantized_embeddings.int8_folder.manifest import Method
-from intel_quantized_embeddings.options import Pooling, RuntimeName, require_bool
+from intel_quantized_embeddings.options import RuntimeName, require_bool
 from intel_quantized_embeddings.quantization.recipe import ALPHAS, DEFAULT_ALPHA, QuantizerModule, Recipe
 
 
@@ -72,7 +72,7 @@ def _refuse_what_needs_measuring(config: QuantizationConfig) -> None:
 
 
 def settle_recipe(
-    config: QuantizationConfig, quantizer: QuantizerModule, pooling: Pooling, *, measure: bool = True
+    config: QuantizationConfig, quantizer: QuantizerModule, *, one_row: bool, measure: bool = True
 ) -> tuple[Recipe, tuple[float | None, ...]]:
     """Return the recipe that follows from the settings before the model is opened, and the strengths to compare.
 
@@ -99,7 +99,7 @@ def settle_recipe(
             )
         return Recipe(method=method), (None,)
     ranges = config.activation_ranges and ActivationRanges(config.activation_ranges)
-    ranges = quantizer.activation_ranges(ranges or None, pooling)
+    ranges = quantizer.activation_ranges(ranges or None, one_row=one_row)
     bits = quantizer.weight_bits(config.weight_bits)
     recipe = Recipe(method=method, activation_ranges=ranges, weight_bits=bits)
     strengths = ALPHAS if config.smooth_quant is None else config.smooth_quant

@@ -15,6 +15,7 @@ from intel_quantized_embeddings.encoding.pipeline import encode_token_ids, token
 from intel_quantized_embeddings.int8_folder.config import MethodName
 from intel_quantized_embeddings.int8_folder.fidelity import Fidelity, ScoreFidelity
 from intel_quantized_embeddings.int8_folder.probes import LONGEST, Probe, choose
+from intel_quantized_embeddings.models.endings import load_ending
 from intel_quantized_embeddings.models.scoring import CrossEncoderSettings
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import SourceModel
@@ -122,8 +123,8 @@ class Subject:
 
     def with_weights(self, encoder: EncoderConfig, weights: EncoderWeights) -> Subject:
         """Return the same embedder, quantized from other weights and still compared with its own in fp32."""
-        other = copy.copy(self)
-        other.quantizable = runtime_module(self.runtime).graph_of_weights(encoder, weights, self.text_settings)
+        other, ending = copy.copy(self), load_ending(self.source.path, self.text_settings)
+        other.quantizable = runtime_module(self.runtime).graph_of_weights(encoder, weights, ending)
         return other
 
     def tokenized(self, texts: Texts) -> list[Sequence[int]]:

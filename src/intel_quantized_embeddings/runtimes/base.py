@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
-from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights, ScoringHead
+from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights, Ending
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.options import Precision
 
@@ -106,22 +106,29 @@ class RuntimeModule(Protocol):
 
     ENCODER_FILE: str
 
-    def graph_of_weights(self, encoder: EncoderConfig, weights: EncoderWeights, settings: ModelSettings) -> ModelGraph:
+    def graph_of_weights(self, encoder: EncoderConfig, weights: EncoderWeights, ending: Ending) -> ModelGraph:
         """Make an embedder of one of the built-in families from weights in memory.
 
         Args:
             encoder: The encoder's sizes.
             weights: Its weights.
-            settings: Its pooling and normalization go into the graph.
+            ending: Pooling and what follows it, which go into the graph.
+
+        Raises:
+            UnsupportedModelError: This runtime does not compute such an ending.
+            DamagedFilesError: A step's weights are not for rows of that width.
         """
         ...
 
-    def open_export(self, source: SourceModel, settings: ModelSettings, *, allow_torchscript: bool) -> ModelGraph:
+    def open_export(
+        self, source: SourceModel, settings: ModelSettings, ending: Ending, *, allow_torchscript: bool
+    ) -> ModelGraph:
         """Make an embedder of what others made of a model.
 
         Args:
             source: The model, whose weights are no safetensors.
-            settings: Its pooling and normalization go into the graph.
+            settings: What its folder says.
+            ending: Pooling and what follows it, which go into the graph.
             allow_torchscript: Whether a TorchScript file, which is code, may be opened.
 
         Raises:
@@ -170,12 +177,12 @@ class RuntimeModule(Protocol):
 class ScoringModule(RuntimeModule, Protocol):
     """What a runtime offers that runs cross-encoders too."""
 
-    def graph_of_scorer(self, encoder: EncoderConfig, weights: EncoderWeights, head: ScoringHead) -> ModelGraph:
+    def graph_of_scorer(self, encoder: EncoderConfig, weights: EncoderWeights, head: Ending) -> ModelGraph:
         """Make a cross-encoder of one of the built-in families from weights in memory.
 
         Args:
             encoder: The encoder's sizes.
             weights: Its weights.
-            head: What makes a score of the first token's vector.
+            head: What makes a score of the token vectors.
         """
         ...

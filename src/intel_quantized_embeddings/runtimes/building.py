@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from intel_quantized_embeddings.architectures import EncoderConfig, load_head, load_weights
+from intel_quantized_embeddings.architectures import EncoderConfig, Ending, load_head, load_weights
 from intel_quantized_embeddings.errors import OptionError, UnsupportedModelError
+from intel_quantized_embeddings.models.endings import load_ending, load_scoring_chain
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import SourceModel
 from intel_quantized_embeddings.models.weight_files import WeightKind
@@ -29,11 +30,11 @@ def build_embedder(
         DamagedFilesError: A file is not what it should be.
         OptionError: It is TorchScript, and that is not allowed.
     """
-    module = runtime_module(runtime)
+    module, ending = runtime_module(runtime), load_ending(source.path, settings)
     if source.weights.kind is not WeightKind.SAFETENSORS:
-        return module.open_export(source, settings, allow_torchscript=allow_torchscript)
+        return module.open_export(source, settings, ending, allow_torchscript=allow_torchscript)
     encoder = EncoderConfig.from_hf(source.config, where=source.name)
-    return module.graph_of_weights(encoder, load_weights(source.path, encoder), settings)
+    return module.graph_of_weights(encoder, load_weights(source.path, encoder), ending)
 
 
 def build_cross_encoder(source: SourceModel, *, runtime: RuntimeName) -> ModelGraph:
@@ -55,9 +56,22 @@ def build_cross_encoder(source: SourceModel, *, runtime: RuntimeName) -> ModelGr
         raise UnsupportedModelError(
             f"{source.name} holds an export; cross-encoders are built from model.safetensors only."
         )
+    head = load_any_head(source, encoder)
     weights = load_weights(source.path, encoder)
-    head = load_head(source.path, encoder, name=source.name)
     return scoring_module(runtime).graph_of_scorer(encoder, weights, head)
+
+
+def load_any_head(source: SourceModel, encoder: EncoderConfig) -> Ending:
+    """Read a cross-encoder's head: a chain of modules, or its architecture's own.
+
+    Raises:
+        UnsupportedModelError: There is none, or it does not end in one score.
+        ModelFilesError: A module of it has no weights.
+        DamagedFilesError: A file is not what it should be.
+    """
+    if source.is_chain:
+        return load_scoring_chain(source.path, encoder.hidden_size)
+    return load_head(source.path, encoder, source.config, name=source.name)
 
 
 def require_scoring(runtime: RuntimeName) -> None:

@@ -17,8 +17,8 @@ from threadpoolctl import ThreadpoolController
 from torch import Tensor, nn
 from torch.nn import functional
 
-from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights, exported_limits
-from intel_quantized_embeddings.architectures.torch_encoder import TorchEmbedder
+from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights, Ending, exported_limits
+from intel_quantized_embeddings.architectures.torch_encoder import TorchEmbedder, TorchPooling
 from intel_quantized_embeddings.errors import DamagedFilesError, OptionError, UnsupportedModelError
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import SourceModel
@@ -113,7 +113,7 @@ def _vectors(rows: Tensor) -> NDArray[np.float32]:
     return numbers
 
 
-def open_export(source: SourceModel, settings: ModelSettings, *, allow_torchscript: bool) -> ModelGraph:
+def open_export(source: SourceModel, settings: ModelSettings, ending: Ending, *, allow_torchscript: bool) -> ModelGraph:
     """Make an embedder of optimum-intel's TorchScript; see `RuntimeModule.open_export`."""
     weights = source.weights
     if weights.kind is WeightKind.EXPORT:
@@ -123,14 +123,14 @@ def open_export(source: SourceModel, settings: ModelSettings, *, allow_torchscri
             f"{source.name} is a TorchScript model ({weights.files[0].name}). TorchScript is code that would run here: "
             f"if you trust who made it, load it with allow_torchscript=True."
         )
-    graph, precision, dynamic = read_torchscript(weights.files[0], settings)
+    graph, precision, dynamic = read_torchscript(weights.files[0], TorchPooling(ending))
     max_positions, pad_token_id = exported_limits(source.config, default_max_length=settings.max_length)
     return ModelGraph(
         graph=graph, precision=precision, dynamic=dynamic, max_positions=max_positions, pad_token_id=pad_token_id
     )
 
 
-def graph_of_weights(encoder: EncoderConfig, weights: EncoderWeights, settings: ModelSettings) -> ModelGraph:
+def graph_of_weights(encoder: EncoderConfig, weights: EncoderWeights, ending: Ending) -> ModelGraph:
     """Make an embedder from weights; see `RuntimeModule.graph_of_weights`.
 
     Raises:
@@ -142,7 +142,7 @@ def graph_of_weights(encoder: EncoderConfig, weights: EncoderWeights, settings: 
             f"with runtime='native' or 'openvino'."
         )
     return ModelGraph(
-        graph=TorchEmbedder(encoder, weights, pooling=settings.pooling, normalize=settings.normalize),
+        graph=TorchEmbedder(encoder, weights, ending),
         precision=Precision.FP32,
         max_positions=encoder.max_length,
         pad_token_id=encoder.pad_token_id,

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from intel_quantized_embeddings.architectures.torch_encoder import TorchPooling
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
-from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.options import Precision
 
 _TOKEN_TYPES = "token_type_ids"
@@ -33,11 +32,11 @@ _QUANTIZED = ("quantize_per_tensor", "quantize_per_channel", "quantized::linear(
 class TorchScriptEmbedder(nn.Module):
     """A foreign encoder with pooling behind it: takes ids and mask, returns (batch, dimension)."""
 
-    def __init__(self, script: torch.jit.ScriptModule, inputs: tuple[str, ...], settings: ModelSettings) -> None:
+    def __init__(self, script: torch.jit.ScriptModule, inputs: tuple[str, ...], pooling: TorchPooling) -> None:
         super().__init__()
         self._script = script
         self._inputs = inputs
-        self._pooling = TorchPooling(settings.pooling, normalize=settings.normalize)
+        self._pooling = pooling
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         given = {"input_ids": input_ids, "attention_mask": attention_mask}
@@ -47,12 +46,12 @@ class TorchScriptEmbedder(nn.Module):
         return pooled
 
 
-def read_torchscript(file: Path, settings: ModelSettings) -> tuple[TorchScriptEmbedder, Precision, bool]:
+def read_torchscript(file: Path, pooling: TorchPooling) -> tuple[TorchScriptEmbedder, Precision, bool]:
     """Open a TorchScript encoder, which is code of whoever made it, and put pooling behind it.
 
     Args:
         file: A TorchScript archive, usually `pytorch_model.bin`.
-        settings: Which pooling, and whether to normalize.
+        pooling: What is put behind it.
 
     Returns:
         The embedder, INT8 where its layers are quantized, else FP32, and whether numbers are quantized by ranges that
@@ -76,7 +75,7 @@ def read_torchscript(file: Path, settings: ModelSettings) -> tuple[TorchScriptEm
             f"{file} takes the inputs {', '.join(inputs)}; a text encoder takes input_ids, attention_mask and, if it "
             f"likes, {_TOKEN_TYPES}."
         )
-    embedder = TorchScriptEmbedder(script, inputs, settings)
+    embedder = TorchScriptEmbedder(script, inputs, pooling)
     try:
         with torch.no_grad():
             for shape in ((1, 3), (2, 7)):

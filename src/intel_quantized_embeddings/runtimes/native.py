@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights, ScoringHead
+from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights, Ending
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import SourceModel
@@ -22,13 +22,7 @@ from intel_quantized_embeddings.process.cores import granted_cores
 from intel_quantized_embeddings.runtimes.base import ModelGraph
 from intel_quantized_embeddings.runtimes.building import require_precision
 from intel_quantized_embeddings.runtimes.native_folder import read_native, write_native
-from intel_quantized_embeddings.runtimes.native_graph import (
-    FREQUENCIES,
-    NativeGraph,
-    embedder_graph,
-    rotary_table,
-    scorer_graph,
-)
+from intel_quantized_embeddings.runtimes.native_graph import FREQUENCIES, NativeGraph, native_graph, rotary_table
 from intel_quantized_embeddings.runtimes.native_library import Engine, chosen_instruction_set, pack
 from intel_quantized_embeddings.runtimes.native_shape import INT8
 
@@ -58,7 +52,7 @@ class NativeRuntime:
             OptionError: This CPU does not run that instruction set, or the one that `IQE_ISA` names.
             DamagedFilesError: The graph's arrays are not those of its shape.
         """
-        self._dimension = graph.shape.dimension
+        self._dimension = graph.shape.outputs
         self._threads = num_threads or granted_cores()
         self.instruction_set = chosen_instruction_set(instruction_set)
         self._engine = Engine(graph.shape, packed(graph), instruction_set=self.instruction_set)
@@ -132,26 +126,29 @@ def _flat(token_ids: Sequence[Sequence[int]], *, count: int) -> NDArray[np.int32
     )
 
 
-def graph_of_weights(encoder: EncoderConfig, weights: EncoderWeights, settings: ModelSettings) -> ModelGraph:
+def graph_of_weights(encoder: EncoderConfig, weights: EncoderWeights, ending: Ending) -> ModelGraph:
     """Make an embedder of one of the built-in families; see `RuntimeModule.graph_of_weights`."""
-    graph = embedder_graph(encoder, weights, pooling=settings.pooling, normalize=settings.normalize)
     return ModelGraph(
-        graph=graph, precision=Precision.FP32, max_positions=encoder.max_length, pad_token_id=encoder.pad_token_id
-    )
-
-
-def graph_of_scorer(encoder: EncoderConfig, weights: EncoderWeights, head: ScoringHead) -> ModelGraph:
-    """Make a cross-encoder of one of the built-in families; see `ScoringModule.graph_of_scorer`."""
-    return ModelGraph(
-        graph=scorer_graph(encoder, weights, head),
+        graph=native_graph(encoder, weights, ending),
         precision=Precision.FP32,
         max_positions=encoder.max_length,
         pad_token_id=encoder.pad_token_id,
-        second_text=encoder.vocab_size if weights.second_text is not None else 0,
     )
 
 
-def open_export(source: SourceModel, settings: ModelSettings, *, allow_torchscript: bool) -> ModelGraph:
+def graph_of_scorer(encoder: EncoderConfig, weights: EncoderWeights, head: Ending) -> ModelGraph:
+    """Make a cross-encoder of one of the built-in families; see `ScoringModule.graph_of_scorer`."""
+    apart = weights.second_text is not None
+    return ModelGraph(
+        graph=native_graph(encoder, weights, head, second_text=apart),
+        precision=Precision.FP32,
+        max_positions=encoder.max_length,
+        pad_token_id=encoder.pad_token_id,
+        second_text=encoder.vocab_size if apart else 0,
+    )
+
+
+def open_export(source: SourceModel, settings: ModelSettings, ending: Ending, *, allow_torchscript: bool) -> ModelGraph:
     """Refuse what others made of a model; see `RuntimeModule.open_export`."""
     able = runtime_of_weights(source.weights.kind).value
     raise UnsupportedModelError(

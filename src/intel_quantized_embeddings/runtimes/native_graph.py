@@ -10,19 +10,30 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from intel_quantized_embeddings.architectures import (
-    Activation,
+    Dense,
     EncoderConfig,
     EncoderWeights,
+    Ending,
+    LayerNorm,
     LayerWeights,
     Linear,
     Norm,
-    ScoringHead,
 )
 from intel_quantized_embeddings.architectures.description import NormPlace
 from intel_quantized_embeddings.architectures.relative_bias import relative_bias_by_offset
 from intel_quantized_embeddings.architectures.rotary import inverse_frequencies, rotary_tables
-from intel_quantized_embeddings.options import Pooling
-from intel_quantized_embeddings.runtimes.native_shape import ACTIVATIONS, LANES, LEVELS, TANH, Shape, padded
+from intel_quantized_embeddings.runtimes.native_shape import (
+    DENSE_STEP,
+    LANES,
+    LAYER_NORM_STEP,
+    LEVELS,
+    POOL_STEP,
+    POOLINGS,
+    STEP_ACTIVATIONS,
+    UNIT_LENGTH_STEP,
+    Shape,
+    padded,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,34 +62,51 @@ class NativeGraph:
     arrays: Mapping[str, NDArray[Any]]
 
     def linear_layers(self) -> tuple[str, ...]:
-        """Names of the layers' linear parts, in order; a cross-encoder's head is none of them."""
+        """Names of the layers' linear parts, in order; the steps behind them are none."""
         return tuple(f"layers.{i}.{part}" for i in range(self.shape.layers) for part in LEVELS)
 
 
-def embedder_graph(
-    encoder: EncoderConfig, weights: EncoderWeights, *, pooling: Pooling, normalize: bool
+def native_graph(
+    encoder: EncoderConfig, weights: EncoderWeights, ending: Ending, *, second_text: bool = False
 ) -> NativeGraph:
-    """Lay out an embedder in fp32."""
-    shape = Shape.of(encoder, pooling=pooling, normalize=normalize)
-    return NativeGraph(shape=shape, arrays=_arrays(encoder, weights))
+    """Lay out a model in fp32.
 
+    Args:
+        encoder: Its sizes.
+        weights: Its layers.
+        ending: What follows them.
+        second_text: Whether ids tell a pair's second text apart.
 
-def scorer_graph(encoder: EncoderConfig, weights: EncoderWeights, head: ScoringHead) -> NativeGraph:
-    """Lay out a cross-encoder in fp32: its head is on the first token's vector."""
-    shape = Shape.of(
-        encoder,
-        pooling=Pooling.CLS,
-        normalize=False,
-        second_text=weights.second_text is not None,
-        head=TANH if head.with_tanh else ACTIVATIONS[Activation.RELU],
-    )
+    Raises:
+        DamagedFilesError: The weights of what follows the layers are not for rows of such a width.
+    """
+    ending = ending.folded()
+    shape = Shape.of(encoder, ending, second_text=second_text)
     arrays = _arrays(encoder, weights)
-    width = padded(encoder.hidden_size)
-    if weights.second_text is not None:
-        arrays["second_text"] = _padded(weights.second_text, width)
-    arrays |= _linear("head_dense", head.dense, width, width)
-    arrays |= _linear("head_output", head.output, LANES, width)
-    return NativeGraph(shape=shape, arrays=arrays)
+    if second_text and weights.second_text is not None:
+        arrays["second_text"] = _padded(weights.second_text, padded(encoder.hidden_size))
+    return NativeGraph(shape=shape, arrays=arrays | _steps(ending, encoder.hidden_size))
+
+
+def _steps(ending: Ending, hidden: int) -> dict[str, NDArray[Any]]:
+    """The table `steps` of iqe.h, and the weights of each step."""
+    table: list[tuple[int, int, int]] = []
+    if ending.row_pooling is None:
+        table += [(POOL_STEP, POOLINGS[mode], (part + 1) * hidden) for part, mode in enumerate(ending.poolings)]
+    widths = ending.widths(hidden, where="the model")
+    arrays: dict[str, NDArray[Any]] = {}
+    for step, takes, gives in zip(ending.steps, widths, widths[1:], strict=False):
+        name = f"steps.{len(table)}"
+        if isinstance(step, Dense):
+            table.append((DENSE_STEP, STEP_ACTIVATIONS[step.activation], gives))
+            arrays |= _linear(name, step.linear, padded(gives), padded(takes))
+        elif isinstance(step, LayerNorm):
+            table.append((LAYER_NORM_STEP, 0, gives))
+            arrays |= _norm(name, step.norm, padded(gives))
+            arrays[f"{name}.epsilon"] = np.array([step.epsilon], dtype=np.float32)
+        else:
+            table.append((UNIT_LENGTH_STEP, 0, gives))
+    return arrays | ({"steps": np.array(table, dtype=np.int32)} if table else {})
 
 
 def _arrays(encoder: EncoderConfig, weights: EncoderWeights) -> dict[str, NDArray[Any]]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from intel_quantized_embeddings.architectures import Activation, EncoderConfig
+from intel_quantized_embeddings.architectures import Activation, EncoderConfig, Ending, StepActivation
 from intel_quantized_embeddings.architectures.description import NormPlace
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 from intel_quantized_embeddings.options import Pooling
@@ -15,8 +15,24 @@ from intel_quantized_embeddings.options import Pooling
 LANES = 16  # every width is padded to a multiple
 
 ACTIVATIONS = {Activation.GELU: 0, Activation.GELU_TANH: 1, Activation.RELU: 2, Activation.SILU: 4}
-TANH = 3  # only in a cross-encoder's head
-POOLINGS = {Pooling.CLS: 0, Pooling.MEAN: 1, Pooling.LAST: 2}
+POOLINGS = {
+    Pooling.CLS: 0,
+    Pooling.MEAN: 1,
+    Pooling.LAST: 2,
+    Pooling.MAX: 3,
+    Pooling.MEAN_SQRT_LENGTH: 4,
+    Pooling.WEIGHTED_MEAN: 5,
+}
+SEVERAL_POOLINGS = 6
+STEP_ACTIVATIONS = {
+    StepActivation.GELU: 0,
+    StepActivation.GELU_TANH: 1,
+    StepActivation.RELU: 2,
+    StepActivation.TANH: 3,
+    StepActivation.SIGMOID: 16,
+    StepActivation.IDENTITY: 17,
+}
+DENSE_STEP, LAYER_NORM_STEP, UNIT_LENGTH_STEP, POOL_STEP = range(4)
 INT8, FP32 = 0, 1
 
 # The parts of a layer that are linear, in order, and the steps of the rows that each reads in int8. Fewer steps leave
@@ -44,7 +60,6 @@ class Shape:
     positions: int
     activation: int
     pooling: int
-    normalize: int
     precision: int
     second_text: int
     padding: int
@@ -53,7 +68,6 @@ class Shape:
     attention_output_levels: int = LEVELS["attention_output"]
     intermediate_levels: int = LEVELS["intermediate"]
     output_levels: int = LEVELS["output"]
-    head: int
     key_heads: int
     norms_aside: int = 0
     branch_norms: int = 0
@@ -63,41 +77,31 @@ class Shape:
     head_norms: int = 0
     rotary: int = 0
     gated: int = 0
+    steps: int
+    outputs: int
     epsilon: float
 
     NUMBERS: ClassVar[tuple[str, ...]] = (
         *("hidden", "layers", "heads", "head_size", "inner", "vocabulary", "positions", "activation", "pooling"),
-        *("normalize", "precision", "second_text", "padding", "relative"),
+        *("precision", "second_text", "padding", "relative"),
         *(f"{part}_levels" for part in LEVELS),
-        *("head", "key_heads", "norms_aside", "branch_norms", "first_norm", "embedding_norm", "centred", "head_norms"),
-        *("rotary", "gated"),
+        *("key_heads", "norms_aside", "branch_norms", "first_norm", "embedding_norm", "centred", "head_norms"),
+        *("rotary", "gated", "steps", "outputs"),
     )
 
-    @property
-    def dimension(self) -> int:
-        """Numbers in a row that comes out."""
-        return self.hidden if self.head < 0 else 1
-
     @staticmethod
-    def of(
-        encoder: EncoderConfig,
-        *,
-        pooling: Pooling,
-        normalize: bool,
-        second_text: bool = False,
-        head: int = -1,
-    ) -> Shape:
-        """Describe a model in fp32.
+    def of(encoder: EncoderConfig, ending: Ending, *, second_text: bool) -> Shape:
+        """Return the shape of a model in fp32.
 
         Args:
             encoder: Its sizes.
-            pooling: How token vectors become one row.
-            normalize: Whether rows get length 1.
+            ending: What follows its layers.
             second_text: Whether ids tell a pair's second text apart.
-            head: The activation of a cross-encoder's head; -1 for an embedder.
         """
         block, names = encoder.block, encoder.architecture.weights
         aside = block.norms is not NormPlace.POST
+        widths = ending.widths(encoder.hidden_size, where="the model")
+        single = ending.row_pooling
         return Shape(
             hidden=encoder.hidden_size,
             layers=encoder.num_layers,
@@ -108,13 +112,11 @@ class Shape:
             vocabulary=encoder.vocab_size,
             positions=encoder.max_length,
             activation=ACTIVATIONS[encoder.activation],
-            pooling=POOLINGS[pooling],
-            normalize=int(normalize),
+            pooling=SEVERAL_POOLINGS if single is None else POOLINGS[single],
             precision=FP32,
             second_text=int(second_text),
             padding=encoder.pad_token_id if encoder.block.positions_after_padding else -1,
             relative=int(encoder.relative_attention_buckets > 0),
-            head=head,
             norms_aside=int(aside),
             branch_norms=int(block.norms is NormPlace.SANDWICH),
             first_norm=int(aside and not block.first_norm_missing),
@@ -123,6 +125,8 @@ class Shape:
             head_norms=int(names.query_norm is not None),
             rotary=int(bool(encoder.rotaries)),
             gated=int(block.gated),
+            steps=len(ending.steps) + (len(ending.poolings) if single is None else 0),
+            outputs=widths[-1],
             epsilon=encoder.layer_norm_eps,
         )
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import openvino as ov
 
-from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights, ScoringHead, exported_limits
+from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights, Ending, exported_limits
 from intel_quantized_embeddings.errors import UnsupportedModelError
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import SourceModel
@@ -248,14 +248,14 @@ def compile_graph(
     return OpenVINORuntime(graph, precision=precision, num_threads=num_threads, dynamic=dynamic)
 
 
-def open_export(source: SourceModel, settings: ModelSettings, *, allow_torchscript: bool) -> ModelGraph:
+def open_export(source: SourceModel, settings: ModelSettings, ending: Ending, *, allow_torchscript: bool) -> ModelGraph:
     """Make an embedder of what others exported; see `RuntimeModule.open_export`."""
     if source.weights.kind is WeightKind.TORCHSCRIPT:
         raise UnsupportedModelError(
             f"{source.name} holds a TorchScript model, as optimum-intel wrote for Intel Extension for PyTorch. Load it "
             f"with runtime='ipex', or load the fp32 model that it was made from, which is then quantized here."
         )
-    model, stored = read_exported(source.weights.files[0], settings, folder=source.path)
+    model, stored = read_exported(source.weights.files[0], ending, folder=source.path)
     max_positions, pad_token_id = exported_limits(source.config, default_max_length=settings.max_length)
     return ModelGraph(
         graph=model,
@@ -266,17 +266,17 @@ def open_export(source: SourceModel, settings: ModelSettings, *, allow_torchscri
     )
 
 
-def graph_of_weights(encoder: EncoderConfig, weights: EncoderWeights, settings: ModelSettings) -> ModelGraph:
+def graph_of_weights(encoder: EncoderConfig, weights: EncoderWeights, ending: Ending) -> ModelGraph:
     """Make an embedder from weights; see `RuntimeModule.graph_of_weights`."""
     return ModelGraph(
-        graph=build_embedder(encoder, weights, pooling=settings.pooling, normalize=settings.normalize),
+        graph=build_embedder(encoder, weights, ending),
         precision=Precision.FP32,
         max_positions=encoder.max_length,
         pad_token_id=encoder.pad_token_id,
     )
 
 
-def graph_of_scorer(encoder: EncoderConfig, weights: EncoderWeights, head: ScoringHead) -> ModelGraph:
+def graph_of_scorer(encoder: EncoderConfig, weights: EncoderWeights, head: Ending) -> ModelGraph:
     """Make a cross-encoder from weights and its head; see `ScoringModule`."""
     return ModelGraph(
         graph=build_scorer(encoder, weights, head),

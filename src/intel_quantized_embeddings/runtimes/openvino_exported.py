@@ -14,14 +14,14 @@ import numpy as np
 import openvino as ov
 from openvino import opset15 as ops
 
+from intel_quantized_embeddings.architectures import Ending
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 from intel_quantized_embeddings.models.onnx_data import readable
-from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.process.forks import while_not_forking
 from intel_quantized_embeddings.runtimes.openvino_graph import (
     ATTENTION_MASK,
     INPUT_IDS,
-    add_pooling,
+    add_ending,
     model_input,
 )
 from intel_quantized_embeddings.runtimes.openvino_precision import StoredPrecision, stored_precision
@@ -31,12 +31,12 @@ logger = logging.getLogger(__name__)
 _TOKEN_TYPES = "token_type_ids"
 
 
-def read_exported(file: Path, settings: ModelSettings, *, folder: Path) -> tuple[ov.Model, StoredPrecision]:
+def read_exported(file: Path, ending: Ending, *, folder: Path) -> tuple[ov.Model, StoredPrecision]:
     """Open an exported encoder and put pooling behind it.
 
     Args:
         file: An .xml or .onnx file.
-        settings: Which pooling, and whether to normalize.
+        ending: Pooling and what follows it.
         folder: The model's folder, with all files that an .onnx file names.
 
     Returns:
@@ -58,7 +58,7 @@ def read_exported(file: Path, settings: ModelSettings, *, folder: Path) -> tuple
             stored.few_bits,
         )
     try:
-        embedder = _with_pooling(exported, settings, file)
+        embedder = _with_ending(exported, ending, file)
         with while_not_forking:
             compiled = core.compile_model(embedder, "CPU")
             for shape in ((1, 3), (2, 7)):
@@ -96,7 +96,7 @@ def read_model(file: Path, *, folder: Path | None = None) -> ov.Model:
         raise DamagedFilesError(f"OpenVINO can't read {file}: {exc}") from exc
 
 
-def _with_pooling(graph: ov.Model, settings: ModelSettings, file: Path) -> ov.Model:
+def _with_ending(graph: ov.Model, ending: Ending, file: Path) -> ov.Model:
     graph.reshape({port: ov.PartialShape([-1, -1]) for port in graph.inputs})
     hidden = graph.output(0).get_node().input_value(0)
     if hidden.get_partial_shape().rank.get_length() != 3:
@@ -104,6 +104,9 @@ def _with_pooling(graph: ov.Model, settings: ModelSettings, file: Path) -> ov.Mo
             f"the first output of {file} has shape {hidden.get_partial_shape()}; the last hidden state, "
             f"(batch, length, hidden), is expected there."
         )
+    numbers = hidden.get_partial_shape()[2]
+    if numbers.is_static:
+        ending.widths(numbers.get_length(), where=str(file))
     foreign = _inputs(graph, file)
     own = {name: model_input(name) for name in (INPUT_IDS, ATTENTION_MASK)}
     # A text alone is all of token type 0.
@@ -111,13 +114,7 @@ def _with_pooling(graph: ov.Model, settings: ModelSettings, file: Path) -> ov.Mo
     for name, node in foreign.items():
         source = own.get(name, types)
         node.output(0).replace(ops.convert(source, node.get_element_type().get_type_name()).output(0))
-    return add_pooling(
-        ops.convert(hidden, "f32"),
-        own[INPUT_IDS],
-        own[ATTENTION_MASK],
-        pooling=settings.pooling,
-        normalize=settings.normalize,
-    )
+    return add_ending(ops.convert(hidden, "f32"), own[INPUT_IDS], own[ATTENTION_MASK], ending)
 
 
 def _inputs(graph: ov.Model, file: Path) -> dict[str, Any]:

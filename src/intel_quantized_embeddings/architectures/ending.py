@@ -1,0 +1,136 @@
+"""What follows the last layer, as data: pooling, and a chain of steps that each text's row goes through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from intel_quantized_embeddings.architectures.weights import Linear, Norm
+from intel_quantized_embeddings.errors import DamagedFilesError
+from intel_quantized_embeddings.options import Pooling
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class StepActivation(str, Enum):
+    """What follows a dense step's product. Those that layers have too have the same words."""
+
+    IDENTITY = "identity"
+    TANH = "tanh"
+    GELU = "gelu"
+    GELU_TANH = "gelu_tanh"
+    RELU = "relu"
+    SIGMOID = "sigmoid"
+
+
+@dataclass(frozen=True, slots=True)
+class Dense:
+    """A linear layer and an activation."""
+
+    linear: Linear
+    activation: StepActivation = StepActivation.IDENTITY
+
+
+@dataclass(frozen=True, slots=True)
+class LayerNorm:
+    """Layer normalization."""
+
+    norm: Norm
+    epsilon: float
+
+
+@dataclass(frozen=True, slots=True)
+class UnitLength:
+    """Scaling to length 1."""
+
+
+Step: TypeAlias = Dense | LayerNorm | UnitLength
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """Everything behind the last layer, of an embedder or a cross-encoder.
+
+    Attributes:
+        poolings: How token vectors become one row: one, or several, whose rows lie one behind another.
+        steps: What the row goes through, in order.
+    """
+
+    poolings: tuple[Pooling, ...]
+    steps: tuple[Step, ...] = ()
+
+    @staticmethod
+    def plain(pooling: Pooling, *, normalize: bool) -> Ending:
+        """One pooling, and unit length or not."""
+        return Ending(poolings=(pooling,), steps=(UnitLength(),) if normalize else ())
+
+    @property
+    def row_pooling(self) -> Pooling | None:
+        """The only pooling; None of several."""
+        return self.poolings[0] if len(self.poolings) == 1 else None
+
+    def as_plain(self) -> tuple[Pooling, bool] | None:
+        """Return the pooling, cls, mean or last, and whether rows get length 1; None where there is more to it."""
+        single = self.row_pooling
+        if single not in (Pooling.CLS, Pooling.MEAN, Pooling.LAST) or self.steps not in ((), (UnitLength(),)):
+            return None
+        return single, bool(self.steps)
+
+    def widths(self, hidden: int, *, where: str) -> tuple[int, ...]:
+        """Return how many numbers a row has behind pooling and behind each step.
+
+        Args:
+            hidden: Numbers in a token's vector.
+            where: What to call the model in an error.
+
+        Raises:
+            DamagedFilesError: A step's weights are not for rows of so many numbers.
+        """
+        widths = [hidden * len(self.poolings)]
+        for number, step in enumerate(self.steps):
+            takes = widths[-1]
+            if isinstance(step, Dense):
+                takes = step.linear.weight.shape[1]
+            elif isinstance(step, LayerNorm):
+                takes = len(step.norm.weight)
+            if takes != widths[-1]:
+                raise DamagedFilesError(
+                    f"{where}: step {number + 1} behind pooling takes {takes} numbers, and its input has {widths[-1]}. "
+                    f"Where pooling= was given, leave it out; else the files do not belong together: fetch the model "
+                    f"again."
+                )
+            widths.append(step.linear.weight.shape[0] if isinstance(step, Dense) else takes)
+        return tuple(widths)
+
+    def folded(self) -> Ending:
+        """Return the same with products of matrices in place of linear steps without anything between them.
+
+        Only where that is less work. In double precision, so that it is nearer to the exact than two steps are.
+        """
+        steps: list[Step] = []
+        for step in self.steps:
+            before = steps[-1] if steps else None
+            if isinstance(step, Dense) and isinstance(before, Dense) and _folds(before, step):
+                steps[-1] = Dense(_product(before.linear, step.linear), step.activation)
+            else:
+                steps.append(step)
+        return Ending(poolings=self.poolings, steps=tuple(steps))
+
+
+def _folds(before: Dense, after: Dense) -> bool:
+    (inner, inputs), (outputs, takes) = before.linear.weight.shape, after.linear.weight.shape
+    smaller = outputs * inputs <= inner * (inputs + outputs)
+    return before.activation is StepActivation.IDENTITY and takes == inner and smaller
+
+
+def _product(first: Linear, second: Linear) -> Linear:
+    def exact(array: NDArray[np.float32]) -> NDArray[np.float64]:
+        return array.astype(np.float64)
+
+    weight = exact(second.weight) @ exact(first.weight)
+    bias = exact(second.weight) @ exact(first.bias) + second.bias
+    return Linear(weight.astype(np.float32), bias.astype(np.float32))

@@ -1,0 +1,347 @@
+"""What sentence-transformers' modules behind the Transformer say and hold: pooling, and the chain that follows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from intel_quantized_embeddings.architectures import Dense, Ending, LayerNorm, Linear, Norm, StepActivation, UnitLength
+from intel_quantized_embeddings.architectures.ending import Step
+from intel_quantized_embeddings.architectures.tensors import TensorReader, safetensors_files
+from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, UnsupportedModelError
+from intel_quantized_embeddings.files.json_files import read_json
+from intel_quantized_embeddings.models.modules import read_modules, refuse_other_pipelines, refuse_unknown_keys
+from intel_quantized_embeddings.options import Pooling
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from intel_quantized_embeddings.models.settings import ModelSettings
+
+# Modules that have weights of their own, in `model.safetensors` of their folder.
+WITH_WEIGHTS = ("Dense", "LayerNorm")
+
+_POOLING_FLAGS = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+_POOLING_KEYS = ("pooling_mode", "include_prompt", "embedding_dimension", "word_embedding_dimension", *_POOLING_FLAGS)
+# Spellings of today's names that are not pooling_mode's own.
+_POOLING_NAMES = {"cls_token": "cls", "mean_tokens": "mean", "lasttoken": "last"}
+
+_SENTENCE, _SCORES = "sentence_embedding", "scores"
+
+_DENSE_KEYS = (
+    "in_features",
+    "out_features",
+    "bias",
+    "activation_function",
+    "module_input_name",
+    "module_output_name",
+    "use_residual",
+)
+# Of torch.nn, by the class's name: sentence-transformers writes `torch.nn.modules.activation.Tanh`.
+_ACTIVATIONS = {
+    "Identity": StepActivation.IDENTITY,
+    "Tanh": StepActivation.TANH,
+    "GELU": StepActivation.GELU,
+    "ReLU": StepActivation.RELU,
+    "Sigmoid": StepActivation.SIGMOID,
+}
+_TORCH = ("torch.nn", "torch.nn.modules", "torch.nn.modules.activation", "torch.nn.modules.linear")
+
+# torch.nn.LayerNorm's own, which the module does not change.
+_EPSILON = 1e-5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _DenseConfig:
+    takes: int
+    gives: int
+    has_bias: bool
+    activation: str
+
+
+def behind_pooling(modules: list[tuple[str, Path]]) -> list[tuple[str, Path]]:
+    """Return the modules that a pooled row goes through; Dropout does nothing to it.
+
+    Without a Pooling module whoever says how to pool means: before them all. One that stands before the Pooling finds
+    no row yet, and does nothing.
+    """
+    kinds = [kind for kind, _ in modules]
+    first = kinds.index("Pooling") + 1 if "Pooling" in kinds else 1
+    return [(kind, where) for kind, where in modules[first:] if kind != "Dropout"]
+
+
+def read_chain(modules: list[tuple[str, Path]]) -> tuple[tuple[str, ...], bool]:
+    """Read what a row goes through, in words, and whether it comes out with length 1, which the words leave out.
+
+    A folder without a pipeline gives unit vectors.
+
+    Raises:
+        UnsupportedModelError: A module asks for something that is not built in.
+        DamagedFilesError: A configuration is not what it should be.
+    """
+    for kind, where in modules:
+        if kind == "Normalize":
+            _refuse_other_normalize(where / "config.json")
+    chain = behind_pooling(modules)
+    normalize = not modules or (bool(chain) and chain[-1][0] == "Normalize")
+    return tuple(_in_words(kind, where) for kind, where in _without_last_normalize(chain)), normalize
+
+
+def chain_width(folder: Path, hidden: int) -> int:
+    """Return how many numbers a folder's vectors have, of a model with so many in a token's; a folder's own pooling."""
+    modules = read_modules(folder)
+    widths = [_dense_config(where).gives for kind, where in behind_pooling(modules) if kind == "Dense"]
+    if widths:
+        return widths[-1]
+    pooling = next((where for kind, where in modules if kind == "Pooling"), None)
+    return hidden * (1 if pooling is None else len(read_poolings(pooling / "config.json")))
+
+
+def load_ending(folder: Path, settings: ModelSettings) -> Ending:
+    """Read what follows an embedder's layers, with its weights.
+
+    Args:
+        folder: The model's folder.
+        settings: What it and the caller say: pooling and the length of vectors are taken from here.
+
+    Raises:
+        ModelFilesError: A module has no `model.safetensors`.
+        DamagedFilesError: A file is not what it should be.
+        UnsupportedModelError: A module asks for something that is not built in.
+    """
+    chain = _without_last_normalize(behind_pooling(read_modules(folder)))
+    steps = [_step(kind, where) for kind, where in chain]
+    return Ending(poolings=settings.poolings, steps=(*steps, *([UnitLength()] if settings.normalize else [])))
+
+
+def scoring_chain(folder: Path) -> list[tuple[str, Path]]:
+    """Return the modules of a cross-encoder that is a chain: Transformer, Pooling, and what makes a score of the row.
+
+    Empty where it is not one: then its head is the classifier of its architecture.
+
+    Raises:
+        UnsupportedModelError: There is a module that is not built in.
+        DamagedFilesError: The list can't be read.
+    """
+    own = read_json(folder / "config_sentence_transformers.json").get("model_type")
+    modules = read_modules(folder) if own == "CrossEncoder" else []
+    return modules if any(kind == "Pooling" for kind, _ in modules) else []
+
+
+def scoring_words(folder: Path) -> tuple[str, ...]:
+    """Return the steps of `scoring_chain` in words, pooling first; empty where there is none.
+
+    Raises:
+        UnsupportedModelError: Its modules, or one of them, are not those that give one score.
+        DamagedFilesError: A configuration is not what it should be.
+    """
+    modules = scoring_chain(folder)
+    if not modules:
+        return ()
+    refuse_other_pipelines(folder, modules)
+    chain, path = behind_pooling(modules), folder / "modules.json"
+    if not chain or chain[-1][0] != "Dense":
+        raise UnsupportedModelError(f"{path} ends in {modules[-1][0]}; a cross-encoder's chain ends in a Dense.")
+    last = chain[-1][1]
+    if (labels := _dense_config(last, output=_SCORES).gives) != 1:
+        raise UnsupportedModelError(
+            f"{last / 'config.json'} gives {labels} scores for a pair of texts; a cross-encoder that ranks gives one."
+        )
+    pooling = _scoring_pooling(modules)
+    words = [_in_words(kind, where) for kind, where in chain[:-1]]
+    return (f"{pooling.value} pooling", *words, _dense_in_words(_dense_config(last, output=_SCORES)))
+
+
+def load_scoring_chain(folder: Path, hidden: int) -> Ending:
+    """Read a cross-encoder's chain with its weights; raises what `load_ending` and `scoring_words` do."""
+    modules = scoring_chain(folder)
+    *chain, (_, last) = behind_pooling(modules)
+    steps = [*(_step(kind, where) for kind, where in chain), _dense(last, _dense_config(last, output=_SCORES))]
+    ending = Ending(poolings=(_scoring_pooling(modules),), steps=tuple(steps))
+    ending.widths(hidden, where=str(folder))
+    return ending
+
+
+def module_weights(folder: Path) -> tuple[Path, ...]:
+    """Return the files with weights of a folder's modules, those that are there; of the Transformer none.
+
+    Raises:
+        UnsupportedModelError: There is a module that is not built in.
+        DamagedFilesError: The list can't be read.
+    """
+    return tuple(
+        file for kind, where in read_modules(folder) if kind in WITH_WEIGHTS for file in safetensors_files(where)
+    )
+
+
+def read_poolings(path: Path) -> tuple[Pooling, ...]:
+    """Read the configuration of a Pooling module, in the spelling of any version.
+
+    Returns:
+        One mode, or several whose rows are put one behind another.
+
+    Raises:
+        UnsupportedModelError: It asks for a pooling that is not built in, or has an unknown key.
+        DamagedFilesError: It is not a JSON object.
+    """
+    check_pooling(path)
+    config = read_json(path)
+    asked = config.get("pooling_mode")
+    if asked is None:  # versions before 6: one flag a mode; none is the mean
+        asked = [mode for flag, mode in _POOLING_FLAGS.items() if config.get(flag)] or ["mean"]
+    listed = asked if isinstance(asked, list) else [asked]
+    modes = [_POOLING_NAMES.get(str(mode), str(mode)) for mode in listed]
+    allowed = [mode.value for mode in Pooling]
+    if not modes or not set(modes) <= set(allowed):
+        keys = ", ".join(key for key in config if key.startswith("pooling_mode") and config[key])
+        raise UnsupportedModelError(f"{path} asks for the pooling {asked!r} ({keys}); built in are {allowed}.")
+    return tuple(Pooling(mode) for mode in modes)
+
+
+def check_pooling(path: Path) -> None:
+    """Check what the configuration of a Pooling module says beside the mode, which a caller may choose.
+
+    Raises:
+        UnsupportedModelError: It leaves out the instruction's tokens, or has an unknown key.
+        DamagedFilesError: It is not a JSON object.
+    """
+    config = read_json(path)
+    refuse_unknown_keys(config, _POOLING_KEYS, path)
+    include = config.get("include_prompt", True)
+    if include is not True:
+        raise UnsupportedModelError(
+            f"{path} has include_prompt={str(include).lower()} (the instruction's tokens are left out of pooling), "
+            f"which is not built in."
+        )
+
+
+def _scoring_pooling(modules: list[tuple[str, Path]]) -> Pooling:
+    path = next(where for kind, where in modules if kind == "Pooling") / "config.json"
+    poolings = read_poolings(path)
+    if len(poolings) > 1:
+        raise UnsupportedModelError(f"{path} has several poolings; a cross-encoder has one.")
+    return poolings[0]
+
+
+def _without_last_normalize(chain: list[tuple[str, Path]]) -> list[tuple[str, Path]]:
+    """Scaling to length 1 twice is scaling once."""
+    while chain and chain[-1][0] == "Normalize":
+        chain = chain[:-1]
+    return chain
+
+
+def _in_words(kind: str, where: Path) -> str:
+    if kind == "Dense":
+        return _dense_in_words(_dense_config(where))
+    return f"LayerNorm {_norm_width(where)}" if kind == "LayerNorm" else kind
+
+
+def _dense_in_words(config: _DenseConfig) -> str:
+    return f"Dense {config.takes} to {config.gives}, {config.activation}"
+
+
+def _refuse_other_normalize(path: Path) -> None:
+    config = read_json(path)
+    refuse_unknown_keys(config, ("module_input_name", "module_output_name"), path)
+    _refuse_other_rows(config, path, output=_SENTENCE)
+
+
+def _refuse_other_rows(config: dict[str, Any], path: Path, *, output: str) -> None:
+    """Check that a module reads and writes the pooled row."""
+    for key, only in (("module_input_name", _SENTENCE), ("module_output_name", output)):
+        # Where it writes is where it reads, unless it says so.
+        value = config.get(key, _SENTENCE)
+        if value is None and key == "module_output_name":
+            value = _SENTENCE
+        if value != only:
+            raise UnsupportedModelError(f"{path} has {key}={value!r}; only {only!r} is built in here.")
+
+
+def _dense_config(where: Path, *, output: str = _SENTENCE) -> _DenseConfig:
+    path = where / "config.json"
+    config = read_json(path)
+    refuse_unknown_keys(config, _DENSE_KEYS, path)
+    _refuse_other_rows(config, path, output=output)
+    if config.get("use_residual"):
+        raise UnsupportedModelError(f"{path} has use_residual=true (the input is added again), which is not built in.")
+    bias = config.get("bias", True)
+    if not isinstance(bias, bool):
+        raise DamagedFilesError(f"{path} has bias={bias!r}; true or false is expected.")
+    asked = str(config.get("activation_function", "torch.nn.modules.activation.Tanh"))  # what the class takes by itself
+    package, _, name = asked.rpartition(".")
+    if package not in _TORCH or name not in _ACTIVATIONS:
+        raise UnsupportedModelError(
+            f"{path} has activation_function={asked!r}; built in are {', '.join(_ACTIVATIONS)} of torch.nn."
+        )
+    takes, gives = (_size(config, key, path) for key in ("in_features", "out_features"))
+    return _DenseConfig(takes=takes, gives=gives, has_bias=bias, activation=name)
+
+
+def _norm_width(where: Path) -> int:
+    path = where / "config.json"
+    config = read_json(path)
+    refuse_unknown_keys(config, ("dimension",), path)
+    return _size(config, "dimension", path)
+
+
+def _size(config: dict[str, Any], key: str, path: Path) -> int:
+    value = config.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 1 << 15:
+        raise DamagedFilesError(f"{path} has {key}={value!r}; a number from 1 to {1 << 15} is needed.")
+    return value
+
+
+def _step(kind: str, where: Path) -> Step:
+    if kind == "Dense":
+        return _dense(where, _dense_config(where))
+    if kind == "Normalize":
+        return UnitLength()
+    width, reader = _norm_width(where), _weights(where)
+    weight, bias = (
+        _tensor(reader, f"norm.{part}", (width,), where, said_by="dimension") for part in ("weight", "bias")
+    )
+    return LayerNorm(Norm(weight, bias), _EPSILON)
+
+
+def _dense(where: Path, config: _DenseConfig) -> Dense:
+    reader, gives = _weights(where), config.gives
+    weight = _tensor(reader, "linear.weight", (gives, config.takes), where, said_by="out_features, in_features")
+    bias = np.zeros(gives, dtype=np.float32)
+    if config.has_bias:
+        bias = _tensor(reader, "linear.bias", (gives,), where, said_by="out_features")
+    elif "linear.bias" in reader:
+        raise DamagedFilesError(f"{where / 'config.json'} has bias=false, and the module's weights have a linear.bias.")
+    return Dense(Linear(weight, bias), _ACTIVATIONS[config.activation])
+
+
+def _weights(where: Path) -> TensorReader:
+    files = safetensors_files(where)
+    if not files:
+        raise ModelFilesError(
+            f"{where} has no model.safetensors, which this module's weights are read from. Pickled weights "
+            f"(pytorch_model.bin) are not read, because unpickling runs code: open the model once with "
+            f"sentence-transformers and save it with save_pretrained, which writes safetensors."
+        )
+    return TensorReader(files)
+
+
+def _tensor(
+    reader: TensorReader, name: str, shape: tuple[int, ...], where: Path, *, said_by: str
+) -> NDArray[np.float32]:
+    held = reader.shape(name)
+    if held != shape:
+        raise DamagedFilesError(
+            f"{where / 'config.json'} asks for a {name} of the shape {shape} ({said_by}); the weights beside it have "
+            f"{held}."
+        )
+    return reader.read(name)

@@ -1,0 +1,85 @@
+"""What follows the last layer in an OpenVINO graph: pooling, and the steps behind it, in floating point."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from openvino import opset15 as ops
+
+from intel_quantized_embeddings.architectures import Dense, Ending, LayerNorm, StepActivation
+from intel_quantized_embeddings.options import Pooling
+from intel_quantized_embeddings.runtimes.openvino_nodes import Node, constant, integer, integers, number
+
+# Everything after the last layer carries this prefix, so that quantization can leave it alone.
+POOLING_PREFIX = "pooling/"
+
+_ACTIVATIONS = {
+    StepActivation.IDENTITY: lambda inputs: inputs,
+    StepActivation.TANH: ops.tanh,
+    StepActivation.SIGMOID: ops.sigmoid,
+    StepActivation.RELU: ops.relu,
+    StepActivation.GELU: partial(ops.gelu, approximation_mode="erf"),
+    StepActivation.GELU_TANH: partial(ops.gelu, approximation_mode="tanh"),
+}
+
+
+def ended(hidden: Node, attention_mask: Node, ending: Ending) -> Node:
+    """Put an ending behind the last hidden state.
+
+    Args:
+        hidden: (batch, length, hidden), or (batch, 1, hidden) where only the first token is pooled.
+        attention_mask: (batch, length).
+        ending: What to put there.
+
+    Returns:
+        One row a text. Shape: (batch, numbers).
+    """
+    rows = [_pool(hidden, attention_mask, pooling) for pooling in ending.poolings]
+    row = rows[0] if len(rows) == 1 else ops.concat(rows, 1)
+    for number_, step in enumerate(ending.folded().steps):
+        if isinstance(step, Dense):
+            product = ops.matmul(row, constant(step.linear.weight), False, True)
+            product.set_friendly_name(f"dense.{number_}")
+            row = _ACTIVATIONS[step.activation](ops.add(product, constant(step.linear.bias.reshape(1, -1))))
+        elif isinstance(step, LayerNorm):
+            centred = ops.mvn(row, integers(-1), True, step.epsilon, "inside_sqrt")
+            scaled = ops.multiply(centred, constant(step.norm.weight.reshape(1, -1)))
+            row = ops.add(scaled, constant(step.norm.bias.reshape(1, -1)))
+        else:
+            # torch.nn.functional.normalize: x / max(|x|, 1e-12).
+            row = ops.normalize_l2(row, integers(1), 1e-24, "max")
+    _mark_as_pooling(row, stop_at={hidden.get_name(), attention_mask.get_name()})
+    return row
+
+
+def _pool(hidden: Node, attention_mask: Node, pooling: Pooling) -> Node:
+    """(batch, length or 1, hidden) -> (batch, hidden), as sentence-transformers defines each mode."""
+    if pooling is Pooling.CLS:
+        return ops.gather(hidden, integer(0), integer(1))
+    if pooling is Pooling.LAST:
+        length = ops.gather(ops.shape_of(attention_mask), integer(1), integer(0))
+        places = ops.range(integer(0), length, integer(1), "i64")
+        last = ops.reduce_max(ops.multiply(attention_mask, places), integers(1), True)
+        return ops.squeeze(ops.gather(hidden, last, integer(1), 1), integers(1))
+    mask = ops.unsqueeze(ops.convert(attention_mask, destination_type="f32"), integers(2))
+    if pooling is Pooling.MAX:
+        lowest = number(float(np.finfo(np.float32).min))
+        return ops.reduce_max(ops.select(ops.greater(mask, number(0.5)), hidden, lowest), integers(1), False)
+    if pooling is Pooling.WEIGHTED_MEAN:
+        mask = ops.multiply(mask, ops.cumsum(mask, integer(1)))
+    total = ops.reduce_sum(ops.multiply(hidden, mask), integers(1), False)
+    count = ops.maximum(ops.reduce_sum(mask, integers(1), False), number(1e-9))
+    return ops.divide(total, ops.sqrt(count) if pooling is Pooling.MEAN_SQRT_LENGTH else count)
+
+
+def _mark_as_pooling(pooled: Node, *, stop_at: set[str]) -> None:
+    """Put `POOLING_PREFIX` before the friendly name of every operation behind the last layer."""
+    waiting, seen = [pooled], set(stop_at)
+    while waiting:
+        node = waiting.pop()
+        if node.get_name() in seen:
+            continue
+        seen.add(node.get_name())
+        node.set_friendly_name(POOLING_PREFIX + node.get_friendly_name())
+        waiting += [source.get_node() for source in node.input_values()]
