@@ -12,6 +12,7 @@ from collections.abc import Collection
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from intel_quantized_embeddings.architectures.tensors import WEIGHTS_FILE
 from intel_quantized_embeddings.errors import (
     DamagedFilesError,
     ModelFilesError,
@@ -23,6 +24,7 @@ from intel_quantized_embeddings.errors import (
 from intel_quantized_embeddings.files.inside import path_inside
 from intel_quantized_embeddings.files.json_files import file_sha256, read_json
 from intel_quantized_embeddings.files.whole import is_there, require_whole
+from intel_quantized_embeddings.models.endings import WITH_WEIGHTS
 from intel_quantized_embeddings.models.partial_snapshots import SETTINGS, never_fetched, refuse_undecided, undecided
 from intel_quantized_embeddings.models.settings import is_cross_encoder
 from intel_quantized_embeddings.models.source import MANIFEST_FILE, SourceModel
@@ -227,16 +229,20 @@ def _scores_pairs(folder: Path) -> bool:
 
 
 def module_patterns(folder: Path) -> list[str]:
-    """Patterns of what describes the modules that `modules.json` keeps in folders of other names than the usual."""
+    """Patterns of what `modules.json` names: weights of modules, and what describes those in unusual folders."""
     try:
         modules = json.loads((folder / "modules.json").read_text("utf-8"))
-        paths = {str(module["path"]) for module in modules if module.get("path")}
+        paths = {str(module["path"]): str(module["type"]) for module in modules if module.get("path")}
         for path in paths:
             path_inside(folder, path, listed_in=folder / "modules.json")
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, DamagedFilesError):
         return []  # whoever reads the settings says what is wrong with it
     usual = re.compile(r"[0-9]_[^/]*")
-    return [f"{glob.escape(path.rstrip('/'))}/config.json" for path in sorted(paths) if not usual.fullmatch(path)]
+    names = {path: [] if usual.fullmatch(path) else ["config.json"] for path in sorted(paths)}
+    for path, kind in paths.items():
+        if kind.rpartition(".")[2] in WITH_WEIGHTS:
+            names[path].append(WEIGHTS_FILE)
+    return [f"{glob.escape(path.rstrip('/'))}/{name}" for path, listed in names.items() for name in listed]
 
 
 def _ask_for(
