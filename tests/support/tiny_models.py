@@ -185,6 +185,49 @@ def save_in_halves(tensors: dict[str, np.ndarray], file: Path, *, bfloat16: bool
     file.write_bytes(len(text).to_bytes(8, "little") + text + data)
 
 
+def write_tiny_static(
+    folder: Path,
+    *,
+    model2vec: bool = False,
+    normalize: bool = True,
+    tensors: dict[str, np.ndarray] | None = None,
+    prompts: dict[str, str] | None = None,
+    dimension: int = 24,
+    seed: int = 0,
+) -> Path:
+    """Write a static model as sentence-transformers saves one, or model2vec 0.10.
+
+    Args:
+        folder: Where.
+        model2vec: Whether as model2vec does.
+        normalize: Whether vectors have length 1.
+        tensors: The table and what belongs to it; a random one when left out.
+        prompts: The folder's.
+        dimension: Of a random table.
+        seed: Of a random table.
+    """
+    where = folder if model2vec else folder / "0_StaticEmbedding"
+    where.mkdir(parents=True, exist_ok=True)
+    table = np.random.default_rng(seed).normal(0, 1, (len(VOCABULARY), dimension)).astype(np.float32)
+    save_file(tensors or {"embeddings" if model2vec else "embedding.weight": table}, str(where / "model.safetensors"))
+    write_tiny_tokenizer(where / "tokenizer.json")
+    kinds = ["StaticEmbedding", *(["Normalize"] if normalize else [])]
+    paths = ["." if model2vec else "0_StaticEmbedding", "1_Normalize"]
+    modules = [
+        {"idx": i, "name": str(i), "path": paths[i], "type": f"sentence_transformers.models.{kind}"}
+        for i, kind in enumerate(kinds)
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    if model2vec:
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        tokenizer.enable_truncation(512)
+        tokenizer.save(str(folder / "tokenizer.json"))
+        (folder / "config.json").write_text(json.dumps({"normalize": normalize, "max_length": 512}))
+    if prompts is not None:
+        (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": prompts}))
+    return folder
+
+
 def write_tiny_cross_encoder(
     folder: Path,
     *,

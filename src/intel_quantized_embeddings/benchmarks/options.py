@@ -17,6 +17,7 @@ from intel_quantized_embeddings.files.json_files import file_sha256
 from intel_quantized_embeddings.models.hub import MINILM, find_model
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import MANIFEST_FILE, SourceModel
+from intel_quantized_embeddings.models.static import refuse_static
 from intel_quantized_embeddings.process.cores import affinity, granted_cores
 
 MAX_LENGTH = 256
@@ -112,6 +113,8 @@ class Subject:
                 f"{source.name} is an int8 folder; MODEL is the fp32 model it was made from, which the others run and "
                 f"cosines are taken to. Pass this folder with --int8."
             )
+        if source.static is not None:
+            raise refuse_static(source.name, what="which has no precisions to compare")
         if options.int8 is not None and not (options.int8 / MANIFEST_FILE).is_file():
             raise ModelFilesError(
                 f"--int8 {options.int8} has no manifest.json: it is not a folder that `iqe quantize` wrote."

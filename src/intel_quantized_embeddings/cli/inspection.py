@@ -22,6 +22,7 @@ from intel_quantized_embeddings.models.hub import find_model
 from intel_quantized_embeddings.models.scoring import CrossEncoderSettings
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import MANIFEST_FILE, SourceModel
+from intel_quantized_embeddings.models.static import StaticTokenizer, read_table
 from intel_quantized_embeddings.models.tokenizer import Tokenizer
 from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE
 from intel_quantized_embeddings.models.weight_files import WeightFiles, WeightKind
@@ -163,13 +164,18 @@ def _unquantized(found: SourceModel) -> Inspection:
     scores = found.is_cross_encoder
     try:
         weights = found.weights
-        if is_built_in(config) or weights.kind is WeightKind.SAFETENSORS:  # an export may be of any architecture
+        if found.static is not None:
+            dimension = int(read_table(found.static).rows.shape[1])
+        elif is_built_in(config) or weights.kind is WeightKind.SAFETENSORS:  # an export may be of any architecture
             exported = weights.kind is not WeightKind.SAFETENSORS
             dimension = EncoderConfig.from_hf(config, where=found.name, exported=exported).hidden_size
         settings = _scoring_settings(found) if scores else _embedding_settings(found)
-        if isinstance(settings, ModelSettings) and dimension:
+        if found.static is not None:
+            StaticTokenizer(found.static, max_length=settings.max_length)
+        elif isinstance(settings, ModelSettings) and dimension:
             dimension = load_ending(found.path, settings).widths(dimension, where=found.name)[-1]
-        Tokenizer(found.path / TOKENIZER_FILE, max_length=settings.max_length)
+        if found.static is None:
+            Tokenizer(found.path / TOKENIZER_FILE, max_length=settings.max_length)
         if not weights.files:
             raise ModelFilesError(f"{found.path} has no weights that can be read: no safetensors and no export.")
         if scores:
@@ -178,16 +184,18 @@ def _unquantized(found: SourceModel) -> Inspection:
         problem = exc
     size = sum(file.stat().st_size for file in weights.files)
     names = ", ".join(file.relative_to(found.path).as_posix() for file in weights.files)
-    architecture = str(config.get("model_type"))
+    architecture = "static" if found.static is not None else str(config.get("model_type"))
     text = labelled(
         {
             "folder": [str(found.path)],
             "name": [found.name, *([f"revision {found.revision}"] if found.revision else [])],
-            "architecture": [architecture if is_built_in(config) else f"{architecture}, not built in"],
+            "architecture": [
+                architecture if found.static is not None or is_built_in(config) else f"{architecture}, not built in"
+            ],
             "weights": [f"{names}, {megabytes(size)}" if names else "none that can be read"],
             **(_settings_lines(settings) if settings else {}),
             "dimension": [str(dimension)] if dimension and not scores else [],
-            "int8": [_int8(weights)] if not problem else [],
+            "int8": [_int8(weights, static=found.static is not None)] if not problem else [],
         }
     )
     facts = {
@@ -196,7 +204,7 @@ def _unquantized(found: SourceModel) -> Inspection:
         "gives": "scores" if scores else "vectors",
         "name": found.name,
         "revision": found.revision,
-        "architecture": config.get("model_type"),
+        "architecture": "static" if found.static is not None else config.get("model_type"),
         "dimension": None if scores else dimension,
         "weights": {
             "kind": weights.kind.value if weights.files else None,
@@ -211,6 +219,8 @@ def _unquantized(found: SourceModel) -> Inspection:
 
 def _embedding_settings(found: SourceModel) -> ModelSettings:
     settings = found.settings()
+    if found.static is not None:
+        return settings
     return settings.override(max_positions=exported_limits(found.config, default_max_length=settings.max_length)[0])
 
 
@@ -247,7 +257,9 @@ def _settings_lines(settings: ModelSettings | CrossEncoderSettings) -> dict[str,
     }
 
 
-def _int8(weights: WeightFiles) -> str:
+def _int8(weights: WeightFiles, *, static: bool) -> str:
+    if static:
+        return "nothing to quantize: a table of words' vectors, read as it is kept"
     if weights.kind is WeightKind.TORCHSCRIPT:
         return "TorchScript of others: opens with runtime='ipex', allow_torchscript=True"
     if weights.kind is WeightKind.EXPORT:

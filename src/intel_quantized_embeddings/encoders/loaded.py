@@ -56,14 +56,7 @@ class LoadedModel(Generic[_Settings]):
         """
         loaded = load_model(options, cls._kind)
         settings = loaded.settings
-        compiled: Runtime = runtime_module(loaded.runtime).compile_graph(
-            loaded.graph,
-            precision=Precision(options.precision),
-            num_threads=options.num_threads,
-            dynamic=loaded.dynamic,
-            instruction_set=options.instruction_set,
-        )
-        report_int8(compiled, loaded.manifest, options, runtime=loaded.runtime)
+        compiled = _compiled(loaded, options)
         cut_to = None if options.truncate_dim == compiled.dimension else options.truncate_dim
         if cut_to is not None:
             compiled = truncated_runtime(compiled, dimension=cut_to, normalize=settings.normalize)
@@ -71,9 +64,8 @@ class LoadedModel(Generic[_Settings]):
             warm_up(compiled, max_length=settings.max_length)
         model = cls(
             runtime=compiled,
-            tokenizer=Tokenizer(
-                loaded.folder / TOKENIZER_FILE, max_length=settings.max_length, lowercase=settings.lowercase
-            ),
+            tokenizer=loaded.tokenizer
+            or Tokenizer(loaded.folder / TOKENIZER_FILE, max_length=settings.max_length, lowercase=settings.lowercase),
             settings=settings,
             pad_token_id=loaded.pad_token_id,
             fingerprint=_fingerprint(cls._kind, loaded, options, cut_to=cut_to),
@@ -113,11 +105,29 @@ class LoadedModel(Generic[_Settings]):
         return self
 
 
+def _compiled(loaded: Loaded, options: LoadOptions) -> Runtime:
+    """Make a model ready to run, and say where int8 is worth less here than it should be."""
+    if loaded.runtime is None:
+        static: Runtime = loaded.graph
+        return static
+    compiled: Runtime = runtime_module(loaded.runtime).compile_graph(
+        loaded.graph,
+        precision=Precision(options.precision),
+        num_threads=options.num_threads,
+        dynamic=loaded.dynamic,
+        instruction_set=options.instruction_set,
+    )
+    report_int8(compiled, loaded.manifest, options, runtime=loaded.runtime)
+    return compiled
+
+
 def _fingerprint(kind: Kind, loaded: Loaded, options: LoadOptions, *, cut_to: int | None) -> str:
     """`runtime-precision-` and what the kind is called, and 12 hexadecimal digits of a hash over all that matters."""
     cut = {} if cut_to is None else {"truncate_dim": cut_to}
     hashed = hashed_settings(loaded.settings, leave_out=kind.not_hashed) | cut
     digest = fingerprint_digest(loaded.hashes, hashed)
+    if loaded.runtime is None:
+        return f"static-{Precision.FP32.value}-{kind.named(loaded.settings)}-{digest}"
     precision = f"{options.precision}-dynamic" if loaded.dynamic else options.precision
     return f"{loaded.runtime.value}-{precision}-{kind.named(loaded.settings)}-{digest}"
 

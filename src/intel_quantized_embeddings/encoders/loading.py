@@ -15,6 +15,15 @@ from intel_quantized_embeddings.int8_folder.cross_encoder_manifest import CrossE
 from intel_quantized_embeddings.int8_folder.manifest import FolderManifest
 from intel_quantized_embeddings.models.hub import find_asked
 from intel_quantized_embeddings.models.source import DECIDING_FILES, SourceModel
+from intel_quantized_embeddings.models.static import (
+    UNLIMITED,
+    StaticTokenizer,
+    is_model2vec,
+    read_table,
+    refuse_options,
+    refuse_static,
+    static_length,
+)
 from intel_quantized_embeddings.models.tokenizer import Tokenizer
 from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE
 from intel_quantized_embeddings.models.weight_files import WeightKind, runtime_of_weights
@@ -26,6 +35,7 @@ from intel_quantized_embeddings.quantization.recipe import Recipe
 from intel_quantized_embeddings.quantization.table import quantizer_module
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
 from intel_quantized_embeddings.runtimes.building import require_instruction_sets, require_precision, require_scoring
+from intel_quantized_embeddings.runtimes.static import StaticRuntime
 from intel_quantized_embeddings.runtimes.table import RUNTIMES, runtime_module
 
 logger = logging.getLogger(__name__)
@@ -36,8 +46,8 @@ class Loaded:
     """A graph and what is needed to drive it.
 
     Attributes:
-        runtime: What is to run it: as asked for, or as its folder says.
-        graph: What that runtime compiles.
+        runtime: What is to run it: as asked for, or as its folder says. None for a static model.
+        graph: What that runtime compiles; of a static model what runs.
         folder: Where its tokenizer is.
         settings: What the folder and the caller say.
         pad_token_id: What padding must hold.
@@ -45,9 +55,10 @@ class Loaded:
         dynamic: Whether activations are quantized batch by batch.
         second_text: Added to the token ids of a pair's second text.
         manifest: Of a folder that this package wrote; None for what others made.
+        tokenizer: Of a static model; None where it is the folder's usual one.
     """
 
-    runtime: RuntimeName
+    runtime: RuntimeName | None
     graph: Any
     folder: Path
     settings: Any
@@ -56,6 +67,7 @@ class Loaded:
     dynamic: bool = False
     second_text: int = 0
     manifest: FolderManifest | None = None
+    tokenizer: StaticTokenizer | None = None
 
 
 def load_model(options: LoadOptions, kind: Kind) -> Loaded:
@@ -74,6 +86,13 @@ def load_model(options: LoadOptions, kind: Kind) -> Loaded:
     source = find_asked(options)
     if source.is_quantized:
         return _quantized(source.path, kind, options, from_hub=source.revision)
+    if source.static is not None:
+        return _static(source, source.static, kind, options)
+    return _of_layers(source, kind, options)
+
+
+def _of_layers(source: SourceModel, kind: Kind, options: LoadOptions) -> Loaded:
+    """Open what others made of a model, or their model's weights, in the precision asked for."""
     options = _settled(options, kind, runtime_of_weights(source.weights.kind))
     settings = kind.settings(source, options)
     # Whether what others made is int8 already shows only when it is opened; safetensors never are.
@@ -91,6 +110,40 @@ def load_model(options: LoadOptions, kind: Kind) -> Loaded:
         if opened is not None:
             return opened
     return _quantized_on_first_use(source, settings, kind, options)
+
+
+def _static(source: SourceModel, where: Path, kind: Kind, options: LoadOptions) -> Loaded:
+    """Open a static model, which has no runtime and one precision."""
+    if kind.scores_pairs:
+        raise refuse_static(source.name, what="which scores no pairs")
+    refuse_options(
+        source.name, pooling=options.pooling, runtime=options.runtime, instruction_set=options.instruction_set
+    )
+    precision = Precision(options.precision)
+    if precision is Precision.BF16:
+        raise OptionError(f"precision='bf16' is not available for {source.name}, a static model; it has 'fp32'.")
+    table, settings = read_table(where), source.settings(normalize=options.normalize)
+    if precision is Precision.INT8:
+        logger.warning(
+            "%s is a static model: a table of words' vectors, kept as %s, whose mean is computed in float32. Nothing "
+            "is quantized, whatever precision is asked for; precision='fp32' says the same without this line",
+            source.name,
+            table.rows.dtype.name,
+        )
+    settings = _overridden(settings, kind, options, max_positions=UNLIMITED)
+    return Loaded(
+        runtime=None,
+        graph=StaticRuntime(table, normalize=settings.normalize),
+        folder=source.path,
+        settings=settings,
+        pad_token_id=0,
+        hashes=source.hashes(),
+        tokenizer=StaticTokenizer(
+            where,
+            max_length=settings.max_length,
+            own_length=static_length(source.path, where) if is_model2vec(where) else None,
+        ),
+    )
 
 
 def _require_able(runtime: RuntimeName, kind: Kind, options: LoadOptions) -> None:

@@ -28,6 +28,8 @@ from intel_quantized_embeddings.models.endings import WITH_WEIGHTS
 from intel_quantized_embeddings.models.partial_snapshots import SETTINGS, never_fetched, refuse_undecided, undecided
 from intel_quantized_embeddings.models.settings import is_cross_encoder
 from intel_quantized_embeddings.models.source import MANIFEST_FILE, SourceModel
+from intel_quantized_embeddings.models.static import MODULE as STATIC
+from intel_quantized_embeddings.models.static import static_folder
 from intel_quantized_embeddings.models.tokenizer_files import BESIDE, TOKENIZER_FILE
 from intel_quantized_embeddings.models.weight_files import named_files, wanted_patterns
 from intel_quantized_embeddings.options import DEFAULT_MODEL, LoadOptions
@@ -142,7 +144,7 @@ def _folder(model: str | os.PathLike[str], *, revision: str | None) -> SourceMod
         if revision is not None:
             raise OptionError(f"revision={revision!r} was given for the folder {text}; only hub ids have revisions.")
         _refuse_adapter(path, text)
-        if not any((path / name).is_file() for name in ("config.json", MANIFEST_FILE)):
+        if not any((path / name).is_file() for name in ("config.json", MANIFEST_FILE)) and static_folder(path) is None:
             raise ModelFilesError(f"the folder {text} has no config.json: it is not a model's folder.")
         return SourceModel(path=path, name=path.resolve().name, revision=None)
     if not isinstance(model, str) or _looks_like_a_path(text):
@@ -194,6 +196,10 @@ def _from_hub(model: str, *, revision: str | None, cache_folder: str | None, loc
     described = [*_METADATA, *module_patterns(path)]
     path = fetch(described) if len(described) > len(_METADATA) else path
     own = (path / MANIFEST_FILE).is_file()
+    static = None if own else static_folder(path)
+    if static is not None:  # all of it is described: a model2vec folder without modules is its own module
+        path = fetch([*described, *(() if static != path else (WEIGHTS_FILE,))])
+        return SourceModel(path=path, name=model, revision=path.name)
     for patterns in (_OWN_FILES,) if own else wanted_patterns(read_json(path / "config.json")):
         path = fetch([*described, *patterns])
         if any(any(path.glob(pattern)) for pattern in patterns):
@@ -240,9 +246,14 @@ def module_patterns(folder: Path) -> list[str]:
     usual = re.compile(r"[0-9]_[^/]*")
     names = {path: [] if usual.fullmatch(path) else ["config.json"] for path in sorted(paths)}
     for path, kind in paths.items():
-        if kind.rpartition(".")[2] in WITH_WEIGHTS:
-            names[path].append(WEIGHTS_FILE)
-    return [f"{glob.escape(path.rstrip('/'))}/{name}" for path, listed in names.items() for name in listed]
+        last = kind.rpartition(".")[2]
+        names[path] += [WEIGHTS_FILE] if last in WITH_WEIGHTS else []
+        names[path] += [WEIGHTS_FILE, TOKENIZER_FILE] if last == STATIC else []
+    return [
+        f"{glob.escape(path.rstrip('/'))}/{name}".removeprefix("./")
+        for path, listed in names.items()
+        for name in listed
+    ]
 
 
 def _ask_for(

@@ -130,6 +130,39 @@ KNOWN_MODELS = (
         licence="apache-2.0",
         dimensions={"sentence-transformers/all-mpnet-base-v2": 768},
     ),
+    KnownModels(
+        pattern=r"labse",
+        pooling=Pooling.CLS,
+        licence="apache-2.0",
+        dimensions={"sentence-transformers/LaBSE": 768},
+    ),
+    # https://huggingface.co/MongoDB/mdbr-leaf-ir, mdbr-leaf-mt
+    KnownModels(
+        pattern=r"mdbr-leaf-(ir|mt)",
+        pooling=Pooling.MEAN,
+        query_instruction=_SEARCH_PASSAGES,
+        licence="apache-2.0",
+        dimensions={"MongoDB/mdbr-leaf-ir": 768, "MongoDB/mdbr-leaf-mt": 1024},
+    ),
+    # Static: https://huggingface.co/minishlab/potion-base-8M, sentence-transformers/static-retrieval-mrl-en-v1
+    KnownModels(
+        pattern=r"potion-(base-[248]m|base-32m|retrieval-32m|multilingual-128m)",
+        pooling=Pooling.MEAN,
+        licence="mit",
+        dimensions={
+            "minishlab/potion-base-8M": 256,
+            "minishlab/potion-retrieval-32M": 512,
+            "minishlab/potion-multilingual-128M": 256,
+        },
+    ),
+    KnownModels(
+        pattern=r"static-(retrieval-mrl-en|similarity-mrl-multilingual)-v1",
+        pooling=Pooling.MEAN,
+        licence="apache-2.0",
+        dimensions={
+            "sentence-transformers/static-retrieval-mrl-en-v1": 1024,
+        },
+    ),
 )
 
 

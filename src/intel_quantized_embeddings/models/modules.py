@@ -14,7 +14,7 @@ from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedMode
 from intel_quantized_embeddings.files.inside import path_inside
 from intel_quantized_embeddings.files.json_files import parse_json, read_json
 
-HANDLED_MODULES = ("Transformer", "Pooling", "Dense", "LayerNorm", "Normalize", "Dropout")
+HANDLED_MODULES = ("Transformer", "Pooling", "Dense", "LayerNorm", "Normalize", "Dropout", "StaticEmbedding")
 
 # Only what is imported from here is the class of that name; anything else is code of the repository's own.
 _THEIR_PACKAGE = "sentence_transformers."
@@ -105,6 +105,12 @@ def _kind(type_: str, path: Path) -> str:
             f"comes with the model and is not run here. Taking it for the built-in {kind} would give other vectors "
             f"than the model's own, so this model can't be run here."
         )
+    if kind in ("Router", "Asym"):
+        raise UnsupportedModelError(
+            f"{path} has a {kind} module: other modules for queries than for documents, which is not built in. They "
+            f"are two models that share a space, each with a repository of its own as a rule: load the two apart, "
+            f"encode queries with one and documents with the other."
+        )
     if kind not in HANDLED_MODULES:
         raise UnsupportedModelError(
             f"{path} has a {kind} module; built in are {', '.join(HANDLED_MODULES)}. "
@@ -125,10 +131,11 @@ def refuse_other_pipelines(folder: Path, modules: list[tuple[str, Path]]) -> Non
     kinds = [kind for kind, _ in modules]
     before = kinds[: kinds.index("Pooling")] if "Pooling" in kinds else kinds
     chained = [kind for kind in before if kind in ("Dense", "LayerNorm")]
-    if kinds[0] != "Transformer" or kinds.count("Transformer") > 1 or kinds.count("Pooling") > 1 or chained:
+    alone = kinds.count("Transformer") == 1 and kinds.count("Pooling") <= 1 and "StaticEmbedding" not in kinds
+    if kinds[0] != "Transformer" or not alone or chained:
         raise UnsupportedModelError(
             f"{path} runs {', '.join(kinds)}, in this order; built in are a Transformer, then one Pooling, then any of "
-            f"{', '.join(HANDLED_MODULES[2:])}."
+            f"Dense, LayerNorm, Normalize and Dropout; or a StaticEmbedding, then Normalize."
         )
     if modules[0][1].resolve() != folder.resolve():
         raise UnsupportedModelError(

@@ -31,28 +31,16 @@ from intel_quantized_embeddings.models.modules import (
     read_modules,
     read_transformer_config,
     refuse_other_pipelines,
-    refuse_unknown_keys,
 )
+from intel_quantized_embeddings.models.prompts import read_instructions
+from intel_quantized_embeddings.models.prompts import read_prompts as read_prompts
+from intel_quantized_embeddings.models.prompts import read_similarity as read_similarity
+from intel_quantized_embeddings.models.static import read_table, static_length
 from intel_quantized_embeddings.options import Pooling
 from intel_quantized_embeddings.similarity import Similarity
 
-# sentence-transformers' names of what is asked for and what is searched, in the order it tries them.
-_QUERY_PROMPTS = ("query",)
-_DOCUMENT_PROMPTS = ("document", "passage", "corpus")
-
 # transformers writes a huge number here where a tokenizer has no limit of its own.
 _NO_LIMIT = 1_000_000
-
-# What `config_sentence_transformers.json` may hold; that of a cross-encoder has more.
-_OWN_CONFIG_KEYS = (
-    "model_type",
-    "prompts",
-    "default_prompt_name",
-    "similarity_fn_name",
-    "truncate_dim",
-    "__version__",
-    "requirements",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +163,7 @@ def read_settings(
     known = look_up(_names(folder, name))
     modules = read_modules(folder)
     refuse_other_pipelines(folder, modules)
-    prompts, default_prompt = _prompts(folder, config)
+    said = read_instructions(folder, known, width=lambda: _width(folder, config))
     task = "sequence-classification" if is_cross_encoder(folder) else "feature-extraction"
     transformer = read_transformer_config(folder, task=task)
     if pooling is not None:
@@ -183,9 +171,6 @@ def read_settings(
         check_pooling(_pooling_file(folder, modules))
     else:
         first, *more = _poolings(folder, modules, known, name=name, origin=config.get("_name_or_path"))
-    query = _instruction(prompts, _QUERY_PROMPTS, default_prompt, known.query_instruction if known else "")
-    document = _instruction(prompts, _DOCUMENT_PROMPTS, default_prompt, known.document_instruction if known else "")
-    others = {name: text for name, text in prompts.items() if name not in ("query", "document")}
     chain, unit_length = read_chain(modules)
     return ModelSettings(
         pooling=first,
@@ -193,16 +178,56 @@ def read_settings(
         modules=chain,
         normalize=unit_length if normalize is None else normalize,
         max_length=read_max_length(folder, transformer, config, default_max_length),
-        query_instruction=query,
-        document_instruction=document,
+        query_instruction=said.query,
+        document_instruction=said.document,
         lowercase=bool(transformer.get("do_lower_case")),
         similarity=read_similarity(folder),
-        default_instruction="" if default_prompt is None else prompts[default_prompt],
-        # Other names of the document's prompt are no prompts of their own.
-        other_prompts=tuple(
-            (name, text) for name, text in others.items() if name not in _DOCUMENT_PROMPTS or text != document
-        ),
+        default_instruction=said.default,
+        other_prompts=said.others,
     )
+
+
+def read_static_settings(folder: Path, where: Path, *, name: str, normalize: bool | None = None) -> ModelSettings:
+    """Read the settings of a static model, as `read_settings` does.
+
+    Args:
+        folder: The model's folder.
+        where: Where its table is.
+        name: Its hub id, or the folder as the user named it.
+        normalize: Overrides the folder.
+
+    Raises:
+        UnsupportedModelError: The folder asks for a module behind it that is not built in.
+        ModelFilesError: There is no table.
+        DamagedFilesError: A file is not what it should be.
+    """
+    modules, described = read_modules(folder), read_json(folder / "config.json")
+    chain, unit_length = read_chain(modules)
+    if chain:
+        raise UnsupportedModelError(
+            f"{folder / 'modules.json'} has {'; '.join(chain)} behind a StaticEmbedding, where only Normalize is built "
+            f"in."
+        )
+    if not modules:
+        unit_length = bool(described.get("normalize"))
+    said = read_instructions(folder, look_up(_names(folder, name)), width=lambda: read_table(where).rows.shape[1])
+    return ModelSettings(
+        pooling=Pooling.MEAN,
+        normalize=unit_length if normalize is None else normalize,
+        max_length=static_length(folder, where),
+        query_instruction=said.query,
+        document_instruction=said.document,
+        similarity=read_similarity(folder),
+        default_instruction=said.default,
+        other_prompts=said.others,
+    )
+
+
+def _width(folder: Path, model: dict[str, Any]) -> int | None:
+    """Numbers in a model's vectors; None where its configuration does not say."""
+    architecture = architecture_of(model)
+    own = model.get("hidden_size" if architecture is None else architecture.keys.hidden_size)
+    return chain_width(folder, own) if isinstance(own, int) else None
 
 
 def _names(folder: Path, name: str) -> list[str]:
@@ -248,83 +273,6 @@ def _poolings(
         f"known by name. Pass pooling='cls' or pooling='mean', whichever its model card says; "
         f"the wrong one gives vectors that search badly without any error.{hint}"
     )
-
-
-def _prompts(folder: Path, model: dict[str, Any]) -> tuple[dict[str, str], str | None]:
-    path = folder / "config_sentence_transformers.json"
-    config = read_json(path)
-    refuse_unknown_keys(config, _OWN_CONFIG_KEYS, path)
-    kind = config.get("model_type", "SentenceTransformer")
-    if kind != "SentenceTransformer":
-        raise UnsupportedModelError(
-            f"{path} has model_type={kind!r}: it makes no embeddings of one vector a text. An Encoder is a "
-            f"'SentenceTransformer'."
-        )
-    if (dimension := config.get("truncate_dim")) is not None:
-        _refuse_shorter_vectors(dimension, model, path)
-    return read_prompts(path)
-
-
-def read_prompts(path: Path) -> tuple[dict[str, str], str | None]:
-    """Read the prompts of a `config_sentence_transformers.json`, and the name of the default one.
-
-    Raises:
-        DamagedFilesError: They are not a table of names and texts, or the default is not among them.
-    """
-    config = read_json(path)
-    prompts = config.get("prompts") or {}
-    default = config.get("default_prompt_name")
-    if not isinstance(prompts, dict) or not all(isinstance(prompt, str) for prompt in prompts.values()):
-        raise DamagedFilesError(f"{path}: prompts is {prompts!r}; a table of names and texts is expected.")
-    if default is not None and default not in list(prompts):
-        raise DamagedFilesError(
-            f"{path}: default_prompt_name is {default!r}, which is not among the prompts {sorted(prompts)}."
-        )
-    return prompts, default
-
-
-def read_similarity(folder: Path) -> Similarity:
-    """Read how vectors are to be compared from a folder, quantized or not; the cosine where it does not say.
-
-    Raises:
-        UnsupportedModelError: It names one that is not built in.
-        DamagedFilesError: The file can't be read.
-    """
-    path = folder / "config_sentence_transformers.json"
-    asked = read_json(path).get("similarity_fn_name")
-    try:
-        return Similarity.COSINE if asked is None else Similarity(asked)
-    except ValueError as exc:
-        allowed = ", ".join(repr(one.value) for one in Similarity)
-        raise UnsupportedModelError(
-            f"{path} has similarity_fn_name={asked!r}, which is not built in; built in are {allowed}."
-        ) from exc
-
-
-def _refuse_shorter_vectors(dimension: object, model: dict[str, Any], path: Path) -> None:
-    architecture = architecture_of(model)
-    own = model.get("hidden_size" if architecture is None else architecture.keys.hidden_size)
-    if isinstance(dimension, int) and isinstance(own, int) and dimension >= chain_width(path.parent, own):
-        return
-    raise UnsupportedModelError(
-        f"{path} has truncate_dim={dimension!r}: vectors that are cut as they come out, and not brought to length 1 "
-        f"again, which is not built in. Take the key out and load with truncate_dim={dimension!r} to have them cut and "
-        f"of the length that the model's own have."
-    )
-
-
-def _instruction(prompts: dict[str, str], names: tuple[str, ...], default: str | None, known: str) -> str:
-    """The first prompt of its kind, in the order sentence-transformers documents, else the default one.
-
-    Empty prompts are placeholders that sentence-transformers writes by itself: alone, they do not hide
-    what is known. (Its version 6 lets its placeholders hide a `passage` prompt; the model means the prompt.)
-    """
-    for name in names:
-        if name in prompts:
-            return prompts[name] or ("" if any(prompts.values()) else known)
-    if default is not None:
-        return prompts[default]
-    return known
 
 
 def read_max_length(folder: Path, transformer: dict[str, Any], config: dict[str, Any], default: int | None) -> int:

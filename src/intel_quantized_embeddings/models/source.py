@@ -10,9 +10,15 @@ from typing import Any
 from intel_quantized_embeddings.files.json_files import file_sha256, read_json
 from intel_quantized_embeddings.models.endings import module_weights, scoring_chain
 from intel_quantized_embeddings.models.scoring import CrossEncoderSettings, read_cross_encoder_settings
-from intel_quantized_embeddings.models.settings import ModelSettings, is_cross_encoder, read_settings
+from intel_quantized_embeddings.models.settings import (
+    ModelSettings,
+    is_cross_encoder,
+    read_settings,
+    read_static_settings,
+)
+from intel_quantized_embeddings.models.static import static_files, static_folder
 from intel_quantized_embeddings.models.tokenizer_files import BESIDE, TOKENIZER_FILE
-from intel_quantized_embeddings.models.weight_files import WeightFiles, find_weight_files
+from intel_quantized_embeddings.models.weight_files import WeightFiles, WeightKind, find_weight_files
 from intel_quantized_embeddings.options import Pooling
 
 MANIFEST_FILE = "manifest.json"
@@ -36,6 +42,11 @@ class SourceModel:
     name: str
     revision: str | None
 
+    @cached_property
+    def static(self) -> Path | None:
+        """Where the table of a static model is; None for any other model."""
+        return None if self.is_quantized else static_folder(self.path)
+
     @property
     def is_quantized(self) -> bool:
         """Whether this package wrote it: it has a manifest."""
@@ -49,6 +60,8 @@ class SourceModel:
     @cached_property
     def is_cross_encoder(self) -> bool:
         """Whether it scores pairs of texts."""
+        if self.static is not None:
+            return False
         return is_cross_encoder(self.path)
 
     @cached_property
@@ -59,11 +72,13 @@ class SourceModel:
     @property
     def weight_files(self) -> tuple[Path, ...]:
         """All files with weights, those of the modules behind the encoder too."""
-        return (*self.weights.files, *module_weights(self.path))
+        return self.weights.files if self.static is not None else (*self.weights.files, *module_weights(self.path))
 
     @cached_property
     def weights(self) -> WeightFiles:
-        """The files with the weights of its encoder."""
+        """The files with the weights of its encoder; of a static model its table and tokenizer."""
+        if self.static is not None:
+            return WeightFiles(static_files(self.static), WeightKind.SAFETENSORS)
         return find_weight_files(self.path, self.config)
 
     def settings(
@@ -74,6 +89,8 @@ class SourceModel:
         default_max_length: int | None = None,
     ) -> ModelSettings:
         """Read how its texts become vectors; see `read_settings`."""
+        if self.static is not None:
+            return read_static_settings(self.path, self.static, name=self.name, normalize=normalize)
         return read_settings(
             self.path, name=self.name, pooling=pooling, normalize=normalize, default_max_length=default_max_length
         )

@@ -85,10 +85,7 @@ class Tokenizer:
             OptionError: The instruction has no UTF-8 form; or, in a forked process, TOKENIZERS_PARALLELISM asks for
                 threads that are not there.
         """
-        if not _has_utf8(instruction):
-            raise OptionError(
-                f"the instruction {shown(instruction)} has half of a surrogate pair: it has no UTF-8 form."
-            )
+        check_instruction(instruction)
         check_texts(texts)
         cut = self._long_texts.cut
         encodings = self._encode_batch([cut(instruction + text) for text in texts])
@@ -215,6 +212,16 @@ def check_texts(texts: Sequence[object]) -> None:
     """
     for position, text in enumerate(texts):
         utf8(text, position=position)
+
+
+def check_instruction(instruction: str) -> None:
+    """Check that an instruction has a UTF-8 form.
+
+    Raises:
+        OptionError: It has not.
+    """
+    if not _has_utf8(instruction):
+        raise OptionError(f"the instruction {shown(instruction)} has half of a surrogate pair: it has no UTF-8 form.")
 
 
 def _has_utf8(text: str) -> bool:

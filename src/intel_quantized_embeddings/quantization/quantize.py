@@ -15,6 +15,7 @@ from intel_quantized_embeddings.files.atomic import output_folder, refuse_existi
 from intel_quantized_embeddings.int8_folder.config import MethodName, QuantizationConfig
 from intel_quantized_embeddings.models.hub import find_asked
 from intel_quantized_embeddings.models.settings import ModelSettings
+from intel_quantized_embeddings.models.static import refuse_static
 from intel_quantized_embeddings.models.weight_files import runtime_of_weights
 from intel_quantized_embeddings.options import LoadOptions, RuntimeName
 from intel_quantized_embeddings.quantization.calibration import calibration_set, split
@@ -258,6 +259,8 @@ def _quantize(
     refuse_existing(output, overwrite=overwrite, source=source.path)
     if source.is_quantized:
         raise UnsupportedModelError(f"{source.name} is int8 already; load it as it is.")
+    if source.static is not None:
+        raise refuse_static(source.name, what="in which there is nothing to quantize")
     if kind is EMBEDDER and options.pooling is None and source.is_cross_encoder:
         raise UnsupportedModelError(
             f"{source.name} is a cross-encoder, which scores pairs of texts: quantize it with "

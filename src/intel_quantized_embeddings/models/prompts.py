@@ -1,0 +1,143 @@
+"""What `config_sentence_transformers.json` says: prompts, and how vectors are to be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
+from intel_quantized_embeddings.files.json_files import read_json
+from intel_quantized_embeddings.models.known import KnownModels
+from intel_quantized_embeddings.models.modules import refuse_unknown_keys
+from intel_quantized_embeddings.similarity import Similarity
+
+# sentence-transformers' names of what is asked for and what is searched, in the order it tries them.
+_QUERY_PROMPTS = ("query",)
+_DOCUMENT_PROMPTS = ("document", "passage", "corpus")
+
+# What `config_sentence_transformers.json` may hold; that of a cross-encoder has more.
+_OWN_CONFIG_KEYS = (
+    "model_type",
+    "prompts",
+    "default_prompt_name",
+    "similarity_fn_name",
+    "truncate_dim",
+    "__version__",
+    "requirements",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instructions:
+    """What is put before texts.
+
+    Attributes:
+        query: Before every query.
+        document: Before every document.
+        default: Before a text that is said to be neither.
+        others: The folder's other prompts as (name, text).
+    """
+
+    query: str
+    document: str
+    default: str
+    others: tuple[tuple[str, str], ...]
+
+
+def read_instructions(folder: Path, known: KnownModels | None, *, width: Callable[[], int | None]) -> Instructions:
+    """Read what an embedder's folder puts before texts, filling gaps from what is known by name.
+
+    Args:
+        folder: The model's folder.
+        known: What is known of it by name.
+        width: Says how many numbers its vectors have, where that can be known.
+
+    Raises:
+        UnsupportedModelError: The file is of another kind of model, has an unknown key, or asks for shorter vectors.
+        DamagedFilesError: The file is not what it should be.
+    """
+    path = folder / "config_sentence_transformers.json"
+    config = read_json(path)
+    refuse_unknown_keys(config, _OWN_CONFIG_KEYS, path)
+    kind = config.get("model_type", "SentenceTransformer")
+    if kind != "SentenceTransformer":
+        raise UnsupportedModelError(
+            f"{path} has model_type={kind!r}: it makes no embeddings of one vector a text. An Encoder is a "
+            f"'SentenceTransformer'."
+        )
+    if (dimension := config.get("truncate_dim")) is not None:
+        _refuse_shorter_vectors(dimension, width(), path)
+    prompts, default = read_prompts(path)
+    query = _instruction(prompts, _QUERY_PROMPTS, default, known.query_instruction if known else "")
+    document = _instruction(prompts, _DOCUMENT_PROMPTS, default, known.document_instruction if known else "")
+    others = {name: text for name, text in prompts.items() if name not in ("query", "document")}
+    return Instructions(
+        query=query,
+        document=document,
+        default="" if default is None else prompts[default],
+        # Other names of the document's prompt are no prompts of their own.
+        others=tuple(
+            (name, text) for name, text in others.items() if name not in _DOCUMENT_PROMPTS or text != document
+        ),
+    )
+
+
+def read_prompts(path: Path) -> tuple[dict[str, str], str | None]:
+    """Read the prompts of a `config_sentence_transformers.json`, and the name of the default one.
+
+    Raises:
+        DamagedFilesError: They are not a table of names and texts, or the default is not among them.
+    """
+    config = read_json(path)
+    prompts = config.get("prompts") or {}
+    default = config.get("default_prompt_name")
+    if not isinstance(prompts, dict) or not all(isinstance(prompt, str) for prompt in prompts.values()):
+        raise DamagedFilesError(f"{path}: prompts is {prompts!r}; a table of names and texts is expected.")
+    if default is not None and default not in list(prompts):
+        raise DamagedFilesError(
+            f"{path}: default_prompt_name is {default!r}, which is not among the prompts {sorted(prompts)}."
+        )
+    return prompts, default
+
+
+def read_similarity(folder: Path) -> Similarity:
+    """Read how vectors are to be compared from a folder, quantized or not; the cosine where it does not say.
+
+    Raises:
+        UnsupportedModelError: It names one that is not built in.
+        DamagedFilesError: The file can't be read.
+    """
+    path = folder / "config_sentence_transformers.json"
+    asked = read_json(path).get("similarity_fn_name")
+    try:
+        return Similarity.COSINE if asked is None else Similarity(asked)
+    except ValueError as exc:
+        allowed = ", ".join(repr(one.value) for one in Similarity)
+        raise UnsupportedModelError(
+            f"{path} has similarity_fn_name={asked!r}, which is not built in; built in are {allowed}."
+        ) from exc
+
+
+def _instruction(prompts: dict[str, str], names: tuple[str, ...], default: str | None, known: str) -> str:
+    """The first prompt of its kind, in the order sentence-transformers documents, else the default one.
+
+    Empty prompts are placeholders that sentence-transformers writes by itself: alone, they do not hide
+    what is known. (Its version 6 lets its placeholders hide a `passage` prompt; the model means the prompt.)
+    """
+    for name in names:
+        if name in prompts:
+            return prompts[name] or ("" if any(prompts.values()) else known)
+    if default is not None:
+        return prompts[default]
+    return known
+
+
+def _refuse_shorter_vectors(dimension: object, width: int | None, path: Path) -> None:
+    if isinstance(dimension, int) and width is not None and dimension >= width:
+        return
+    raise UnsupportedModelError(
+        f"{path} has truncate_dim={dimension!r}: vectors that are cut as they come out, and not brought to length 1 "
+        f"again, which is not built in. Take the key out and load with truncate_dim={dimension!r} to have them cut and "
+        f"of the length that the model's own have."
+    )

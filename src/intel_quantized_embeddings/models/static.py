@@ -1,0 +1,257 @@
+"""Static models, as sentence-transformers and model2vec write them: a text's vector is the mean of its words' rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from intel_quantized_embeddings.architectures.tensors import WEIGHTS_FILE, TensorReader
+from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, OptionError, UnsupportedModelError
+from intel_quantized_embeddings.files.inside import path_inside
+from intel_quantized_embeddings.files.json_files import parse_json, read_json
+from intel_quantized_embeddings.models.tokenizer import TokenizedTexts, Tokenizer, check_instruction, check_texts
+from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE
+from intel_quantized_embeddings.process.forks import importing
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MODULE = "StaticEmbedding"
+
+# sentence-transformers cuts no text by itself; a number is needed to count with.
+UNLIMITED = 1 << 17
+# What model2vec cuts at where `config.json` does not say.
+_MODEL2VEC_LENGTH = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StaticTable:
+    """The vectors of words.
+
+    Attributes:
+        rows: (rows, dimension), in the type it is kept in.
+        mapping: Of each token id its row; None where ids are rows.
+        weights: What the row of each token id is multiplied with, float32; None for nothing.
+    """
+
+    rows: NDArray[Any]
+    mapping: NDArray[np.int64] | None
+    weights: NDArray[np.float32] | None
+
+    @property
+    def tokens(self) -> int:
+        """How many token ids there are."""
+        return len(self.rows) if self.mapping is None else len(self.mapping)
+
+
+def static_folder(folder: Path) -> Path | None:
+    """Return where a static model's table and tokenizer are; None for a folder that is none.
+
+    Raises:
+        DamagedFilesError: The list of modules can't be read, or points outside the folder.
+    """
+    listed = folder / "modules.json"
+    if listed.is_file():
+        parsed = parse_json(listed)
+        first = parsed[0] if isinstance(parsed, list) and parsed else None
+        if not isinstance(first, dict) or str(first.get("type", "")).rpartition(".")[2] != MODULE:
+            return None
+        return path_inside(folder, str(first.get("path", "")), listed_in=listed)
+    return folder if read_json(folder / "config.json").get("model_type") == "model2vec" else None
+
+
+def static_files(where: Path) -> tuple[Path, ...]:
+    """Return the files that a static model's vectors depend on: the table first."""
+    return tuple(file for file in (where / WEIGHTS_FILE, where / TOKENIZER_FILE) if file.is_file())
+
+
+def is_model2vec(where: Path) -> bool:
+    """Return whether model2vec wrote a table: it leaves unknown words out of the mean, and cuts long texts.
+
+    Raises:
+        ModelFilesError: There is no table.
+        DamagedFilesError: It can't be read.
+    """
+    return "embeddings" in _reader(where)
+
+
+def static_length(folder: Path, where: Path) -> int:
+    """Return how many tokens of a text are looked at: model2vec's own number, else where the tokenizer's file cuts.
+
+    Raises:
+        ModelFilesError: There is no table.
+        DamagedFilesError: The number is none.
+    """
+    file, value = where / TOKENIZER_FILE, (read_json(where / TOKENIZER_FILE).get("truncation") or {}).get("max_length")
+    if is_model2vec(where):
+        file = folder / "config.json"
+        value = read_json(file).get("max_length", _MODEL2VEC_LENGTH)
+    if value is None:
+        return UNLIMITED
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise DamagedFilesError(f"{file} has max_length={value!r}; a positive number is expected.")
+    return min(value, UNLIMITED)
+
+
+def read_table(where: Path) -> StaticTable:
+    """Read `embedding.weight` of sentence-transformers, or model2vec's `embeddings`, `mapping` and `weights`.
+
+    Raises:
+        ModelFilesError: There is none.
+        DamagedFilesError: It is not what it should be.
+    """
+    reader = _reader(where)
+    file = where / WEIGHTS_FILE
+    name = next((name for name in ("embedding.weight", "embeddings") if name in reader), None)
+    if name is None:
+        raise DamagedFilesError(f"{file} has neither 'embedding.weight' nor 'embeddings': it is no static model.")
+    rows = _array(file, reader, name)
+    mapping = _array(file, reader, "mapping") if "mapping" in reader else None
+    weights = _array(file, reader, "weights") if "weights" in reader else None
+    if rows.ndim != 2 or not rows.size or rows.dtype.kind not in "fi":
+        raise DamagedFilesError(
+            f"{name!r} of {file} has shape {rows.shape} and type {rows.dtype}; a table is expected."
+        )
+    if mapping is not None and (
+        mapping.ndim != 1 or mapping.dtype.kind not in "iu" or not 0 <= mapping.min() <= mapping.max() < len(rows)
+    ):
+        raise DamagedFilesError(f"'mapping' of {file} names rows that {name!r}, which has {len(rows)}, has not.")
+    tokens = len(rows) if mapping is None else len(mapping)
+    if weights is not None and weights.shape != (tokens,):
+        raise DamagedFilesError(f"'weights' of {file} has shape {weights.shape}; {(tokens,)} is expected.")
+    return StaticTable(
+        rows=rows,
+        mapping=None if mapping is None else mapping.astype(np.int64),
+        weights=None if weights is None else weights.astype(np.float32),
+    )
+
+
+class StaticTokenizer(Tokenizer):
+    """A static model's tokenizer: without special tokens, and by `tokenizer.json` alone."""
+
+    def __init__(self, where: Path, *, max_length: int, own_length: int | None = None) -> None:
+        """Open it.
+
+        Args:
+            where: The folder with `tokenizer.json`.
+            max_length: Where texts are cut, in tokens; `UNLIMITED` for nowhere.
+            own_length: Where model2vec cuts texts of this model, if it wrote it. It leaves unknown words out, and cuts
+                texts by characters before that, at so many times the length of a usual word.
+        """
+        with importing():
+            from tokenizers import Tokenizer as FastTokenizer
+
+        self._file = where / TOKENIZER_FILE
+        if not self._file.is_file():
+            raise ModelFilesError(f"{self._file} is not there: a static model is of no use without its tokenizer.")
+        with self._tokenizer_errors():
+            self._tokenizer = FastTokenizer.from_file(str(self._file))
+            side = (self._tokenizer.truncation or {}).get("direction", "right")
+            self._tokenizer.no_padding()
+            self._tokenizer.no_truncation()
+            if max_length < UNLIMITED:
+                # model2vec cuts ends, whatever the file says.
+                self._tokenizer.enable_truncation(max_length, direction=side if own_length is None else "right")
+        self._token_types = False
+        self._known_ids = None
+        self._most_characters: int | None = None
+        self._unknown: int | None = None
+        if own_length is not None:
+            self._unknown = _unknown_id(self._tokenizer)
+            if max_length == own_length < UNLIMITED:
+                words = self._tokenizer.get_vocab()
+                self._most_characters = max_length * int(np.median([len(word) for word in words]))
+
+    def encode(self, texts: Sequence[str], *, instruction: str = "") -> TokenizedTexts:
+        """Tokenize texts, each after `instruction`; see `Tokenizer.encode`."""
+        check_instruction(instruction)
+        check_texts(texts)
+        whole = [instruction + text for text in texts] if instruction else list(texts)
+        most = self._most_characters
+        cut = whole if most is None else [text[:most] for text in whole]
+        encodings = self._encode_batch(cut)
+        token_ids = [encoding.ids for encoding in encodings]
+        if self._unknown is not None:
+            token_ids = [
+                [token for token in ids if token != self._unknown] if self._unknown in ids else ids for ids in token_ids
+            ]
+        truncated = set()
+        if self._tokenizer.truncation is not None:
+            truncated = {place for place, encoding in enumerate(encodings) if encoding.overflowing}
+            truncated |= {place for place, text in enumerate(whole) if len(cut[place]) < len(text)}
+        return TokenizedTexts(token_ids=token_ids, truncated=truncated)
+
+    @property
+    def special_tokens(self) -> int:
+        """None are put around a text."""
+        return 0
+
+    def _encode_batch(self, inputs: list[Any]) -> list[Any]:
+        with self._tokenizer_errors():
+            encodings: list[Any] = self._tokenizer.encode_batch_fast(inputs, add_special_tokens=False)
+        return encodings
+
+
+def refuse_options(model: str, *, pooling: str | None, runtime: str | None, instruction_set: str | None) -> None:
+    """Check that nothing is asked of a static model that it has not.
+
+    Raises:
+        OptionError: It is.
+    """
+    if pooling not in (None, "mean"):
+        raise OptionError(f"pooling={pooling!r} is not available for {model}: a static model is the mean of its words.")
+    for name, value in (("runtime", runtime), ("instruction_set", instruction_set)):
+        if value is not None:
+            raise OptionError(
+                f"{name}={value!r} is not available for {model}, a static model: it is a table of words' vectors, "
+                f"looked up in NumPy without any runtime. Leave {name} out."
+            )
+
+
+def refuse_static(model: str, *, what: str) -> UnsupportedModelError:
+    """Return the error of what a static model can't be: quantized, trained, a cross-encoder."""
+    return UnsupportedModelError(
+        f"{model} is a static model: a table of words' vectors without layers, {what}. Load it as it is with "
+        f"Encoder.load."
+    )
+
+
+def _unknown_id(tokenizer: Any) -> int | None:
+    """The id of unknown words; Unigram has it itself, the others by the token."""
+    model = json.loads(tokenizer.to_str())["model"]
+    if model.get("type") == "Unigram":
+        unknown = model.get("unk_id")
+    else:
+        token = model.get("unk_token")
+        unknown = None if token is None else tokenizer.token_to_id(token)
+    return unknown if isinstance(unknown, int) else None
+
+
+def _reader(where: Path) -> TensorReader:
+    file = where / WEIGHTS_FILE
+    if not file.is_file():
+        raise ModelFilesError(
+            f"{where} has no {WEIGHTS_FILE}, which a static model's table is read from. Pickled weights "
+            f"(pytorch_model.bin) are not read, because unpickling runs code: open the model once with "
+            f"sentence-transformers and save it with save_pretrained, which writes safetensors."
+        )
+    return TensorReader([file])
+
+
+def _array(file: Path, reader: TensorReader, name: str) -> NDArray[Any]:
+    """A tensor in the type it is kept in, bfloat16 widened."""
+    from safetensors import safe_open
+
+    with safe_open(str(file), framework="np") as opened:
+        kind = opened.get_slice(name).get_dtype()
+        if kind == "BF16":
+            return reader.read(name)
+        array: NDArray[Any] = opened.get_tensor(name)
+    if array.dtype.kind == "f" and array.size and not np.isfinite(array.min() + array.max()):
+        raise DamagedFilesError(f"tensor {name!r} of {file} holds numbers that are not finite (NaN or infinity).")
+    return array
