@@ -8,6 +8,7 @@
     ├── OptionError               (ValueError)         an argument has a value that is not allowed
     ├── InvalidTextError          (TypeError)          something in the input is not text
     ├── HubUploadError            (OSError)            the hub did not take a folder, or could not be reached
+    ├── EndpointError             (OSError)            a server of vectors can't be reached, or gives none
     ├── OtherEncoderError         (ValueError)         a collection holds the vectors of another encoder
     ├── VectorStoreError          (OSError)            a vector store can't be reached, read or written
     ├── QuantizationError         (RuntimeError)       making an int8 model failed
@@ -15,8 +16,8 @@
 
 Each also inherits the builtin a caller would reach for, so `except ImportError` and
 `except ValueError` keep working. Foreign errors are mapped where they enter (the hub in
-`models/hub.py` and `int8_folder/push.py`, a runtime in its own module, Chroma in
-`integrations/chroma_collections.py` and `ingestion/store.py`) and always chained.
+`models/hub.py` and `int8_folder/push.py`, a runtime in its own module, a server of vectors in `comparing/endpoint.py`,
+Chroma in `integrations/chroma_collections.py` and `ingestion/store.py`) and always chained.
 """
 
 from __future__ import annotations
@@ -106,6 +107,10 @@ class InvalidTextError(QuantizedEmbeddingsError, TypeError):
 
 class HubUploadError(QuantizedEmbeddingsError, OSError):
     """A folder could not be uploaded: no token, no permission, no connection, or refused by the hub."""
+
+
+class EndpointError(QuantizedEmbeddingsError, OSError):
+    """A server that should speak OpenAI's /v1/embeddings can't be reached, refuses, or answers with something else."""
 
 
 class OtherEncoderError(QuantizedEmbeddingsError, ValueError):

@@ -49,8 +49,8 @@ def texts(tmp_path_factory) -> Path:
 class WorkerHere:
     """A worker without a process of its own, that need not find how fast the CPU multiplies."""
 
-    def __init__(self, system, request):
-        self._serving = worker._Serving(system, request)
+    def __init__(self, job):
+        self._serving = worker._Serving(job)
 
     def __enter__(self):
         return self

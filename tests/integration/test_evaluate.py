@@ -14,13 +14,11 @@ from intel_quantized_embeddings.cli import main
 from intel_quantized_embeddings.tasks.datasets import read_dataset
 from intel_quantized_embeddings.tasks.measure import measure, measure_reranking
 from support import tiny_models
+from support.datasets import write_beir, write_intents
 from support.hub_machine import Machine
 from support.hub_server import HubServer
-from support.tiny_models import VOCABULARY
 
 pytestmark = pytest.mark.usefixtures("quick_quantizing")
-
-WORDS = [word for word in VOCABULARY if word.isalpha() and len(word) > 2]
 
 for needed in ("pytrec_eval", "bm25s", "sklearn", "scipy", "matplotlib"):
     pytest.importorskip(needed, reason=f"{needed} is not installed (the eval extra)")
@@ -30,24 +28,7 @@ for needed in ("pytrec_eval", "bm25s", "sklearn", "scipy", "matplotlib"):
 def datasets(tmp_path_factory):
     """A retrieval and a classification folder in words that the tiny model knows."""
     root = tmp_path_factory.mktemp("datasets")
-    beir, intents = root / "beir", root / "intents"
-    (beir / "qrels").mkdir(parents=True)
-    intents.mkdir()
-    texts = [" ".join(WORDS[i % len(WORDS)] for i in range(start, start + 6 + start % 9)) for start in range(60)]
-    (beir / "corpus.jsonl").write_text(
-        "".join(json.dumps({"_id": f"d{i}", "title": "", "text": text}) + "\n" for i, text in enumerate(texts)), "utf-8"
-    )
-    (beir / "queries.jsonl").write_text(
-        "".join(json.dumps({"_id": f"q{i}", "text": " ".join(texts[3 * i].split()[:3])}) + "\n" for i in range(20)),
-        "utf-8",
-    )
-    (beir / "qrels" / "test.tsv").write_text(
-        "query-id\tcorpus-id\tscore\n" + "".join(f"q{i}\td{3 * i}\t1\n" for i in range(20)), "utf-8"
-    )
-    for name, chosen in (("train", texts[:40]), ("test", texts[40:])):
-        rows = [f"{text},{'long' if len(text.split()) > 9 else 'short'}" for text in chosen]
-        (intents / f"{name}.csv").write_text("\n".join(["text,label", *rows]) + "\n", "utf-8")
-    return beir, intents
+    return write_beir(root), write_intents(root)
 
 
 def test_the_command_compares_int8_with_fp32(tiny, runtime, datasets, tmp_path, capsys):

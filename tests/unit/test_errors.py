@@ -13,6 +13,7 @@ BUILTINS = {
     "ModelFilesError": FileNotFoundError,
     "DamagedFilesError": ValueError,
     "HubUploadError": OSError,
+    "EndpointError": OSError,
     "OtherEncoderError": ValueError,
     "VectorStoreError": OSError,
     "UnsupportedModelError": ValueError,

@@ -25,7 +25,7 @@ TIERS = (
     ("encoders",),
     ("integrations", "evaluation"),
     ("ingestion", "benchmarks", "__init__"),
-    ("serving",),
+    ("serving", "comparing"),
     ("cli",),
 )
 ROW = {place: row for row, places in enumerate(TIERS) for place in places}

@@ -48,3 +48,16 @@ class LoadedSystem:
     encode: Callable[[list[str], int], NDArray[np.float32]]  # texts, and how many in a batch where the library asks
     embed_query: Callable[[str], Any]  # as a user's program would
     given: dict[str, str]  # what it was given, for the record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What a `Worker` does, told to its process by pickling: `load` makes a system ready, `prepare` its files before.
+
+    `log` is where it and its libraries write, and it is held to `num_threads` cores.
+    """
+
+    load: Callable[[], LoadedSystem]
+    log: Path
+    num_threads: int
+    prepare: Callable[[], object] | None = None

@@ -132,7 +132,7 @@ class _Run:
         with self._progress.part("prepare", total=len(makers)) as advance:
             for system in makers:
                 try:
-                    with Worker(system, self._request) as worker:
+                    with Worker(system.job(self._request)) as worker:
                         worker.ask("prepare")
                 except SystemFailedError as exc:
                     self._failed(system.name, exc)
@@ -171,7 +171,7 @@ class _Run:
             return
         rounds = self._options.query_rounds
         start = {
-            name: functools.partial(Worker, system, self._request)
+            name: functools.partial(Worker, system.job(self._request))
             for name, system in self._systems.items()
             if "queries" in system.parts
         }
@@ -208,7 +208,7 @@ class _Run:
             return
         with self._progress.part("int8 peak", total=1) as advance:
             try:
-                with Worker(_REFERENCE_SYSTEM, self._request) as worker:
+                with Worker(_REFERENCE_SYSTEM.job(self._request)) as worker:
                     peak = worker.ask("measure_int8_peak")
             except SystemFailedError as exc:
                 peak = None
@@ -226,7 +226,7 @@ class _Run:
             systems = [system for system in self._systems.values() if part in system.parts]
             with self._progress.part("load", total=len(systems)) as advance:
                 for system in systems:
-                    worker = stack.enter_context(Worker(system, request))
+                    worker = stack.enter_context(Worker(system.job(request)))
                     try:
                         _, self.results.given[system.name] = worker.ask("load")
                         workers[system.name] = worker
@@ -250,7 +250,7 @@ class _Run:
             expected = vectors[REFERENCE]
         else:
             try:
-                with Worker(_REFERENCE_SYSTEM, self._request) as worker:
+                with Worker(_REFERENCE_SYSTEM.job(self._request)) as worker:
                     worker.ask("load")
                     expected = worker.ask("encode", texts, BATCH_SIZE)
             except SystemFailedError as exc:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from intel_quantized_embeddings.benchmarks.loaded import LoadedSystem, Request
+from intel_quantized_embeddings.benchmarks.loaded import Job, LoadedSystem, Request
 from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.encoders.loading import load_model
 from intel_quantized_embeddings.encoding.batching import padded
@@ -57,6 +58,15 @@ class System:
     baseline: bool = False
     query_baseline: bool = False
 
+    def job(self, request: Request) -> Job:
+        """Return what its process does for a request."""
+        return Job(
+            load=partial(self.load, request),
+            log=request.kept / f"{self.name}.log",
+            num_threads=request.num_threads,
+            prepare=None if self.prepare is None else partial(self.prepare, request),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
@@ -74,7 +84,7 @@ class _Ours:
     precision: Precision
 
     def __call__(self, request: Request) -> LoadedSystem:
-        encoder, embed_query = _load(self._options(request))
+        encoder, embed_query = load_ours(self._options(request))
         return LoadedSystem(
             encode=lambda texts, _: encoder.encode_documents(texts),
             embed_query=embed_query,
@@ -101,7 +111,7 @@ class _Ours:
         }
 
 
-def _load(options: dict[str, Any]) -> tuple[Encoder, Callable[[str], Any]]:
+def load_ours(options: dict[str, Any]) -> tuple[Encoder, Callable[[str], Any]]:
     """An encoder, and LangChain's `embed_query` over it where langchain-core is installed (else the same without)."""
     if not is_installed("langchain_core"):
         encoder = Encoder.load(**options)

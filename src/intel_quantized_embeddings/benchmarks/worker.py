@@ -9,15 +9,13 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from intel_quantized_embeddings.benchmarks.arithmetic import measure_int8_peak
-from intel_quantized_embeddings.benchmarks.loaded import LoadedSystem, Request
+from intel_quantized_embeddings.benchmarks.loaded import Job, LoadedSystem
 from intel_quantized_embeddings.benchmarks.parts import SystemFailedError
-from intel_quantized_embeddings.benchmarks.systems import System
 from intel_quantized_embeddings.benchmarks.timing import timed_calls, wait_until_quiet
 from intel_quantized_embeddings.errors import one_line
 from intel_quantized_embeddings.process.cores import affinity
@@ -27,14 +25,13 @@ from intel_quantized_embeddings.process.quiet import environment
 class Worker:
     """One system in a process of its own, held to as many cores as it has threads. Use it as a context."""
 
-    def __init__(self, system: System, request: Request) -> None:
-        self._system = system
-        self._log = request.kept / f"{system.name}.log"
+    def __init__(self, job: Job) -> None:
+        self._log = job.log
         spawn = multiprocessing.get_context("spawn")
         self._connection, theirs = spawn.Pipe()
-        self._process = spawn.Process(target=_serve, args=(theirs, system, request, self._log), daemon=True)
+        self._process = spawn.Process(target=_serve, args=(theirs, job), daemon=True)
         # Read by libraries when they are imported: the tokenizers' own threads, and not to ask the hub.
-        with environment(RAYON_NUM_THREADS=str(request.num_threads), HF_HUB_OFFLINE="1"):
+        with environment(RAYON_NUM_THREADS=str(job.num_threads), HF_HUB_OFFLINE="1"):
             self._process.start()
         theirs.close()
 
@@ -71,20 +68,19 @@ class Worker:
 class _Serving:
     """The commands of a worker. Runs in its process."""
 
-    def __init__(self, system: System, request: Request) -> None:
-        self._system = system
-        self._request = request
+    def __init__(self, job: Job) -> None:
+        self._job = job
         self._loaded: LoadedSystem  # once `load` was asked for
 
     def prepare(self) -> None:
         """Make the files the system needs."""
-        if self._system.prepare is not None:
-            self._system.prepare(self._request)
+        if self._job.prepare is not None:
+            self._job.prepare()
 
     def load(self) -> tuple[float, dict[str, str]]:
         """Import and load; the seconds it took, and what the system was given."""
         started = time.perf_counter()
-        self._loaded = self._system.load(self._request)
+        self._loaded = self._job.load()
         return time.perf_counter() - started, self._loaded.given
 
     def encode(self, texts: list[str], batch_size: int) -> Any:
@@ -124,18 +120,18 @@ class _Serving:
 
     def measure_int8_peak(self) -> float:
         """See `arithmetic.measure_int8_peak`."""
-        return measure_int8_peak(num_threads=self._request.num_threads)
+        return measure_int8_peak(num_threads=self._job.num_threads)
 
 
-def _serve(connection: Connection, system: System, request: Request, log: Path) -> None:
+def _serve(connection: Connection, job: Job) -> None:
     """Answer until the other end is closed."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a", encoding="utf-8") as said:
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    with job.log.open("a", encoding="utf-8") as said:
         os.dup2(said.fileno(), 1)
         os.dup2(said.fileno(), 2)
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, affinity()[: request.num_threads])
-    serving = _Serving(system, request)
+        os.sched_setaffinity(0, affinity()[: job.num_threads])
+    serving = _Serving(job)
     while True:
         try:
             command, arguments = connection.recv()

@@ -155,6 +155,7 @@ def parser() -> argparse.ArgumentParser:
     cli_ingest.add_commands(commands)
     _add_serve(commands)
     _add_evaluate(commands)
+    _add_compare(commands)
     _add_benchmark(commands)
     return whole
 
@@ -233,6 +234,31 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     cli_options.add_hub_options(evaluate)
     evaluate.add_argument("--output", metavar="DIR", type=Path, help="where the files go (iqe-evaluation)")
     evaluate.set_defaults(run=cli_jobs.run_evaluate)
+
+
+def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    compare = commands.add_parser(
+        "compare",
+        help="two encoders side by side on your data",
+        description="Compare two encoders on datasets as `iqe evaluate` reads them: scores with intervals, what both "
+        "find, cosines, and speed, taking turns. Each is MODEL (a folder or hub id, int8 where it is not quantized), "
+        "MODEL@fp32, MODEL@openvino-int8 or another name of `iqe benchmark --systems`, or the address of a server of "
+        "OpenAI's /v1/embeddings: http://HOST:PORT/v1 or http://HOST:PORT/v1@MODEL; IQE_API_KEY holds its key. "
+        "Prints a table, writes comparison.json and comparison.png.",
+    )
+    compare.add_argument("a", metavar="A", help="what is compared with")
+    compare.add_argument("b", metavar="B", help="what is beside it")
+    compare.add_argument(
+        "--dataset", metavar="DIR", type=Path, nargs="+", required=True, dest="datasets", help="folders of data"
+    )
+    compare.add_argument("--max-length", type=int, metavar="TOKENS", help="instead of what the models' folders say")
+    compare.add_argument("--threads", type=int, metavar="N", help="of each; one a core when left out")
+    compare.add_argument("--texts", type=int, metavar="N", help="of the datasets, drawn to measure speed (300)")
+    compare.add_argument("--repeats", type=int, metavar="N", help="turns of each (5)")
+    compare.add_argument("--json", action="store_true", help="print the JSON instead of the table")
+    cli_options.add_options(compare, "allow_torchscript", "cache_folder", "local_files_only")
+    compare.add_argument("--output", metavar="DIR", type=Path, help="where the files go (iqe-comparison)")
+    compare.set_defaults(run=cli_jobs.run_compare)
 
 
 def _add_benchmark(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

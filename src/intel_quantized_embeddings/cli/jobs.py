@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -170,6 +171,17 @@ def run_evaluate(options: Namespace) -> None:
 
     results = evaluate(Options(**_all_given(options)), command=["iqe", *options.arguments], progress=_say_on_terminal)
     print(table(results), end="")
+
+
+def run_compare(options: Namespace) -> None:
+    """`iqe compare`."""
+    from intel_quantized_embeddings.comparing.results import table
+    from intel_quantized_embeddings.comparing.run import Options, compare
+
+    asked = _all_given(options)
+    as_json = asked.pop("json", False)
+    results = compare(Options(**asked), command=["iqe", *options.arguments])
+    print(json.dumps(results.as_json(), indent=2, ensure_ascii=False) if as_json else table(results).rstrip())
 
 
 def run_push(options: Namespace) -> None:

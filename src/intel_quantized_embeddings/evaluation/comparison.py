@@ -49,7 +49,7 @@ class Comparison:
     """One encoder beside another on one dataset."""
 
     differences: tuple[Difference, ...]  # of every metric
-    cosines: dict[str, CosineSummary]  # of vectors of the same text, by what the texts are
+    cosines: dict[str, CosineSummary]  # of vectors of the same text, by what the texts are; none where sizes differ
     overlap: float | None  # share of the first ten documents that both find; None but for retrieval
 
 
@@ -63,7 +63,11 @@ def compare(reference: Measurement, other: Measurement) -> Comparison:
         differences=tuple(
             _difference(before, after) for before, after in zip(reference.metrics, other.metrics, strict=True)
         ),
-        cosines={kind: summarize_cosines(vectors, other.vectors[kind]) for kind, vectors in reference.vectors.items()},
+        cosines={
+            kind: summarize_cosines(vectors, other.vectors[kind])
+            for kind, vectors in reference.vectors.items()
+            if vectors.shape == other.vectors[kind].shape
+        },
         overlap=overlap(reference.ranking, other.ranking) if reference.ranking else None,
     )
 

@@ -103,7 +103,8 @@ def evaluate(
     )
     options.output.mkdir(parents=True, exist_ok=True)
     results.write(options.output / RESULTS_FILE)
-    draw(results, options.output / PLOT_FILE)
+    title = f"Change of every score to {reference}"
+    draw(results.datasets, options.output / PLOT_FILE, title=title, subtitle=results.model)
     say(f"wrote {options.output / RESULTS_FILE} and {options.output / PLOT_FILE}")
     return results
 
@@ -173,7 +174,7 @@ def _measure(
     measured = []
     for dataset in datasets:
         say(f"{label} on {dataset}")
-        with_bar: Any = _WithBar(encoder)
+        with_bar: Any = WithBar(encoder)
         if isinstance(encoder, CrossEncoder):
             measured.append(measure_reranking(dataset, with_bar))
         else:
@@ -186,10 +187,10 @@ def _dimension(encoder: _Model) -> int:
     return 1 if isinstance(encoder, CrossEncoder) else encoder.dimension
 
 
-class _WithBar:
+class WithBar:
     """A model whose methods draw a bar where there is a terminal to draw it on."""
 
-    def __init__(self, model: _Model) -> None:
+    def __init__(self, model: object) -> None:
         self._model = model
 
     def __getattr__(self, method: str) -> Any:

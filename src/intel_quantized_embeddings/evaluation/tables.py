@@ -9,6 +9,12 @@ from intel_quantized_embeddings.evaluation.comparison import Comparison, Differe
 from intel_quantized_embeddings.evaluation.results import EvaluationResults, OnDataset
 from intel_quantized_embeddings.similarity import Similarity
 
+LEGEND = (
+    "change: to {reference}, with the 95 % interval of a paired bootstrap",
+    "(in brackets): not told from chance, the interval holds 0",
+    "cosine: to {reference}, of the same texts",
+)
+
 
 def table(results: EvaluationResults) -> str:
     """Everything a run found, as text."""
@@ -17,12 +23,8 @@ def table(results: EvaluationResults) -> str:
     kind = f"{settings['pooling'].value} pooling" if has_vectors else "cross-encoder"
     parts = [
         [f"{results.model}, {kind}, {settings['max_length']} tokens at most{_compared(settings)}"],
-        *(_dataset(results, one) for one in results.datasets),
-        [
-            f"change: to {results.reference}, with the 95 % interval of a paired bootstrap",
-            "(in brackets): not told from chance, the interval holds 0",
-            *([f"cosine: to {results.reference}, of the same texts"] if has_vectors else []),
-        ],
+        *(dataset_lines(one, results.reference) for one in results.datasets),
+        [line.format(reference=results.reference) for line in LEGEND[: None if has_vectors else 2]],
     ]
     return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
 
@@ -33,12 +35,13 @@ def _compared(settings: dict[str, Any]) -> str:
     return "" if similarity is Similarity.COSINE else f", compared by {similarity.value}"
 
 
-def _dataset(results: EvaluationResults, one: OnDataset) -> list[str]:
-    width = max(len(label) for label in (results.reference, *one.comparisons))
+def dataset_lines(one: OnDataset, reference: str) -> list[str]:
+    """What was found on one dataset, beside what is called `reference`."""
+    width = max(len(label) for label in (reference, *one.comparisons))
     header = f"{'':14} {'':{width}} {'score':>7} {'change':>11}   95 % interval"
     lines = [one.dataset, header, "-" * (len(header) + 4)]
     for metric, score in one.reference.items():
-        lines.append(f"{metric:14} {results.reference:{width}} {score:7.4f}")
+        lines.append(f"{metric:14} {reference:{width}} {score:7.4f}")
         for label, comparison in one.comparisons.items():
             (difference,) = (found for found in comparison.differences if found.metric == metric)
             lines.append(f"{'':14} {label:{width}} {_change(difference)}")

@@ -64,6 +64,15 @@ class SimilarityDataset:
 
 Dataset: TypeAlias = RetrievalDataset | ClassificationDataset | SimilarityDataset
 
+
+def texts_of(dataset: Dataset) -> dict[str, list[str]]:
+    """Return what is encoded, as "documents" and "queries": the same where the dataset does not tell them apart."""
+    if isinstance(dataset, RetrievalDataset):
+        return {"documents": list(dataset.documents.values()), "queries": list(dataset.queries.values())}
+    texts = dataset.test_texts if isinstance(dataset, ClassificationDataset) else (*dataset.first, *dataset.second)
+    return {"documents": list(texts), "queries": list(texts)}
+
+
 _FORMS = (
     "a dataset is a folder with corpus.jsonl, queries.jsonl and qrels/*.tsv (retrieval, as BEIR keeps it), with "
     "train.csv and test.csv of the columns text and label (classification), or with a test.csv of the columns "

@@ -1,0 +1,1 @@
+"""`iqe compare`: two encoders side by side, in accuracy and speed."""

@@ -1,0 +1,115 @@
+"""What `iqe compare` found, as JSON and as a table."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from intel_quantized_embeddings.benchmarks.summaries import QuerySummary, Spread, Summary
+from intel_quantized_embeddings.evaluation.results import OnDataset
+from intel_quantized_embeddings.evaluation.tables import LEGEND, dataset_lines
+from intel_quantized_embeddings.reporting.machine import Machine
+
+FORMAT_VERSION = 1
+# Below this two encoders are not of one model, and what their cosines are says nothing.
+_ONE_MODEL = 0.9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareResults:
+    """A run.
+
+    Attributes:
+        date: When it ended, UTC.
+        command: The command line, without paths.
+        written: A and B as they were written, without paths.
+        encoders: What each was: fingerprint, pooling, longest text, numbers in a vector; or endpoint and model.
+        threads: Of each in this process; an endpoint has its own.
+        libraries: Versions.
+        datasets: B beside A.
+        texts: How many were encoded at once, a turn, to measure speed.
+        documents: Times of that, with B's ratio to A's, turn by turn.
+        queries: The same of one query after another, in fresh processes.
+        loading_s: Median seconds of importing and loading.
+    """
+
+    date: str
+    command: list[str]
+    written: dict[str, str]
+    encoders: dict[str, dict[str, Any]]
+    threads: int
+    machine: Machine
+    libraries: dict[str, str]
+    datasets: list[OnDataset]
+    texts: int
+    documents: list[Summary]
+    queries: list[QuerySummary]
+    loading_s: dict[str, float]
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, for a JSON file."""
+        return {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
+
+    @property
+    def faster(self) -> str:
+        """How many times as fast B is as A, in a few words."""
+        documents = next(one.ratio for one in self.documents if one.system == "B")
+        queries = next(one.ratio_p50 for one in self.queries if one.system == "B")
+        return f"{_times(documents)} A's documents a second, {_times(queries)} its queries"
+
+
+def table(results: CompareResults) -> str:
+    """Everything a run found, as text, at most 100 columns wide."""
+    parts = [
+        list(_heads(results)),
+        *(dataset_lines(one, "A") for one in results.datasets),
+        _speed(results),
+        list(_notes(results)),
+    ]
+    return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
+
+
+def _heads(results: CompareResults) -> Iterator[str]:
+    for side, written in results.written.items():
+        found = results.encoders[side]
+        what = f"{found['pooling']} pooling, {found['max_length']} tokens at most, " if "pooling" in found else ""
+        yield f"{side}  {written}: {what}{found['dimension']} numbers a vector"
+
+
+def _speed(results: CompareResults) -> list[str]:
+    header = (
+        f"   {'documents/s':>11} {'10-90 %':>15} {'by A':>6} {'10-90 %':>11}   {'query p50':>9} {'p99 ms':>7} "
+        f"{'by A':>6} {'load s':>7}"
+    )
+    lines = [
+        f"Speed, taking turns: {results.texts} texts at once, {results.queries[0].queries} queries one by one right "
+        f"after loading",
+        header,
+        "-" * len(header),
+    ]
+    for documents, queries in zip(results.documents, results.queries, strict=True):
+        speed, ratio, is_b = documents.texts_per_second, documents.ratio, documents.system == "B"
+        by_a = f"{_times(ratio):>6} {ratio.low:5.2f}-{ratio.high:.2f}" if is_b and ratio is not None else ""
+        lines.append(
+            f"{documents.system}  {speed.median:11.1f} {f'{speed.low:.1f}-{speed.high:.1f}':>15} {by_a:18}   "
+            f"{queries.p50_ms:9.2f} {queries.p99_ms:7.2f} {_times(queries.ratio_p50) if is_b else '':>6} "
+            f"{results.loading_s[queries.system]:7.1f}"
+        )
+    return lines
+
+
+def _notes(results: CompareResults) -> Iterator[str]:
+    cosines = [cosine for one in results.datasets for cosine in one.comparisons["B"].cosines.values()]
+    yield from (line.format(reference="A") for line in LEGEND[: 3 if cosines else 2])
+    if not cosines:
+        yield "no cosines: the vectors of A and B have different sizes"
+    elif min(cosine.mean for cosine in cosines) < _ONE_MODEL:
+        yield f"cosines below {_ONE_MODEL}: A and B are not one model; look at the scores and what they find in common"
+    if any("endpoint" in found for found in results.encoders.values()):
+        yield "an endpoint's speed is with its network, and with whatever else it does"
+
+
+def _times(ratio: Spread | None) -> str:
+    return f"{ratio.median:.2f}x" if ratio is not None else ""
