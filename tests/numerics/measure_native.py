@@ -33,8 +33,10 @@ for number in range({queries}):
     encoder.encode_queries([f"question number {{number}} about rivers"])
 print(f", {{memory():.0f}} MB after {queries} queries")
 """
+SHAPES = {"base": (12, 768), "large": (24, 1024)}  # layers, numbers a token
 WORKER = """
-import sys, time
+import logging, sys, time
+logging.disable()  # long texts are cut, and each call says so
 from intel_quantized_embeddings import Encoder
 from intel_quantized_embeddings.quantization.calibration import built_in_texts
 texts = [*built_in_texts().documents, *built_in_texts().queries]
@@ -54,10 +56,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", nargs="?", default="sentence-transformers/all-MiniLM-L6-v2")
     parser.add_argument("--queries", type=int, default=20_000)
-    parser.add_argument("--write-base", metavar="FOLDER", type=Path, help="write a model of BERT-base's shape instead")
+    for shape in SHAPES:
+        parser.add_argument(
+            f"--write-{shape}", metavar="FOLDER", type=Path, help=f"write a model of BERT-{shape}'s shape"
+        )
     arguments = parser.parse_args()
-    if arguments.write_base is not None:
-        write_base(arguments.write_base)
+    written = {shape: folder for shape in SHAPES if (folder := getattr(arguments, f"write_{shape}")) is not None}
+    for shape, folder in written.items():
+        write_bert(folder, *SHAPES[shape])
+    if written:
         return
     with tempfile.TemporaryDirectory() as folder:
         int8 = Path(folder) / "int8"
@@ -118,19 +125,19 @@ def together(model: str, rounds: int = 5) -> list[float]:
     return ratios
 
 
-def write_base(folder: Path) -> None:
-    """Write a BERT of 12 layers, 768 wide, with random weights and all-MiniLM-L6-v2's tokenizer."""
+def write_bert(folder: Path, layers: int, hidden: int) -> None:
+    """Write a BERT of that size, heads 64 wide, with random weights and all-MiniLM-L6-v2's tokenizer."""
     from safetensors.numpy import save_file
 
     from intel_quantized_embeddings.models.hub import MINILM, find_model
 
-    hidden, inner = 768, 3072
+    inner = 4 * hidden
     shutil.copytree(find_model(MINILM).path, folder)
     for name, changes in {
         "config.json": {
             "hidden_size": hidden,
-            "num_hidden_layers": 12,
-            "num_attention_heads": 12,
+            "num_hidden_layers": layers,
+            "num_attention_heads": hidden // 64,
             "intermediate_size": inner,
         },
         "1_Pooling/config.json": {"word_embedding_dimension": hidden},
@@ -152,7 +159,7 @@ def write_base(folder: Path) -> None:
     add("embeddings.position_embeddings.weight", 0.02, config["max_position_embeddings"], hidden)
     add("embeddings.token_type_embeddings.weight", 0.02, 2, hidden)
     add_norm("embeddings.LayerNorm")
-    for layer in range(12):
+    for layer in range(layers):
         place = f"encoder.layer.{layer}"
         for part, outputs, inputs in (
             *((f"attention.self.{name}", hidden, hidden) for name in ("query", "key", "value")),
