@@ -33,6 +33,7 @@ DISTILBERT_SIZES = {
     "max_position_embeddings": 170,
     "num_labels": 1,
 }
+ROTARY = {"pad_token_id": 0, "cls_token_id": 2, "sep_token_id": 3, "eos_token_id": 3, "local_attention": 20}
 # pad_token_id 0 is the tiny tokenizer's, whose vocabulary begins with [PAD]; transformers' MPNet knows only 1.
 MODELS = {
     "bert": lambda: transformers.BertConfig(**SIZES),
@@ -42,7 +43,13 @@ MODELS = {
     "camembert": lambda: transformers.CamembertConfig(**SIZES, type_vocab_size=1, pad_token_id=0),
     "distilbert": lambda: transformers.DistilBertConfig(**DISTILBERT_SIZES),
     "mpnet": lambda: transformers.MPNetConfig(**SIZES, pad_token_id=1),
+    "modernbert": lambda: transformers.ModernBertConfig(**SIZES, **ROTARY),
+    "modernbert-mean": lambda: transformers.ModernBertConfig(
+        **SIZES, **ROTARY, classifier_pooling="mean", classifier_bias=True, norm_bias=True, classifier_activation="relu"
+    ),
 }
+if hasattr(transformers, "GteConfig"):
+    MODELS["gte"] = lambda: transformers.GteConfig(**SIZES, pad_token_id=0, type_vocab_size=1)
 PAIRS = [
     ("what is the cat on", "the cat sat on the red mat"),
     ("", ""),

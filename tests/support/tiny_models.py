@@ -247,6 +247,8 @@ def write_tiny_cross_encoder(
     for name, rows in ((dense, HIDDEN), (family.head.output, labels)):
         tensors[f"{name}.weight"] = random.normal(0, 0.3, (rows, HIDDEN)).astype(np.float32)
         tensors[f"{name}.bias"] = random.normal(0, 0.3, rows).astype(np.float32)
+    if family.head.norm is not None:
+        tensors[f"{family.head.norm}.weight"] = random.normal(1, 0.3, HIDDEN).astype(np.float32)
     config["architectures"] = ["TinyForSequenceClassification"]
     if activation is not None:
         config["sentence_transformers"] = {"activation_fn": activation}

@@ -7,6 +7,7 @@ from intel_quantized_embeddings.architectures.description import (
     ALL_PARTS,
     Architecture,
     Block,
+    HeadNames,
     LayerKind,
     Part,
     Refusal,
@@ -34,7 +35,9 @@ GTE = Architecture(
         Refusal(key="logn_attention_scale", unless=(False, None), why=_VARIANT),
         Refusal(key="pack_qkv", unless=(True, None), why=_VARIANT),
     ),
-    prefixes=("new.", "model."),
+    prefixes=("gte.", "new.", "model."),
+    # The first layer is the encoder's pooler.
+    head=HeadNames(dense="pooler.dense", output="classifier"),
     weights=WeightNames(
         word_embeddings="embeddings.word_embeddings.weight",
         token_type_embeddings="embeddings.token_type_embeddings.weight",

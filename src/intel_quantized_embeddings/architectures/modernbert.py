@@ -7,6 +7,7 @@ from intel_quantized_embeddings.architectures.description import (
     Architecture,
     Block,
     ConfigKeys,
+    HeadNames,
     LayerKind,
     NormPlace,
     WeightNames,
@@ -40,6 +41,14 @@ MODERNBERT = Architecture(
     keys=ConfigKeys(activation="hidden_activation", layer_norm_eps="norm_eps"),
     default_norm_eps=1e-5,
     prefixes=("model.",),
+    head=HeadNames(
+        dense="head.dense",
+        output="classifier",
+        norm="head.norm",
+        activation="classifier_activation",
+        pooling="classifier_pooling",
+        may_lack_biases=True,
+    ),
     weights=WeightNames(
         word_embeddings="embeddings.tok_embeddings.weight",
         embedding_norm="embeddings.norm",
