@@ -55,6 +55,7 @@ LLAMA = Architecture(
 EUROBERT = Architecture(
     name="eurobert",
     model_types=("eurobert",),
+    own_code=("EuroBERT/EuroBERT-", "modeling_eurobert.EuroBert", "configuration_eurobert.EuroBert"),
     block=DECODER_BLOCK,
     biases=read_biases,
     layer_kinds=_layers,
