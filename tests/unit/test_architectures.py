@@ -169,6 +169,11 @@ def test_the_hubs_gte_stretches_its_positions():
     hub = _read("new", rope_theta=20_000, rope_scaling={"type": "ntk", "factor": 8.0}, position_embedding_type="rope")
     assert hub.rotaries == (Rotary(20_000.0, ntk=8.0),)
     assert _read("gte").rotaries == (Rotary(160_000.0),)
+    arctic = {
+        "AutoConfig": "configuration_hf_alibaba_nlp_gte.GteConfig",
+        "AutoModel": "modeling_hf_alibaba_nlp_gte.GteModel",
+    }
+    assert _read("gte", auto_map=arctic) == _read("gte")
     assert not _read("gte", type_vocab_size=0).block.token_types
     with pytest.raises(UnsupportedModelError, match="scales rotary positions by 'yarn'"):
         _read("gte", rope_scaling={"rope_type": "yarn", "factor": 4.0})

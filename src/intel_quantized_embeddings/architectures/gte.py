@@ -27,7 +27,11 @@ GTE = Architecture(
     name="gte",
     model_types=("gte", "new"),
     block=Block(gated=True, biases=ALL_PARTS - {Part.INTERMEDIATE}),
-    own_code=("Alibaba-NLP/new-impl--", "modeling.New", "configuration.New"),
+    own_code=(
+        *("Alibaba-NLP/new-impl--", "modeling.New", "configuration.New"),
+        # A copy of that code, of snowflake-arctic-embed-m-v2.0.
+        *("modeling_hf_alibaba_nlp_gte.Gte", "configuration_hf_alibaba_nlp_gte.Gte"),
+    ),
     position_types=("absolute", "rope"),
     layer_kinds=_layer_kinds,
     refusals=(
