@@ -13,7 +13,8 @@ from intel_quantized_embeddings import CrossEncoder, Encoder, quantize
 from intel_quantized_embeddings.architectures.table import BUILT_IN
 from intel_quantized_embeddings.cli import main
 from intel_quantized_embeddings.errors import QuantizedEmbeddingsError
-from intel_quantized_embeddings.models.known import KNOWN_MODELS, look_up
+from intel_quantized_embeddings.models.known_cross_encoders import KNOWN_CROSS_ENCODERS
+from intel_quantized_embeddings.models.known_models import KNOWN_MODELS
 from support.cpu_kinds import fails_where_onednn_is_limited
 from support.few_texts import FEW
 from support.tiny_models import write_tiny_cross_encoder, write_tiny_model
@@ -232,36 +233,82 @@ class TestModels:
     def test_are_listed_with_what_is_known_of_them(self, iqe):
         facts = json.loads(iqe("models", "--json")[1])
         assert facts["architectures"] == list(BUILT_IN)
-        by_id = {model["id"]: model for model in facts["models"]}
-        assert by_id["intfloat/e5-small-v2"] == {
-            "id": "intfloat/e5-small-v2",
-            "dimension": 384,
-            "pooling": "mean",
-            "query_instruction": "query: ",
-            "document_instruction": "passage: ",
-            "licence": "mit",
+        by_id = {model["id"]: model for model in facts["models"] + facts["cross_encoders"]}
+        assert by_id["jinaai/jina-embeddings-v5-text-nano-retrieval"] == {
+            "id": "jinaai/jina-embeddings-v5-text-nano-retrieval",
+            "architecture": "eurobert",
+            "dimension": 768,
+            "shorter_dimensions": [32, 64, 128, 256, 512],
+            "pooling": "last",
+            "query_instruction": "Query: ",
+            "document_instruction": "Document: ",
+            "licence": "cc-by-nc-4.0",
+            "source": "https://huggingface.co/jinaai/jina-embeddings-v5-text-nano-retrieval",
         }
+        assert by_id["BAAI/bge-reranker-v2-m3"] == {
+            "id": "BAAI/bge-reranker-v2-m3",
+            "architecture": "xlm-roberta",
+            "licence": "apache-2.0",
+            "source": "https://huggingface.co/BAAI/bge-reranker-v2-m3",
+        }
+        rows = {line.split()[0]: line.split()[1:] for line in iqe("models")[1].splitlines() if line.strip()}
+        assert all(model in rows for model in by_id)
+        assert rows["jinaai/jina-embeddings-v5-text-nano-retrieval"] == ["32-768", "cc-by-nc-4.0"]
+        assert rows["BAAI/bge-m3"] == ["1024", "mit"]
+
+    def test_stand_below_what_they_begin_with(self, iqe):
+        """Models that pool alike and take the same instructions are together; blanks and newlines are seen."""
         _, shown, _ = iqe("models")
-        assert all(model in shown for model in by_id)
         assert all(architecture in shown for architecture in BUILT_IN)
+        tables = shown.split("\n\n")
+        task = "Instruct: Given a web search query, retrieve relevant\n  passages that answer the query"
+        for model, heading in (
+            ("BAAI/bge-m3", "pooling cls, no instructions\n---"),
+            (
+                "lightonai/DenseOn",
+                'pooling cls\n  queries begin with "query: "\n  documents begin with "document: "\n---',
+            ),
+            ("Qwen/Qwen3-Embedding-0.6B", f'pooling last\n  queries begin with "{task}\\nQuery:"\n---'),
+            ("microsoft/harrier-oss-v1-270m", f'pooling last\n  queries begin with "{task}\\nQuery: "\n---'),
+            ("BAAI/bge-reranker-base", "cross-encoders\n---"),
+        ):
+            (table,) = (table for table in tables if f"\n{model} " in table)
+            assert table.startswith(heading)
 
     @pytest.mark.parametrize("columns", [80, 120])
     def test_fit_the_terminal(self, iqe, columns):
         assert max(map(len, iqe("models", columns=columns)[1].splitlines())) <= columns
 
-    @pytest.mark.parametrize("known", [k for k in KNOWN_MODELS if k.dimensions], ids=lambda known: known.pattern)
-    def test_each_is_found_by_its_own_family(self, known):
-        for model in known.dimensions:
-            assert look_up([model]) is known
+
+# mteb has the models that these were merged from, or not this size.
+_IN_MTEB = {
+    "jinaai/jina-embeddings-v5-text-nano-retrieval": "jinaai/jina-embeddings-v5-text-nano",
+    "jinaai/jina-embeddings-v5-text-small-retrieval": "jinaai/jina-embeddings-v5-text-small",
+    "Alibaba-NLP/gte-large-en-v1.5": None,
+    "BAAI/bge-reranker-base": None,
+    "BAAI/bge-reranker-large": None,
+    "BAAI/bge-reranker-v2-m3": None,
+}
 
 
 @pytest.mark.reference
-def test_dimensions_and_licences_are_those_that_mteb_keeps():
+def test_facts_are_those_that_mteb_keeps():
     mteb = pytest.importorskip("mteb", reason="mteb is not installed: the `mteb` extra brings it")
     for known in KNOWN_MODELS:
-        for model, dimension in known.dimensions.items():
-            meta = mteb.get_model_meta(model)
-            assert (meta.embed_dim, meta.license) == (dimension, known.licence), model
+        for model, listed in known.models.items():
+            if (name := _IN_MTEB.get(model, model)) is None:
+                continue
+            meta = mteb.get_model_meta(name)
+            sizes = [meta.embed_dim] if isinstance(meta.embed_dim, int) else sorted(meta.embed_dim)
+            assert (sizes[-1], meta.license) == (listed.dimension, known.licence), model
+            assert len(sizes) == 1 or tuple(sizes[:-1]) == listed.shorter, model
+            prompts = (meta.loader_kwargs or {}).get("model_prompts", {})
+            for kind, text in (("query", known.query_instruction), ("document", known.document_instruction)):
+                kept = prompts.get(kind, prompts.get(f"Retrieval-{kind}"))
+                assert kept is None or kept.removesuffix("{text}") == text, model
+    for model, listed in KNOWN_CROSS_ENCODERS.items():
+        if (name := _IN_MTEB.get(model, model)) is not None:
+            assert mteb.get_model_meta(name).license == listed.licence, model
 
 
 def test_a_reader_that_has_seen_enough_is_no_error():

@@ -15,13 +15,14 @@ from intel_quantized_embeddings.errors import (
     OptionError,
     UnsupportedModelError,
 )
-from intel_quantized_embeddings.models.known import KNOWN_MODELS, look_up
+from intel_quantized_embeddings.models.known import look_up
 from intel_quantized_embeddings.models.settings import ModelSettings, read_settings
 from intel_quantized_embeddings.options import Pooling
 from intel_quantized_embeddings.similarity import Similarity
 from support.tiny_models import write_tiny_model
 
 BGE = "Represent this sentence for searching relevant passages: "
+WEB_SEARCH = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery"
 TRANSFORMER = {"type": "sentence_transformers.models.Transformer", "path": ""}
 POOLING = {"type": "sentence_transformers.models.Pooling", "path": "1_Pooling"}
 NORMALIZE = {"type": "sentence_transformers.models.Normalize", "path": "2_Normalize"}
@@ -471,6 +472,12 @@ def test_models_with_the_search_instruction_are_known(bare, name):
         ("thenlper/gte-small", (Pooling.MEAN, "", "")),
         ("sentence-transformers/all-MiniLM-L6-v2", (Pooling.MEAN, "", "")),
         ("sentence-transformers/all-mpnet-base-v2", (Pooling.MEAN, "", "")),
+        ("onnx-community/gte-multilingual-base", (Pooling.CLS, "", "")),
+        ("models--nomic-ai--nomic-embed-text-v1.5", (Pooling.MEAN, "search_query: ", "search_document: ")),
+        ("Qwen3-Embedding-0.6B-int8", (Pooling.LAST, f"{WEB_SEARCH}:", "")),
+        ("microsoft/harrier-oss-v1-0.6b", (Pooling.LAST, f"{WEB_SEARCH}: ", "")),
+        ("intfloat/multilingual-e5-large-instruct", (Pooling.MEAN, f"{WEB_SEARCH}: ", "")),
+        ("jinaai/jina-embeddings-v5-text-small-retrieval", (Pooling.LAST, "Query: ", "Document: ")),
     ],
 )
 def test_other_models_are_known(bare, name, expected):
@@ -502,12 +509,19 @@ def test_other_models_are_known(bare, name, expected):
         "thenlper/gte-small-en-onnx",
         "sentence-transformers/all-mpnet-base-v2-negation",
         "bge-small-en-v1.5/other",
-        "intfloat/multilingual-e5-large-instruct",
         "intfloat/e5-mistral-7b-instruct",
-        "Alibaba-NLP/gte-base-en-v1.5",
-        "Alibaba-NLP/gte-multilingual-base",
+        "Alibaba-NLP/gte-Qwen2-1.5B-instruct",
+        "Alibaba-NLP/gte-multilingual-reranker-base",
+        "nomic-ai/nomic-embed-text-v1-unsupervised",
+        "nomic-ai/nomic-embed-text-v2-moe",
+        "lightonai/DenseOn-unsupervised",
+        "lightonai/GTE-ModernColBERT-v1",
+        "cl-nagoya/ruri-v3-reranker-310m",
+        "Qwen/Qwen3-Reranker-0.6B",
+        "Qwen/Qwen3-0.6B",
+        "jinaai/jina-embeddings-v5-text-nano",
+        "jinaai/jina-embeddings-v5-text-small-clustering",
         "Snowflake/snowflake-arctic-embed-xl",
-        "mixedbread-ai/mxbai-embed-xsmall-v1",
         "WhereIsAI/UAE-Large-V10",
         "sentence-transformers/all-MiniLM-L6-v20",
         "sentence-transformers/multi-qa-MiniLM-L6-cos-v1",
@@ -549,15 +563,16 @@ def test_the_first_known_name_decides():
     assert look_up(["unknown", "BAAI/bge-m3", "intfloat/e5-small"]).pooling is Pooling.CLS
 
 
-def test_no_model_is_known_twice(monkeypatch):
-    """Every name in these tests matches one family at most, so the table's order does not matter."""
-    families = KNOWN_MODELS
-    for name in (*_CLS_WITH_BGE_INSTRUCTION, "bge-m3", "snowflake-arctic-embed-m-v2.0", "multilingual-e5-small"):
-        found = 0
-        for family in families:
-            monkeypatch.setattr("intel_quantized_embeddings.models.known.KNOWN_MODELS", (family,))
-            found += look_up([name]) is not None
-        assert found == 1, name
+def test_prompts_of_other_names_leave_the_known_instruction(bare):
+    """harrier stores its prompts by task, and none as `query`; encode_query of sentence-transformers adds nothing."""
+    stored = {
+        "web_search_query": f"{WEB_SEARCH}: ",
+        "sts_query": "Instruct: Retrieve semantically similar text\nQuery: ",
+    }
+    bare.write("config_sentence_transformers.json", {"prompts": stored})
+    settings = bare.read("microsoft/harrier-oss-v1-270m")
+    assert (settings.query_instruction, settings.document_instruction) == (f"{WEB_SEARCH}: ", "")
+    assert dict(settings.other_prompts) == stored
 
 
 def test_lowercasing_and_length_come_from_sentence_bert_config_unless_overridden(tmp_path):

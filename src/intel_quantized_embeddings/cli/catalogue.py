@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from intel_quantized_embeddings.architectures.table import BUILT_IN
-from intel_quantized_embeddings.models.known import KNOWN_MODELS
+from intel_quantized_embeddings.models.known_cross_encoders import KNOWN_CROSS_ENCODERS
+from intel_quantized_embeddings.models.known_models import KNOWN_MODELS, KnownModels, Listed
 from intel_quantized_embeddings.reporting.terminal import wrapped
+
+# Columns behind the longest id, a blank among them.
+_SIZES = 6
 
 
 def catalogue_json() -> str:
-    """Everything, for scripts: `architectures`, and `models` with their facts."""
+    """Everything, for scripts: `architectures`, and `models` and `cross_encoders` with their facts."""
     facts = {
         "architectures": list(BUILT_IN),
         "models": [
             {
                 "id": model,
-                "dimension": dimension,
+                "architecture": listed.architecture,
+                "dimension": listed.dimension,
+                "shorter_dimensions": list(listed.shorter),
                 "pooling": known.pooling.value,
                 "query_instruction": known.query_instruction,
                 "document_instruction": known.document_instruction,
                 "licence": known.licence,
+                "source": _source(model),
             }
             for known in KNOWN_MODELS
-            for model, dimension in known.dimensions.items()
+            for model, listed in known.models.items()
+        ],
+        "cross_encoders": [
+            {"id": model, "architecture": listed.architecture, "licence": listed.licence, "source": _source(model)}
+            for model, listed in KNOWN_CROSS_ENCODERS.items()
         ],
     }
     return json.dumps(facts, indent=2, ensure_ascii=False)
@@ -38,25 +49,61 @@ def catalogue_text() -> str:
         "",
         *wrapped(
             "Any model of these architectures runs; its own files say how it pools, its instructions and its longest "
-            "text. These are known by name too, where the files don't say it:"
+            "text. These are known by name too, where the files don't say it. Vectors of 64-768 numbers may be cut "
+            "to some sizes from 64 up (truncate_dim); --json has them all."
         ),
-        "",
-        *_table(),
+        *_tables(),
         "",
         *wrapped(
-            "Licences are those of the weights; read them. `iqe info FOLDER` tells what a folder will be used with."
+            "Each is at https://huggingface.co/ID. Licences are those of the weights; read them. `iqe info FOLDER` "
+            "tells what a folder will be used with."
         ),
     ]
     return "\n".join(lines)
 
 
-def _table() -> Iterator[str]:
-    width = max(len(model) for known in KNOWN_MODELS for model in known.dimensions)
-    yield f"{'model':{width}}  dimension  pooling  licence"
-    yield "-" * (width + 30)
+def _source(model: str) -> str:
+    return f"https://huggingface.co/{model}"
+
+
+def _tables() -> Iterator[str]:
+    """A table for all that pool alike and take the same instructions, in the order of the first of each."""
+    alike: dict[tuple[str, str, str], list[KnownModels]] = {}
     for known in KNOWN_MODELS:
-        for model, dimension in known.dimensions.items():
-            yield f"{model:{width}}  {dimension:9}  {known.pooling.value:7}  {known.licence}"
-        for kind, instruction in (("queries", known.query_instruction), ("documents", known.document_instruction)):
-            if instruction:
-                yield f'  {kind} begin with "{instruction}"'
+        if known.models:
+            key = (known.pooling.value, known.query_instruction, known.document_instruction)
+            alike.setdefault(key, []).append(known)
+    embedders = [model for known in KNOWN_MODELS for model in known.models]
+    width = max(map(len, (*embedders, *KNOWN_CROSS_ENCODERS)))
+    for (pooling, query, document), families in alike.items():
+        yield ""
+        yield f"pooling {pooling}{'' if query or document else ', no instructions'}"
+        yield from _begins(queries=query, documents=document)
+        yield from _rows(
+            ((model, _sizes(listed), known.licence) for known in families for model, listed in known.models.items()),
+            width,
+        )
+    yield ""
+    yield "cross-encoders"
+    yield from _rows(((model, "", listed.licence) for model, listed in KNOWN_CROSS_ENCODERS.items()), width)
+
+
+def _begins(**instructions: str) -> Iterator[str]:
+    for kind, text in instructions.items():
+        if not text:
+            continue
+        # A blank at its end stays on the line of the closing quote.
+        quoted = json.dumps(text, ensure_ascii=False).replace(' "', '\N{NO-BREAK SPACE}"')
+        shown = wrapped(f"{kind} begin with {quoted}", indent="  ")
+        yield from (line.replace("\N{NO-BREAK SPACE}", " ") for line in shown)
+
+
+def _sizes(listed: Listed) -> str:
+    return f"{listed.shorter[0]}-{listed.dimension}" if listed.shorter else str(listed.dimension)
+
+
+def _rows(rows: Iterable[tuple[str, str, str]], width: int) -> Iterator[str]:
+    """Each on a line of 80 columns at most: sizes end where those of the longest id do."""
+    yield "-" * (width + _SIZES + 14)
+    for model, sizes, licence in rows:
+        yield f"{model}{sizes:>{width + _SIZES - len(model)}}  {licence}"

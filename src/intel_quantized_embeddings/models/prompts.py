@@ -8,7 +8,7 @@ from pathlib import Path
 
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 from intel_quantized_embeddings.files.json_files import read_json
-from intel_quantized_embeddings.models.known import KnownModels
+from intel_quantized_embeddings.models.known_models import KnownModels
 from intel_quantized_embeddings.models.modules import refuse_unknown_keys
 from intel_quantized_embeddings.similarity import Similarity
 

@@ -25,7 +25,8 @@ from intel_quantized_embeddings.models.endings import (
     read_poolings,
     scoring_chain,
 )
-from intel_quantized_embeddings.models.known import KnownModels, look_up
+from intel_quantized_embeddings.models.known import look_up
+from intel_quantized_embeddings.models.known_models import KnownModels
 from intel_quantized_embeddings.models.modules import (
     longest_input,
     read_modules,

@@ -1,0 +1,86 @@
+"""The models that are known by name: each is built in tiny, and is used as the table says."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from intel_quantized_embeddings import CrossEncoder, Encoder
+from intel_quantized_embeddings.architectures.table import architecture_of
+from intel_quantized_embeddings.models.known import look_up
+from intel_quantized_embeddings.models.known_cross_encoders import KNOWN_CROSS_ENCODERS
+from intel_quantized_embeddings.models.known_models import KNOWN_MODELS
+from support.tiny_models import write_tiny_cross_encoder, write_tiny_model, write_tiny_static
+
+LISTED = {model: (known, listed) for known in KNOWN_MODELS for model, listed in known.models.items()}
+
+
+@pytest.fixture(scope="module")
+def tiny_of(tmp_path_factory):
+    """Write a tiny model of an architecture that says neither how it pools nor what texts begin with, once."""
+    written = {}
+
+    def write(architecture, write_model, **options):
+        if (architecture, write_model) not in written:
+            folder = tmp_path_factory.mktemp(architecture) / "model"
+            write_model(folder, family=architecture_of({"model_type": architecture}), **options)
+            config = json.loads((folder / "config.json").read_text())
+            (folder / "config.json").write_text(json.dumps(config | {"model_type": architecture}))
+            written[architecture, write_model] = folder
+        return written[architecture, write_model]
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def told():
+    """Fingerprints of models that were told how to pool and what texts begin with, by all that they depend on."""
+    return {}
+
+
+@pytest.mark.parametrize("model", LISTED)
+def test_each_embedder_runs_as_the_table_says(model, tiny_of, told, tmp_path):
+    known, listed = LISTED[model]
+    instructions = {"query_instruction": known.query_instruction, "document_instruction": known.document_instruction}
+    options = {"precision": "fp32", "warm_shapes": False}
+    named = tmp_path / model.replace("/", "_")
+    if listed.architecture == "static":  # its mean is no gap to be filled in
+        found = Encoder.load(write_tiny_static(named), **options)
+    else:
+        folder = tiny_of(listed.architecture, write_tiny_model, pooling=None)
+        shutil.copytree(folder, named, copy_function=os.link)
+        found = Encoder.load(named, **options)
+        key = (folder, known.pooling.value, *instructions.values())
+        if key not in told:
+            told[key] = Encoder.load(folder, pooling=known.pooling.value, **instructions, **options).fingerprint
+        assert found.fingerprint == told[key]
+    for encode, instruction in zip((found.encode_queries, found.encode_documents), instructions.values(), strict=True):
+        assert np.array_equal(encode(["a cat"]), found.encode(["a cat"], instruction=instruction))
+
+
+def test_each_is_of_one_family_alone():
+    """The order of the table does not matter."""
+    for model, (family, _) in LISTED.items():
+        name = model.split("/")[1].lower()
+        assert [known for known in KNOWN_MODELS if re.fullmatch(known.pattern, name)] == [family], model
+        assert look_up([model]) is family
+
+
+def test_shorter_vectors_ascend_to_the_whole():
+    for _, listed in LISTED.values():
+        sizes = (0, *listed.shorter, listed.dimension)
+        assert all(less < more for less, more in pairwise(sizes))
+
+
+@pytest.mark.parametrize("model", KNOWN_CROSS_ENCODERS)
+def test_each_cross_encoder_runs(model, tiny_of):
+    folder = tiny_of(KNOWN_CROSS_ENCODERS[model].architecture, write_tiny_cross_encoder)
+    scores = CrossEncoder.load(folder, precision="fp32", warm_shapes=False).score([("a cat", "the dog")])
+    assert scores.shape == (1,)
+    assert look_up([model]) is None
