@@ -208,8 +208,8 @@ class TestAnotherFolder:
             reason = "tokenizer.json is not there"
         elif spoil == "another architecture":
             config = json.loads((folder / "config.json").read_text("utf-8"))
-            (folder / "config.json").write_text(json.dumps({**config, "model_type": "modernbert"}), "utf-8")
-            reason = "'modernbert', which is not built in"
+            (folder / "config.json").write_text(json.dumps({**config, "model_type": "deberta-v2"}), "utf-8")
+            reason = "'deberta-v2', which is not built in"
         else:
             modules = json.loads((folder / "modules.json").read_text("utf-8"))
             modules.append({"idx": 3, "name": "3", "path": "3_LSTM", "type": "sentence_transformers.models.LSTM"})
