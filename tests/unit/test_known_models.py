@@ -13,9 +13,12 @@ import pytest
 
 from intel_quantized_embeddings import CrossEncoder, Encoder
 from intel_quantized_embeddings.architectures.table import architecture_of
+from intel_quantized_embeddings.errors import ModelFilesError
 from intel_quantized_embeddings.models.known import look_up
 from intel_quantized_embeddings.models.known_cross_encoders import KNOWN_CROSS_ENCODERS
 from intel_quantized_embeddings.models.known_models import KNOWN_MODELS
+from intel_quantized_embeddings.models.settings import read_settings
+from intel_quantized_embeddings.options import Pooling
 from support.tiny_models import write_tiny_cross_encoder, write_tiny_model, write_tiny_static
 
 LISTED = {model: (known, listed) for known in KNOWN_MODELS for model, listed in known.models.items()}
@@ -27,13 +30,14 @@ def tiny_of(tmp_path_factory):
     written = {}
 
     def write(architecture, write_model, **options):
-        if (architecture, write_model) not in written:
+        key = (architecture, write_model, str(options))
+        if key not in written:
             folder = tmp_path_factory.mktemp(architecture) / "model"
             write_model(folder, family=architecture_of({"model_type": architecture}), **options)
             config = json.loads((folder / "config.json").read_text())
             (folder / "config.json").write_text(json.dumps(config | {"model_type": architecture}))
-            written[architecture, write_model] = folder
-        return written[architecture, write_model]
+            written[key] = folder
+        return written[key]
 
     return write
 
@@ -53,15 +57,25 @@ def test_each_embedder_runs_as_the_table_says(model, tiny_of, told, tmp_path):
     if listed.architecture == "static":  # its mean is no gap to be filled in
         found = Encoder.load(write_tiny_static(named), **options)
     else:
-        folder = tiny_of(listed.architecture, write_tiny_model, pooling=None)
+        chain = {"pooling": known.pooling.value, "behind": [("Dense", {})]} if known.behind else {"pooling": None}
+        folder = tiny_of(listed.architecture, write_tiny_model, **chain)
         shutil.copytree(folder, named, copy_function=os.link)
         found = Encoder.load(named, **options)
         key = (folder, known.pooling.value, *instructions.values())
         if key not in told:
-            told[key] = Encoder.load(folder, pooling=known.pooling.value, **instructions, **options).fingerprint
+            pooling = None if known.behind else known.pooling.value
+            told[key] = Encoder.load(folder, pooling=pooling, **instructions, **options).fingerprint
         assert found.fingerprint == told[key]
     for encode, instruction in zip((found.encode_queries, found.encode_documents), instructions.values(), strict=True):
         assert np.array_equal(encode(["a cat"]), found.encode(["a cat"], instruction=instruction))
+
+
+@pytest.mark.parametrize("model", ["Xenova/LaBSE", "MongoDB/mdbr-leaf-ir", "google/embeddinggemma-300m"])
+def test_a_name_makes_not_up_for_modules_behind_the_pooling(model, tiny_of):
+    folder = tiny_of("bert", write_tiny_model, pooling=None)
+    with pytest.raises(ModelFilesError, match=r"its pooling is followed by (a|two) Dense modules?, without"):
+        read_settings(folder, name=model)
+    assert read_settings(folder, name=model, pooling="max").pooling is Pooling.MAX
 
 
 def test_each_is_of_one_family_alone():

@@ -10,9 +10,6 @@ from intel_quantized_embeddings.models.known_cross_encoders import KNOWN_CROSS_E
 from intel_quantized_embeddings.models.known_models import KNOWN_MODELS, KnownModels, Listed
 from intel_quantized_embeddings.reporting.terminal import wrapped
 
-# Columns behind the longest id, a blank among them.
-_SIZES = 6
-
 
 def catalogue_json() -> str:
     """Everything, for scripts: `architectures`, and `models` and `cross_encoders` with their facts."""
@@ -73,19 +70,16 @@ def _tables() -> Iterator[str]:
         if known.models:
             key = (known.pooling.value, known.query_instruction, known.document_instruction)
             alike.setdefault(key, []).append(known)
-    embedders = [model for known in KNOWN_MODELS for model in known.models]
-    width = max(map(len, (*embedders, *KNOWN_CROSS_ENCODERS)))
+    sized = {model: _sizes(listed) for known in KNOWN_MODELS for model, listed in known.models.items()}
+    end = max(len(model) + 1 + len(sizes) for model, sizes in sized.items())
     for (pooling, query, document), families in alike.items():
         yield ""
         yield f"pooling {pooling}{'' if query or document else ', no instructions'}"
         yield from _begins(queries=query, documents=document)
-        yield from _rows(
-            ((model, _sizes(listed), known.licence) for known in families for model, listed in known.models.items()),
-            width,
-        )
+        yield from _rows(((model, sized[model], known.licence) for known in families for model in known.models), end)
     yield ""
     yield "cross-encoders"
-    yield from _rows(((model, "", listed.licence) for model, listed in KNOWN_CROSS_ENCODERS.items()), width)
+    yield from _rows(((model, "", listed.licence) for model, listed in KNOWN_CROSS_ENCODERS.items()), end)
 
 
 def _begins(**instructions: str) -> Iterator[str]:
@@ -102,8 +96,8 @@ def _sizes(listed: Listed) -> str:
     return f"{listed.shorter[0]}-{listed.dimension}" if listed.shorter else str(listed.dimension)
 
 
-def _rows(rows: Iterable[tuple[str, str, str]], width: int) -> Iterator[str]:
-    """Each on a line of 80 columns at most: sizes end where those of the longest id do."""
-    yield "-" * (width + _SIZES + 14)
+def _rows(rows: Iterable[tuple[str, str, str]], end: int) -> Iterator[str]:
+    """Each in 80 columns: sizes end in one column."""
+    yield "-" * (end + 13)
     for model, sizes, licence in rows:
-        yield f"{model}{sizes:>{width + _SIZES - len(model)}}  {licence}"
+        yield f"{model}{sizes:>{end - len(model)}} {licence}"

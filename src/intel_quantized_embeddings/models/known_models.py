@@ -42,6 +42,8 @@ class KnownModels:
         pattern: Matches the last part of a model's id, lower case, whole but for an owner before it (after which
             folder names have "--" or "_" for "/"), and for words such as "int8" and "onnx" at the end, so that
             `bge-small-en-v1.5-rag-int8-static` is a BGE, and `bge-small-en-v1.5-legal` is not known.
+        behind: What follows the pooling, beside a scaling to length 1, in words. It is in files that no name makes up
+            for, so that a folder without them gets no pooling by its name either.
         licence: Of the models listed, as the hub abbreviates it.
         models: Hub id -> facts, of the models best known.
     """
@@ -50,6 +52,7 @@ class KnownModels:
     pooling: Pooling
     query_instruction: str = ""
     document_instruction: str = ""
+    behind: str = ""
     licence: str
     models: Mapping[str, Listed] = field(default_factory=dict)
 
@@ -67,6 +70,9 @@ KNOWN_MODELS = (
             "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2": Listed("bert", 384),
             "sentence-transformers/paraphrase-multilingual-mpnet-base-v2": Listed("xlm-roberta", 768),
             "sentence-transformers/static-retrieval-mrl-en-v1": Listed("static", 1024, (32, 64, 128, 256, 512)),
+            "sentence-transformers/static-similarity-mrl-multilingual-v1": Listed(
+                "static", 1024, (32, 64, 128, 256, 512)
+            ),
         },
     ),
     KnownModels(
@@ -139,6 +145,15 @@ KNOWN_MODELS = (
         },
     ),
     KnownModels(
+        pattern=r"embeddinggemma-300m",
+        pooling=Pooling.MEAN,
+        query_instruction="task: search result | query: ",
+        document_instruction="title: none | text: ",
+        behind="two Dense modules",
+        licence="gemma",
+        models={"google/embeddinggemma-300m": Listed("gemma3_text", 768, (128, 256, 512))},
+    ),
+    KnownModels(
         pattern=r"ruri-v3-(30|70|130|310)m",
         pooling=Pooling.MEAN,
         query_instruction="検索クエリ: ",
@@ -154,6 +169,7 @@ KNOWN_MODELS = (
         pattern=r"mdbr-leaf-(ir|mt)",
         pooling=Pooling.MEAN,
         query_instruction=_SEARCH_PASSAGES,
+        behind="a Dense module",
         licence="apache-2.0",
         models={
             "MongoDB/mdbr-leaf-ir": Listed("bert", 768),
@@ -163,6 +179,7 @@ KNOWN_MODELS = (
     KnownModels(
         pattern=r"labse",
         pooling=Pooling.CLS,
+        behind="a Dense module",
         licence="apache-2.0",
         models={"sentence-transformers/LaBSE": Listed("bert", 768)},
     ),

@@ -260,6 +260,12 @@ def _poolings(
             f"{name} is a cross-encoder: it scores pairs of texts and makes no embeddings. Load it with "
             f"CrossEncoder.load or Reranker.load."
         )
+    if known is not None and known.behind:
+        raise ModelFilesError(
+            f"{folder} has no modules.json with a Pooling module. {name} is known by name: its pooling is followed by "
+            f"{known.behind}, without which vectors are others. Fetch the model's whole folder, or pass "
+            f"pooling={known.pooling.value!r} for what the encoder alone gives."
+        )
     if known is not None:
         return (known.pooling,)
     ancestor = look_up([origin]) if isinstance(origin, str) else None
