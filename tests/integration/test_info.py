@@ -288,6 +288,8 @@ _IN_MTEB = {
     "BAAI/bge-reranker-base": None,
     "BAAI/bge-reranker-large": None,
     "BAAI/bge-reranker-v2-m3": None,
+    "Alibaba-NLP/gte-reranker-modernbert-base": None,
+    "Alibaba-NLP/gte-multilingual-reranker-base": None,
 }
 
 

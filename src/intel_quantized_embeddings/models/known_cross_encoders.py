@@ -29,4 +29,6 @@ KNOWN_CROSS_ENCODERS = {
     "BAAI/bge-reranker-base": ListedCrossEncoder("xlm-roberta", "mit"),
     "BAAI/bge-reranker-large": ListedCrossEncoder("xlm-roberta", "mit"),
     "BAAI/bge-reranker-v2-m3": ListedCrossEncoder("xlm-roberta", "apache-2.0"),
+    "Alibaba-NLP/gte-reranker-modernbert-base": ListedCrossEncoder("modernbert", "apache-2.0"),
+    "Alibaba-NLP/gte-multilingual-reranker-base": ListedCrossEncoder("new", "apache-2.0"),
 }
