@@ -12,12 +12,13 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from intel_quantized_embeddings import Encoder
+from intel_quantized_embeddings.errors import UnsupportedModelError
 from support.cpu_kinds import fails_where_onednn_is_limited
 from support.exported_models import write_openvino_export
 from support.hub_machine import MODEL, TEXTS, Machine
 from support.hub_server import HubServer
 from support.onnx_files import write_onnx_export
-from support.tiny_models import HIDDEN, VOCABULARY, write_tiny_model
+from support.tiny_models import HIDDEN, VOCABULARY, write_tiny_model, write_tiny_static
 
 # The others' weights, and what no encoder needs.
 _NOISE = [
@@ -330,6 +331,37 @@ def test_modules_and_shards_of_any_name_are_fetched(hub, machine, tiny_files, tm
     hub.add(MODEL, {**files, "model-00001-of-00002.safetensors": b"not wanted", "other/config.json": b"not wanted"})
     _assert_vectors(machine.encode(), expected)
     assert sorted(hub.downloaded()) == sorted(files)
+
+
+def test_weights_of_modules_are_fetched(hub, machine, tmp_path):
+    dense = ("Dense", {"out_features": 9, "activation": "activation.Tanh"})
+    folder = write_tiny_model(tmp_path / "chain", behind=[dense, ("LayerNorm", {})])
+    hub.add(MODEL, {**_files(folder), "2_Dense/pytorch_model.bin": b"not wanted"})
+    _assert_vectors(machine.encode(), Encoder.load(folder, precision="fp32").encode_documents(TEXTS))
+    assert {"2_Dense/model.safetensors", "3_LayerNorm/model.safetensors"} <= set(hub.downloaded())
+    assert "2_Dense/pytorch_model.bin" not in hub.downloaded()
+
+
+@pytest.mark.parametrize("model2vec", [False, True])
+def test_a_static_model_is_fetched(hub, machine, tmp_path, model2vec):
+    """As sentence-transformers keeps one, in a folder of its own, and as model2vec does."""
+    folder = write_tiny_static(tmp_path / "static", model2vec=model2vec)
+    files = _files(folder)
+    hub.add(MODEL, {**files, "onnx/model.onnx": b"not wanted", "README.md": b"not wanted"})
+    _assert_vectors(machine.encode(), Encoder.load(folder, precision="fp32").encode_documents(TEXTS))
+    assert sorted(hub.downloaded()) == sorted(files)
+
+
+def test_a_router_is_refused_by_name(hub, machine, tmp_path):
+    """It has no config.json, and that is not what is wrong with it."""
+    modules = [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.base.modules.router.Router"}]
+    (tmp_path / "modules.json").write_text(json.dumps(modules))
+    (tmp_path / "router_config.json").write_text("{}")
+    with pytest.raises(UnsupportedModelError, match=r"has a Router module.*load the two apart"):
+        Encoder.load(tmp_path)
+    hub.add(MODEL, _files(tmp_path))
+    result = machine.encode()
+    assert (result["error"], "has a Router module" in result["message"]) == ("UnsupportedModelError", True)
 
 
 def test_an_incomplete_cache_is_an_error_offline(hub, machine, tiny_files):

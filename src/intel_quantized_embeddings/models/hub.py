@@ -25,6 +25,7 @@ from intel_quantized_embeddings.files.inside import path_inside
 from intel_quantized_embeddings.files.json_files import file_sha256, read_json
 from intel_quantized_embeddings.files.whole import is_there, require_whole
 from intel_quantized_embeddings.models.endings import WITH_WEIGHTS
+from intel_quantized_embeddings.models.modules import read_modules
 from intel_quantized_embeddings.models.partial_snapshots import SETTINGS, never_fetched, refuse_undecided, undecided
 from intel_quantized_embeddings.models.settings import is_cross_encoder
 from intel_quantized_embeddings.models.source import MANIFEST_FILE, SourceModel
@@ -145,6 +146,7 @@ def _folder(model: str | os.PathLike[str], *, revision: str | None) -> SourceMod
             raise OptionError(f"revision={revision!r} was given for the folder {text}; only hub ids have revisions.")
         _refuse_adapter(path, text)
         if not any((path / name).is_file() for name in ("config.json", MANIFEST_FILE)) and static_folder(path) is None:
+            read_modules(path)  # which may say why
             raise ModelFilesError(f"the folder {text} has no config.json: it is not a model's folder.")
         return SourceModel(path=path, name=path.resolve().name, revision=None)
     if not isinstance(model, str) or _looks_like_a_path(text):
@@ -207,6 +209,7 @@ def _from_hub(model: str, *, revision: str | None, cache_folder: str | None, loc
             path = fetch([*described, *patterns, *map(glob.escape, named)]) if named else path
             break
     if not (path / "config.json").is_file():
+        read_modules(path)  # which may say why
         raise ModelFilesError(
             f"{model} was found and has no config.json in {path}: it is not a text encoder, or its cached copy is "
             f"incomplete and wants to be loaded once with the hub reachable."
