@@ -185,6 +185,37 @@ def save_in_halves(tensors: dict[str, np.ndarray], file: Path, *, bfloat16: bool
     file.write_bytes(len(text).to_bytes(8, "little") + text + data)
 
 
+def write_tiny_router(folder: Path, *, default: str | None = "document", prompts: dict[str, str] | None = None) -> Path:
+    """Write a Router of two models with random weights: queries by mean and a Dense, documents by CLS."""
+    types, structure = {}, {}
+    chains = {
+        "query": ("mean", [("Dense", {"out_features": HIDDEN, "activation": "activation.Tanh"})]),
+        "document": ("cls", []),
+    }
+    for seed, (route, (pooling, behind)) in enumerate(chains.items()):
+        whole = write_tiny_model(folder / "whole", pooling=pooling, behind=behind, seed=seed)
+        kinds = ["Transformer", "Pooling", *(kind for kind, _ in behind)]
+        structure[route] = [f"{route}_{place}_{kind}" for place, kind in enumerate(kinds)]
+        types |= {
+            name: f"sentence_transformers.models.{kind}" for name, kind in zip(structure[route], kinds, strict=True)
+        }
+        for place, name in enumerate(structure[route][1:], start=1):
+            (whole / f"{place}_{kinds[place]}").rename(folder / name)
+        (whole / "modules.json").unlink()
+        whole.rename(folder / structure[route][0])
+    described = {"types": types, "structure": structure, "parameters": {"default_route": default}}
+    (folder / "router_config.json").write_text(json.dumps(described))
+    modules = [("", "Router"), ("1_Normalize", "Normalize")]
+    listed = [
+        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for i, (path, kind) in enumerate(modules)
+    ]
+    (folder / "modules.json").write_text(json.dumps(listed))
+    if prompts is not None:
+        (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": prompts}))
+    return folder
+
+
 def write_tiny_static(
     folder: Path,
     *,

@@ -19,6 +19,7 @@ from intel_quantized_embeddings.int8_folder.manifest import FolderManifest, Mani
 from intel_quantized_embeddings.int8_folder.probes import ProbeResult
 from intel_quantized_embeddings.models.endings import load_ending
 from intel_quantized_embeddings.models.hub import find_model
+from intel_quantized_embeddings.models.routes import DOCUMENT, QUERY, Routes
 from intel_quantized_embeddings.models.scoring import CrossEncoderSettings
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import MANIFEST_FILE, SourceModel
@@ -68,8 +69,31 @@ def inspect_folder(model: str | os.PathLike[str]) -> Inspection:
         DamagedFilesError: The manifest or `config.json` can't be read.
         UnsupportedModelError: The manifest is of a newer version.
     """
-    found = find_model(model, local_files_only=True)
+    return _inspect(find_model(model, local_files_only=True))
+
+
+def _inspect(found: SourceModel) -> Inspection:
+    if found.routes is not None:
+        return _router(found, found.routes)
     return _quantized(found) if found.is_quantized else _unquantized(found)
+
+
+def _router(found: SourceModel, routes: Routes) -> Inspection:
+    """Look at both models of a Router."""
+    parts = {
+        name: _inspect(found.route(folder)) for name, folder in ((QUERY, routes.query), (DOCUMENT, routes.document))
+    }
+    facts = {
+        "folder": str(found.path),
+        "kind": "router",
+        "default_route": routes.default,
+        "routes": {name: part.facts for name, part in parts.items()},
+        "problem": next((str(part.problem) for part in parts.values() if part.problem), None),
+    }
+    head = labelled({"folder": [str(found.path)], "routes": [f"two models; else {routes.default}"]})
+    texts = [f"\n{name}:\n{part.text}" for name, part in parts.items()]
+    problem = next((part.problem for part in parts.values() if part.problem), None)
+    return Inspection(facts=facts, text="\n".join([*head, *texts]), problem=problem)
 
 
 def _quantized(found: SourceModel) -> Inspection:
@@ -183,7 +207,7 @@ def _unquantized(found: SourceModel) -> Inspection:
     except QuantizedEmbeddingsError as exc:
         problem = exc
     size = sum(file.stat().st_size for file in weights.files)
-    names = ", ".join(file.relative_to(found.path).as_posix() for file in weights.files)
+    names = ", ".join(found.relative(file) for file in weights.files)
     architecture = "static" if found.static is not None else str(config.get("model_type"))
     text = labelled(
         {
@@ -208,7 +232,7 @@ def _unquantized(found: SourceModel) -> Inspection:
         "dimension": None if scores else dimension,
         "weights": {
             "kind": weights.kind.value if weights.files else None,
-            "files": [file.relative_to(found.path).as_posix() for file in weights.files],
+            "files": [found.relative(file) for file in weights.files],
             "bytes": size,
         },
         "settings": settings and dataclasses.asdict(settings),

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from intel_quantized_embeddings.encoders.loaded import LoadedModel
 from intel_quantized_embeddings.encoding.pipeline import DistinctTexts, encode_token_ids, tokenize_windows
-from intel_quantized_embeddings.errors import InvalidTextError
+from intel_quantized_embeddings.errors import InvalidTextError, UnsupportedModelError
+from intel_quantized_embeddings.models.routes import QUERY
 from intel_quantized_embeddings.models.settings import ModelSettings
+from intel_quantized_embeddings.models.source import SourceModel
 from intel_quantized_embeddings.models.tokenizer import TokenizedTexts, Tokenizer, is_listed, shown
 from intel_quantized_embeddings.options import DEFAULT_MODEL, LoadKeywords, LoadOptions, naming_its_options
 from intel_quantized_embeddings.quantization.kinds import EMBEDDER
@@ -35,6 +37,7 @@ class Encoder(LoadedModel[ModelSettings]):
     """
 
     _kind = EMBEDDER
+    _routes: tuple[Encoder, Encoder] | None = None  # of a Router, the model of queries and that of documents
 
     @classmethod
     @naming_its_options
@@ -80,6 +83,41 @@ class Encoder(LoadedModel[ModelSettings]):
         """
         return cls.from_options(LoadOptions.from_keywords(model, options))
 
+    @classmethod
+    def from_source(cls, source: SourceModel, options: LoadOptions) -> Encoder:
+        """Load a model whose files are known: of a Router both of its models.
+
+        Raises:
+            UnsupportedModelError: Beside what `load` lists, the vectors of the two differ in what they can't differ in.
+        """
+        routes = source.routes
+        if routes is None:
+            return super().from_source(source, options)
+        query, document = (
+            super(Encoder, cls).from_source(source.route(folder), options) for folder in (routes.query, routes.document)
+        )
+        if query.dimension != document.dimension:
+            raise UnsupportedModelError(
+                f"{source.name} makes vectors of {query.dimension} numbers of queries and of {document.dimension} of "
+                f"documents, which can't be compared. Pass truncate_dim= with no more than the fewer."
+            )
+        whole = cls.__new__(cls)
+        whole.__dict__ |= (query if routes.default == QUERY else document).__dict__
+        whole._routes = (query, document)
+        whole._options = options
+        whole._fingerprint = f"{document.fingerprint}+{query.fingerprint}"
+        return whole
+
+    @property
+    def for_queries(self) -> Encoder:
+        """What queries go through: this model, or one of its own in a Router."""
+        return self if self._routes is None else self._routes[0]
+
+    @property
+    def for_documents(self) -> Encoder:
+        """What documents go through, as `for_queries`."""
+        return self if self._routes is None else self._routes[1]
+
     @property
     def dimension(self) -> int:
         """Numbers in a vector."""
@@ -116,11 +154,13 @@ class Encoder(LoadedModel[ModelSettings]):
         Raises:
             InvalidTextError: An item is not text; the message names its position.
         """
-        return self._encode(texts, self._settings.document_instruction, show_progress=show_progress)
+        encoder = self.for_documents
+        return encoder._encode(texts, encoder.settings.document_instruction, show_progress=show_progress)
 
     def encode_queries(self, texts: Iterable[str], show_progress: bool = False) -> NDArray[np.float32]:
         """Encode texts to search with; as `encode_documents`, with the query instruction."""
-        return self._encode(texts, self._settings.query_instruction, show_progress=show_progress)
+        encoder = self.for_queries
+        return encoder._encode(texts, encoder.settings.query_instruction, show_progress=show_progress)
 
     def encode(self, texts: Iterable[str], *, instruction: str, show_progress: bool = False) -> NDArray[np.float32]:
         """Encode texts after an instruction of one's own, "" for none; as `encode_documents` otherwise.

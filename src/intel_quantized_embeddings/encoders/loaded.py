@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from intel_quantized_embeddings.encoders.loading import Loaded, load_model
+from intel_quantized_embeddings.encoders.loading import Loaded, find_model, load_model
 from intel_quantized_embeddings.encoding.fingerprints import fingerprint_digest, hashed_settings, refuse_another
 from intel_quantized_embeddings.encoding.pipeline import warm_up
 from intel_quantized_embeddings.encoding.probing import report_int8
 from intel_quantized_embeddings.encoding.truncated import truncated_runtime
+from intel_quantized_embeddings.models.source import SourceModel
 from intel_quantized_embeddings.models.tokenizer import Tokenizer
 from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE
 from intel_quantized_embeddings.options import LoadOptions, Precision
@@ -54,7 +55,12 @@ class LoadedModel(Generic[_Settings]):
         Raises:
             OptionError: Beside what `load` lists, an option is given that means nothing to such a model.
         """
-        loaded = load_model(options, cls._kind)
+        return cls.from_source(find_model(options, cls._kind), options)
+
+    @classmethod
+    def from_source(cls, source: SourceModel, options: LoadOptions) -> Self:
+        """Load a model whose files are known; raises what `from_options` does."""
+        loaded = load_model(options, cls._kind, source)
         settings = loaded.settings
         compiled = _compiled(loaded, options)
         cut_to = None if options.truncate_dim == compiled.dimension else options.truncate_dim

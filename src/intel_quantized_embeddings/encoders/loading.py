@@ -14,6 +14,7 @@ from intel_quantized_embeddings.int8_folder.config import MethodName
 from intel_quantized_embeddings.int8_folder.cross_encoder_manifest import CrossEncoderManifest
 from intel_quantized_embeddings.int8_folder.manifest import FolderManifest
 from intel_quantized_embeddings.models.hub import find_asked
+from intel_quantized_embeddings.models.routes import refuse_routes
 from intel_quantized_embeddings.models.source import DECIDING_FILES, SourceModel
 from intel_quantized_embeddings.models.static import (
     UNLIMITED,
@@ -70,8 +71,8 @@ class Loaded:
     tokenizer: StaticTokenizer | None = None
 
 
-def load_model(options: LoadOptions, kind: Kind) -> Loaded:
-    """Open what `Encoder.load` or `CrossEncoder.load` was asked for.
+def find_model(options: LoadOptions, kind: Kind) -> SourceModel:
+    """Find what `Encoder.load` or `CrossEncoder.load` was asked for, once all that can be checked before is.
 
     Raises:
         QuantizedEmbeddingsError: As `Encoder.load` lists them.
@@ -83,9 +84,25 @@ def load_model(options: LoadOptions, kind: Kind) -> Loaded:
         if value is not None:
             raise OptionError(f"{name}={value!r} is for models that make embeddings; {options.model} scores pairs.")
     refuse_lost_threads()  # before any work
-    source = find_asked(options)
+    return find_asked(options)
+
+
+def load_model(options: LoadOptions, kind: Kind, source: SourceModel | None = None) -> Loaded:
+    """Open what was asked for.
+
+    Args:
+        options: What was asked for.
+        kind: What it must be.
+        source: Where it is, if that is known; looked up otherwise.
+
+    Raises:
+        QuantizedEmbeddingsError: As `Encoder.load` lists them.
+    """
+    source = find_model(options, kind) if source is None else source
     if source.is_quantized:
         return _quantized(source.path, kind, options, from_hub=source.revision)
+    if source.routes is not None:  # of which an embedder loads both models by themselves
+        raise refuse_routes(source.name, what="which scores no pairs")
     if source.static is not None:
         return _static(source, source.static, kind, options)
     return _of_layers(source, kind, options)

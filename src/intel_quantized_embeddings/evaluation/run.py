@@ -21,9 +21,11 @@ from intel_quantized_embeddings.evaluation.results import EvaluationResults, OnD
 from intel_quantized_embeddings.int8_folder.cross_encoder_manifest import read_manifest
 from intel_quantized_embeddings.int8_folder.manifest import FolderManifest
 from intel_quantized_embeddings.models.hub import find_model
+from intel_quantized_embeddings.models.routes import refuse_routes
 from intel_quantized_embeddings.models.scoring import CrossEncoderSettings
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import SourceModel
+from intel_quantized_embeddings.models.static import refuse_static
 from intel_quantized_embeddings.models.weight_files import runtime_of_weights
 from intel_quantized_embeddings.options import Precision
 from intel_quantized_embeddings.reporting.machine import describe_machine, library_versions, shown_command
@@ -56,6 +58,11 @@ def evaluate(
     require_matplotlib(extra="eval")
     datasets = [read_dataset(folder) for folder in options.datasets]
     folders = [find_model(model, revision=options.revision, **options.where) for model in options.models]
+    for folder in folders:
+        if folder.static is not None:
+            raise refuse_static(folder.name, what="of which there is one precision, and nothing to compare it with")
+        if folder.routes is not None:
+            raise refuse_routes(folder.name, what="which are evaluated one by one")
     manifests = [read_manifest(folder.path) if folder.is_quantized else None for folder in folders]
     against = _against(options, folders[0], manifests[0])
     try:  # before the first dataset is encoded

@@ -5,6 +5,7 @@ Nothing of sentence-transformers or torch is needed.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -214,7 +215,7 @@ class IntelQuantizedSentenceTransformer(OnTheCPU):
     ) -> Any:
         """Encode texts to search with; as `encode`, with the query's instruction unless another is asked for."""
         prompt = self._instruction(prompt_name, prompt, default=self.prompts.get("query", ""))
-        return self.encode(inputs, None, prompt, *others, **options)
+        return self._through(self.encoder.for_queries).encode(inputs, None, prompt, *others, **options)
 
     def encode_document(
         self,
@@ -226,7 +227,15 @@ class IntelQuantizedSentenceTransformer(OnTheCPU):
     ) -> Any:
         """Encode texts to be searched; as `encode`, with the document's instruction unless another is asked for."""
         prompt = self._instruction(prompt_name, prompt, default=self.prompts.get("document", ""))
-        return self.encode(inputs, None, prompt, *others, **options)
+        return self._through(self.encoder.for_documents).encode(inputs, None, prompt, *others, **options)
+
+    def _through(self, encoder: Encoder) -> IntelQuantizedSentenceTransformer:
+        """The same with one of a Router's two models."""
+        if encoder is self.encoder:
+            return self
+        other = copy.copy(self)
+        other.encoder = encoder
+        return other
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> Any:
         """Compare every vector of one with every vector of the other, by `similarity_fn_name`.

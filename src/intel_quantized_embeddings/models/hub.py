@@ -27,6 +27,8 @@ from intel_quantized_embeddings.files.whole import is_there, require_whole
 from intel_quantized_embeddings.models.endings import WITH_WEIGHTS
 from intel_quantized_embeddings.models.modules import read_modules
 from intel_quantized_embeddings.models.partial_snapshots import SETTINGS, never_fetched, refuse_undecided, undecided
+from intel_quantized_embeddings.models.routes import CONFIG_FILE as ROUTER_CONFIG_FILE
+from intel_quantized_embeddings.models.routes import read_routes, route_patterns
 from intel_quantized_embeddings.models.settings import is_cross_encoder
 from intel_quantized_embeddings.models.source import MANIFEST_FILE, SourceModel
 from intel_quantized_embeddings.models.static import MODULE as STATIC
@@ -54,6 +56,7 @@ _METADATA = [
     _ADAPTER,
     "modules.json",
     "config_sentence_transformers.json",
+    ROUTER_CONFIG_FILE,
     "sentence_*config.json",
     "[0-9]_*/config.json",
 ]
@@ -145,7 +148,8 @@ def _folder(model: str | os.PathLike[str], *, revision: str | None) -> SourceMod
         if revision is not None:
             raise OptionError(f"revision={revision!r} was given for the folder {text}; only hub ids have revisions.")
         _refuse_adapter(path, text)
-        if not any((path / name).is_file() for name in ("config.json", MANIFEST_FILE)) and static_folder(path) is None:
+        whole = any((path / name).is_file() for name in ("config.json", MANIFEST_FILE))
+        if not whole and static_folder(path) is None and read_routes(path) is None:
             read_modules(path)  # which may say why
             raise ModelFilesError(f"the folder {text} has no config.json: it is not a model's folder.")
         return SourceModel(path=path, name=path.resolve().name, revision=None)
@@ -202,6 +206,8 @@ def _from_hub(model: str, *, revision: str | None, cache_folder: str | None, loc
     if static is not None:  # all of it is described: a model2vec folder without modules is its own module
         path = fetch([*described, *(() if static != path else (WEIGHTS_FILE,))])
         return SourceModel(path=path, name=model, revision=path.name)
+    if (routed := route_patterns(path)) is not None:
+        return SourceModel(path=fetch([*described, *routed]), name=model, revision=path.name)
     for patterns in (_OWN_FILES,) if own else wanted_patterns(read_json(path / "config.json")):
         path = fetch([*described, *patterns])
         if any(any(path.glob(pattern)) for pattern in patterns):

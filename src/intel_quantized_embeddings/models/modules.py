@@ -13,6 +13,7 @@ from typing import Any
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 from intel_quantized_embeddings.files.inside import path_inside
 from intel_quantized_embeddings.files.json_files import parse_json, read_json
+from intel_quantized_embeddings.models.routes import CONFIG_FILE, route_modules
 
 HANDLED_MODULES = ("Transformer", "Pooling", "Dense", "LayerNorm", "Normalize", "Dropout", "StaticEmbedding")
 
@@ -64,7 +65,7 @@ _TRANSFORMER_KEYS = (
 
 
 def read_modules(folder: Path) -> list[tuple[str, Path]]:
-    """Read the pipeline of `modules.json` as (class name, folder); empty where the file is absent.
+    """Read the pipeline of `modules.json`, or of a Router's route, as (class name, folder); empty without either.
 
     Of a class in sentence-transformers' package only the last name is kept: version 6 moved the classes to other
     Python modules.
@@ -75,7 +76,8 @@ def read_modules(folder: Path) -> list[tuple[str, Path]]:
     """
     path = folder / "modules.json"
     if not path.is_file():
-        return []
+        routed = route_modules(folder) or []
+        return [(_kind(type_, folder.parent / CONFIG_FILE), where) for type_, where in routed]
     modules = []
     for listed in _listed(path):
         kind = _kind(str(listed["type"]), path)
@@ -107,9 +109,10 @@ def _kind(type_: str, path: Path) -> str:
         )
     if kind in ("Router", "Asym"):
         raise UnsupportedModelError(
-            f"{path} has a {kind} module: other modules for queries than for documents, which is not built in. They "
-            f"are two models that share a space, each with a repository of its own as a rule: load the two apart, "
-            f"encode queries with one and documents with the other."
+            f"{path} has a {kind} module in a place or a form that is not built in: it must be the first, and have "
+            f"{CONFIG_FILE} beside it, as sentence-transformers 6 writes it. What it routes to are two models that "
+            f"share a space, each with a repository of its own as a rule: load the two apart, encode queries with one "
+            f"and documents with the other."
         )
     if kind not in HANDLED_MODULES:
         raise UnsupportedModelError(

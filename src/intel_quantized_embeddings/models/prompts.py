@@ -10,6 +10,7 @@ from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedMode
 from intel_quantized_embeddings.files.json_files import read_json
 from intel_quantized_embeddings.models.known_models import KnownModels
 from intel_quantized_embeddings.models.modules import refuse_unknown_keys
+from intel_quantized_embeddings.models.routes import own_config_file
 from intel_quantized_embeddings.similarity import Similarity
 
 # sentence-transformers' names of what is asked for and what is searched, in the order it tries them.
@@ -57,7 +58,7 @@ def read_instructions(folder: Path, known: KnownModels | None, *, width: Callabl
         UnsupportedModelError: The file is of another kind of model, has an unknown key, or asks for shorter vectors.
         DamagedFilesError: The file is not what it should be.
     """
-    path = folder / "config_sentence_transformers.json"
+    path = own_config_file(folder)
     config = read_json(path)
     refuse_unknown_keys(config, _OWN_CONFIG_KEYS, path)
     kind = config.get("model_type", "SentenceTransformer")
@@ -108,7 +109,7 @@ def read_similarity(folder: Path) -> Similarity:
         UnsupportedModelError: It names one that is not built in.
         DamagedFilesError: The file can't be read.
     """
-    path = folder / "config_sentence_transformers.json"
+    path = own_config_file(folder)
     asked = read_json(path).get("similarity_fn_name")
     try:
         return Similarity.COSINE if asked is None else Similarity(asked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from intel_quantized_embeddings.files.json_files import file_sha256, read_json
 from intel_quantized_embeddings.models.endings import module_weights, scoring_chain
+from intel_quantized_embeddings.models.routes import Routes, read_routes, refuse_routes
 from intel_quantized_embeddings.models.scoring import CrossEncoderSettings, read_cross_encoder_settings
 from intel_quantized_embeddings.models.settings import (
     ModelSettings,
@@ -47,6 +49,15 @@ class SourceModel:
         """Where the table of a static model is; None for any other model."""
         return None if self.is_quantized else static_folder(self.path)
 
+    @cached_property
+    def routes(self) -> Routes | None:
+        """The two models of a Router; None for a model that is one."""
+        return None if self.is_quantized else read_routes(self.path)
+
+    def route(self, folder: Path) -> SourceModel:
+        """Return one of the two."""
+        return SourceModel(path=folder, name=f"{self.name}/{folder.name}", revision=self.revision)
+
     @property
     def is_quantized(self) -> bool:
         """Whether this package wrote it: it has a manifest."""
@@ -60,7 +71,7 @@ class SourceModel:
     @cached_property
     def is_cross_encoder(self) -> bool:
         """Whether it scores pairs of texts."""
-        if self.static is not None:
+        if self.static is not None or self.routes is not None:
             return False
         return is_cross_encoder(self.path)
 
@@ -89,6 +100,8 @@ class SourceModel:
         default_max_length: int | None = None,
     ) -> ModelSettings:
         """Read how its texts become vectors; see `read_settings`."""
+        if self.routes is not None:
+            raise refuse_routes(self.name, what="whose settings are two")
         if self.static is not None:
             return read_static_settings(self.path, self.static, name=self.name, normalize=normalize)
         return read_settings(
@@ -102,4 +115,8 @@ class SourceModel:
     def hashes(self) -> dict[str, str]:
         """Return the SHA-256 of the files that its results depend on, by name."""
         files = [*self.weight_files, *(self.path / name for name in DECIDING_FILES)]
-        return {file.relative_to(self.path).as_posix(): file_sha256(file) for file in files if file.is_file()}
+        return {self.relative(file): file_sha256(file) for file in files if file.is_file()}
+
+    def relative(self, file: Path) -> str:
+        """Name a file from the folder: some of a route's modules are beside it."""
+        return Path(os.path.relpath(file, self.path)).as_posix()

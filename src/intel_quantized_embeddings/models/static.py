@@ -14,6 +14,7 @@ from intel_quantized_embeddings.architectures.tensors import WEIGHTS_FILE, Tenso
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, OptionError, UnsupportedModelError
 from intel_quantized_embeddings.files.inside import path_inside
 from intel_quantized_embeddings.files.json_files import parse_json, read_json
+from intel_quantized_embeddings.models.routes import route_modules
 from intel_quantized_embeddings.models.tokenizer import TokenizedTexts, Tokenizer, check_instruction, check_texts
 from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE
 from intel_quantized_embeddings.process.forks import importing
@@ -62,6 +63,9 @@ def static_folder(folder: Path) -> Path | None:
         if not isinstance(first, dict) or str(first.get("type", "")).rpartition(".")[2] != MODULE:
             return None
         return path_inside(folder, str(first.get("path", "")), listed_in=listed)
+    routed = route_modules(folder)
+    if routed is not None:
+        return folder if routed[0][0].rpartition(".")[2] == MODULE else None
     return folder if read_json(folder / "config.json").get("model_type") == "model2vec" else None
 
 

@@ -186,7 +186,7 @@ def cache_root(cache_folder: str | os.PathLike[str] | None) -> Path:
 def _cache_name(source: SourceModel, settings: Settings, runtime: RuntimeName, format_version: int) -> str:
     """A readable name that ends in a digest of everything the int8 model is made from."""
     made_from = {
-        "weights": [file.relative_to(source.path).as_posix() for file in source.weight_files],
+        "weights": [source.relative(file) for file in source.weight_files],
         # A commit of the hub stands for what is in its files.
         "files": source.revision or source.hashes(),
         "name": source.name,

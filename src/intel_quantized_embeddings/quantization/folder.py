@@ -79,9 +79,7 @@ def _origin(source: SourceModel, *, texts: Texts, runtime: RuntimeName) -> dict[
         "source": Source(
             id=source.name,
             revision=source.revision,
-            weights_sha256={
-                file.relative_to(source.path).as_posix(): file_sha256(file) for file in source.weight_files
-            },
+            weights_sha256={source.relative(file): file_sha256(file) for file in source.weight_files},
         ),
         "runtime": runtime.value,
         "precision": Precision.INT8.value,

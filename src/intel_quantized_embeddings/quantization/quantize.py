@@ -15,6 +15,7 @@ from intel_quantized_embeddings.files.atomic import output_folder, refuse_existi
 from intel_quantized_embeddings.int8_folder.config import MethodName, QuantizationConfig
 from intel_quantized_embeddings.models.hub import find_asked
 from intel_quantized_embeddings.models.settings import ModelSettings
+from intel_quantized_embeddings.models.source import SourceModel
 from intel_quantized_embeddings.models.static import refuse_static
 from intel_quantized_embeddings.models.weight_files import runtime_of_weights
 from intel_quantized_embeddings.options import LoadOptions, RuntimeName
@@ -22,6 +23,7 @@ from intel_quantized_embeddings.quantization.calibration import calibration_set,
 from intel_quantized_embeddings.quantization.job import quantize_folder
 from intel_quantized_embeddings.quantization.kinds import CROSS_ENCODER, EMBEDDER, Kind
 from intel_quantized_embeddings.quantization.report import CrossEncoderReport, QuantizationReport, Report
+from intel_quantized_embeddings.quantization.routes import quantize_routes
 from intel_quantized_embeddings.quantization.settling import settle_config
 from intel_quantized_embeddings.quantization.table import quantizer_module
 from intel_quantized_embeddings.runtimes.building import require_scoring
@@ -266,27 +268,35 @@ def _quantize(
             f"{source.name} is a cross-encoder, which scores pairs of texts: quantize it with "
             f"quantize_cross_encoder or `iqe quantize`."
         )
-    runtime = asked or runtime_of_weights(source.weights.kind)
-    _require_able(kind, runtime)
-    settings = kind.settings(source, options)
-    if isinstance(settings, ModelSettings):
-        settings = settings.override(
-            query_instruction=options.query_instruction, document_instruction=options.document_instruction
+
+    def quantize_one(source: SourceModel, output: Path) -> Report:
+        runtime = asked or runtime_of_weights(source.weights.kind)
+        _require_able(kind, runtime)
+        settings = kind.settings(source, options)
+        if isinstance(settings, ModelSettings):
+            settings = settings.override(
+                query_instruction=options.query_instruction, document_instruction=options.document_instruction
+            )
+        return quantize_folder(
+            source,
+            output,
+            kind=kind,
+            runtime=runtime,
+            settings=settings,
+            texts=halves,
+            config=config,
+            dataset=dataset,
+            overwrite=overwrite,
+            say=say,
+            max_length=options.max_length,
+            measure=measure,
         )
-    return quantize_folder(
-        source,
-        output,
-        kind=kind,
-        runtime=runtime,
-        settings=settings,
-        texts=halves,
-        config=config,
-        dataset=dataset,
-        overwrite=overwrite,
-        say=say,
-        max_length=options.max_length,
-        measure=measure,
-    )
+
+    if kind is EMBEDDER and source.routes is not None:
+        return quantize_routes(
+            source, source.routes, output, quantize_one, overwrite=overwrite, max_drop=config.max_drop
+        )
+    return quantize_one(source, output)
 
 
 def _require_able(kind: Kind, runtime: RuntimeName) -> None:

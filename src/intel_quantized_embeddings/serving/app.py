@@ -19,6 +19,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from intel_quantized_embeddings.encoders.encoder import Encoder
+from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.serving.answers import embeddings_answer
 from intel_quantized_embeddings.serving.batcher import Batcher
 from intel_quantized_embeddings.serving.gate import Gate
@@ -65,6 +66,11 @@ class _Service:
     """The state that routes share."""
 
     def __init__(self, encoder: Encoder, *, name: str, limits: Limits) -> None:
+        if encoder.for_queries is not encoder.for_documents:
+            raise OptionError(
+                f"{name} is a Router of two models, one for queries and one for documents, and a service has one. "
+                f"Serve the folder of each by itself: those that its router_config.json names first."
+            )
         self._encoder = encoder
         self._name = name
         self._limits = limits
