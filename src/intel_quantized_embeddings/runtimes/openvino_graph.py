@@ -87,7 +87,7 @@ def _model(pooled: Node, input_ids: Node, attention_mask: Node) -> ov.Model:
 
 
 def _encoder(
-    config: EncoderConfig, weights: EncoderWeights, *, first_only: bool, of_pairs: bool
+    config: EncoderConfig, weights: EncoderWeights, *, first_only: bool, of_pairs: bool = False
 ) -> tuple[Node, Node, Node]:
     """The last hidden state, (batch, length, hidden) or with `first_only` (batch, 1, hidden), and both inputs."""
     input_ids, attention_mask = model_input(INPUT_IDS), model_input(ATTENTION_MASK)
@@ -104,7 +104,7 @@ def _encoder(
 # --- before the layers -------------------------------------------------------------------------
 
 
-def _embeddings(config: EncoderConfig, weights: EncoderWeights, input_ids: Node, *, of_pairs: bool) -> Node:
+def _embeddings(config: EncoderConfig, weights: EncoderWeights, input_ids: Node, *, of_pairs: bool = False) -> Node:
     second_text = None
     if of_pairs and weights.second_text is not None:
         is_second = ops.greater_equal(input_ids, _integer(config.vocab_size))
