@@ -41,9 +41,9 @@ def main() -> None:
     texts = built_in_texts()
     calibration = tokenizer.encode([*texts.documents, *texts.queries]).token_ids
 
-    layer = openvino_graph._layer
+    layer = openvino_graph.build_layer
     embedders = {"with": build_embedder(source, settings, runtime=RuntimeName.OPENVINO)}
-    openvino_graph._layer = lambda *arguments, first_only, name: layer(*arguments, first_only=False, name=name)
+    openvino_graph.build_layer = lambda *arguments, first_only, name: layer(*arguments, first_only=False, name=name)
     embedders["without"] = build_embedder(source, settings, runtime=RuntimeName.OPENVINO)
 
     ids = np.random.default_rng(0).integers(1000, 20_000, (options.rows, options.length))

@@ -37,10 +37,7 @@ def write_openvino_export(
     input_ids, attention_mask, token_types = (ops.convert(node, "i64") for node in same)
     if shape != (-1, -1):
         input_ids = ops.reshape(input_ids, ops.constant(np.array(shape)), False)
-    hidden = graph._embeddings(config, weights, input_ids)
-    mask = graph._attention_bias(config, weights, input_ids, attention_mask)
-    for index, layer in enumerate(weights.layers):
-        hidden = graph._layer(config, layer, hidden, mask, first_only=False, name=f"layer.{index}/")
+    hidden = graph.last_hidden_state(config, weights, input_ids, attention_mask)
     # The embedding of token type 0 is in the position table already, so the third input adds nothing.
     nothing = ops.multiply(ops.convert(token_types, "f32"), ops.constant(0.0, ov.Type.f32))
     hidden = ops.add(hidden, ops.unsqueeze(nothing, ops.constant(2, ov.Type.i64)))

@@ -63,8 +63,9 @@ def build_scorer(config: EncoderConfig, weights: EncoderWeights, head: Ending) -
 
 def _whole(config: EncoderConfig, weights: EncoderWeights, ending: Ending, *, of_pairs: bool) -> ov.Model:
     ending.widths(config.hidden_size, where="the model")
+    input_ids, attention_mask = model_input(INPUT_IDS), model_input(ATTENTION_MASK)
     first_only = ending.row_pooling is Pooling.CLS
-    hidden, input_ids, attention_mask = _encoder(config, weights, first_only=first_only, of_pairs=of_pairs)
+    hidden = last_hidden_state(config, weights, input_ids, attention_mask, first_only=first_only, of_pairs=of_pairs)
     return _model(ended(hidden, attention_mask, ending), input_ids, attention_mask)
 
 
@@ -86,11 +87,16 @@ def _model(pooled: Node, input_ids: Node, attention_mask: Node) -> ov.Model:
     return ov.Model([result], [input_ids, attention_mask], "embedder")
 
 
-def _encoder(
-    config: EncoderConfig, weights: EncoderWeights, *, first_only: bool, of_pairs: bool = False
-) -> tuple[Node, Node, Node]:
-    """The last hidden state, (batch, length, hidden) or with `first_only` (batch, 1, hidden), and both inputs."""
-    input_ids, attention_mask = model_input(INPUT_IDS), model_input(ATTENTION_MASK)
+def last_hidden_state(
+    config: EncoderConfig,
+    weights: EncoderWeights,
+    input_ids: Node,
+    attention_mask: Node,
+    *,
+    first_only: bool = False,
+    of_pairs: bool = False,
+) -> Node:
+    """Return what the last layer gives. Shape: (batch, length, hidden), or (batch, 1, hidden) with `first_only`."""
     hidden = _embeddings(config, weights, input_ids, of_pairs=of_pairs)
     around = _Surroundings(config, weights, input_ids, attention_mask)
     for index, layer in enumerate(weights.layers):
@@ -98,13 +104,13 @@ def _encoder(
         hidden = build_layer(
             config, layer, hidden, around.of(index), first_only=is_last and first_only, name=f"layer.{index}/"
         )
-    return build_norm(config, hidden, weights.final_norm), input_ids, attention_mask
+    return build_norm(config, hidden, weights.final_norm)
 
 
 # --- before the layers -------------------------------------------------------------------------
 
 
-def _embeddings(config: EncoderConfig, weights: EncoderWeights, input_ids: Node, *, of_pairs: bool = False) -> Node:
+def _embeddings(config: EncoderConfig, weights: EncoderWeights, input_ids: Node, *, of_pairs: bool) -> Node:
     second_text = None
     if of_pairs and weights.second_text is not None:
         is_second = ops.greater_equal(input_ids, _integer(config.vocab_size))
