@@ -10,7 +10,7 @@ from fuzz.targets import Folders
 from intel_quantized_embeddings import quantize
 from intel_quantized_embeddings.architectures.tensors import INDEX_FILE, WEIGHTS_FILE
 from support.exported_models import write_openvino_export
-from support.tiny_models import write_tiny_cross_encoder, write_tiny_model
+from support.tiny_models import write_tiny_cross_encoder, write_tiny_model, write_tiny_router, write_tiny_static
 
 
 def write_folders(root: Path) -> Folders:
@@ -27,4 +27,15 @@ def write_folders(root: Path) -> Folders:
     (exported / WEIGHTS_FILE).unlink()
     write_openvino_export(tiny, exported / "openvino_model.xml")
     cross_encoder = write_tiny_cross_encoder(root / "cross-encoder")
-    return Folders(fp32=tiny, int8=int8, native=native, sharded=sharded, cross_encoder=cross_encoder, exported=exported)
+    dense = ("Dense", {"out_features": 20, "activation": "activation.Tanh"})
+    return Folders(
+        fp32=tiny,
+        int8=int8,
+        native=native,
+        sharded=sharded,
+        cross_encoder=cross_encoder,
+        exported=exported,
+        chain=write_tiny_model(root / "chain", pooling="cls+max", behind=[dense, ("LayerNorm", {}), ("Normalize", {})]),
+        static=write_tiny_static(root / "static", model2vec=True),
+        router=write_tiny_router(root / "router", prompts={"query": "query: "}),
+    )

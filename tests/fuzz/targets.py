@@ -51,6 +51,9 @@ class Folders:
     sharded: Path
     cross_encoder: Path
     exported: Path
+    chain: Path
+    static: Path
+    router: Path
 
     def copy(self, target: Target, to: Path) -> Path:
         """A folder for one target to spoil."""
@@ -101,6 +104,13 @@ TARGETS = {
     "config": Target(file="config.json", kind="fp32", read=_encodes),
     "modules": Target(file="modules.json", kind="fp32", read=_encodes),
     "pooling": Target(file="1_Pooling/config.json", kind="fp32", read=_encodes),
+    "chain": Target(file="modules.json", kind="chain", read=_encodes),
+    "dense": Target(file="2_Dense/config.json", kind="chain", read=_encodes),
+    "dense-weights": Target(file="2_Dense/model.safetensors", kind="chain", read=_encodes),
+    "static-modules": Target(file="modules.json", kind="static", read=_encodes),
+    "static-table": Target(file="model.safetensors", kind="static", read=_encodes),
+    "static-tokenizer": Target(file="tokenizer.json", kind="static", read=_encodes),
+    "router": Target(file="router_config.json", kind="router", read=_encodes),
     "prompts": Target(file="config_sentence_transformers.json", kind="fp32", read=_encodes),
     "lengths": Target(file="sentence_bert_config.json", kind="fp32", read=_encodes),
     "tokenizer-config": Target(file="tokenizer_config.json", kind="fp32", read=_encodes),

@@ -1,7 +1,8 @@
 """Speed and memory of a shape of ModernBERT with random weights: this package beside sentence-transformers.
 
-Run in the reference environment: python tests/numerics/compare_architectures.py [--shape base|small] [--tokens 256 2048]
-[--peak-at 8192]. Each system encodes the same token ids in turns, two threads each; medians, and the median ratio of a turn.
+Run in the reference environment: python tests/numerics/compare_architectures.py [--shape base|small] [--tokens 256
+2048] [--peak-at 8192]. Each system encodes the same token ids in turns, two threads each; medians, and the median ratio
+of a turn.
 """
 
 from __future__ import annotations
@@ -93,7 +94,8 @@ def peak(folder: Path, tokens: int) -> None:
     script = f"""
 import resource, time, numpy as np
 from intel_quantized_embeddings import Encoder
-encoder = Encoder.load({str(folder)!r}, precision="int8", pooling="mean", normalize=True, max_length={tokens}, num_threads={THREADS})
+options = dict(pooling="mean", normalize=True, max_length={tokens}, num_threads={THREADS})
+encoder = Encoder.load({str(folder)!r}, precision="int8", **options)
 words = list(map(str, np.random.default_rng(0).integers(3, {VOCABULARY}, {tokens})))
 shorts = [" ".join(words[i : i + 512]) for i in range(0, {tokens}, 512)]
 def resident():
@@ -106,7 +108,8 @@ took(shorts)
 before, long = resident(), took([" ".join(words)])
 after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 long, short = (min(took(texts) for _ in range(3)) for texts in ([" ".join(words)], shorts))
-print(f"1 x {tokens} tokens: at most {{after - before:.0f}} MB over what was resident before, {{long:.2f}} s; {{len(shorts)}} x 512: {{short:.2f}} s")
+print(f"1 x {tokens} tokens: at most {{after - before:.0f}} MB over what was resident before, {{long:.2f}} s;")
+print(f"{{len(shorts)}} x 512: {{short:.2f}} s")
 """
     subprocess.run([sys.executable, "-c", script], check=True)
 

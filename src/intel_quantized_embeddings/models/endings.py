@@ -14,6 +14,7 @@ from intel_quantized_embeddings.architectures.tensors import TensorReader, safet
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, UnsupportedModelError
 from intel_quantized_embeddings.files.json_files import read_json
 from intel_quantized_embeddings.models.modules import read_modules, refuse_other_pipelines, refuse_unknown_keys
+from intel_quantized_embeddings.models.poolings import read_poolings
 from intel_quantized_embeddings.options import Pooling
 
 if TYPE_CHECKING:
@@ -23,18 +24,6 @@ if TYPE_CHECKING:
 
 # Modules that have weights of their own, in `model.safetensors` of their folder.
 WITH_WEIGHTS = ("Dense", "LayerNorm")
-
-_POOLING_FLAGS = {
-    "pooling_mode_cls_token": "cls",
-    "pooling_mode_max_tokens": "max",
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
-    "pooling_mode_weightedmean_tokens": "weightedmean",
-    "pooling_mode_lasttoken": "lasttoken",
-}
-_POOLING_KEYS = ("pooling_mode", "include_prompt", "embedding_dimension", "word_embedding_dimension", *_POOLING_FLAGS)
-# Spellings of today's names that are not pooling_mode's own.
-_POOLING_NAMES = {"cls_token": "cls", "mean_tokens": "mean", "lasttoken": "last"}
 
 _SENTENCE, _SCORES = "sentence_embedding", "scores"
 
@@ -182,47 +171,6 @@ def module_weights(folder: Path) -> tuple[Path, ...]:
     return tuple(
         file for kind, where in read_modules(folder) if kind in WITH_WEIGHTS for file in safetensors_files(where)
     )
-
-
-def read_poolings(path: Path) -> tuple[Pooling, ...]:
-    """Read the configuration of a Pooling module, in the spelling of any version.
-
-    Returns:
-        One mode, or several whose rows are put one behind another.
-
-    Raises:
-        UnsupportedModelError: It asks for a pooling that is not built in, or has an unknown key.
-        DamagedFilesError: It is not a JSON object.
-    """
-    check_pooling(path)
-    config = read_json(path)
-    asked = config.get("pooling_mode")
-    if asked is None:  # versions before 6: one flag a mode; none is the mean
-        asked = [mode for flag, mode in _POOLING_FLAGS.items() if config.get(flag)] or ["mean"]
-    listed = asked if isinstance(asked, list) else [asked]
-    modes = [_POOLING_NAMES.get(str(mode), str(mode)) for mode in listed]
-    allowed = [mode.value for mode in Pooling]
-    if not modes or not set(modes) <= set(allowed):
-        keys = ", ".join(key for key in config if key.startswith("pooling_mode") and config[key])
-        raise UnsupportedModelError(f"{path} asks for the pooling {asked!r} ({keys}); built in are {allowed}.")
-    return tuple(Pooling(mode) for mode in modes)
-
-
-def check_pooling(path: Path) -> None:
-    """Check what the configuration of a Pooling module says beside the mode, which a caller may choose.
-
-    Raises:
-        UnsupportedModelError: It leaves out the instruction's tokens, or has an unknown key.
-        DamagedFilesError: It is not a JSON object.
-    """
-    config = read_json(path)
-    refuse_unknown_keys(config, _POOLING_KEYS, path)
-    include = config.get("include_prompt", True)
-    if include is not True:
-        raise UnsupportedModelError(
-            f"{path} has include_prompt={str(include).lower()} (the instruction's tokens are left out of pooling), "
-            f"which is not built in."
-        )
 
 
 def _scoring_pooling(modules: list[tuple[str, Path]]) -> Pooling:

@@ -143,6 +143,7 @@ def _config(folder: Path) -> dict[str, Any] | None:
     sound = (
         isinstance(structure, dict)
         and isinstance(types, dict)
+        and isinstance(config.get("parameters") or {}, dict)
         and all(isinstance(c, list) and c and all(isinstance(name, str) for name in c) for c in structure.values())
         and all(isinstance(module, dict) for module in modules)
     )

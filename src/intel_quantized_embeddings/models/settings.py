@@ -20,9 +20,7 @@ from intel_quantized_embeddings.errors import (
 from intel_quantized_embeddings.files.json_files import read_json as read_json  # also read by this name elsewhere
 from intel_quantized_embeddings.models.endings import (
     chain_width,
-    check_pooling,
     read_chain,
-    read_poolings,
     scoring_chain,
 )
 from intel_quantized_embeddings.models.known import look_up
@@ -33,6 +31,7 @@ from intel_quantized_embeddings.models.modules import (
     read_transformer_config,
     refuse_other_pipelines,
 )
+from intel_quantized_embeddings.models.poolings import check_pooling, read_poolings
 from intel_quantized_embeddings.models.prompts import read_instructions
 from intel_quantized_embeddings.models.prompts import read_prompts as read_prompts
 from intel_quantized_embeddings.models.prompts import read_similarity as read_similarity

@@ -26,6 +26,7 @@ MODULE = "StaticEmbedding"
 
 # sentence-transformers cuts no text by itself; a number is needed to count with.
 UNLIMITED = 1 << 17
+_TYPES = ("F64", "F32", "F16", "I64", "I32", "I16", "I8")
 # What model2vec cuts at where `config.json` does not say.
 _MODEL2VEC_LENGTH = 512
 
@@ -91,7 +92,9 @@ def static_length(folder: Path, where: Path) -> int:
         ModelFilesError: There is no table.
         DamagedFilesError: The number is none.
     """
-    file, value = where / TOKENIZER_FILE, (read_json(where / TOKENIZER_FILE).get("truncation") or {}).get("max_length")
+    file = where / TOKENIZER_FILE
+    truncation = read_json(file).get("truncation")
+    value = truncation.get("max_length") if isinstance(truncation, dict) else None
     if is_model2vec(where):
         file = folder / "config.json"
         value = read_json(file).get("max_length", _MODEL2VEC_LENGTH)
@@ -122,7 +125,10 @@ def read_table(where: Path) -> StaticTable:
             f"{name!r} of {file} has shape {rows.shape} and type {rows.dtype}; a table is expected."
         )
     if mapping is not None and (
-        mapping.ndim != 1 or mapping.dtype.kind not in "iu" or not 0 <= mapping.min() <= mapping.max() < len(rows)
+        mapping.ndim != 1
+        or not mapping.size
+        or mapping.dtype.kind != "i"
+        or not 0 <= mapping.min() <= mapping.max() < len(rows)
     ):
         raise DamagedFilesError(f"'mapping' of {file} names rows that {name!r}, which has {len(rows)}, has not.")
     tokens = len(rows) if mapping is None else len(mapping)
@@ -255,7 +261,11 @@ def _array(file: Path, reader: TensorReader, name: str) -> NDArray[Any]:
         kind = opened.get_slice(name).get_dtype()
         if kind == "BF16":
             return reader.read(name)
+        if kind not in _TYPES:
+            raise DamagedFilesError(
+                f"tensor {name!r} of {file} has type {kind}; it is one of {', '.join(_TYPES)}, BF16."
+            )
         array: NDArray[Any] = opened.get_tensor(name)
-    if array.dtype.kind == "f" and array.size and not np.isfinite(array.min() + array.max()):
+    if array.dtype.kind == "f" and array.size and not (np.isfinite(array.min()) and np.isfinite(array.max())):
         raise DamagedFilesError(f"tensor {name!r} of {file} holds numbers that are not finite (NaN or infinity).")
     return array
