@@ -216,6 +216,7 @@ def test_mistakes_say_what_to_do(tiny, tiny_int8, tiny_cross_encoder, beir, tmp_
     said = capsys.readouterr().err
     assert message in said
     assert "secret" not in said
+    assert "60 documents" not in said, "it was found out before anything was encoded"
     assert not (tmp_path / "out").exists()
 
 

@@ -168,10 +168,7 @@ def _foot(results: Results) -> list[str]:
     if results.cosines or results.query_cosines:
         lines.append(f"cosine: to {results.labels[REFERENCE]}, mean and worst")
     busiest = max((busy for busy in results.others_busy_cores.values() if busy is not None), default=0.0)
-    if busiest > BUSY_CORES:
-        lines.append(
-            f"! other programs used up to {busiest:.1f} cores before a part began: measure again on an idle machine"
-        )
+    lines += busy_notes(busiest)
     lines += _slower_int8(results)
     wrong = [results.labels[name] for name in results.wrong]
     lines += [f"! {label}: cosine below {LOW_COSINE}; these are not this model's vectors" for label in wrong]
@@ -180,6 +177,12 @@ def _foot(results: Results) -> list[str]:
         labels = ", ".join(label for label, own in results.not_measured.items() if own == reason)
         lines.append(f"not measured: {labels} ({reason})")
     return [part for line in lines for part in _wrapped(line)]
+
+
+def busy_notes(busiest: float) -> list[str]:
+    """Say that other programs used so many cores, if that disturbs the figures."""
+    said = f"! other programs used up to {busiest:.1f} cores before a part began: measure again on an idle machine"
+    return [said] if busiest > BUSY_CORES else []
 
 
 def _slower_int8(results: Results) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from intel_quantized_embeddings.benchmarks.summaries import QuerySummary, Spread, Summary
+from intel_quantized_embeddings.benchmarks.tables import busy_notes
 from intel_quantized_embeddings.evaluation.results import OnDataset
 from intel_quantized_embeddings.evaluation.tables import LEGEND, dataset_lines
 from intel_quantized_embeddings.reporting.machine import Machine
@@ -33,6 +34,7 @@ class CompareResults:
         documents: Times of that, with B's ratio to A's, turn by turn.
         queries: The same of one query after another, in fresh processes.
         loading_s: Median seconds of importing and loading.
+        others_busy_cores: Cores that other programs used before that was measured; None if unknown.
     """
 
     date: str
@@ -47,6 +49,7 @@ class CompareResults:
     documents: list[Summary]
     queries: list[QuerySummary]
     loading_s: dict[str, float]
+    others_busy_cores: float | None
 
     def as_json(self) -> dict[str, Any]:
         """Everything, for a JSON file."""
@@ -57,7 +60,7 @@ class CompareResults:
         """How many times as fast B is as A, in a few words."""
         documents = next(one.ratio for one in self.documents if one.system == "B")
         queries = next(one.ratio_p50 for one in self.queries if one.system == "B")
-        return f"{_times(documents)} A's documents a second, {_times(queries)} its queries"
+        return f"{_times(documents)} A's documents and {_times(queries)} its queries a second"
 
 
 def table(results: CompareResults) -> str:
@@ -109,6 +112,7 @@ def _notes(results: CompareResults) -> Iterator[str]:
         yield f"cosines below {_ONE_MODEL}: A and B are not one model; look at the scores and what they find in common"
     if any("endpoint" in found for found in results.encoders.values()):
         yield "an endpoint's speed is with its network, and with whatever else it does"
+    yield from busy_notes(results.others_busy_cores or 0.0)
 
 
 def _times(ratio: Spread | None) -> str:

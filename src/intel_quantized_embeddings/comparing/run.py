@@ -20,7 +20,7 @@ from intel_quantized_embeddings.benchmarks.systems import BATCH_SIZE
 from intel_quantized_embeddings.benchmarks.texts import SEED, choose
 from intel_quantized_embeddings.benchmarks.worker import Worker
 from intel_quantized_embeddings.comparing.results import CompareResults
-from intel_quantized_embeddings.comparing.sides import Side, facts, similarity_of
+from intel_quantized_embeddings.comparing.sides import Encodes, Side, facts, similarity_of
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.evaluation.comparison import compare as compared
 from intel_quantized_embeddings.evaluation.plots import draw
@@ -28,7 +28,7 @@ from intel_quantized_embeddings.evaluation.results import OnDataset
 from intel_quantized_embeddings.evaluation.run import WithBar
 from intel_quantized_embeddings.files.json_files import write_json
 from intel_quantized_embeddings.process.cores import granted_cores
-from intel_quantized_embeddings.reporting.machine import describe_machine, library_versions, shown_command
+from intel_quantized_embeddings.reporting.machine import busy_cores, describe_machine, library_versions, shown_command
 from intel_quantized_embeddings.reporting.plotting import require_matplotlib
 from intel_quantized_embeddings.tasks.datasets import Dataset, read_dataset, texts_of
 from intel_quantized_embeddings.tasks.measure import Measurement, measure
@@ -79,7 +79,7 @@ class Options:
 def compare(options: Options, *, command: Sequence[str] = (), progress: Progress | None = None) -> CompareResults:
     """Measure two encoders on datasets and in turns, and write the JSON and the plot.
 
-    One is loaded at a time for the scores, and each in a process of its own for the speed.
+    Both are loaded before anything is encoded, and each again in a process of its own to measure its speed.
 
     Raises:
         QuantizedEmbeddingsError: An option is not allowed, or a model, endpoint, dataset or library is not there or not
@@ -90,10 +90,14 @@ def compare(options: Options, *, command: Sequence[str] = (), progress: Progress
     require_matplotlib(extra="eval")
     sides = {"A": Side.parse(options.a), "B": Side.parse(options.b)}
     datasets = [read_dataset(folder) for folder in options.datasets]
-    encoders, measured = {}, {}
+    loaded = {}
     for name, side in sides.items():
-        progress.say(f"{name}: {side.written}")
-        encoders[name], measured[name] = _measure(side, datasets, options, progress)
+        progress.say(f"{name}: loading {side.written}")
+        loaded[name] = side.load({**options.loading, "warm_shapes": False})
+    measured = {name: _measure(name, encoder, datasets, progress) for name, encoder in loaded.items()}
+    encoders = {name: facts(encoder, _dimension(measured[name])) for name, encoder in loaded.items()}
+    loaded.clear()
+    busy = busy_cores()
     texts = _drawn(datasets, "documents", options.texts)
     queries = _drawn(datasets, "queries", options.texts)
     with tempfile.TemporaryDirectory(prefix="iqe-compare-") as logs:
@@ -120,6 +124,7 @@ def compare(options: Options, *, command: Sequence[str] = (), progress: Progress
         documents=documents,
         queries=summarize_queries(runs, baseline="A"),
         loading_s=loading,
+        others_busy_cores=busy,
     )
     options.output.mkdir(parents=True, exist_ok=True)
     write_json(options.output / RESULTS_FILE, results.as_json())
@@ -133,18 +138,19 @@ def compare(options: Options, *, command: Sequence[str] = (), progress: Progress
     return results
 
 
-def _measure(
-    side: Side, datasets: Sequence[Dataset], options: Options, progress: Progress
-) -> tuple[dict[str, Any], list[Measurement]]:
-    """Load one side and measure it on every dataset; what it is, and what was found."""
-    encoder = side.load(options.loading if side.is_endpoint else {**options.loading, "warm_shapes": False})
+def _measure(name: str, encoder: Encodes, datasets: Sequence[Dataset], progress: Progress) -> list[Measurement]:
     with_bar: Any = WithBar(encoder)
     measured = []
     for dataset in datasets:
-        progress.say(f"encoding {dataset}")
+        progress.say(f"{name}: {dataset}")
         measured.append(measure(dataset, with_bar, similarity=similarity_of(encoder)))
-    dimension = next(iter(measured[0].vectors.values())).shape[1]
-    return facts(encoder, dimension), measured
+    return measured
+
+
+def _dimension(measured: Sequence[Measurement]) -> int:
+    """Numbers in a vector."""
+    vectors = next(iter(measured[0].vectors.values()))
+    return int(vectors.shape[1])
 
 
 def _drawn(datasets: Sequence[Dataset], kind: str, count: int) -> list[str]:

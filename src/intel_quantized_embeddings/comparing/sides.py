@@ -90,7 +90,7 @@ class Side:
         return "name" in self.chosen
 
     def load(self, options: dict[str, Any]) -> Encodes:
-        """Load or reach it; `options` are those of `Encoder.load` that both sides get."""
+        """Load or reach it; `options` are those of `Encoder.load`, which an endpoint does without."""
         if self.is_endpoint:
             return Endpoint(self.model, self.chosen["name"]).connect()
         return Encoder.load(**{"model": self.model, **self.chosen, **options})

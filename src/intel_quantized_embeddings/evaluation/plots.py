@@ -42,4 +42,5 @@ def draw(datasets: Sequence[OnDataset], file: Path, *, title: str, subtitle: str
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.set_xlabel("change in % of the score (right of the line: better)")
-        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+        if len(labels) > 1:
+            axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
