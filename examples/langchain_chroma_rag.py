@@ -61,7 +61,9 @@ def filled_store(embeddings: IntelQuantizedEmbeddings, options: argparse.Namespa
         # In one call, however many: the encoder sorts by length and makes its own batches.
         store.add_documents([Document(id=e.id, page_content=e.titled, metadata={"source": e.source}) for e in entries])
 
-    steps.fill(client, collection, entries, add)
+    embedded = steps.fill(client, collection, entries, add)
+    if embedded and not steps.is_int8(options.model):
+        steps.say_cost_of_fp32(options.model, embeddings.encoder, entries)
     return store
 
 

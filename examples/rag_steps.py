@@ -36,6 +36,7 @@ QUESTIONS = (
     "How do I wait for several tasks to finish?",
 )
 AT_ONCE = 2000  # stored together: what an interrupted run loses at the most
+SAMPLE = 150  # encoded in fp32, to compare with
 WIDTH = min(shutil.get_terminal_size().columns, 100)
 
 
@@ -72,16 +73,21 @@ def int8_folder(model: str, data: Path) -> Path:
     """Find the int8 form of a model, or make it, and say how faithful it is."""
     heading("Model")
     folder = Path(model).expanduser()
-    if (folder / MANIFEST_FILE).is_file():
+    if is_int8(model):
         return described(folder, f"{folder} is int8 already")
     # The whole path of a folder, so that two folders of one name stay two models.
     name = folder.resolve().as_posix() if folder.is_dir() else model
     folder = data / f"{re.sub(r'[^A-Za-z0-9_.]+', '-', name).strip('-')}-int8"
     if (folder / MANIFEST_FILE).is_file():
         return described(folder, f"quantized before: {folder}")
-    report = quantize(model, folder, progress=say)  # says how faithful it is as it goes
+    report = quantize(model, folder, progress=say)  # says how faithful it is and how long it takes as it goes
     say(f"{report.bytes_before / 1e6:.1f} MB in fp32 -> {report.bytes_after / 1e6:.1f} MB in int8")
     return folder
+
+
+def is_int8(model: str) -> bool:
+    """Whether a model is an int8 folder."""
+    return (Path(model).expanduser() / MANIFEST_FILE).is_file()
 
 
 def described(folder: Path, what: str) -> Path:
@@ -138,8 +144,8 @@ def fill(
     collection: Collection,
     entries: Sequence[Entry],
     add: Callable[[Sequence[Entry]], object],
-) -> None:
-    """Bring a collection to hold exactly these entries; only new ones are embedded.
+) -> int:
+    """Bring a collection to hold exactly these entries; only new ones are embedded. Returns how many.
 
     Args:
         client: Knows how many Chroma takes at once.
@@ -151,11 +157,12 @@ def fill(
     missing = missing_entries(client, collection, entries)
     if not missing:
         say("all of them are in the collection already: nothing to embed")
-        return
+        return 0
     started = time.perf_counter()
     for start in range(0, len(missing), at_once):
         add(missing[start : start + at_once])
     say_speed(len(missing), time.perf_counter() - started)
+    return len(missing)
 
 
 def missing_entries(client: ClientAPI, collection: Collection, entries: Sequence[Entry]) -> list[Entry]:
@@ -188,6 +195,17 @@ def say(line: str) -> None:
 def say_speed(n_documents: int, seconds: float) -> None:
     """Print how many documents were embedded and how fast."""
     say(f"embedded and stored {n_documents:,} in {seconds:.1f} s: {n_documents / seconds:,.0f} documents a second")
+
+
+def say_cost_of_fp32(model: str, encoder: Encoder, entries: Sequence[Entry]) -> None:
+    """Encode some of the entries with the int8 encoder and with the fp32 model it is of, and print the speeds."""
+    texts = [entry.titled for entry in entries[:: max(1, len(entries) // SAMPLE)]]
+    speeds = []
+    for one in (encoder, Encoder.load(model, precision="fp32")):
+        started = time.perf_counter()
+        one.encode_documents(texts)
+        speeds.append(len(texts) / (time.perf_counter() - started))
+    say(f"of {len(texts)} of them, int8 encodes {speeds[0]:,.0f} a second and fp32 {speeds[1]:,.0f}")
 
 
 def show_passage(rank: int, score: float, source: str, text: str) -> None:

@@ -235,6 +235,7 @@ def test_first_run_quantizes(minilm, docs, tmp_path):
     first = run("langchain_chroma_rag.py", *arguments).stdout
     assert re.search(r"wrote .* in \d+ s", first)
     assert "90.9 MB in fp32 -> 23.6 MB in int8" in first
+    assert re.search(r"of \d+ of them, int8 encodes [\d,]+ a second and fp32 [\d,]+", first)
     answers = [line for line in first.splitlines() if line.startswith("  1. ")]
     assert [answer.split("  (")[0] for answer in answers] == ["  1. animals/bees.md", "  1. copy of rent.txt"]
 
