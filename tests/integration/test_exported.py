@@ -51,6 +51,29 @@ def test_inputs_and_outputs_of_other_types_are_converted(tiny, bare, expected, i
     assert np.abs(found - expected).max() <= tolerance
 
 
+def test_positions_are_counted_where_a_graph_asks_for_them(tiny, bare, expected):
+    write_openvino_export(tiny, bare / "openvino_model.xml", positions=True)
+    assert np.abs(Encoder.load(bare, precision="fp32").encode_documents(TEXTS) - expected).max() <= 1e-5
+
+
+@pytest.mark.parametrize("pooled", ["only", "first"])
+def test_rows_that_are_pooled_already_are_taken_as_they_are(tiny, bare, expected, pooled):
+    """Scaled to length 1, as the folder says; the last hidden state is taken first wherever it stands."""
+    write_openvino_export(tiny, bare / "openvino_model.xml", pooled=pooled)
+    found = Encoder.load(bare, precision="fp32")
+    assert found.dimension == 32
+    assert np.abs(found.encode_documents(TEXTS) - expected).max() <= 1e-5
+
+
+def test_pooled_rows_may_have_gone_through_what_stands_behind_pooling(tmp_path):
+    """Or not: nothing says so."""
+    folder = write_tiny_model(tmp_path / "model", behind=[("Dense", {})])
+    write_openvino_export(folder, folder / "openvino_model.xml", pooled="only")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(UnsupportedModelError, match=r"pooled already.*other modules"):
+        Encoder.load(folder, precision="fp32")
+
+
 def test_an_export_is_quantized_like_any_other(tiny, bare, tmp_path):
     write_openvino_export(tiny, bare / "openvino" / "openvino_model.xml")
     report = quantize(bare, tmp_path / "int8", runtime="openvino", search=False, **FEW)

@@ -36,7 +36,13 @@ def ended(hidden: Node, attention_mask: Node, ending: Ending) -> Node:
         One row a text. Shape: (batch, numbers).
     """
     rows = [_pool(hidden, attention_mask, pooling) for pooling in ending.poolings]
-    row = rows[0] if len(rows) == 1 else ops.concat(rows, 1)
+    row = with_steps(rows[0] if len(rows) == 1 else ops.concat(rows, 1), ending)
+    _mark_as_pooling(row, stop_at={hidden.get_name(), attention_mask.get_name()})
+    return row
+
+
+def with_steps(row: Node, ending: Ending) -> Node:
+    """Put what an ending has behind pooling there. Shape: (batch, numbers)."""
     for number_, step in enumerate(ending.folded().steps):
         if isinstance(step, Dense):
             product = ops.matmul(row, constant(step.linear.weight), False, True)
@@ -49,7 +55,6 @@ def ended(hidden: Node, attention_mask: Node, ending: Ending) -> Node:
         else:
             # torch.nn.functional.normalize: x / max(|x|, 1e-12).
             row = ops.normalize_l2(row, integers(1), 1e-24, "max")
-    _mark_as_pooling(row, stop_at={hidden.get_name(), attention_mask.get_name()})
     return row
 
 

@@ -1,6 +1,7 @@
 """Open encoders that others exported: OpenVINO IR of optimum-intel or sentence-transformers, and ONNX.
 
-Such a graph ends in the last hidden state; pooling and normalization are added behind it.
+Such a graph ends in the last hidden state, and pooling and what follows it are added behind; or it has pooled already,
+and its rows are taken as they are.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 import openvino as ov
 from openvino import opset15 as ops
 
-from intel_quantized_embeddings.architectures import Ending
+from intel_quantized_embeddings.architectures import Ending, UnitLength
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 from intel_quantized_embeddings.models.onnx_data import readable
 from intel_quantized_embeddings.process.forks import while_not_forking
@@ -22,17 +23,18 @@ from intel_quantized_embeddings.runtimes.openvino_graph import (
     ATTENTION_MASK,
     INPUT_IDS,
     add_ending,
+    add_unit_length,
     model_input,
 )
 from intel_quantized_embeddings.runtimes.openvino_precision import StoredPrecision, stored_precision
 
 logger = logging.getLogger(__name__)
 
-_TOKEN_TYPES = "token_type_ids"
+_TOKEN_TYPES, _POSITIONS = "token_type_ids", "position_ids"
 
 
 def read_exported(file: Path, ending: Ending, *, folder: Path) -> tuple[ov.Model, StoredPrecision]:
-    """Open an exported encoder and put pooling behind it.
+    """Open an exported encoder and put pooling behind it, unless it has pooled already.
 
     Args:
         file: An .xml or .onnx file.
@@ -98,34 +100,62 @@ def read_model(file: Path, *, folder: Path | None = None) -> ov.Model:
 
 def _with_ending(graph: ov.Model, ending: Ending, file: Path) -> ov.Model:
     graph.reshape({port: ov.PartialShape([-1, -1]) for port in graph.inputs})
-    hidden = graph.output(0).get_node().input_value(0)
-    if hidden.get_partial_shape().rank.get_length() != 3:
-        raise UnsupportedModelError(
-            f"the first output of {file} has shape {hidden.get_partial_shape()}; the last hidden state, "
-            f"(batch, length, hidden), is expected there."
-        )
-    numbers = hidden.get_partial_shape()[2]
-    if numbers.is_static:
+    made = _output(graph, ending, file)
+    pooled = made.get_partial_shape().rank.get_length() == 2
+    numbers = made.get_partial_shape()[1 if pooled else 2]
+    if numbers.is_static and not pooled:
         ending.widths(numbers.get_length(), where=str(file))
     foreign = _inputs(graph, file)
     own = {name: model_input(name) for name in (INPUT_IDS, ATTENTION_MASK)}
-    # A text alone is all of token type 0.
-    types = ops.broadcast(ops.constant(0, dtype=np.int64), ops.shape_of(own[INPUT_IDS]))
+    # A text alone is all of token type 0. Padding comes behind it, and positions count from 0.
+    shape = ops.shape_of(own[INPUT_IDS])
+    length = ops.gather(shape, ops.constant(1, dtype=np.int64), ops.constant(0, dtype=np.int64))
+    places = ops.range(ops.constant(0, dtype=np.int64), length, ops.constant(1, dtype=np.int64), "i64")
+    fed = {
+        **own,
+        _TOKEN_TYPES: ops.broadcast(ops.constant(0, dtype=np.int64), shape),
+        _POSITIONS: ops.broadcast(places, shape),
+    }
     for name, node in foreign.items():
-        source = own.get(name, types)
-        node.output(0).replace(ops.convert(source, node.get_element_type().get_type_name()).output(0))
-    return add_ending(ops.convert(hidden, "f32"), own[INPUT_IDS], own[ATTENTION_MASK], ending)
+        node.output(0).replace(ops.convert(fed[name], node.get_element_type().get_type_name()).output(0))
+    row = ops.convert(made, "f32")
+    return (add_unit_length if pooled else add_ending)(row, own[INPUT_IDS], own[ATTENTION_MASK], ending)
+
+
+def _output(graph: ov.Model, ending: Ending, file: Path) -> Any:
+    """Return the first last hidden state, else the first output that is pooled already: a row of fixed width a text.
+
+    Exporters of whole sentence encoders write both, in either order, or the pooled one alone.
+    """
+    outputs = [port.get_node().input_value(0) for port in graph.outputs]
+    shapes = [output.get_partial_shape() for output in outputs]
+    for output, shape in zip(outputs, shapes, strict=True):
+        if shape.rank.is_static and shape.rank.get_length() == 3:
+            return output
+    for output, shape in zip(outputs, shapes, strict=True):
+        if shape.rank.is_static and shape.rank.get_length() == 2 and shape[1].is_static:
+            if any(not isinstance(step, UnitLength) for step in ending.steps):
+                raise UnsupportedModelError(
+                    f"{file} gives rows that are pooled already, and the model has other modules behind pooling: nothing "
+                    f"says whether the rows went through them. Load an export that gives the last hidden state, or the "
+                    f"model's own model.safetensors."
+                )
+            return output
+    raise UnsupportedModelError(
+        f"the outputs of {file} have the shapes {', '.join(map(str, shapes))}; the last hidden state, (batch, length, "
+        f"hidden), or a pooled row of fixed width a text is expected among them."
+    )
 
 
 def _inputs(graph: ov.Model, file: Path) -> dict[str, Any]:
     """The graph's inputs by name."""
     inputs: dict[str, Any] = {}
     for port in graph.inputs:
-        names = port.get_names() & {INPUT_IDS, ATTENTION_MASK, _TOKEN_TYPES}
+        names = port.get_names() & {INPUT_IDS, ATTENTION_MASK, _TOKEN_TYPES, _POSITIONS}
         if len(names) != 1:
             raise UnsupportedModelError(
                 f"{file} has the input {sorted(port.get_names())}; an encoder takes {INPUT_IDS}, {ATTENTION_MASK} "
-                f"and maybe {_TOKEN_TYPES}."
+                f"and maybe {_TOKEN_TYPES} and {_POSITIONS}."
             )
         inputs[names.pop()] = port.get_node()
     if INPUT_IDS not in inputs or ATTENTION_MASK not in inputs:

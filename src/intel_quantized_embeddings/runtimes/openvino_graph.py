@@ -21,7 +21,7 @@ from intel_quantized_embeddings.architectures.description import LayerKind, Rota
 from intel_quantized_embeddings.architectures.relative_bias import relative_bias_by_offset
 from intel_quantized_embeddings.architectures.rotary import inverse_frequencies, rotary_tables
 from intel_quantized_embeddings.options import Pooling
-from intel_quantized_embeddings.runtimes.openvino_ending import ended
+from intel_quantized_embeddings.runtimes.openvino_ending import ended, with_steps
 from intel_quantized_embeddings.runtimes.openvino_layers import Around, build_layer, build_norm
 from intel_quantized_embeddings.runtimes.openvino_nodes import Node
 from intel_quantized_embeddings.runtimes.openvino_nodes import constant as _constant
@@ -72,6 +72,11 @@ def _whole(config: EncoderConfig, weights: EncoderWeights, ending: Ending, *, of
 def add_ending(hidden: Node, input_ids: Node, attention_mask: Node, ending: Ending) -> ov.Model:
     """Put an ending behind the last hidden state, (batch, length, hidden), of a foreign graph."""
     return _model(ended(hidden, attention_mask, ending), input_ids, attention_mask)
+
+
+def add_unit_length(row: Node, input_ids: Node, attention_mask: Node, ending: Ending) -> ov.Model:
+    """Scale rows that a foreign graph has pooled already, (batch, numbers), to length 1 where an ending does so."""
+    return _model(with_steps(row, ending), input_ids, attention_mask)
 
 
 def model_input(name: str) -> Node:
