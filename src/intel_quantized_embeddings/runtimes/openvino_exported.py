@@ -137,8 +137,8 @@ def _output(graph: ov.Model, ending: Ending, file: Path) -> Any:
             if any(not isinstance(step, UnitLength) for step in ending.steps):
                 raise UnsupportedModelError(
                     f"{file} gives rows that are pooled already, and the model has other modules behind pooling: "
-                    f"nothing says whether the rows went through them. Load an export that gives the last hidden state, "
-                    f"or the model's own model.safetensors."
+                    f"nothing says whether the rows went through them. Load an export that gives the last hidden "
+                    f"state, or the model's own model.safetensors."
                 )
             return output
     raise UnsupportedModelError(
