@@ -19,7 +19,7 @@ def test_tables_are_the_cosines_and_sines_of_rounded_angles(theta, size, ntk):
     assert frequencies.shape == (size // 2,)
     assert frequencies.dtype == np.float32
     exact = [(theta * ntk) ** (-2 * i / size) / ntk ** (2 / size) for i in range(size // 2)]
-    np.testing.assert_allclose(frequencies, exact, rtol=4e-7)
+    np.testing.assert_allclose(frequencies, exact, rtol=2e-6)  # exponents are rounded to float32
     positions = 400
     angles = (np.arange(positions, dtype=np.float32)[:, None] * frequencies).astype(np.float64)
     cosines, sines = rotary_tables(frequencies, positions)

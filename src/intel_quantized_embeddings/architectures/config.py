@@ -24,6 +24,8 @@ _GATED_ACTIVATIONS = {"swiglu": Activation.SILU, "geglu": Activation.GELU}
 
 # Ids are 32 bits wide to the tokenizers library.
 MOST_TOKENS = 2**32
+# Of a text, whatever its rotary positions could tell apart.
+LONGEST_TEXT = 2**17
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +84,7 @@ class EncoderConfig:
 
     @property
     def max_length(self) -> int:
-        return self.max_positions - self.first_position
+        return min(self.max_positions - self.first_position, LONGEST_TEXT)
 
     @staticmethod
     def from_hf(config: Mapping[str, Any], *, where: str, exported: bool = False) -> EncoderConfig:

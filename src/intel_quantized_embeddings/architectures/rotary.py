@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 # float64 (W. J. Cody and W. Waite, Software Manual for the Elementary Functions, 1980).
 _HALF_PI = tuple(float.fromhex(part) for part in ("0x1.921fb544p+0", "0x1.0b4611a6p-34", "0x1.3198a2e037073p-69"))
 
+# Positions that are computed together: few enough that what stands in between is small beside the tables.
+_ROWS = 1024
+
 # Taylor's series up to pi / 4: what follows is below 2^-57.
 _SINE = tuple((-1) ** i / math.factorial(2 * i + 1) for i in range(9))
 _COSINE = tuple((-1) ** i / math.factorial(2 * i) for i in range(10))
@@ -51,7 +54,16 @@ def rotary_tables(frequencies: NDArray[np.float32], positions: int) -> tuple[NDA
     Returns:
         Cosines and sines. Shape of each: (positions, head_size / 2).
     """
-    angles = np.multiply.outer(np.arange(positions, dtype=np.float32), frequencies).astype(np.float64)
+    cosines, sines = (np.empty((positions, len(frequencies)), dtype=np.float32) for _ in range(2))
+    for first in range(0, positions, _ROWS):
+        some = np.arange(first, min(first + _ROWS, positions), dtype=np.float32)
+        cosines[first : first + _ROWS], sines[first : first + _ROWS] = _cosines_and_sines(
+            np.multiply.outer(some, frequencies).astype(np.float64)
+        )
+    return cosines, sines
+
+
+def _cosines_and_sines(angles: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     turns = np.rint(angles / (math.pi / 2))
     rest = angles
     for part in _HALF_PI:
@@ -62,7 +74,7 @@ def rotary_tables(frequencies: NDArray[np.float32], positions: int) -> tuple[NDA
     odd = quarter % 2 == 1
     cosines = np.where(odd, sine, cosine) * np.where((quarter == 1) | (quarter == 2), -1.0, 1.0)
     sines = np.where(odd, cosine, sine) * np.where(quarter >= 2, -1.0, 1.0)
-    return cosines.astype(np.float32), sines.astype(np.float32)
+    return cosines, sines
 
 
 def _series(factors: tuple[float, ...], x: NDArray[np.float64]) -> NDArray[np.float64]:

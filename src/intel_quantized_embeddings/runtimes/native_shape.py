@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from intel_quantized_embeddings.architectures import Activation, EncoderConfig, Ending, StepActivation
+from intel_quantized_embeddings.architectures.config import LONGEST_TEXT
 from intel_quantized_embeddings.architectures.description import NormPlace
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 from intel_quantized_embeddings.options import Pooling
@@ -154,6 +155,8 @@ class Shape:
         for name, value in values.items():
             if not isinstance(value, int) or isinstance(value, bool) or not -(2**31) <= value < 2**31:
                 raise DamagedFilesError(f"{where} has {name}={value!r}; a whole number of 32 bits is needed.")
+        if values["positions"] > LONGEST_TEXT:
+            raise DamagedFilesError(f"{where} has positions={values['positions']}; at most {LONGEST_TEXT} are allowed.")
         if not isinstance(epsilon, float) or not 0 < epsilon < 1:
             raise DamagedFilesError(f"{where} has epsilon={epsilon!r}; a number between 0 and 1 is needed.")
         return Shape(**values, epsilon=epsilon)
