@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from intel_quantized_embeddings import CrossEncoder, Encoder, Reranker, quantize, quantize_cross_encoder
+from intel_quantized_embeddings.architectures.modernbert import MODERNBERT
 from intel_quantized_embeddings.errors import DamagedFilesError, OptionError, UnsupportedModelError
 from intel_quantized_embeddings.int8_folder.manifest import Manifest
 from intel_quantized_embeddings.options import Precision
@@ -24,6 +25,7 @@ from intel_quantized_embeddings.runtimes.native_graph import NativeGraph
 from intel_quantized_embeddings.runtimes.native_library import instruction_sets
 from intel_quantized_embeddings.runtimes.native_library import quantize as quantize_weights
 from support.documents import run_as_shown
+from support.tiny_models import write_tiny_model
 
 TEXTS = ["the cat sat on the red mat", "stone " * 40, "water", ""]
 
@@ -186,7 +188,9 @@ class TestDamage:
             *(("layers", 2**31 - 1), ("inner", 63), ("inner", 2**30), ("vocabulary", 10**9), ("vocabulary", 4)),
             *(("positions", 0), ("positions", 10**6), ("pooling", 7), ("activation", -1), ("precision", 1)),
             *(("relative", 1), ("second_text", 1), ("padding", 3), ("head", 2), ("qkv_levels", 0)),
-            *(("qkv_levels", 255), ("qkv_levels", 10**6), ("normalize", 2)),
+            *(("qkv_levels", 255), ("qkv_levels", 10**6), ("key_heads", 3), ("norms_aside", 2), ("branch_norms", 1)),
+            *(("first_norm", 1), ("centred", -1), ("head_norms", 1), ("rotary", 1), ("gated", 1), ("positions", 2**30)),
+            *(("steps", 10**6), ("outputs", 31)),
             *(("epsilon", 0.0), ("epsilon", "small"), ("hidden", "32"), ("hidden", 2**40), ("format_version", 0)),
         ],
     )
@@ -219,6 +223,24 @@ class TestDamage:
     def test_an_array_that_is_not_there_is_named(self, graph, name):
         other = self._changed(graph, **{name: None})
         with pytest.raises(DamagedFilesError, match=re.escape(f"no tensor '{name}'")):
+            self._runs(other)
+
+    @pytest.mark.parametrize(
+        ("name", "array", "said"),
+        [
+            ("layers.reaches", [[-1, 8], [8, 8]], "a reach of 'layers.reaches' is below 0"),
+            ("layers.reaches", [[8, 8]], "'layers.reaches' has 8 bytes; the model needs 16"),
+            ("layers.rotary", [0, 7], "no tensor 'rotary.7'"),
+            ("layers.rotary", [0, -1], "no tensor 'rotary.-1'"),
+            ("rotary.0.frequencies", None, "no tensor 'rotary.0'"),
+        ],
+    )
+    def test_windows_and_positions_are_checked(self, tmp_path, name, array, said):
+        modern = write_tiny_model(tmp_path / "modern", family=MODERNBERT)
+        quantize(modern, tmp_path / "folder", runtime="native", measure=False)
+        changed = None if array is None else np.array(array, dtype=np.int32)
+        other = self._changed(tmp_path / "folder" / "encoder.safetensors", **{name: changed})
+        with pytest.raises(DamagedFilesError, match=re.escape(said)):
             self._runs(other)
 
     def test_words_of_another_size_are_an_error(self, graph):
