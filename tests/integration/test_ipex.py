@@ -15,7 +15,12 @@ import pytest
 
 from intel_quantized_embeddings import Encoder, quantize
 from intel_quantized_embeddings.cli import main
-from intel_quantized_embeddings.errors import MissingExtraError, OptionError, QuantizedEmbeddingsError
+from intel_quantized_embeddings.errors import (
+    MissingExtraError,
+    OptionError,
+    QuantizedEmbeddingsError,
+    UnsupportedModelError,
+)
 from intel_quantized_embeddings.int8_folder.config import QuantizationConfig
 from intel_quantized_embeddings.int8_folder.manifest import Manifest
 from intel_quantized_embeddings.runtimes import import_ipex as importing
@@ -44,6 +49,19 @@ class TestWhereItIsNotInstalled:
     def test_the_default_runtime_does_not_ask_for_it(self, tiny, monkeypatch):
         monkeypatch.setattr(importing, "import_ipex", lambda: pytest.fail("it was asked for"))
         Encoder.load(tiny, precision="fp32")
+
+
+DENSE = ("Dense", {"activation": "activation.Tanh"})
+
+
+@pytest.mark.parametrize(
+    ("pooling", "behind", "named"),
+    [("mean", [DENSE], "mean, Dense"), ("max", [("Normalize", {})], "max, UnitLength"), ("cls+mean", [], "cls, mean")],
+)
+def test_what_it_does_not_have_behind_the_layers_is_refused_by_name(ipex_installed, tmp_path, pooling, behind, named):
+    folder = write_tiny_model(tmp_path / "model", pooling=pooling, normalize=False, behind=behind or None)
+    with pytest.raises(UnsupportedModelError, match=rf"this model has {named}\..*runtime='native' or 'openvino'"):
+        Encoder.load(folder, runtime="ipex", precision="fp32")
 
 
 @pytest.fixture(scope="module")
