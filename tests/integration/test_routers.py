@@ -87,6 +87,18 @@ class TestLoaded:
         assert np.array_equal(model.encode_query(TEXTS), encoder.encode_queries(TEXTS))
         assert np.array_equal(model.encode_document(TEXTS), encoder.encode_documents(TEXTS))
 
+    @pytest.mark.parametrize("runtime", [None, "native", "openvino"])
+    def test_a_static_model_may_be_one_of_them(self, tmp_path, runtime):
+        folder = write_tiny_router(tmp_path / "router", static_queries=True)
+        encoder, document = _load(folder, runtime=runtime), _load(folder / "document_0_Transformer", runtime=runtime)
+        assert np.array_equal(encoder.encode_documents(TEXTS), document.encode_documents(TEXTS))
+        assert encoder.fingerprint == f"{document.fingerprint}+{encoder.for_queries.fingerprint}"
+        assert encoder.for_queries.fingerprint.startswith("static-fp32-mean-")
+        static = _load(folder / "query_0_StaticEmbedding")
+        assert np.array_equal(encoder.encode_queries(TEXTS), static.encode_queries(TEXTS))
+        with pytest.raises(UnsupportedModelError, match="nothing to quantize; load the Router as it is"):
+            quantize(folder, tmp_path / "int8", **FEW)
+
     def test_a_service_has_one_model(self, folder):
         pytest.importorskip("starlette", reason="the `serve` extra brings it")
         from intel_quantized_embeddings.serving.app import make_app
@@ -181,3 +193,7 @@ def test_vectors_are_those_of_sentence_transformers(folder, runtime):
     np.testing.assert_allclose(encoder.encode_queries(TEXTS), reference.encode_query(TEXTS), atol=2e-5)
     np.testing.assert_allclose(encoder.encode_documents(TEXTS), reference.encode_document(TEXTS), atol=2e-5)
     np.testing.assert_allclose(encoder.encode(TEXTS, instruction=""), reference.encode(TEXTS), atol=2e-5)
+    reference.save_pretrained(str(folder / "saved"))
+    saved = _load(folder / "saved", runtime=runtime)
+    assert np.array_equal(saved.encode_queries(TEXTS), encoder.encode_queries(TEXTS))
+    assert np.array_equal(saved.encode_documents(TEXTS), encoder.encode_documents(TEXTS))

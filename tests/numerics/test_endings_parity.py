@@ -42,6 +42,7 @@ FOLDERS = {
     ),
     "dense-after-normalize": ("mean", [UNIT, dense(40, "activation.ReLU", bias=False)]),
 }
+PUBLISHED = ("LaBSE", "mdbr-leaf-ir", "mdbr-leaf-mt", "embeddinggemma")
 TEXTS = [*TEN_TEXTS, "", "a", "what is that?", " ".join(TEN_TEXTS)]
 
 
@@ -57,15 +58,21 @@ def runtime(request):
     return request.param
 
 
-def test_vectors_are_those_of_sentence_transformers(folder, runtime):
+def test_vectors_are_those_of_sentence_transformers(folder, runtime, tmp_path):
+    """Those of the folder that it writes itself too."""
     reference = sentence_transformers.SentenceTransformer(str(folder), device="cpu")
     encoder = Encoder.load(folder, runtime=runtime, precision="fp32", warm_shapes=False)
     queries, documents = encoder.encode_queries(TEXTS), encoder.encode_documents(TEXTS)
     assert encoder.dimension == reference.get_embedding_dimension()
     np.testing.assert_allclose(queries, reference.encode_query(TEXTS), rtol=0, atol=2e-5)
     np.testing.assert_allclose(documents, reference.encode_document(TEXTS), rtol=0, atol=2e-5)
+    reference.save_pretrained(str(tmp_path / "saved"))
+    saved = Encoder.load(tmp_path / "saved", runtime=runtime, precision="fp32", warm_shapes=False)
+    assert saved.settings.modules == encoder.settings.modules
+    assert np.array_equal(saved.encode_documents(TEXTS), documents)
 
 
+@pytest.mark.parametrize("folder", [*PUBLISHED, "every-module"], indirect=True)
 def test_an_int8_folder_has_the_same_ending(folder, runtime, tmp_path):
     fp32 = Encoder.load(folder, runtime=runtime, precision="fp32", warm_shapes=False)
     quantize(folder, tmp_path / "int8", runtime=runtime, **FEW, search=False)
@@ -92,9 +99,12 @@ def reranker(tmp_path_factory):
 
 def test_a_chain_that_ends_in_a_score_is_a_cross_encoder(reranker, runtime, tmp_path):
     pairs = list(zip(TEXTS, reversed(TEXTS), strict=True))
-    expected = sentence_transformers.CrossEncoder(str(reranker), device="cpu").predict(pairs)
-    fp32 = CrossEncoder.load(reranker, runtime=runtime, precision="fp32").score(pairs)
-    np.testing.assert_allclose(fp32, expected, rtol=0, atol=2e-5)
+    reference = sentence_transformers.CrossEncoder(str(reranker), device="cpu")
+    expected = reference.predict(pairs)
+    reference.save_pretrained(str(tmp_path / "saved"))
+    for folder in (reranker, tmp_path / "saved"):
+        fp32 = CrossEncoder.load(folder, runtime=runtime, precision="fp32").score(pairs)
+        np.testing.assert_allclose(fp32, expected, rtol=0, atol=2e-5)
     quantize_cross_encoder(reranker, tmp_path / "int8", runtime=runtime, **FEW, search=False)
     int8 = CrossEncoder.load(tmp_path / "int8").score(pairs)
     assert np.corrcoef(int8, expected)[0, 1] > 0.95

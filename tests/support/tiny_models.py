@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -185,8 +186,14 @@ def save_in_halves(tensors: dict[str, np.ndarray], file: Path, *, bfloat16: bool
     file.write_bytes(len(text).to_bytes(8, "little") + text + data)
 
 
-def write_tiny_router(folder: Path, *, default: str | None = "document", prompts: dict[str, str] | None = None) -> Path:
-    """Write a Router of two models with random weights: queries by mean and a Dense, documents by CLS."""
+def write_tiny_router(
+    folder: Path,
+    *,
+    default: str | None = "document",
+    prompts: dict[str, str] | None = None,
+    static_queries: bool = False,
+) -> Path:
+    """Write a Router of two models with random weights: queries by mean and a Dense (or a table), documents by CLS."""
     types, structure = {}, {}
     chains = {
         "query": ("mean", [("Dense", {"out_features": HIDDEN, "activation": "activation.Tanh"})]),
@@ -203,6 +210,12 @@ def write_tiny_router(folder: Path, *, default: str | None = "document", prompts
             (whole / f"{place}_{kinds[place]}").rename(folder / name)
         (whole / "modules.json").unlink()
         whole.rename(folder / structure[route][0])
+    if static_queries:
+        structure["query"] = ["query_0_StaticEmbedding"]
+        types["query_0_StaticEmbedding"] = "sentence_transformers.models.StaticEmbedding"
+        whole = write_tiny_static(folder / "whole", dimension=HIDDEN)
+        (whole / "0_StaticEmbedding").rename(folder / "query_0_StaticEmbedding")
+        shutil.rmtree(whole)
     described = {"types": types, "structure": structure, "parameters": {"default_route": default}}
     (folder / "router_config.json").write_text(json.dumps(described))
     modules = [("", "Router"), ("1_Normalize", "Normalize")]

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from intel_quantized_embeddings.encoders.loaded import LoadedModel
@@ -93,9 +94,7 @@ class Encoder(LoadedModel[ModelSettings]):
         routes = source.routes
         if routes is None:
             return super().from_source(source, options)
-        query, document = (
-            super(Encoder, cls).from_source(source.route(folder), options) for folder in (routes.query, routes.document)
-        )
+        query, document = (cls._of_route(source.route(folder), options) for folder in (routes.query, routes.document))
         if query.dimension != document.dimension:
             raise UnsupportedModelError(
                 f"{source.name} makes vectors of {query.dimension} numbers of queries and of {document.dimension} of "
@@ -107,6 +106,12 @@ class Encoder(LoadedModel[ModelSettings]):
         whole._options = options
         whole._fingerprint = f"{document.fingerprint}+{query.fingerprint}"
         return whole
+
+    @classmethod
+    def _of_route(cls, source: SourceModel, options: LoadOptions) -> Encoder:
+        if source.static is not None:  # which has no runtime, whatever the other has
+            options = replace(options, runtime=None, instruction_set=None)
+        return super().from_source(source, options)
 
     @property
     def for_queries(self) -> Encoder:
