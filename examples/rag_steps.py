@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import logging
 import re
 import shutil
 import sys
@@ -36,7 +37,7 @@ QUESTIONS = (
     "How do I wait for several tasks to finish?",
 )
 AT_ONCE = 2000  # stored together: what an interrupted run loses at the most
-SAMPLE = 150  # encoded in fp32, to compare with
+SAMPLE, SHORT = 150, 800  # entries encoded in fp32 to compare with, and so many characters of each
 WIDTH = min(shutil.get_terminal_size().columns, 100)
 
 
@@ -58,6 +59,7 @@ def parser(description: str, *, keeps_vectors: bool = True) -> argparse.Argument
 
 def run(example: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> int:
     """Run an example; what can go wrong becomes one line on stderr and exit status 1."""
+    logging.basicConfig(format="  (%(message)s)")
     try:
         example(options)
     except (QuantizedEmbeddingsError, OSError) as exc:
@@ -199,7 +201,7 @@ def say_speed(n_documents: int, seconds: float) -> None:
 
 def say_cost_of_fp32(model: str, encoder: Encoder, entries: Sequence[Entry]) -> None:
     """Encode some of the entries with the int8 encoder and with the fp32 model it is of, and print the speeds."""
-    texts = [entry.titled for entry in entries[:: max(1, len(entries) // SAMPLE)]]
+    texts = [entry.titled[:SHORT] for entry in entries[:: max(1, len(entries) // SAMPLE)]]
     speeds = []
     for one in (encoder, Encoder.load(model, precision="fp32")):
         started = time.perf_counter()
