@@ -93,8 +93,9 @@ def _bound(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except (OSError, OverflowError) as exc:
         listener.close()
+        why = str(exc).rstrip(".")
         raise OptionError(
-            f"host={host!r} and port={port} can't be listened on: {exc}. Pass another port or host."
+            f"host={host!r} and port={port} can't be listened on: {why}. Pass another port or host."
         ) from exc
     return listener
 
