@@ -46,7 +46,8 @@ def cross_encoder(request, tiny_cross_encoder, tiny_cross_encoder_int8) -> Cross
     if precision is Precision.BF16 and not has_bfloat16():
         pytest.skip("this CPU has no bfloat16 instructions")
     folder = tiny_cross_encoder_int8 if precision is Precision.INT8 else tiny_cross_encoder
-    return CrossEncoder.load(folder, precision=precision.value, num_threads=2)
+    runtime = "openvino" if precision is Precision.BF16 else None  # the engine has no bfloat16
+    return CrossEncoder.load(folder, runtime=runtime, precision=precision.value, num_threads=2)
 
 
 def is_int8(cross_encoder: CrossEncoder) -> bool:
