@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,10 +28,10 @@ QUICK = ["--texts", "10", "--repeats", "2"]
 
 
 class WorkerHere:
-    """A worker without a process of its own."""
+    """A worker without a process of its own; its job is pickled all the same."""
 
     def __init__(self, job):
-        self._serving = worker._Serving(job)
+        self._serving = worker._Serving(pickle.loads(pickle.dumps(job)))
 
     def __enter__(self):
         return self
