@@ -98,7 +98,7 @@ class TestConstructing:
         ("option", "value", "allowed"),
         [
             ("precision", "int9", "'int8', 'bf16', 'fp32'"),
-            ("pooling", "max", "'cls'"),
+            ("pooling", "average", "'cls'"),
             ("runtime", "onnx", "'openvino'"),
             ("vector_type", "int4", "'float32', 'int8', 'binary'"),
         ],

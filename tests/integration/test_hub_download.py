@@ -352,16 +352,17 @@ def test_a_static_model_is_fetched(hub, machine, tmp_path, model2vec):
     assert sorted(hub.downloaded()) == sorted(files)
 
 
-def test_a_router_is_refused_by_name(hub, machine, tmp_path):
+def test_a_router_of_other_routes_is_refused_by_name(hub, machine, tmp_path):
     """It has no config.json, and that is not what is wrong with it."""
     modules = [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.base.modules.router.Router"}]
     (tmp_path / "modules.json").write_text(json.dumps(modules))
-    (tmp_path / "router_config.json").write_text("{}")
-    with pytest.raises(UnsupportedModelError, match=r"has a Router module.*load the two apart"):
+    routes = {"types": {"0": "a.Transformer", "1": "b.Transformer"}, "structure": {"image": ["0"], "text": ["1"]}}
+    (tmp_path / "router_config.json").write_text(json.dumps(routes))
+    with pytest.raises(UnsupportedModelError, match=r"the routes image, text; built in are the two"):
         Encoder.load(tmp_path)
     hub.add(MODEL, _files(tmp_path))
     result = machine.encode()
-    assert (result["error"], "has a Router module" in result["message"]) == ("UnsupportedModelError", True)
+    assert (result["error"], "the routes image, text" in result["message"]) == ("UnsupportedModelError", True)
 
 
 def test_an_incomplete_cache_is_an_error_offline(hub, machine, tiny_files):

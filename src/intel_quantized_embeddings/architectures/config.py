@@ -197,7 +197,7 @@ def _head_size(held: ConfigValues, architecture: Architecture, *, hidden: int, h
 def _layers(held: ConfigValues, architecture: Architecture) -> tuple[LayerKind, ...]:
     if architecture.layer_kinds is not None:
         return architecture.layer_kinds(held)
-    return (LayerKind(),) * held.size(architecture.keys.num_layers)
+    return (LayerKind(),) * held.layers(architecture.keys.num_layers)
 
 
 def _architecture(config: Mapping[str, Any], *, where: str) -> Architecture:

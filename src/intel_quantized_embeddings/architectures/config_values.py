@@ -7,6 +7,8 @@ from typing import Any, TypeGuard
 
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 
+_MOST_LAYERS = 1000
+
 
 def is_whole(value: Any) -> TypeGuard[int]:
     """Return whether a value is a whole number, which True and False are not."""
@@ -27,6 +29,13 @@ class ConfigValues:
                 f"config.json of {self._where} has {key}={value!r}; a positive integer is needed there."
             )
         return value
+
+    def layers(self, key: str) -> int:
+        """Return how many layers there are: something is kept of each."""
+        count = self.size(key)
+        if count > _MOST_LAYERS:
+            raise self.damaged(f"has {key}={count}; at most {_MOST_LAYERS} are allowed.")
+        return count
 
     def positive(self, key: str | float, *, default: float) -> float:
         """Return the number under a key, or the one that stands in the key's place."""

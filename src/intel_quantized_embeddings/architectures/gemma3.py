@@ -13,7 +13,7 @@ from intel_quantized_embeddings.architectures.llama import DECODER_BLOCK, DECODE
 
 def _layer_kinds(config: ConfigValues) -> tuple[LayerKind, ...]:
     """Read both spellings: transformers 5 lists every layer, before it every n-th, the last of each n, was global."""
-    count = config.size("num_hidden_layers")
+    count = config.layers("num_hidden_layers")
     every = config.size("sliding_window_pattern", default=6)
     listed = config.names("layer_types", known=(FULL, SLIDING), count=count)
     names = listed or tuple(SLIDING if (i + 1) % every else FULL for i in range(count))

@@ -41,16 +41,14 @@ def read_rotary(parameters: ConfigValues, *, default: float) -> Rotary:
     raise parameters.refuse(f"scales rotary positions by {kind!r}; built in are 'default' and 'ntk'.")
 
 
-def rotary_everywhere(
-    config: ConfigValues, *, default: float, count_key: str = "num_hidden_layers"
-) -> tuple[LayerKind, ...]:
+def rotary_everywhere(config: ConfigValues, *, default: float) -> tuple[LayerKind, ...]:
     """Return layers that see all tokens and share one kind of rotary positions, in both spellings."""
-    return (LayerKind(rotary=_top_level_rotary(config, default=default)),) * config.size(count_key)
+    return (LayerKind(rotary=_top_level_rotary(config, default=default)),) * config.layers("num_hidden_layers")
 
 
 def decoder_layers(config: ConfigValues, *, default: float) -> tuple[LayerKind, ...]:
     """Return a decoder's layers: causal unless `is_causal` is false, some with a window where `layer_types` says so."""
-    count = config.size("num_hidden_layers")
+    count = config.layers("num_hidden_layers")
     names = config.names("layer_types", known=(FULL, SLIDING), count=count) or (FULL,) * count
     rotary = _top_level_rotary(config, default=default)
     causal = config.flag("is_causal", default=True)

@@ -17,7 +17,7 @@ from intel_quantized_embeddings.architectures.layer_kinds import FULL, SLIDING, 
 
 def _layer_kinds(config: ConfigValues) -> tuple[LayerKind, ...]:
     """Read both spellings: transformers 5 lists every layer, before it every n-th was global."""
-    count = config.size("num_hidden_layers")
+    count = config.layers("num_hidden_layers")
     listed = config.names("layer_types", known=(FULL, SLIDING), count=count)
     every = config.size("global_attn_every_n_layers", default=3)
     names = listed or tuple(SLIDING if i % every else FULL for i in range(count))
