@@ -13,6 +13,7 @@
 #include "rows.h"
 #include "linear.h"
 #include "attention.h"
+#include "attention_int.h"
 #include "ending.h"
 
 namespace iqe {
@@ -58,7 +59,9 @@ struct Buffers {
     context_scales = arena.take<RowScale>(block);
     inner_codes = arena.take<uint8_t>(part * inner_width);
     inner_scales = arena.take<RowScale>(part);
-    scratch_each = up_to_lanes(attention_scratch(longest, model.config.head_size));
+    const int64_t floats = attention_scratch(longest, model.config.head_size);
+    const int64_t ints = model.config.precision == IQE_INT8 ? attention_int_scratch(longest, model.config.head_size) : 0;
+    scratch_each = up_to_lanes(floats > ints ? floats : ints);
     scratch = arena.take<float>(scratch_each * shares);
     pooled = arena.take<float>(Ending::scratch(model));
     steps = arena.take<float>(Ending::scratch(model));
@@ -311,6 +314,9 @@ class Forward {
     const Layer& layer = model_.layers[l];
     const int64_t first_row = start(block.first), heads = config_.heads, pieces = (block.last - block.first) * heads;
     const int64_t reach = config_.positions, queries_each_key = heads / config_.key_heads;
+    // Of a layer that was left in floats queries and keys are meant to be more exact than bytes. What models with rotary
+    // positions, most of them decoders, would lose has not been measured.
+    const bool in_ints = INT8 && layer.qkv.codes != nullptr && !config_.rotary && queries_each_key == 1;
     share(pieces, [&](int i, int n) {
       for (int64_t piece = pieces * i / n; piece < pieces * (i + 1) / n; piece++) {
         const int64_t t = piece / heads, h = piece % heads, text = block.first + t;
@@ -329,7 +335,11 @@ class Forward {
         a.after = layer.after;
         a.out = b_.context + query_row * query_width_ + h * config_.head_size;
         a.out_stride = query_width_;
-        attention(a, b_.scratch + i * b_.scratch_each);
+        if (in_ints && suits_ints(a)) {
+          attention_in_ints(a, b_.scratch + i * b_.scratch_each);
+        } else {
+          attention(a, b_.scratch + i * b_.scratch_each);
+        }
       }
     });
     const int used = config_.heads * config_.head_size;

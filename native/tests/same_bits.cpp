@@ -347,7 +347,7 @@ uint64_t encode_case(const Case& c, const char* instruction_set) {
       if (c.head && i - offsets[t] > LENGTHS[t] / 2) ids[i] += VOCABULARY;
     }
   }
-  constexpr int BROKEN = 4;  // the text with the word that is no number
+  constexpr int BROKEN = 5;  // the text with the word that is no number: long enough for attention in whole numbers
   if (c.broken) ids[offsets[BROKEN] + 7] = 3;
 
   const int width = config.outputs;

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -121,3 +122,23 @@ def test_any_width_and_activation_has_the_same_bits_everywhere(hidden, heads, in
         assert all(np.array_equal(rows[0], others) for others in rows)
         vectors.append(rows[0])
     assert (vectors[0] * vectors[1]).sum(axis=1).mean() > 0.99
+
+
+@pytest.mark.parametrize("reach", [(7, 7), (40, 3), (1000, 0)], ids=str)
+def test_attention_in_whole_numbers_sees_what_attention_in_floats_sees(reach):
+    """Texts of 24 tokens and more have it in int8; windows cut through blocks of sixteen keys."""
+    encoder, weights = random_encoder(hidden=64, heads=2, inner=64, activation=Activation.GELU)
+    plain = native_graph(encoder, weights, Ending.plain(Pooling.MEAN, normalize=True))
+    reaches = np.array([reach] * encoder.num_layers, dtype=np.int32)
+    texts = [text for text in _texts(encoder.vocab_size) if len(text) >= 24]
+    vectors = {}
+    for name, arrays in (("all", plain.arrays), ("some", {**plain.arrays, "layers.reaches": reaches})):
+        fp32 = replace(plain, arrays=arrays)
+        model = ModelGraph(graph=fp32, precision=Precision.FP32, max_positions=encoder.max_length, pad_token_id=0)
+        int8 = quantize_graph(model, [[1, 2]], Recipe(method=MethodName.PER_TOKEN))
+        rows = [NativeRuntime(int8, instruction_set=isa).run_ragged(texts) for isa in instruction_sets()]
+        assert all(np.array_equal(rows[0], others) for others in rows)
+        vectors[name, "fp32"], vectors[name, "int8"] = NativeRuntime(fp32).run_ragged(texts), rows[0]
+    lost = 1 - (vectors["some", "fp32"] * vectors["some", "int8"]).sum(axis=1).min()
+    assert lost < 0.005
+    assert 1 - (vectors["some", "fp32"] * vectors["all", "fp32"]).sum(axis=1).max() > 2 * lost

@@ -1,7 +1,6 @@
 // AVX-512 for the floats, tiles for the products.
 #define IQE_ISA amx
-#include "lanes_avx512.h"
-#include "../tiles.h"
+#include "dots_avx512.h"
 
 namespace iqe {
 namespace IQE_ISA {
@@ -129,6 +128,9 @@ class Products {
     }
   };
 };
+
+// A head is too small for tiles.
+using Scores = Dots;
 
 }  // namespace IQE_ISA
 }  // namespace iqe

@@ -2,6 +2,7 @@
 #define IQE_ISA avx2
 #include "lanes_avx2.h"
 #include "../tiles.h"
+#include "../words.h"
 
 namespace iqe {
 namespace IQE_ISA {
@@ -35,6 +36,32 @@ struct Products : InRegisters<Products> {
         sum[r][0].high = _mm256_add_epi32(sum[r][0].high, _mm256_madd_epi16(high, ones));
       }
     }
+  }
+};
+
+using Scores = Products;
+
+// vpmaddwd adds two products of words.  6 rows: 12 sums, 2 values, 1 weight, 1 in between: 16 registers.
+struct Weights : InWords {
+  static constexpr int ROWS = 6, PANELS = 1;
+
+  template <int R, int P>
+  IQE_INLINE void sums(const int16_t* rows, int64_t stride, const int8_t* values, int64_t, int64_t keys, Ints (&sum)[R][P]) {
+    static_assert(P == 1);
+    __m256i low[R], high[R];  // of its own, so that the compiler keeps it in registers
+#pragma GCC unroll 6
+    for (int r = 0; r < R; r++) low[r] = high[r] = _mm256_setzero_si256();
+    for (int64_t j = 0; j < keys; j += 2, values += 64) {
+      const __m256i b0 = _mm256_loadu_si256((const __m256i*)values), b1 = _mm256_loadu_si256((const __m256i*)(values + 32));
+#pragma GCC unroll 6
+      for (int r = 0; r < R; r++) {
+        const __m256i a = _mm256_set1_epi32(four_bytes(rows + r * stride + j));
+        low[r] = _mm256_add_epi32(low[r], _mm256_madd_epi16(a, b0));
+        high[r] = _mm256_add_epi32(high[r], _mm256_madd_epi16(a, b1));
+      }
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < R; r++) sum[r][0] = {low[r], high[r]};
   }
 };
 

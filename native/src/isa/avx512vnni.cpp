@@ -1,44 +1,12 @@
 // AVX-512 with dot products of bytes.
 #define IQE_ISA avx512vnni
-#include "lanes_avx512.h"
-#include "../tiles.h"
+#include "dots_avx512.h"
 
 namespace iqe {
 namespace IQE_ISA {
 
-// vpdpbusd adds four products of a u8 and an int8 to 32 bits, exactly.
-struct Products : InRegisters<Products> {
-  static constexpr int ROWS = 12, PANELS = 2;  // 24 sums, 2 codes, values: at most 32 registers
-
-  using InRegisters::InRegisters;
-
-  template <int R, int P>
-  IQE_INLINE void sums(const uint8_t* rows, int64_t stride, const int8_t* codes, int64_t panel_bytes, const int32_t*, int inputs,
-                       Ints (&sum)[R][P]) {
-    __m512i total[R][P];  // of its own, so that the compiler keeps it in registers
-#pragma GCC unroll 12
-    for (int r = 0; r < R; r++) {
-#pragma GCC unroll 2
-      for (int p = 0; p < P; p++) total[r][p] = _mm512_setzero_si512();
-    }
-    for (int k = 0; k < inputs; k += 4, codes += 64) {
-      __m512i b[P];
-#pragma GCC unroll 2
-      for (int p = 0; p < P; p++) b[p] = _mm512_loadu_si512(codes + p * panel_bytes);
-#pragma GCC unroll 12
-      for (int r = 0; r < R; r++) {
-        const __m512i a = _mm512_set1_epi32(four_bytes(rows + r * stride + k));
-#pragma GCC unroll 2
-        for (int p = 0; p < P; p++) total[r][p] = _mm512_dpbusd_epi32(total[r][p], a, b[p]);
-      }
-    }
-#pragma GCC unroll 12
-    for (int r = 0; r < R; r++) {
-#pragma GCC unroll 2
-      for (int p = 0; p < P; p++) sum[r][p] = {total[r][p]};
-    }
-  }
-};
+using Products = Dots;
+using Scores = Dots;
 
 }  // namespace IQE_ISA
 }  // namespace iqe

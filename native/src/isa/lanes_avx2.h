@@ -24,6 +24,10 @@ IQE_INLINE Floats add(Floats a, Floats b) { return {_mm256_add_ps(a.low, b.low),
 IQE_INLINE Floats subtract(Floats a, Floats b) { return {_mm256_sub_ps(a.low, b.low), _mm256_sub_ps(a.high, b.high)}; }
 IQE_INLINE Floats multiply(Floats a, Floats b) { return {_mm256_mul_ps(a.low, b.low), _mm256_mul_ps(a.high, b.high)}; }
 IQE_INLINE Floats divide(Floats a, Floats b) { return {_mm256_div_ps(a.low, b.low), _mm256_div_ps(a.high, b.high)}; }
+IQE_INLINE Floats magnitude(Floats x) {
+  const __m256 sign = _mm256_set1_ps(-0.0f);
+  return {_mm256_andnot_ps(sign, x.low), _mm256_andnot_ps(sign, x.high)};
+}
 // a * b + c, rounded once.
 IQE_INLINE Floats fma(Floats a, Floats b, Floats c) {
   return {_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
@@ -68,7 +72,33 @@ IQE_INLINE void store(int32_t* p, Ints x) {
   _mm256_storeu_si256((__m256i*)p, x.low);
   _mm256_storeu_si256((__m256i*)(p + 8), x.high);
 }
+IQE_INLINE Ints add(Ints a, Ints b) { return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)}; }
+IQE_INLINE int32_t sum_of(Ints x) {
+  const __m256i eight = _mm256_add_epi32(x.low, x.high);
+  const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+  const __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+  return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0xb1)));
+}
 IQE_INLINE Floats to_floats(Ints x) { return {_mm256_cvtepi32_ps(x.low), _mm256_cvtepi32_ps(x.high)}; }
+// To the nearest whole number, the even one of two; anything where it has more than 31 bits or is no number.
+IQE_INLINE Ints whole(Floats x) { return {_mm256_cvtps_epi32(x.low), _mm256_cvtps_epi32(x.high)}; }
+// Lane by lane the lowest bytes of four numbers that fit a byte.
+IQE_INLINE void store_fours(int8_t* p, Ints a, Ints b, Ints c, Ints d) {
+  const __m256i order = _mm256_broadcastsi128_si256(_mm_setr_epi32(0x0c080400, 0x0d090501, 0x0e0a0602, 0x0f0b0703));
+  const __m256i low = _mm256_packs_epi16(_mm256_packs_epi32(a.low, b.low), _mm256_packs_epi32(c.low, d.low));
+  const __m256i high = _mm256_packs_epi16(_mm256_packs_epi32(a.high, b.high), _mm256_packs_epi32(c.high, d.high));
+  _mm256_storeu_si256((__m256i*)p, _mm256_shuffle_epi8(low, order));
+  _mm256_storeu_si256((__m256i*)(p + 32), _mm256_shuffle_epi8(high, order));
+}
+// Lane by lane two numbers that fit 16 bits.
+IQE_INLINE void store_pairs(int16_t* p, Ints a, Ints b) {
+  _mm256_storeu_si256((__m256i*)p, _mm256_blend_epi16(a.low, _mm256_slli_epi32(b.low, 16), 0xaa));
+  _mm256_storeu_si256((__m256i*)(p + 16), _mm256_blend_epi16(a.high, _mm256_slli_epi32(b.high, 16), 0xaa));
+}
+// Sixteen numbers of 16 bits.
+IQE_INLINE void store_words(int16_t* p, Ints x) {
+  _mm256_storeu_si256((__m256i*)p, _mm256_permute4x64_epi64(_mm256_packs_epi32(x.low, x.high), 0xd8));
+}
 // Sixteen bytes with a sign.
 IQE_INLINE Floats load_codes(const int8_t* p) {
   const __m128i codes = _mm_loadu_si128((const __m128i*)p);

@@ -21,6 +21,7 @@ IQE_INLINE Floats add(Floats a, Floats b) { return {_mm512_add_ps(a.all, b.all)}
 IQE_INLINE Floats subtract(Floats a, Floats b) { return {_mm512_sub_ps(a.all, b.all)}; }
 IQE_INLINE Floats multiply(Floats a, Floats b) { return {_mm512_mul_ps(a.all, b.all)}; }
 IQE_INLINE Floats divide(Floats a, Floats b) { return {_mm512_div_ps(a.all, b.all)}; }
+IQE_INLINE Floats magnitude(Floats x) { return {_mm512_abs_ps(x.all)}; }
 // a * b + c, rounded once.
 IQE_INLINE Floats fma(Floats a, Floats b, Floats c) { return {_mm512_fmadd_ps(a.all, b.all, c.all)}; }
 // a < b ? a : b, so b where one is no number; and the other way round.
@@ -56,7 +57,28 @@ IQE_TOGETHER(greatest_of, _mm256_max_ps, _mm_max_ps, _mm_max_ss)
 
 IQE_INLINE Ints load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
 IQE_INLINE void store(int32_t* p, Ints x) { _mm512_storeu_si512(p, x.all); }
+IQE_INLINE Ints add(Ints a, Ints b) { return {_mm512_add_epi32(a.all, b.all)}; }
+IQE_INLINE int32_t sum_of(Ints x) {
+  const __m256i eight = _mm256_add_epi32(_mm512_castsi512_si256(x.all), _mm512_extracti64x4_epi64(x.all, 1));
+  const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+  const __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+  return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0xb1)));
+}
 IQE_INLINE Floats to_floats(Ints x) { return {_mm512_cvtepi32_ps(x.all)}; }
+// To the nearest whole number, the even one of two; anything where it has more than 31 bits or is no number.
+IQE_INLINE Ints whole(Floats x) { return {_mm512_cvtps_epi32(x.all)}; }
+// Lane by lane the lowest bytes of four numbers that fit a byte.
+IQE_INLINE void store_fours(int8_t* p, Ints a, Ints b, Ints c, Ints d) {
+  const __m512i bytes = _mm512_packs_epi16(_mm512_packs_epi32(a.all, b.all), _mm512_packs_epi32(c.all, d.all));
+  const __m512i order = _mm512_set4_epi32(0x0f0b0703, 0x0e0a0602, 0x0d090501, 0x0c080400);
+  _mm512_storeu_si512(p, _mm512_shuffle_epi8(bytes, order));
+}
+// Lane by lane two numbers that fit 16 bits.
+IQE_INLINE void store_pairs(int16_t* p, Ints a, Ints b) {
+  _mm512_storeu_si512(p, _mm512_mask_blend_epi16(0xaaaaaaaau, a.all, _mm512_slli_epi32(b.all, 16)));
+}
+// Sixteen numbers of 16 bits.
+IQE_INLINE void store_words(int16_t* p, Ints x) { _mm256_storeu_si256((__m256i*)p, _mm512_cvtepi32_epi16(x.all)); }
 // Sixteen bytes with a sign.
 IQE_INLINE Floats load_codes(const int8_t* p) { return to_floats({_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)p))}); }
 // Rounds to whole numbers, adds n and stores them as bytes, cut off at 0 and 255. |x| < 2^15.

@@ -72,7 +72,24 @@ IQE_INLINE void store(int32_t* p, Ints x) {
   for (int i = 0; i < 4; i++) vst1q_s32(p + 4 * i, x.part[i]);
 }
 IQE_INLINE Floats to_floats(Ints x) { IQE_EACH(Floats, vcvtq_f32_s32(x.part[i])); }
+// To the nearest whole number, the even one of two; anything where it has more than 31 bits or is no number.
+IQE_INLINE Ints whole(Floats x) { IQE_EACH(Ints, vcvtnq_s32_f32(x.part[i])); }
+IQE_INLINE Ints add(Ints a, Ints b) { IQE_EACH(Ints, vaddq_s32(a.part[i], b.part[i])); }
+IQE_INLINE Floats magnitude(Floats x) { IQE_EACH(Floats, vabsq_f32(x.part[i])); }
 #undef IQE_EACH
+IQE_INLINE int32_t sum_of(Ints x) {
+  return vaddvq_s32(vaddq_s32(vaddq_s32(x.part[0], x.part[1]), vaddq_s32(x.part[2], x.part[3])));
+}
+// Lane by lane the lowest bytes of four numbers that fit a byte.
+IQE_INLINE void store_fours(int8_t* p, Ints a, Ints b, Ints c, Ints d) {
+  const auto bytes = [](Ints x) IQE_LAMBDA_INLINE {
+    const int16x8_t low = vcombine_s16(vmovn_s32(x.part[0]), vmovn_s32(x.part[1]));
+    const int16x8_t high = vcombine_s16(vmovn_s32(x.part[2]), vmovn_s32(x.part[3]));
+    return vcombine_s8(vmovn_s16(low), vmovn_s16(high));
+  };
+  const int8x16x4_t four = {{bytes(a), bytes(b), bytes(c), bytes(d)}};
+  vst4q_s8(p, four);
+}
 // Sixteen bytes with a sign.
 IQE_INLINE Floats load_codes(const int8_t* p) {
   const int8x16_t codes = vld1q_s8(p);

@@ -54,6 +54,7 @@ IQE_INLINE Floats first(int count, Floats x, Floats y) {
   return y;
 }
 IQE_INLINE Floats where_negative(Floats x, Floats y, Floats z) { IQE_EACH(signbit(x.lane[i]) ? y.lane[i] : z.lane[i]); }
+IQE_INLINE Floats magnitude(Floats x) { IQE_EACH(__builtin_fabsf(x.lane[i])); }
 #undef IQE_EACH
 
 // Lane i with i + 8, then with i + 4, i + 2, i + 1.
@@ -82,6 +83,41 @@ IQE_INLINE Floats to_floats(Ints x) {
   Floats y;
   for (int i = 0; i < 16; i++) y.lane[i] = (float)x.lane[i];
   return y;
+}
+// To the nearest whole number, the even one of two; anything where it has more than 31 bits or is no number.
+IQE_INLINE Ints whole(Floats x) {
+  Ints y;
+  for (int i = 0; i < 16; i++) y.lane[i] = __builtin_fabsf(x.lane[i]) < 2147483648.0f ? (int32_t)rintf(x.lane[i]) : 0;
+  return y;
+}
+IQE_INLINE Ints add(Ints a, Ints b) {
+  for (int i = 0; i < 16; i++) a.lane[i] = (int32_t)((uint32_t)a.lane[i] + (uint32_t)b.lane[i]);
+  return a;
+}
+IQE_INLINE int32_t sum_of(Ints x) {
+  int32_t sum = 0;
+  for (int i = 0; i < 16; i++) sum += x.lane[i];
+  return sum;
+}
+// Lane by lane the lowest bytes of four numbers that fit a byte.
+IQE_INLINE void store_fours(int8_t* p, Ints a, Ints b, Ints c, Ints d) {
+  for (int i = 0; i < 16; i++) {
+    const int8_t four[] = {(int8_t)a.lane[i], (int8_t)b.lane[i], (int8_t)c.lane[i], (int8_t)d.lane[i]};
+    memcpy(p + 4 * i, four, sizeof four);
+  }
+}
+// Lane by lane two numbers that fit 16 bits.
+IQE_INLINE void store_pairs(int16_t* p, Ints a, Ints b) {
+  for (int i = 0; i < 16; i++) {
+    const int16_t two[] = {(int16_t)a.lane[i], (int16_t)b.lane[i]};
+    memcpy(p + 2 * i, two, sizeof two);
+  }
+}
+// Sixteen numbers of 16 bits.
+IQE_INLINE void store_words(int16_t* p, Ints x) {
+  int16_t words[16];
+  for (int i = 0; i < 16; i++) words[i] = (int16_t)x.lane[i];
+  memcpy(p, words, sizeof words);
 }
 IQE_INLINE Floats load_codes(const int8_t* p) {
   Floats y;

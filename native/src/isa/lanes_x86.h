@@ -24,7 +24,7 @@ class FloatMode {
   unsigned before_;
 };
 
-IQE_INLINE int32_t four_bytes(const uint8_t* p) {
+IQE_INLINE int32_t four_bytes(const void* p) {
   int32_t word;
   memcpy(&word, p, 4);
   return word;

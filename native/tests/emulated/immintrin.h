@@ -59,6 +59,14 @@ static inline __m512i cvtps_epi32(__m512 x) {
   return to.as<__m512i>();
 }
 
+// The lower halves of numbers.
+static inline __m256i cvtepi32_epi16(__m512i x) {
+  const Ints from = Ints::of(x);
+  Lanes<int16_t, 16> to;
+  for (int i = 0; i < 16; i++) to.lane[i] = (int16_t)from.lane[i];
+  return to.as<__m256i>();
+}
+
 // Numbers without a sign, cut off at 255.
 static inline __m128i cvtusepi32_epi8(__m512i x) {
   const Lanes<uint32_t, 16> from = Lanes<uint32_t, 16>::of(x);
@@ -163,7 +171,9 @@ static thread_local Tiles tiles;
 }  // namespace emulated
 
 #undef _mm256_dpbusd_avx_epi32
+#undef _mm256_dpwssd_avx_epi32
 #undef _mm512_cvtepi32_ps
+#undef _mm512_cvtepi32_epi16
 #undef _mm512_cvtepi8_epi32
 #undef _mm512_cvtps_epi32
 #undef _mm512_cvtusepi32_epi8
@@ -171,7 +181,9 @@ static thread_local Tiles tiles;
 #undef _mm512_mask_storeu_ps
 #undef _mm512_shuffle_f32x4
 #define _mm256_dpbusd_avx_epi32(sum, a, b) simde_mm256_dpbusd_epi32(sum, a, b)
+#define _mm256_dpwssd_avx_epi32(sum, a, b) simde_mm256_dpwssd_epi32(sum, a, b)
 #define _mm512_cvtepi32_ps(x) emulated::cvtepi32_ps(x)
+#define _mm512_cvtepi32_epi16(x) emulated::cvtepi32_epi16(x)
 #define _mm512_cvtepi8_epi32(x) emulated::cvtepi8_epi32(x)
 #define _mm512_cvtps_epi32(x) emulated::cvtps_epi32(x)
 #define _mm512_cvtusepi32_epi8(x) emulated::cvtusepi32_epi8(x)

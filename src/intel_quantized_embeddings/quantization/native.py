@@ -9,6 +9,7 @@ import numpy as np
 
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.int8_folder.config import ActivationRanges, MethodName
+from intel_quantized_embeddings.quantization.balance import balance
 from intel_quantized_embeddings.quantization.recipe import Recipe
 from intel_quantized_embeddings.quantization.smoothing import factors, input_sizes
 from intel_quantized_embeddings.runtimes.base import ModelGraph
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 LIBRARIES: tuple[str, ...] = ("numpy",)
 METHODS: tuple[MethodName, ...] = (MethodName.PER_TOKEN,)
-RECIPE_VERSION = 2
+RECIPE_VERSION = 3
 
 # The parts whose inputs are made of one size. Those of "output" come out of the activation, and gain nothing by it
 # where no gate is multiplied with them.
@@ -38,8 +39,8 @@ def require_quantizer() -> None:
 
 
 def attention_precision() -> str:
-    """Return "fp32": attention is computed in floats."""
-    return "fp32"
+    """Return "int8": where attention is computed in whole numbers (native/src/attention_int.h), else in floats."""
+    return "int8"
 
 
 def weight_bits(asked: int | None) -> int | None:
@@ -74,7 +75,11 @@ def quantize_graph(embedder: ModelGraph, token_ids: Sequence[Sequence[int]], rec
     arrays["words.codes"], arrays["words.scales"] = words_in_int8(arrays.pop("words"))
     for name in graph.linear_layers():
         if _shown(name) not in recipe.floating_point_layers:
-            arrays |= _in_int8(name, arrays.pop(f"{name}.weight"), sizes[name], gated=bool(graph.shape.gated))
+            weights = arrays.pop(f"{name}.weight")
+            arrays |= _in_int8(name, weights, sizes[name], gated=bool(graph.shape.gated))
+            if name.endswith(".qkv"):
+                equal = balance(graph.shape, weights, sizes[name])
+                arrays |= {f"{name}.{kind}": arrays[f"{name}.{kind}"] * equal for kind in ("scales", "bias")}
     return in_int8(graph, arrays)
 
 
