@@ -53,7 +53,7 @@ class TestAQuantizedFolder:
         assert facts["folder"] == str(tiny_int8)
         assert facts["made from"] == tiny.name
         assert facts["for"] == "runtime='native', precision='int8'"
-        assert facts["method"] == "per-token int8 attention in int8"
+        assert facts["method"] == "per-token int8"
         assert f"mean {manifest['fidelity']['documents']['mean']:.4f}" in facts["cosine to fp32"]
         assert facts["pooling"] == "mean, normalized"
         assert facts["queries"] == 'begin with "query: "'

@@ -38,9 +38,8 @@ def require_quantizer() -> None:
     """Need nothing: the quantizer is the engine's own."""
 
 
-def attention_precision() -> str:
-    """Return "int8": where attention is computed in whole numbers (native/src/attention_int.h), else in floats."""
-    return "int8"
+def attention_precision() -> None:
+    """Return None: the engine decides, by the model and a text's length (native/src/attention_int.h)."""
 
 
 def weight_bits(asked: int | None) -> int | None:
