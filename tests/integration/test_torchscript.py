@@ -124,7 +124,7 @@ def test_it_is_int8_and_can_not_be_had_otherwise(like_optimum_intels, tmp_path):
 
 def _script(tiny, wrap, prepare=lambda model: model):
     """The tiny model's encoder without pooling as TorchScript; `wrap` makes the outputs from the hidden state."""
-    from intel_quantized_embeddings.architectures import EncoderConfig, load_weights
+    from intel_quantized_embeddings.architectures import EncoderConfig, Ending, load_weights
     from intel_quantized_embeddings.architectures.torch_encoder import TorchEmbedder
     from intel_quantized_embeddings.options import Pooling
     from intel_quantized_embeddings.runtimes.import_ipex import import_ipex
@@ -141,7 +141,7 @@ def _script(tiny, wrap, prepare=lambda model: model):
                 hidden = layer(hidden, self._attention_bias(attention_mask))
             return wrap(hidden)
 
-    model = prepare(Encoding(config, load_weights(tiny, config), pooling=Pooling.MEAN, normalize=True))
+    model = prepare(Encoding(config, load_weights(tiny, config), Ending.plain(Pooling.MEAN, normalize=True)))
     ids = torch.ones((1, 5), dtype=torch.int64)
     return torch.jit.trace(model, (ids, ids, ids), strict=False, check_trace=False)
 
