@@ -96,8 +96,9 @@ class TestActors:
 
     @pytest.mark.slow
     def test_quantize_once_and_outlive_one_of_them(self, tiny, tmp_path):
-        """Both ask for an fp32 model in int8 at the same time; the first to be called dies, and another takes over."""
-        rows = embedded("pyarrow", watched(tmp_path / "died"), model=tiny, cache_folder=tmp_path / "cache")
+        """Both ask for OpenVINO's int8 of an fp32 model at once; the first to be called dies, another takes over."""
+        asked = {"model": tiny, "runtime": "openvino", "cache_folder": tmp_path / "cache"}
+        rows = embedded("pyarrow", watched(tmp_path / "died"), **asked)
         assert (tmp_path / "died").exists()
         (int8,) = (folder for folder in (tmp_path / "cache" / "int8").iterdir() if folder.is_dir())
         expected = Encoder.load(int8).encode_documents([row["text"] for row in rows])
