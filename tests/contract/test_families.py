@@ -11,17 +11,8 @@ from safetensors.numpy import load_file, save_file
 from intel_quantized_embeddings import Encoder, quantize
 from intel_quantized_embeddings.architectures.description import Architecture
 from intel_quantized_embeddings.architectures.table import ARCHITECTURES
+from support.each_runtime import TEXTS
 from support.tiny_models import HIDDEN, INNER, write_tiny_model
-
-TEXTS = [
-    "the cat sat on the red mat",
-    "",
-    "what does the green model vector mean?",
-    "stone " * 40,
-    "water",
-    "a small house in the old city, on a cold river; music and light",
-    "Fire & wind: 100% (earth) - metal!",
-]
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES, ids=lambda family: family.name)

@@ -20,21 +20,11 @@ from intel_quantized_embeddings.int8_folder.probes import COUNT_OF_VECTORS
 from intel_quantized_embeddings.options import Precision
 from intel_quantized_embeddings.runtimes.base import PaddedRuntime
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
-from support.each_runtime import each_runtime
+from support.each_runtime import TEXTS, each_runtime
 from support.few_texts import FEW
 from support.tiny_models import save_in_halves, write_tiny_model
 
 pytestmark = each_runtime
-
-TEXTS = [
-    "the cat sat on the red mat",
-    "",
-    "what does the green model vector mean?",
-    "stone " * 40,
-    "water",
-    "a small house in the old city, on a cold river; music and light",
-    "Fire & wind: 100% (earth) - metal!",
-]
 
 
 @pytest.fixture(scope="module", params=Precision, ids=lambda precision: precision.value)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from intel_quantized_embeddings.architectures import Activation, EncoderConfig
+from intel_quantized_embeddings.architectures import Activation, EncoderConfig, hidden_size
 from intel_quantized_embeddings.architectures.description import LayerKind, Part, Rotary
 from intel_quantized_embeddings.architectures.table import ARCHITECTURES, BUILT_IN
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
@@ -199,3 +199,55 @@ def test_heads_that_do_not_divide_are_named():
     assert _read("llama", num_key_value_heads=3, head_dim=64).num_key_heads == 3
     with pytest.raises(DamagedFilesError, match="12 heads of queries do not divide into 5"):
         _read("llama", num_key_value_heads=5)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "more", "said"),
+    [
+        ("qwen3", {"rope_parameters": {"rope_type": "yarn", "factor": 2.0}}, "scales rotary positions by 'yarn'"),
+        ("qwen3", {"rope_scaling": {"type": "linear", "factor": 2.0}}, "scales rotary positions by 'linear'"),
+        ("llama", {"rope_parameters": {"rope_theta": 1e4, "partial_rotary_factor": 0.5}}, "all of a head is turned"),
+        ("llama", {"rope_parameters": {}, "rope_scaling": {"type": "ntk", "factor": 2.0}}, "has both"),
+        (
+            "modernbert",
+            {"rope_scaling": {"type": "linear", "factor": 2.0}},
+            "rope_scaling=.*not built in for this family",
+        ),
+        ("gemma3_text", {"rope_scaling": {"rope_type": "linear", "factor": 8.0}}, "rope_scaling=.*for this family"),
+    ],
+)
+def test_positions_that_are_scaled_otherwise_are_refused(model_type, more, said):
+    """Where they are not read they would load without complaint and give other vectors."""
+    with pytest.raises(UnsupportedModelError, match=said):
+        _read(model_type, **more)
+
+
+def test_a_factor_counts_wherever_it_stands():
+    inside = {"rope_parameters": {"rope_theta": 2e4, "rope_type": "ntk", "factor": 8.0}}
+    assert _read("gte", **inside).rotaries == (Rotary(2e4, ntk=8.0),)
+    assert _read("gte", rope_theta=2e4, rope_scaling={"type": "ntk", "factor": 8.0}).rotaries == (Rotary(2e4, ntk=8.0),)
+    with pytest.raises(DamagedFilesError, match="gives no factor"):
+        _read("gte", rope_parameters={"rope_type": "ntk"})
+
+
+def test_a_decoders_windows_are_read_in_both_spellings():
+    listed = _read("qwen3", layer_types=["full_attention"] * 4 + ["sliding_attention"] * 2, sliding_window=100)
+    older = _read("qwen3", use_sliding_window=True, sliding_window=100, max_window_layers=4)
+    assert listed == older
+    assert [kind.before for kind in older.layers] == [None] * 4 + [99] * 2
+    assert _read("qwen3", sliding_window=100, max_window_layers=0).layers == _read("qwen3").layers
+    with pytest.raises(DamagedFilesError, match="max_window_layers=-1"):
+        _read("qwen3", use_sliding_window=True, sliding_window=100, max_window_layers=-1)
+
+
+def test_heads_of_keys_and_their_sizes():
+    assert _read("llama", num_key_value_heads=None).num_key_heads == 12
+    with pytest.raises(DamagedFilesError, match="heads of 33 numbers"):
+        _read("llama", head_dim=33)
+
+
+def test_the_width_is_found_under_any_name():
+    assert hidden_size({"model_type": "nomic_bert", "n_embd": 768}) == 768
+    assert hidden_size({"model_type": "distilbert", "dim": 384}) == 384
+    assert hidden_size({"model_type": "t5", "d_model": 512}) == 512
+    assert hidden_size({"model_type": "bert", "hidden_size": True}) is None

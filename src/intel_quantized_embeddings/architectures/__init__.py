@@ -1,6 +1,6 @@
 """What an encoder is, once: one description a family, and what reads configurations and weights by it."""
 
-from intel_quantized_embeddings.architectures.config import EncoderConfig, exported_limits
+from intel_quantized_embeddings.architectures.config import EncoderConfig, exported_limits, hidden_size
 from intel_quantized_embeddings.architectures.description import Activation
 from intel_quantized_embeddings.architectures.ending import Dense, Ending, LayerNorm, StepActivation, UnitLength
 from intel_quantized_embeddings.architectures.heads import load_head
@@ -25,6 +25,7 @@ __all__ = [
     "StepActivation",
     "UnitLength",
     "exported_limits",
+    "hidden_size",
     "load_head",
     "load_weights",
 ]

@@ -119,7 +119,7 @@ class EncoderConfig:
             vocab_size=held.size(keys.vocab_size),
             hidden_size=hidden,
             num_heads=heads,
-            num_key_heads=heads if keys.num_key_heads is None else held.size(keys.num_key_heads, default=heads),
+            num_key_heads=_key_heads(held, architecture, heads=heads),
             head_size=head_size,
             attention_scale=scaled_by**-0.5,
             layers=_layers(held, architecture),
@@ -129,6 +129,8 @@ class EncoderConfig:
             max_positions=held.size(keys.max_positions),
             pad_token_id=pad if is_whole(pad) else architecture.pad_token_id,
         )
+        if result.rotaries and head_size % 2:
+            raise held.damaged(f"has heads of {head_size} numbers, which rotary positions can't take in pairs.")
         if heads % result.num_key_heads:
             raise DamagedFilesError(
                 f"config.json of {where}: {heads} heads of queries do not divide into {result.num_key_heads} heads of "
@@ -140,6 +142,16 @@ class EncoderConfig:
                 f"{result.vocab_size} tokens and {result.max_positions} positions."
             )
         return result
+
+
+def hidden_size(config: Mapping[str, Any]) -> int | None:
+    """Return how many numbers a token's vector has, by a `config.json` of any architecture; None where it is not said."""
+    architecture = architecture_of(config)
+    keys: tuple[str, ...] = ("hidden_size", "dim", "d_model")
+    if architecture is not None:
+        own = architecture.keys.hidden_size
+        keys = (own, *(key for key, meant in architecture.renamed.items() if meant == own))
+    return next((config[key] for key in keys if is_whole(config.get(key)) and config[key] > 0), None)
 
 
 def exported_limits(config: Mapping[str, Any], *, default_max_length: int) -> tuple[int, int]:
@@ -192,6 +204,11 @@ def _head_size(held: ConfigValues, architecture: Architecture, *, hidden: int, h
             f"has sizes that don't fit: {hidden} hidden units do not divide into {heads} attention heads."
         )
     return hidden // heads
+
+
+def _key_heads(held: ConfigValues, architecture: Architecture, *, heads: int) -> int:
+    key = architecture.keys.num_key_heads
+    return heads if key is None or held.named(key) is None else held.size(key)
 
 
 def _layers(held: ConfigValues, architecture: Architecture) -> tuple[LayerKind, ...]:

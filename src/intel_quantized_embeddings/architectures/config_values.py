@@ -30,6 +30,13 @@ class ConfigValues:
             )
         return value
 
+    def whole(self, key: str, *, default: int) -> int:
+        """Return a whole number that may be 0."""
+        value = self._config.get(key, default)
+        if not is_whole(value) or value < 0:
+            raise self.damaged(f"has {key}={value!r}; a whole number of at least 0 is needed there.")
+        return value
+
     def layers(self, key: str) -> int:
         """Return how many layers there are: something is kept of each."""
         count = self.size(key)

@@ -151,6 +151,14 @@ class Refusal:
     why: str
 
 
+# Of families whose layers differ in their positions: it would not be said which of them it scales.
+NO_ROPE_SCALING = Refusal(
+    key="rope_scaling",
+    unless=(None, {"rope_type": "default"}, {"type": "default"}),
+    why="scaled positions are not built in for this family.",
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightNames:
     """Which tensor is which weight: Hugging Face's names, without the prefix of a checkpoint that has a head.

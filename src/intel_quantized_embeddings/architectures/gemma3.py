@@ -6,7 +6,14 @@ import math
 from dataclasses import replace
 
 from intel_quantized_embeddings.architectures.config_values import ConfigValues
-from intel_quantized_embeddings.architectures.description import Activation, Architecture, LayerKind, NormPlace, Refusal
+from intel_quantized_embeddings.architectures.description import (
+    NO_ROPE_SCALING,
+    Activation,
+    Architecture,
+    LayerKind,
+    NormPlace,
+    Refusal,
+)
 from intel_quantized_embeddings.architectures.layer_kinds import FULL, SLIDING, read_biases, read_rotary
 from intel_quantized_embeddings.architectures.llama import DECODER_BLOCK, DECODER_KEYS, DECODER_WEIGHTS
 
@@ -18,10 +25,11 @@ def _layer_kinds(config: ConfigValues) -> tuple[LayerKind, ...]:
     listed = config.names("layer_types", known=(FULL, SLIDING), count=count)
     names = listed or tuple(SLIDING if (i + 1) % every else FULL for i in range(count))
     parameters = config.section("rope_parameters")
-    whole = read_rotary(parameters.section(FULL), default=read_rotary(config, default=1_000_000.0).theta)
+    whole = read_rotary(parameters.section(FULL), default=config.positive("rope_theta", default=1_000_000.0))
     local = config.positive("rope_local_base_freq", default=10_000.0)
     window = config.size("sliding_window", default=4096)
-    both_ways = bool(config.flag("use_bidirectional_attention", default=False))
+    key = "use_bidirectional_attention"
+    both_ways = not config.is_null(key) and config.flag(key, default=False)
     # Of n tokens causal, the token itself among them; of n tokens around it where it looks both ways.
     before, after = (window // 2, window // 2) if both_ways else (window - 1, 0)
     kinds = {
@@ -29,10 +37,6 @@ def _layer_kinds(config: ConfigValues) -> tuple[LayerKind, ...]:
         SLIDING: LayerKind(before=before, after=after, rotary=read_rotary(parameters.section(SLIDING), default=local)),
     }
     return tuple(kinds[name] for name in names)
-
-
-def _only_none(key: str) -> Refusal:
-    return Refusal(key=key, unless=(None,), why="scores that are capped are not built in.")
 
 
 GEMMA3 = Architecture(
@@ -44,7 +48,10 @@ GEMMA3 = Architecture(
     embedding_factor=math.sqrt,
     keys=replace(DECODER_KEYS, activation="hidden_activation", attention_scale="query_pre_attn_scalar"),
     default_norm_eps=1e-6,
-    refusals=(_only_none("attn_logit_softcapping"),),
+    refusals=(
+        Refusal(key="attn_logit_softcapping", unless=(None,), why="scores that are capped are not built in."),
+        NO_ROPE_SCALING,
+    ),
     prefixes=("model.", "language_model."),
     weights=replace(
         DECODER_WEIGHTS,

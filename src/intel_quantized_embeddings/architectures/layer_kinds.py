@@ -24,19 +24,25 @@ def read_rotary(parameters: ConfigValues, *, default: float) -> Rotary:
     """Return the rotary positions that an object describes.
 
     Args:
-        parameters: With `rope_theta`, `rope_type` (before transformers 5 `rope_scaling`), or without them.
+        parameters: With `rope_theta`, and beside it `rope_type` and what belongs to it; before transformers 5 those
+            were in an object of their own, `rope_scaling`.
         default: The base where it has none.
 
     Raises:
-        UnsupportedModelError: Positions are scaled in a way that is not built in.
+        UnsupportedModelError: Positions are scaled in a way that is not built in, or turn part of a head.
+        DamagedFilesError: A number is none.
     """
-    scaling = parameters.section("rope_scaling")
-    kinds = (parameters.named("rope_type"), scaling.named("rope_type"), scaling.named("type"))
-    kind = next((named for named in kinds if named is not None), "default")
+    scaling = parameters if parameters.named("rope_scaling") is None else parameters.section("rope_scaling")
+    kind = scaling.named("rope_type") or scaling.named("type") or "default"
     base = parameters.positive("rope_theta", default=default)
+    part = parameters.named("partial_rotary_factor")
+    if part not in (None, 1):
+        raise parameters.refuse(f"has partial_rotary_factor={part!r}; only 1 is built in: all of a head is turned.")
     if kind == "default":
         return Rotary(base)
     if kind == "ntk" and scaling.named("mixed_b") is None:
+        if "factor" not in scaling:
+            raise scaling.damaged("scales rotary positions by 'ntk' and gives no factor.")
         return Rotary(base, ntk=scaling.positive("factor", default=1.0))
     raise parameters.refuse(f"scales rotary positions by {kind!r}; built in are 'default' and 'ntk'.")
 
@@ -47,9 +53,16 @@ def rotary_everywhere(config: ConfigValues, *, default: float) -> tuple[LayerKin
 
 
 def decoder_layers(config: ConfigValues, *, default: float) -> tuple[LayerKind, ...]:
-    """Return a decoder's layers: causal unless `is_causal` is false, some with a window where `layer_types` says so."""
+    """Return a decoder's layers: causal unless `is_causal` is false, some with a window.
+
+    Which ones `layer_types` says; before transformers 5 those from the `max_window_layers`-th on, if any.
+    """
     count = config.layers("num_hidden_layers")
-    names = config.names("layer_types", known=(FULL, SLIDING), count=count) or (FULL,) * count
+    names = config.names("layer_types", known=(FULL, SLIDING), count=count)
+    if names is None:
+        windows = config.flag("use_sliding_window", default=False) and config.named("sliding_window") is not None
+        whole = config.whole("max_window_layers", default=28) if windows else count
+        names = tuple(FULL if i < whole else SLIDING for i in range(count))
     rotary = _top_level_rotary(config, default=default)
     causal = config.flag("is_causal", default=True)
     after = 0 if causal else None
@@ -64,10 +77,9 @@ def decoder_layers(config: ConfigValues, *, default: float) -> tuple[LayerKind, 
 
 
 def _top_level_rotary(config: ConfigValues, *, default: float) -> Rotary:
-    """Return what `rope_parameters` says, else what stands beside it in older files."""
-    older = read_rotary(config, default=default)
-    return (
-        older
-        if config.named("rope_parameters") is None
-        else read_rotary(config.section("rope_parameters"), default=older.theta)
-    )
+    """Return what `rope_parameters` says, else what older files have outside of it."""
+    if config.named("rope_parameters") is None:
+        return read_rotary(config, default=default)
+    if config.named("rope_scaling") is not None:
+        raise config.refuse("has both rope_parameters and rope_scaling, and only one of them can hold.")
+    return read_rotary(config.section("rope_parameters"), default=config.positive("rope_theta", default=default))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from intel_quantized_embeddings.architectures.config_values import ConfigValues
 from intel_quantized_embeddings.architectures.description import (
     Activation,
@@ -52,15 +54,11 @@ LLAMA = Architecture(
     weights=DECODER_WEIGHTS,
 )
 
-EUROBERT = Architecture(
+EUROBERT = replace(
+    LLAMA,
     name="eurobert",
     model_types=("eurobert",),
     own_code=("EuroBERT/EuroBERT-", "modeling_eurobert.EuroBert", "configuration_eurobert.EuroBert"),
-    block=DECODER_BLOCK,
-    biases=read_biases,
     layer_kinds=_layers,
-    keys=DECODER_KEYS,
     default_norm_eps=1e-5,
-    prefixes=("model.",),
-    weights=DECODER_WEIGHTS,
 )

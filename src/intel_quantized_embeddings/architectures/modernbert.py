@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from intel_quantized_embeddings.architectures.config_values import ConfigValues
 from intel_quantized_embeddings.architectures.description import (
+    NO_ROPE_SCALING,
     Architecture,
     Block,
     ConfigKeys,
@@ -38,6 +39,7 @@ MODERNBERT = Architecture(
     block=Block(norms=NormPlace.PRE, gated=True, first_norm_missing=True, biases=frozenset()),
     biases=read_biases,
     layer_kinds=_layer_kinds,
+    refusals=(NO_ROPE_SCALING,),
     keys=ConfigKeys(activation="hidden_activation", layer_norm_eps="norm_eps"),
     default_norm_eps=1e-5,
     prefixes=("model.",),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from intel_quantized_embeddings.architectures import EncoderConfig
+from intel_quantized_embeddings.architectures import EncoderConfig, hidden_size
 from intel_quantized_embeddings.benchmarks.arithmetic import EncoderSize
 from intel_quantized_embeddings.benchmarks.loaded import Request
 from intel_quantized_embeddings.benchmarks.systems import PARTS
@@ -131,7 +131,7 @@ class Subject:
             source=source,
             settings=settings,
             size=EncoderSize.from_config(config),
-            dimension=int(config.get("hidden_size") or config.get("dim") or config.get("d_model") or 0),
+            dimension=hidden_size(config) or 0,
             max_length=max_length,
             lengths=lengths,
             throughput_tokens=min(THROUGHPUT_TOKENS, longest),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from intel_quantized_embeddings.architectures.table import architecture_of
+from intel_quantized_embeddings.architectures import hidden_size
 from intel_quantized_embeddings.errors import (
     DamagedFilesError,
     ModelFilesError,
@@ -225,9 +225,8 @@ def read_static_settings(folder: Path, where: Path, *, name: str, normalize: boo
 
 def _width(folder: Path, model: dict[str, Any]) -> int | None:
     """Numbers in a model's vectors; None where its configuration does not say."""
-    architecture = architecture_of(model)
-    own = model.get("hidden_size" if architecture is None else architecture.keys.hidden_size)
-    return chain_width(folder, own) if isinstance(own, int) else None
+    own = hidden_size(model)
+    return None if own is None else chain_width(folder, own)
 
 
 def _names(folder: Path, name: str) -> list[str]:

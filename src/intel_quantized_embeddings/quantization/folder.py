@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from intel_quantized_embeddings.architectures import hidden_size
 from intel_quantized_embeddings.files.json_files import file_sha256, read_json, write_json
 from intel_quantized_embeddings.int8_folder.config import QuantizationConfig
 from intel_quantized_embeddings.int8_folder.fidelity import Fidelity, ScoreFidelity
@@ -107,7 +108,7 @@ def write_embedder_metadata(folder: Path, settings: ModelSettings, *, numbers: i
             for i, kind in enumerate(kinds)
         ],
     )
-    pooled = read_json(folder / "config.json").get("hidden_size") if settings.modules else None
+    pooled = hidden_size(read_json(folder / "config.json")) if settings.modules else None
     modes = [mode.value for mode in settings.poolings]
     write_json(
         folder / "1_Pooling" / "config.json",
