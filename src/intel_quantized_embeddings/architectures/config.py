@@ -145,7 +145,7 @@ class EncoderConfig:
 
 
 def hidden_size(config: Mapping[str, Any]) -> int | None:
-    """Return how many numbers a token's vector has, by a `config.json` of any architecture; None where it is not said."""
+    """Return how many numbers a token's vector has, by any architecture's `config.json`; None where it is not said."""
     architecture = architecture_of(config)
     keys: tuple[str, ...] = ("hidden_size", "dim", "d_model")
     if architecture is not None:
