@@ -266,6 +266,7 @@ def test_token_ids_and_lengths_are_checked(folder, ids):
 
 
 def test_an_instruction_set_can_be_forced(folder, monkeypatch):
+    monkeypatch.delenv("IQE_ISA", raising=False)
     encoder = Encoder.load(folder, runtime="native")
     monkeypatch.setenv("IQE_ISA", "scalar")
     scalar = Encoder.load(folder, runtime="native")

@@ -11,6 +11,7 @@ import pytest
 from intel_quantized_embeddings import CrossEncoder, Encoder
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.models.weight_files import WeightKind, runtime_of_weights
+from support.cpu_kinds import fails_where_onednn_is_limited
 
 
 @pytest.fixture
@@ -49,6 +50,7 @@ def test_a_cross_encoder_takes_the_native_one(tiny_cross_encoder, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@fails_where_onednn_is_limited
 def test_an_export_takes_openvino(export):
     encoder = Encoder.load(export, precision="fp32", warm_shapes=False)
     assert encoder.fingerprint.startswith("openvino-fp32-")
