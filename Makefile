@@ -59,7 +59,7 @@ bench: native .venv-reference/.test ## measure speed and accuracy on all-MiniLM-
 
 # Each target for SECONDS, one after another; what is found lies in .fuzz afterwards.
 SECONDS ?= 120
-fuzz: .venv/.test ## fuzz what reads files of others with atheris (SECONDS=120 for each of 17 targets)
+fuzz: .venv/.test ## fuzz what reads files of others with atheris (SECONDS=120 for each target)
 	$(BIN)/python $(PIP) install atheris==3.0.0
 	for target in $$(PYTHONPATH=tests $(BIN)/python -c "from fuzz.targets import TARGETS; print(*TARGETS)"); do \
 		PYTHONPATH=tests $(BIN)/python -m fuzz.run $$target $(SECONDS) || exit 1; done
