@@ -13,8 +13,7 @@ from intel_quantized_embeddings import CrossEncoder, Encoder, quantize
 from intel_quantized_embeddings.architectures.table import BUILT_IN
 from intel_quantized_embeddings.cli import main
 from intel_quantized_embeddings.errors import QuantizedEmbeddingsError
-from intel_quantized_embeddings.models.known_cross_encoders import KNOWN_CROSS_ENCODERS
-from intel_quantized_embeddings.models.known_models import KNOWN_MODELS
+from intel_quantized_embeddings.models.known_models import KNOWN_CROSS_ENCODERS, KNOWN_MODELS
 from support.cpu_kinds import fails_where_onednn_is_limited
 from support.few_texts import FEW
 from support.tiny_models import write_tiny_cross_encoder, write_tiny_model

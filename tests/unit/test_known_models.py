@@ -15,8 +15,7 @@ from intel_quantized_embeddings import CrossEncoder, Encoder
 from intel_quantized_embeddings.architectures.table import architecture_of
 from intel_quantized_embeddings.errors import ModelFilesError
 from intel_quantized_embeddings.models.known import look_up
-from intel_quantized_embeddings.models.known_cross_encoders import KNOWN_CROSS_ENCODERS
-from intel_quantized_embeddings.models.known_models import KNOWN_MODELS
+from intel_quantized_embeddings.models.known_models import KNOWN_CROSS_ENCODERS, KNOWN_MODELS
 from intel_quantized_embeddings.models.settings import read_settings
 from intel_quantized_embeddings.options import Pooling
 from support.tiny_models import write_tiny_cross_encoder, write_tiny_model, write_tiny_static

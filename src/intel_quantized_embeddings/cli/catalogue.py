@@ -6,8 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 
 from intel_quantized_embeddings.architectures.table import BUILT_IN
-from intel_quantized_embeddings.models.known_cross_encoders import KNOWN_CROSS_ENCODERS
-from intel_quantized_embeddings.models.known_models import KNOWN_MODELS, KnownModels, Listed
+from intel_quantized_embeddings.models.known_models import KNOWN_CROSS_ENCODERS, KNOWN_MODELS, KnownModels, Listed
 from intel_quantized_embeddings.reporting.terminal import wrapped
 
 
