@@ -23,12 +23,7 @@ from intel_quantized_embeddings.architectures.rotary import inverse_frequencies,
 from intel_quantized_embeddings.options import Pooling
 from intel_quantized_embeddings.runtimes.openvino_ending import ended, with_steps
 from intel_quantized_embeddings.runtimes.openvino_layers import Around, build_layer, build_norm
-from intel_quantized_embeddings.runtimes.openvino_nodes import Node
-from intel_quantized_embeddings.runtimes.openvino_nodes import constant as _constant
-from intel_quantized_embeddings.runtimes.openvino_nodes import integer as _axis
-from intel_quantized_embeddings.runtimes.openvino_nodes import integer as _integer
-from intel_quantized_embeddings.runtimes.openvino_nodes import integers as _axes
-from intel_quantized_embeddings.runtimes.openvino_nodes import number as _number
+from intel_quantized_embeddings.runtimes.openvino_nodes import Node, constant, integer, integers, number
 
 # Added to the attention scores of padding. Large enough that exp() of it is exactly 0 in float32,
 # small enough to stay finite in bfloat16.
@@ -118,25 +113,25 @@ def last_hidden_state(
 def _embeddings(config: EncoderConfig, weights: EncoderWeights, input_ids: Node, *, of_pairs: bool) -> Node:
     second_text = None
     if of_pairs and weights.second_text is not None:
-        is_second = ops.greater_equal(input_ids, _integer(config.vocab_size))
+        is_second = ops.greater_equal(input_ids, integer(config.vocab_size))
         second_text = ops.multiply(
-            ops.unsqueeze(ops.convert(is_second, destination_type="f32"), _axes(2)), _constant(weights.second_text)
+            ops.unsqueeze(ops.convert(is_second, destination_type="f32"), integers(2)), constant(weights.second_text)
         )
-        input_ids = ops.floor_mod(input_ids, _integer(config.vocab_size))
-    words = ops.gather(_constant(weights.word_embeddings), input_ids, _axis(0))
+        input_ids = ops.floor_mod(input_ids, integer(config.vocab_size))
+    words = ops.gather(constant(weights.word_embeddings), input_ids, integer(0))
     words.set_friendly_name("embeddings/word")
     if config.rotaries:
-        return build_norm(config, ops.add(words, _constant(weights.position_embeddings)), weights.embedding_norm)
+        return build_norm(config, ops.add(words, constant(weights.position_embeddings)), weights.embedding_norm)
     if config.block.positions_after_padding:
         # transformers' create_position_ids_from_input_ids: padding gets the padding position,
         # the others count on from it.
-        is_token = ops.convert(ops.not_equal(input_ids, _integer(config.pad_token_id)), destination_type="i64")
-        counted = ops.multiply(ops.cumsum(is_token, _axis(1)), is_token)
-        position_ids = ops.add(counted, _integer(config.pad_token_id))
+        is_token = ops.convert(ops.not_equal(input_ids, integer(config.pad_token_id)), destination_type="i64")
+        counted = ops.multiply(ops.cumsum(is_token, integer(1)), is_token)
+        position_ids = ops.add(counted, integer(config.pad_token_id))
     else:
-        length = ops.gather(ops.shape_of(input_ids), _integer(1), _axis(0))
-        position_ids = ops.unsqueeze(ops.range(_integer(0), length, _integer(1), "i64"), _axis(0))
-    positions = ops.gather(_constant(weights.position_embeddings), position_ids, _axis(0))
+        length = ops.gather(ops.shape_of(input_ids), integer(1), integer(0))
+        position_ids = ops.unsqueeze(ops.range(integer(0), length, integer(1), "i64"), integer(0))
+    positions = ops.gather(constant(weights.position_embeddings), position_ids, integer(0))
     positions.set_friendly_name("embeddings/position")
     together = ops.add(words, positions)
     if second_text is not None:
@@ -149,7 +144,7 @@ class _Surroundings:
 
     def __init__(self, config: EncoderConfig, weights: EncoderWeights, input_ids: Node, attention_mask: Node) -> None:
         self._config = config
-        self._length = ops.gather(ops.shape_of(input_ids), _integer(1), _axis(0))
+        self._length = ops.gather(ops.shape_of(input_ids), integer(1), integer(0))
         self._bias = _attention_bias(config, weights, input_ids, attention_mask)
         self._made: dict[LayerKind, Around] = {}
 
@@ -167,18 +162,24 @@ class _Surroundings:
         offsets = _offsets(self._length)
         for reach, distance in ((kind.before, ops.negative(offsets)), (kind.after, offsets)):
             if reach is not None:
-                beyond = ops.greater(distance, _integer(reach))
+                beyond = ops.greater(distance, integer(reach))
                 out = beyond if out is None else ops.logical_or(out, beyond)
         if out is None:
             return self._bias
-        unseen = ops.multiply(ops.convert(out, destination_type="f32"), _number(_MASKED))
-        return ops.add(self._bias, ops.unsqueeze(unseen, _axes(0, 1)))
+        unseen = ops.multiply(ops.convert(out, destination_type="f32"), number(_MASKED))
+        return ops.add(self._bias, ops.unsqueeze(unseen, integers(0, 1)))
 
     def _turn(self, rotary: Rotary) -> tuple[Node, Node]:
         config = self._config
         tables = rotary_tables(inverse_frequencies(rotary, config.head_size), config.max_length)
         cosines, sines = (
-            ops.slice(_constant(np.tile(table, 2)), _axes(0), ops.unsqueeze(self._length, _axes(0)), _axes(1), _axes(0))
+            ops.slice(
+                constant(np.tile(table, 2)),
+                integers(0),
+                ops.unsqueeze(self._length, integers(0)),
+                integers(1),
+                integers(0),
+            )
             for table in tables
         )
         return cosines, sines
@@ -186,18 +187,18 @@ class _Surroundings:
 
 def _offsets(length: Node) -> Node:
     """Return key - query. Shape: (length, length)."""
-    places = ops.range(_integer(0), length, _integer(1), "i64")
-    return ops.subtract(ops.unsqueeze(places, _axis(0)), ops.unsqueeze(places, _axis(1)))
+    places = ops.range(integer(0), length, integer(1), "i64")
+    return ops.subtract(ops.unsqueeze(places, integer(0)), ops.unsqueeze(places, integer(1)))
 
 
 def _attention_bias(config: EncoderConfig, weights: EncoderWeights, input_ids: Node, attention_mask: Node) -> Node:
     """Return the term that is added to attention scores. Shape: (batch, 1 or heads, 1 or length, length)."""
-    absent = ops.subtract(_number(1.0), ops.convert(attention_mask, destination_type="f32"))
-    mask = ops.unsqueeze(ops.multiply(absent, _number(_MASKED)), _axes(1, 2))
+    absent = ops.subtract(number(1.0), ops.convert(attention_mask, destination_type="f32"))
+    mask = ops.unsqueeze(ops.multiply(absent, number(_MASKED)), integers(1, 2))
     if weights.relative_attention_bias is None:
         return mask
     reach = config.max_positions - 1
     table = relative_bias_by_offset(weights.relative_attention_bias, reach)
-    length = ops.gather(ops.shape_of(input_ids), _integer(1), _axis(0))
-    bias = ops.gather(_constant(table), ops.add(_offsets(length), _integer(reach)), _axis(1))
-    return ops.add(mask, ops.unsqueeze(bias, _axis(0)))
+    length = ops.gather(ops.shape_of(input_ids), integer(1), integer(0))
+    bias = ops.gather(constant(table), ops.add(_offsets(length), integer(reach)), integer(1))
+    return ops.add(mask, ops.unsqueeze(bias, integer(0)))

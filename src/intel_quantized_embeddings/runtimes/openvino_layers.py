@@ -10,12 +10,7 @@ from openvino import opset15 as ops
 
 from intel_quantized_embeddings.architectures import Activation, EncoderConfig, LayerWeights, Linear, Norm
 from intel_quantized_embeddings.architectures.description import NormPlace, Part
-from intel_quantized_embeddings.runtimes.openvino_nodes import Node
-from intel_quantized_embeddings.runtimes.openvino_nodes import constant as _constant
-from intel_quantized_embeddings.runtimes.openvino_nodes import integer as _axis
-from intel_quantized_embeddings.runtimes.openvino_nodes import integers as _axes
-from intel_quantized_embeddings.runtimes.openvino_nodes import integers as _integers
-from intel_quantized_embeddings.runtimes.openvino_nodes import number as _number
+from intel_quantized_embeddings.runtimes.openvino_nodes import Node, constant, integer, integers, number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,19 +37,21 @@ def build_layer(
     inputs = build_norm(config, hidden, layer.qkv_norm)
     rows, asking, bias = hidden, inputs, around.bias
     if first_only:
-        rows, asking = (ops.slice(whole, _axes(0), _axes(1), _axes(1), _axes(1)) for whole in (hidden, inputs))
+        rows, asking = (
+            ops.slice(whole, integers(0), integers(1), integers(1), integers(1)) for whole in (hidden, inputs)
+        )
         if around.bias.get_output_partial_shape(0)[2] != 1:
-            bias = ops.slice(bias, _axes(0), _axes(1), _axes(1), _axes(2))
+            bias = ops.slice(bias, integers(0), integers(1), integers(1), integers(2))
     attended = ops.scaled_dot_product_attention(
         _query(config, layer, asking, around, first_only=first_only, name=name),
         _key(config, layer, inputs, around, name=name),
         _each_query(config, _heads(config, _linear(inputs, layer.value, name + "value"), config.num_key_heads)),
         bias,
-        _number(config.attention_scale),
+        number(config.attention_scale),
     )
     attended.set_friendly_name(name + "attention")
     width = config.num_heads * config.head_size
-    together = ops.reshape(ops.transpose(attended, _integers(0, 2, 1, 3)), _integers(0, 0, width), True)
+    together = ops.reshape(ops.transpose(attended, integers(0, 2, 1, 3)), integers(0, 0, width), True)
     attention = _linear(together, layer.attention_output, name + "attention_output")
     rows = ops.add(build_norm(config, attention, layer.attention_norm) if sandwich else attention, rows)
     rows = build_norm(config, rows, layer.attention_norm) if post else rows
@@ -81,8 +78,8 @@ def _key(config: EncoderConfig, layer: LayerWeights, inputs: Node, around: Aroun
 def _turned(config: EncoderConfig, heads: Node, cosines: Node, sines: Node) -> Node:
     """Turn each number of a head's first half with the one of its second half."""
     half = config.head_size // 2
-    first = ops.slice(heads, _axes(0), _axes(half), _axes(1), _axes(3))
-    second = ops.slice(heads, _axes(half), _axes(2 * half), _axes(1), _axes(3))
+    first = ops.slice(heads, integers(0), integers(half), integers(1), integers(3))
+    second = ops.slice(heads, integers(half), integers(2 * half), integers(1), integers(3))
     across = ops.concat([ops.negative(second), first], 3)
     return ops.add(ops.multiply(heads, cosines), ops.multiply(across, sines))
 
@@ -98,40 +95,42 @@ def _feed_forward(config: EncoderConfig, layer: LayerWeights, inputs: Node, *, n
 
 def _heads(config: EncoderConfig, projected: Node, heads: int) -> Node:
     """(batch, length, heads * head_size) -> (batch, heads, length, head_size)."""
-    split = ops.reshape(projected, _integers(0, 0, heads, config.head_size), True)
-    return ops.transpose(split, _integers(0, 2, 1, 3))
+    split = ops.reshape(projected, integers(0, 0, heads, config.head_size), True)
+    return ops.transpose(split, integers(0, 2, 1, 3))
 
 
 def _each_query(config: EncoderConfig, heads: Node) -> Node:
     """Repeat heads of keys or values for the heads of queries that share each."""
     each = config.num_heads // config.num_key_heads
-    return heads if each == 1 else ops.gather(heads, _integers(*(i // each for i in range(config.num_heads))), _axis(1))
+    return (
+        heads if each == 1 else ops.gather(heads, integers(*(i // each for i in range(config.num_heads))), integer(1))
+    )
 
 
 def _linear(inputs: Node, linear: Linear, name: str) -> Node:
-    product = ops.matmul(inputs, _constant(linear.weight), False, True)
+    product = ops.matmul(inputs, constant(linear.weight), False, True)
     product.set_friendly_name(name)
-    return ops.add(product, _constant(linear.bias.reshape(1, 1, -1))) if linear.bias.any() else product
+    return ops.add(product, constant(linear.bias.reshape(1, 1, -1))) if linear.bias.any() else product
 
 
 def build_norm(config: EncoderConfig, inputs: Node, norm: Norm | None) -> Node:
     """Normalize each row; where a family has no norm, return what goes in."""
     if norm is None:
         return inputs
-    scaled = ops.multiply(_unit_rows(config, inputs), _constant(norm.weight.reshape(1, 1, -1)))
-    return ops.add(scaled, _constant(norm.bias.reshape(1, 1, -1))) if Part.NORM in config.block.biases else scaled
+    scaled = ops.multiply(_unit_rows(config, inputs), constant(norm.weight.reshape(1, 1, -1)))
+    return ops.add(scaled, constant(norm.bias.reshape(1, 1, -1))) if Part.NORM in config.block.biases else scaled
 
 
 def _norm_of_heads(config: EncoderConfig, heads: Node, weight: NDArray[np.float32] | None) -> Node:
-    return heads if weight is None else ops.multiply(_unit_rows(config, heads), _constant(weight.reshape(1, 1, 1, -1)))
+    return heads if weight is None else ops.multiply(_unit_rows(config, heads), constant(weight.reshape(1, 1, 1, -1)))
 
 
 def _unit_rows(config: EncoderConfig, inputs: Node) -> Node:
     """Rows without their mean, unless norms leave it, divided by the root of their mean square."""
     if not config.block.rms_norm:
-        return ops.mvn(inputs, _axes(-1), True, config.layer_norm_eps, "inside_sqrt")
-    mean_square = ops.reduce_mean(ops.multiply(inputs, inputs), _axes(-1), True)
-    return ops.divide(inputs, ops.sqrt(ops.add(mean_square, _number(config.layer_norm_eps))))
+        return ops.mvn(inputs, integers(-1), True, config.layer_norm_eps, "inside_sqrt")
+    mean_square = ops.reduce_mean(ops.multiply(inputs, inputs), integers(-1), True)
+    return ops.divide(inputs, ops.sqrt(ops.add(mean_square, number(config.layer_norm_eps))))
 
 
 def _activation(config: EncoderConfig, inputs: Node) -> Node:
