@@ -21,7 +21,7 @@ from intel_quantized_embeddings.errors import (
     UnsupportedModelError,
 )
 from intel_quantized_embeddings.int8_folder.config import QuantizationConfig
-from intel_quantized_embeddings.int8_folder.cross_encoder_manifest import CrossEncoderManifest
+from intel_quantized_embeddings.int8_folder.manifest import CrossEncoderManifest
 from intel_quantized_embeddings.options import Precision
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
 from support.cpu_kinds import fails_where_onednn_is_limited

@@ -19,8 +19,7 @@ import numpy as np
 import pytest
 
 from intel_quantized_embeddings import CrossEncoder, Encoder, quantize, quantize_cross_encoder
-from intel_quantized_embeddings.int8_folder.cross_encoder_manifest import read_manifest
-from intel_quantized_embeddings.int8_folder.manifest import Manifest
+from intel_quantized_embeddings.int8_folder.manifest import Manifest, read_manifest
 from intel_quantized_embeddings.int8_folder.probes import LONGEST, Probe, rows_of
 from intel_quantized_embeddings.models.hub import find_model
 from intel_quantized_embeddings.options import RuntimeName
@@ -35,7 +34,7 @@ _LOAD = """
 import json, logging, sys
 from pathlib import Path
 from intel_quantized_embeddings import CrossEncoder, Encoder
-from intel_quantized_embeddings.int8_folder.cross_encoder_manifest import CrossEncoderManifest, read_manifest
+from intel_quantized_embeddings.int8_folder.manifest import CrossEncoderManifest, read_manifest
 from intel_quantized_embeddings.encoding.probing import run_probes
 
 found = []

@@ -24,8 +24,7 @@ from intel_quantized_embeddings.errors import (
 )
 from intel_quantized_embeddings.files.json_files import file_sha256
 from intel_quantized_embeddings.int8_folder.config import QuantizationConfig
-from intel_quantized_embeddings.int8_folder.cross_encoder_manifest import read_manifest
-from intel_quantized_embeddings.int8_folder.manifest import Manifest
+from intel_quantized_embeddings.int8_folder.manifest import Manifest, read_manifest
 from intel_quantized_embeddings.int8_folder.model_card import write_embedder_card
 from intel_quantized_embeddings.models.hub import find_asked
 from intel_quantized_embeddings.options import LoadOptions, RuntimeName

@@ -10,8 +10,7 @@ import pytest
 from intel_quantized_embeddings import CrossEncoder, Encoder, quantize, quantize_cross_encoder
 from intel_quantized_embeddings.cli import main
 from intel_quantized_embeddings.errors import DamagedFilesError, OptionError
-from intel_quantized_embeddings.int8_folder.cross_encoder_manifest import CrossEncoderManifest
-from intel_quantized_embeddings.int8_folder.manifest import Manifest
+from intel_quantized_embeddings.int8_folder.manifest import CrossEncoderManifest, Manifest
 from intel_quantized_embeddings.int8_folder.probes import COUNT_OF_SCORES, COUNT_OF_VECTORS
 from support.few_texts import FEW
 from support.logged import messages

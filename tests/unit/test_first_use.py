@@ -13,7 +13,7 @@ import pytest
 from intel_quantized_embeddings import Encoder
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.files.atomic import atomic_folder
-from intel_quantized_embeddings.int8_folder.manifest import FORMAT_VERSION
+from intel_quantized_embeddings.int8_folder.manifest import Manifest
 from intel_quantized_embeddings.models.hub import find_model
 from intel_quantized_embeddings.models.settings import read_settings
 from intel_quantized_embeddings.options import RuntimeName
@@ -45,7 +45,7 @@ def make(folder):
 
 def ask(source, settings, cache_folder, make=make):
     return made_once(
-        source, settings, make, runtime=RuntimeName.OPENVINO, format_version=FORMAT_VERSION, cache_folder=cache_folder
+        source, settings, make, runtime=RuntimeName.OPENVINO, format_version=Manifest.FORMAT, cache_folder=cache_folder
     )
 
 
@@ -72,7 +72,7 @@ def a_link_to_nothing(folder):
 def test_what_is_no_whole_model_is_made_again(source, settings, tmp_path, caplog, leave):
     """A manifest deleted by hand, half a copy: nobody has to pass an option that there is not."""
     folder = cache._cached(
-        source, settings, runtime=RuntimeName.OPENVINO, format_version=FORMAT_VERSION, cache_folder=tmp_path
+        source, settings, runtime=RuntimeName.OPENVINO, format_version=Manifest.FORMAT, cache_folder=tmp_path
     )
     leave(folder)
     with caplog.at_level(logging.WARNING):
@@ -86,7 +86,7 @@ def test_a_link_to_another_folder_is_replaced_and_the_folder_left_alone(source, 
     theirs = tmp_path / "theirs"
     half_a_copy(theirs)
     folder = cache._cached(
-        source, settings, runtime=RuntimeName.OPENVINO, format_version=FORMAT_VERSION, cache_folder=tmp_path
+        source, settings, runtime=RuntimeName.OPENVINO, format_version=Manifest.FORMAT, cache_folder=tmp_path
     )
     folder.parent.mkdir()
     folder.symlink_to(theirs)
@@ -96,7 +96,7 @@ def test_a_link_to_another_folder_is_replaced_and_the_folder_left_alone(source, 
 
 def test_what_can_not_be_removed_is_said(source, settings, tmp_path, monkeypatch):
     folder = cache._cached(
-        source, settings, runtime=RuntimeName.OPENVINO, format_version=FORMAT_VERSION, cache_folder=tmp_path
+        source, settings, runtime=RuntimeName.OPENVINO, format_version=Manifest.FORMAT, cache_folder=tmp_path
     )
     half_a_copy(folder)
 
@@ -145,7 +145,7 @@ def test_an_export_whose_int8_form_is_there_is_not_opened(tiny, tiny_int8_of, tm
     found = find_model(bare)
     settings = read_settings(bare, name=found.name)
     folder = cache._cached(
-        found, settings, runtime=RuntimeName.OPENVINO, format_version=FORMAT_VERSION, cache_folder=tmp_path
+        found, settings, runtime=RuntimeName.OPENVINO, format_version=Manifest.FORMAT, cache_folder=tmp_path
     )
     int8 = tiny_int8_of("openvino")
     shutil.copytree(int8, folder)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from intel_quantized_embeddings.files.field_types import made_of
 from intel_quantized_embeddings.int8_folder.probes import LONGEST, Probe, choose, compare, rows_of
 
 lengths = st.lists(st.integers(min_value=1, max_value=3 * LONGEST), min_size=1, max_size=40)
@@ -78,10 +79,10 @@ def test_scores_are_seen_beside_the_spread_of_many(fp32):
 def test_what_a_manifest_holds_is_read_back(fp32):
     (probe, *_) = _probes(fp32, fp32)
     content = dataclasses.asdict(probe)
-    assert Probe.from_json({**content, "token_ids": list(content["token_ids"])}) == probe
+    assert made_of(Probe, {**content, "token_ids": list(content["token_ids"])}) == probe
     for wrong in ({"token_ids": [1.5]}, {"token_ids": [True]}, {"fp32": 3}, {"int8": None}):
         with pytest.raises(TypeError):
-            Probe.from_json({**content, **wrong})
+            made_of(Probe, {**content, **wrong})
 
 
 @pytest.mark.parametrize("row", ["", "!!!!", "AAA=", "AADAfw=="])  # nothing, no base64, half a number, NaN

@@ -14,8 +14,12 @@ from intel_quantized_embeddings.encoders.loading import is_dynamic
 from intel_quantized_embeddings.encoding.probing import run_probes
 from intel_quantized_embeddings.errors import ModelFilesError, QuantizedEmbeddingsError, UnsupportedModelError
 from intel_quantized_embeddings.int8_folder.config import WITHOUT_CALIBRATION, MethodName
-from intel_quantized_embeddings.int8_folder.cross_encoder_manifest import CrossEncoderManifest, read_manifest
-from intel_quantized_embeddings.int8_folder.manifest import FolderManifest, Manifest
+from intel_quantized_embeddings.int8_folder.manifest import (
+    CrossEncoderManifest,
+    FolderManifest,
+    Manifest,
+    read_manifest,
+)
 from intel_quantized_embeddings.int8_folder.probes import ProbeResult
 from intel_quantized_embeddings.models.endings import load_ending
 from intel_quantized_embeddings.models.hub import find_model

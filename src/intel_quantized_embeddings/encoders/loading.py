@@ -11,8 +11,7 @@ from typing import Any
 
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, OptionError, UnsupportedModelError
 from intel_quantized_embeddings.int8_folder.config import MethodName
-from intel_quantized_embeddings.int8_folder.cross_encoder_manifest import CrossEncoderManifest
-from intel_quantized_embeddings.int8_folder.manifest import FolderManifest
+from intel_quantized_embeddings.int8_folder.manifest import CrossEncoderManifest, FolderManifest
 from intel_quantized_embeddings.models.hub import find_asked
 from intel_quantized_embeddings.models.routes import refuse_routes
 from intel_quantized_embeddings.models.source import DECIDING_FILES, SourceModel
@@ -250,7 +249,7 @@ def _quantized(folder: Path, kind: Kind, options: LoadOptions, *, from_hub: str 
         options: What was asked for.
         from_hub: The commit, of a folder from the hub. Its manifest proves that it is what somebody wrote, not who.
     """
-    manifest = kind.read_manifest(folder)
+    manifest = kind.manifest_class.read(folder)
     options = _settled(options, kind, RuntimeName(manifest.runtime))
     is_code = manifest.runtime == options.runtime and RUNTIMES[RuntimeName(options.runtime)].folders_are_code
     if from_hub and is_code and not options.allow_torchscript:

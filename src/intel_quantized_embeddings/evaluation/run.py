@@ -18,8 +18,7 @@ from intel_quantized_embeddings.evaluation.comparison import compare
 from intel_quantized_embeddings.evaluation.options import Options
 from intel_quantized_embeddings.evaluation.plots import draw
 from intel_quantized_embeddings.evaluation.results import EvaluationResults, OnDataset
-from intel_quantized_embeddings.int8_folder.cross_encoder_manifest import read_manifest
-from intel_quantized_embeddings.int8_folder.manifest import FolderManifest
+from intel_quantized_embeddings.int8_folder.manifest import FolderManifest, read_manifest
 from intel_quantized_embeddings.models.hub import find_model
 from intel_quantized_embeddings.models.routes import refuse_routes
 from intel_quantized_embeddings.models.scoring import CrossEncoderSettings

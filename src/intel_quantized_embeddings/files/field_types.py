@@ -1,39 +1,56 @@
-"""Whether what was read from a file has the types that its dataclass declares."""
+"""Dataclasses made of what a JSON file holds, by the types that their fields declare."""
 
 from __future__ import annotations
 
 import dataclasses
 import types
 import typing
+from enum import Enum
 from typing import Any
 
 
-def require_types(value: Any, *, at: str = "") -> None:
-    """Check every field of a dataclass that was made from a file, and of those inside it; `at` says where it stood.
+def made_of(kind: Any, content: Any, *, at: str = "") -> Any:
+    """Make a value of a type from JSON: a dataclass of an object, a tuple of a list, a member of an enum of its value.
+
+    Args:
+        kind: The type, of which numbers and texts are taken as they are.
+        content: What the file holds.
+        at: Where it stands in the file, for errors.
 
     Raises:
-        TypeError: A field has another type than it declares.
+        TypeError: It is of another type, lacks a field without a default, or has one that is not declared.
+        ValueError: It is no member of an enum, or the dataclass refuses it.
     """
-    hints = typing.get_type_hints(type(value))
-    for field in dataclasses.fields(value):
-        held = getattr(value, field.name)
-        where = f"{at}.{field.name}" if at else field.name
-        if not _fits(held, hints[field.name]):
-            raise TypeError(f"{where} is of type {type(held).__name__}; {field.type} is expected")
-        if dataclasses.is_dataclass(held):
-            require_types(held, at=where)
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        if content is None and types.NoneType in inner:
+            return None
+        (kind,) = (one for one in inner if one is not types.NoneType)
+        return made_of(kind, content, at=at)
+    if dataclasses.is_dataclass(kind):
+        _require(isinstance(content, dict), content, kind, at)
+        hints = typing.get_type_hints(kind)
+        made = {
+            name: made_of(hints.get(name, Any), value, at=f"{at}.{name}".removeprefix("."))
+            for name, value in content.items()
+        }
+        return kind(**made)  # type: ignore[operator]  # a class, which is_dataclass leaves open
+    if origin is tuple:
+        several = inner[-1] is Ellipsis
+        _require(isinstance(content, (list, tuple)) and (several or len(content) == len(inner)), content, kind, at)
+        items = [inner[0]] * len(content) if several else inner
+        return tuple(made_of(one, item, at=at) for one, item in zip(items, content, strict=True))
+    if origin is dict:
+        _require(isinstance(content, dict), content, kind, at)
+        return {key: made_of(inner[1], value, at=f"{at}.{key}") for key, value in content.items()}
+    if kind is not Any and issubclass(kind, Enum):
+        return kind(content)
+    wanted = (int, float) if kind is float else object if kind is Any else kind
+    _require(isinstance(content, wanted) and (kind in (bool, Any) or not isinstance(content, bool)), content, kind, at)
+    return content
 
 
-def _fits(value: Any, hint: Any) -> bool:
-    kind, inner = typing.get_origin(hint), typing.get_args(hint)
-    if kind in (typing.Union, types.UnionType):
-        return any(_fits(value, one) for one in inner)
-    if kind is dict:
-        return isinstance(value, dict) and all(_fits(k, inner[0]) and _fits(v, inner[1]) for k, v in value.items())
-    if kind is tuple:
-        return isinstance(value, tuple) and all(_fits(item, inner[0]) for item in value)
-    if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, hint)
+def _require(is_so: bool, content: Any, kind: Any, at: str) -> None:
+    if not is_so:
+        expected = kind.__name__ if isinstance(kind, type) else kind
+        raise TypeError(f"{at} is of type {type(content).__name__}; {expected} is expected")

@@ -5,97 +5,36 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, ClassVar
 
 from intel_quantized_embeddings.architectures.config import MOST_TOKENS
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, UnsupportedModelError
-from intel_quantized_embeddings.files.field_types import require_types
+from intel_quantized_embeddings.files.field_types import made_of
 from intel_quantized_embeddings.files.inside import path_inside
 from intel_quantized_embeddings.files.json_files import file_sha256, read_json
 from intel_quantized_embeddings.int8_folder.config import QuantizationConfig
-from intel_quantized_embeddings.int8_folder.fidelity import CosineSummary, Fidelity
-from intel_quantized_embeddings.int8_folder.loss import Drop, SpeedCost
+from intel_quantized_embeddings.int8_folder.fidelity import Fidelity, ScoreFidelity
 from intel_quantized_embeddings.int8_folder.probes import Probe, rows_of
+from intel_quantized_embeddings.int8_folder.record import Calibration, Drop, Method, Source
+from intel_quantized_embeddings.models.scoring import CrossEncoderSettings
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import MANIFEST_FILE
 from intel_quantized_embeddings.models.tokenizer_files import BESIDE, TOKENIZER_FILE
-from intel_quantized_embeddings.options import Pooling, RuntimeName
+from intel_quantized_embeddings.options import RuntimeName
 from intel_quantized_embeddings.runtimes.table import RUNTIMES
-from intel_quantized_embeddings.similarity import Similarity
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 logger = logging.getLogger(__name__)
 
 MODEL_CARD = "README.md"
-FORMAT_VERSION = 3
 
 # What a folder may hold; a manifest that names no kind is an embedder's.
 EMBEDDER = "embedder"
 CROSS_ENCODER = "cross-encoder"
-
-_Kind = TypeVar("_Kind", bound="FolderManifest")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """The fp32 model: its id or folder name, the hub's commit, the hash of each weights file."""
-
-    id: str
-    revision: str | None
-    weights_sha256: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Training:
-    """The fine-tuning of weights before they were rounded (quantization-aware training).
-
-    Attributes:
-        texts: How many it could learn from.
-        steps: Batches it learned from.
-        score_before: What the weights had without it once they were rounded: the mean cosine on the texts held out.
-        score_after: What they have with it, every linear layer in int8 that can be.
-    """
-
-    texts: int
-    steps: int
-    score_before: float
-    score_after: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Method:
-    """The way a folder was quantized.
-
-    Attributes:
-        name: One of `MethodName`.
-        smooth_quant_alpha: SmoothQuant's strength in [0, 1]; None is without it.
-        alphas_tried: The held-out score of each strength that was compared.
-        attention: The arithmetic of attention, "fp32" or "bf16"; None where the quantizer decides.
-        activation_ranges: "mean" of the texts' extremes or the "widest"; None where it was not recorded.
-        floating_point_layers: Linear layers that are not int8.
-        training: What was done to the weights before; None unless it is quantization-aware training.
-        weight_bits: Bits of int8 weights, 8 or 7; None where the quantizer has no choice.
-    """
-
-    name: str
-    smooth_quant_alpha: float | None
-    alphas_tried: dict[str, float]
-    attention: str | None = None
-    activation_ranges: str | None = None
-    floating_point_layers: tuple[str, ...] = ()
-    training: Training | None = None
-    weight_bits: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Calibration:
-    """The texts that set the ranges: their digest, and the number of each kind."""
-
-    digest: str
-    documents: int
-    queries: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +45,9 @@ class FolderManifest:
         config: The settings it was asked for with; `method` is what came of them.
         probes: Inputs with their rows in fp32 and int8, to see whether int8 is as good where the folder is loaded.
     """
+
+    KIND: ClassVar[str]
+    FORMAT: ClassVar[int]  # the version of this kind that is read and written
 
     format_version: int
     source: Source
@@ -119,6 +61,44 @@ class FolderManifest:
     library_versions: dict[str, str]
     probes: tuple[Probe, ...]
     files: dict[str, str]
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read a folder's manifest.
+
+        Raises:
+            ModelFilesError: There is none.
+            UnsupportedModelError: It is of another kind of model, or of a format or runtime that this version lacks.
+            DamagedFilesError: It is not a manifest.
+        """
+        path = folder / MANIFEST_FILE
+        if not path.is_file():
+            raise ModelFilesError(f"{folder} has no {MANIFEST_FILE}: it is not a folder that `quantize` wrote.")
+        content = read_json(path)
+        held = content.pop("kind", EMBEDDER)
+        if held != cls.KIND:
+            loader = "CrossEncoder.load" if held == CROSS_ENCODER else "Encoder.load"
+            raise UnsupportedModelError(
+                f"{folder} holds a quantized {held} and no {cls.KIND}: load it with {loader}, or either with "
+                f"Reranker.load."
+            )
+        version = content.get("format_version")
+        if version != cls.FORMAT:
+            raise UnsupportedModelError(
+                f"{path} has format version {version!r}; this version reads {cls.FORMAT}. "
+                f"Quantize the model again, or upgrade intel-quantized-embeddings."
+            )
+        if content.get("runtime") not in [name.value for name in RUNTIMES]:
+            raise UnsupportedModelError(
+                f"{path} is for the runtime {content.get('runtime')!r}, which this version does not have. Quantize the "
+                f"model again, or upgrade intel-quantized-embeddings."
+            )
+        try:
+            manifest: Self = made_of(cls, content)
+            manifest.require_sound()
+        except (TypeError, ValueError) as exc:
+            raise DamagedFilesError(f"{path} is not a manifest: {type(exc).__name__}: {exc}") from exc
+        return manifest
 
     @property
     def numbers(self) -> int:
@@ -205,7 +185,10 @@ class Manifest(FolderManifest):
         drop: What it loses against fp32; None where no limit was set.
     """
 
-    format_version: int = FORMAT_VERSION
+    KIND: ClassVar[str] = EMBEDDER
+    FORMAT: ClassVar[int] = 3
+
+    format_version: int = FORMAT
     settings: ModelSettings
     dimension: int
     fidelity: Fidelity | None
@@ -216,100 +199,43 @@ class Manifest(FolderManifest):
         """Numbers in a vector."""
         return self.dimension
 
-    @staticmethod
-    def read(folder: Path) -> Manifest:
-        """Read a folder's manifest.
 
-        Raises:
-            ModelFilesError: There is none.
-            UnsupportedModelError: It is of another format than this version's, or of a cross-encoder.
-            DamagedFilesError: It is not a manifest.
-        """
-        return read_as(folder, _from_json, kind=EMBEDDER, readable=FORMAT_VERSION)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrossEncoderManifest(FolderManifest):
+    """Everything known of a quantized cross-encoder's folder.
 
-
-def read_as(folder: Path, build: Callable[[dict[str, Any]], _Kind], *, kind: str, readable: int) -> _Kind:
-    """Read a folder's manifest, once it is seen to be of a kind and a version.
-
-    Args:
-        folder: The quantized folder.
-        build: Makes the manifest of what the file says, without its kind.
-        kind: Which kind of model is expected.
-        readable: The format version of that kind.
-
-    Raises:
-        ModelFilesError: There is no manifest.
-        UnsupportedModelError: It is of another kind of model, or of a format or runtime that this version lacks.
-        DamagedFilesError: It is not a manifest.
+    Attributes:
+        second_text: What the ids of a pair's second text are raised by before they enter the graph.
+        fidelity: Its scores beside those in fp32; None where they were not measured.
     """
-    path = folder / MANIFEST_FILE
-    if not path.is_file():
-        raise ModelFilesError(f"{folder} has no {MANIFEST_FILE}: it is not a folder that `quantize` wrote.")
-    content = read_json(path)
-    held = content.pop("kind", EMBEDDER)
-    if held != kind:
-        loader = "CrossEncoder.load" if held == CROSS_ENCODER else "Encoder.load"
-        raise UnsupportedModelError(
-            f"{folder} holds a quantized {held} and no {kind}: load it with {loader}, or either with Reranker.load."
-        )
-    version = content.get("format_version")
-    if version != readable:
-        raise UnsupportedModelError(
-            f"{path} has format version {version!r}; this version reads {readable}. "
-            f"Quantize the model again, or upgrade intel-quantized-embeddings."
-        )
-    if content.get("runtime") not in [name.value for name in RUNTIMES]:
-        raise UnsupportedModelError(
-            f"{path} is for the runtime {content.get('runtime')!r}, which this version does not have. Quantize the "
-            f"model again, or upgrade intel-quantized-embeddings."
-        )
-    try:
-        manifest = build(content)
-        require_types(manifest)
-        manifest.require_sound()
-    except (TypeError, KeyError, ValueError, AttributeError) as exc:
-        raise DamagedFilesError(f"{path} is not a manifest: {type(exc).__name__}: {exc}") from exc
-    return manifest
+
+    KIND: ClassVar[str] = CROSS_ENCODER
+    FORMAT: ClassVar[int] = 2
+
+    kind: str = KIND
+    format_version: int = FORMAT
+    settings: CrossEncoderSettings
+    second_text: int
+    fidelity: ScoreFidelity | None
+
+    @property
+    def numbers(self) -> int:
+        """A score."""
+        return 1
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation of fp32's scores on held-out pairs; None where it was not measured."""
+        return None if self.fidelity is None else self.fidelity.spread
+
+
+def read_manifest(folder: Path) -> FolderManifest:
+    """Read the manifest of a folder of either kind; raises what `FolderManifest.read` does."""
+    is_one = read_json(folder / MANIFEST_FILE).get("kind") == CROSS_ENCODER
+    return CrossEncoderManifest.read(folder) if is_one else Manifest.read(folder)
 
 
 def hash_files(folder: Path) -> dict[str, str]:
     """SHA-256 of every file in a folder but the manifest itself, by relative path."""
     files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != MANIFEST_FILE)
     return {file.relative_to(folder).as_posix(): file_sha256(file) for file in files}
-
-
-def _from_json(content: dict[str, Any]) -> Manifest:
-    settings = dict(content["settings"])
-    settings["pooling"] = Pooling(settings["pooling"])
-    settings["similarity"] = Similarity(settings.get("similarity", Similarity.COSINE))  # which was not kept at first
-    settings["more_poolings"] = tuple(Pooling(mode) for mode in settings.get("more_poolings", ()))
-    settings["modules"] = tuple(settings.get("modules", ()))
-    settings["other_prompts"] = tuple((name, text) for name, text in settings.get("other_prompts", ()))
-    fidelity = content["fidelity"] and Fidelity(
-        documents=CosineSummary(**content["fidelity"]["documents"]),
-        queries=CosineSummary(**content["fidelity"]["queries"]),
-    )
-    parts = {"settings": ModelSettings(**settings), "fidelity": fidelity, "drop": _drop(content.get("drop"))}
-    return Manifest(**{**content, **shared_parts(content), **parts})
-
-
-def shared_parts(content: dict[str, Any]) -> dict[str, Any]:
-    """Return source, method, settings and calibration of a manifest of any kind, as their types."""
-    method = Method(**content["method"])
-    training = method.training and Training(**content["method"]["training"])
-    return {
-        "source": Source(**content["source"]),
-        "method": dataclasses.replace(
-            method, floating_point_layers=tuple(method.floating_point_layers), training=training
-        ),
-        "config": QuantizationConfig.from_mapping(content["config"], where=MANIFEST_FILE),
-        "probes": tuple(Probe.from_json(probe) for probe in content["probes"]),
-        "calibration": Calibration(**content["calibration"]),
-    }
-
-
-def _drop(content: dict[str, Any] | None) -> Drop | None:
-    if content is None:
-        return None
-    speed = content["speed"] and SpeedCost(**content["speed"])
-    return Drop(**{**content, "put_back": tuple(content["put_back"]), "speed": speed})

@@ -7,9 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from intel_quantized_embeddings.int8_folder.config import MethodName
-from intel_quantized_embeddings.int8_folder.cross_encoder_manifest import CrossEncoderManifest
 from intel_quantized_embeddings.int8_folder.fidelity import Fidelity, ScoreFidelity
-from intel_quantized_embeddings.int8_folder.manifest import MODEL_CARD, FolderManifest, Manifest
+from intel_quantized_embeddings.int8_folder.manifest import MODEL_CARD, CrossEncoderManifest, FolderManifest, Manifest
 from intel_quantized_embeddings.models.scoring import Activation
 from intel_quantized_embeddings.models.settings import ModelSettings
 

@@ -10,7 +10,7 @@ import base64
 import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -51,20 +51,6 @@ class Probe:
     def of(token_ids: Sequence[int], *, fp32: NDArray[np.float32], int8: NDArray[np.float32]) -> Probe:
         """Make a probe. Shape of both rows: (dimension,)."""
         return Probe(token_ids=tuple(map(int, token_ids)), fp32=_encoded(fp32), int8=_encoded(int8))
-
-    @staticmethod
-    def from_json(content: dict[str, Any]) -> Probe:
-        """Take what a manifest holds.
-
-        Raises:
-            TypeError: It is not made of token ids and two strings.
-        """
-        ids, fp32, int8 = content["token_ids"], content["fp32"], content["int8"]
-        if not all(isinstance(token, int) and not isinstance(token, bool) for token in ids):
-            raise TypeError("token_ids of a probe are integers")
-        if not isinstance(fp32, str) or not isinstance(int8, str):
-            raise TypeError("rows of a probe are in base64")
-        return Probe(token_ids=tuple(ids), fp32=fp32, int8=int8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,7 +66,7 @@ def quantized_on_first_use(
         return "; ".join(kind.measured(report.fidelity))
 
     return made_once(
-        source, settings, make, runtime=runtime, format_version=kind.format_version, cache_folder=cache_folder
+        source, settings, make, runtime=runtime, format_version=kind.manifest_class.FORMAT, cache_folder=cache_folder
     )
 
 
@@ -139,7 +139,9 @@ def quantized_before(
     cache_folder: str | os.PathLike[str] | None,
 ) -> Path | None:
     """Find a model's int8 folder in the cache, None where it was not made yet; see `made_once`."""
-    folder = _cached(source, settings, runtime=runtime, format_version=kind.format_version, cache_folder=cache_folder)
+    folder = _cached(
+        source, settings, runtime=runtime, format_version=kind.manifest_class.FORMAT, cache_folder=cache_folder
+    )
     return folder if os.path.isfile(folder / MANIFEST_FILE) else None  # a cache that can't be read has none
 
 
@@ -161,18 +163,6 @@ def _clear_half(folder: Path) -> None:
         raise OptionError(f"{folder} is no whole int8 model and can't be removed ({exc}). Delete it.") from exc
 
 
-def _cached(
-    source: SourceModel,
-    settings: Settings,
-    *,
-    runtime: RuntimeName,
-    format_version: int,
-    cache_folder: str | os.PathLike[str] | None,
-) -> Path:
-    """Return the path of a model's int8 folder, whether it was made or not."""
-    return cache_root(cache_folder) / _cache_name(source, settings, runtime, format_version)
-
-
 def cache_root(cache_folder: str | os.PathLike[str] | None) -> Path:
     """Return the folder of the int8 models made on first use."""
     if cache_folder is not None:
@@ -183,8 +173,16 @@ def cache_root(cache_folder: str | os.PathLike[str] | None) -> Path:
     return Path(platformdirs.user_cache_dir("intel-quantized-embeddings")) / "int8"
 
 
-def _cache_name(source: SourceModel, settings: Settings, runtime: RuntimeName, format_version: int) -> str:
-    """A readable name that ends in a digest of everything the int8 model is made from."""
+def _cached(
+    source: SourceModel,
+    settings: Settings,
+    *,
+    runtime: RuntimeName,
+    format_version: int,
+    cache_folder: str | os.PathLike[str] | None,
+) -> Path:
+    """Return the path of a model's int8 folder: its name ends in a digest of everything the model is made from."""
+    quantizer = quantizer_module(runtime)
     made_from = {
         "weights": [source.relative(file) for file in source.weight_files],
         # A commit of the hub stands for what is in its files.
@@ -193,10 +191,10 @@ def _cache_name(source: SourceModel, settings: Settings, runtime: RuntimeName, f
         "settings": hashed_settings(settings),
         "calibration": built_in_texts().digest,
         # Caches are shared by machines that differ.
-        "attention": quantizer_module(runtime).attention_precision(),
-        "weight_bits": quantizer_module(runtime).weight_bits(None),
-        "recipe": quantizer_module(runtime).RECIPE_VERSION,
+        "attention": quantizer.attention_precision(),
+        "weight_bits": quantizer.weight_bits(None),
+        "recipe": quantizer.RECIPE_VERSION,
         "format": format_version,
     }
     digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:12]
-    return f"{source.name.replace('/', '--')}-{runtime.value}-{digest}"
+    return cache_root(cache_folder) / f"{source.name.replace('/', '--')}-{runtime.value}-{digest}"

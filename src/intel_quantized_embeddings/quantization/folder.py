@@ -11,8 +11,8 @@ from intel_quantized_embeddings.architectures import hidden_size
 from intel_quantized_embeddings.files.json_files import file_sha256, read_json, write_json
 from intel_quantized_embeddings.int8_folder.config import QuantizationConfig
 from intel_quantized_embeddings.int8_folder.fidelity import Fidelity, ScoreFidelity
-from intel_quantized_embeddings.int8_folder.loss import Drop
-from intel_quantized_embeddings.int8_folder.manifest import Calibration, FolderManifest, Method, Source, hash_files
+from intel_quantized_embeddings.int8_folder.manifest import FolderManifest, hash_files
+from intel_quantized_embeddings.int8_folder.record import Calibration, Drop, Method, Source
 from intel_quantized_embeddings.models.scoring import Activation, CrossEncoderSettings
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import DECIDING_FILES, SourceModel

@@ -7,13 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from intel_quantized_embeddings.int8_folder.cross_encoder_manifest import FORMAT_VERSION as CROSS_ENCODER_VERSION
-from intel_quantized_embeddings.int8_folder.cross_encoder_manifest import CrossEncoderManifest
 from intel_quantized_embeddings.int8_folder.fidelity import Fidelity, ScoreFidelity, summarize_cosines, summarize_scores
-from intel_quantized_embeddings.int8_folder.loss import Drop
-from intel_quantized_embeddings.int8_folder.manifest import FORMAT_VERSION, FolderManifest, Manifest
+from intel_quantized_embeddings.int8_folder.manifest import CrossEncoderManifest, FolderManifest, Manifest
 from intel_quantized_embeddings.int8_folder.model_card import write_cross_encoder_card, write_embedder_card
 from intel_quantized_embeddings.int8_folder.probes import COUNT_OF_SCORES, COUNT_OF_VECTORS
+from intel_quantized_embeddings.int8_folder.record import Drop
 from intel_quantized_embeddings.models.tokenizer import Tokenizer
 from intel_quantized_embeddings.options import Pooling, RuntimeName
 from intel_quantized_embeddings.quantization.calibration import Texts
@@ -48,8 +46,7 @@ class Kind:
         fixed: Options that are fixed in a quantized folder, and what they are there.
         meaningless: Options that mean nothing to it and are refused.
         not_hashed: Settings that its results do not depend on.
-        format_version: Of its manifest.
-        read_manifest: Reads that of a quantized folder.
+        manifest_class: What a quantized folder of it says.
         settings: Reads what a model's folder says, with the options that take the place of some of it.
         build: Makes its fp32 graph; the last argument allows TorchScript.
         one_row: Whether the last layer computes nothing but each text's first row.
@@ -70,8 +67,7 @@ class Kind:
     fixed: Mapping[str, Callable[[Any], object]] = field(default_factory=dict)
     meaningless: tuple[str, ...] = ()
     not_hashed: tuple[str, ...] = ()
-    format_version: int
-    read_manifest: Callable[[Path], Manifest | CrossEncoderManifest]
+    manifest_class: type[Manifest | CrossEncoderManifest]
     settings: Callable[[SourceModel, LoadOptions], Settings]
     build: Callable[[SourceModel, Any, RuntimeName, bool], ModelGraph]
     one_row: Callable[[Any], bool]
@@ -97,8 +93,7 @@ EMBEDDER = Kind(
     overridden=("max_length", "query_instruction", "document_instruction"),
     fixed={"pooling": lambda settings: settings.pooling_name, "normalize": lambda settings: settings.normalize},
     not_hashed=("similarity", "default_instruction", "other_prompts"),
-    format_version=FORMAT_VERSION,
-    read_manifest=Manifest.read,
+    manifest_class=Manifest,
     settings=lambda source, options: source.settings(
         pooling=options.pooling, normalize=options.normalize, default_max_length=options.max_length
     ),
@@ -125,8 +120,7 @@ CROSS_ENCODER = Kind(
     named=lambda settings: "cross-encoder",
     overridden=("max_length",),
     meaningless=("pooling", "normalize", "query_instruction", "document_instruction", "truncate_dim"),
-    format_version=CROSS_ENCODER_VERSION,
-    read_manifest=CrossEncoderManifest.read,
+    manifest_class=CrossEncoderManifest,
     settings=lambda source, options: source.cross_encoder_settings(default_max_length=options.max_length),
     build=lambda source, settings, runtime, allow_torchscript: build_cross_encoder(source, runtime=runtime),
     one_row=lambda settings: True,

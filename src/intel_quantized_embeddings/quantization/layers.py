@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from intel_quantized_embeddings.errors import QuantizationError
-from intel_quantized_embeddings.int8_folder.loss import Drop, SpeedCost, percent
+from intel_quantized_embeddings.int8_folder.record import Drop, SpeedCost, percent
 from intel_quantized_embeddings.quantization.loss_measure import LossMeasure
 from intel_quantized_embeddings.quantization.recipe import Recipe
 from intel_quantized_embeddings.quantization.subject import Candidate, GraphEncoder, Subject

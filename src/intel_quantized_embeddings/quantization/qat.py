@@ -32,7 +32,7 @@ from intel_quantized_embeddings.architectures.torch_encoder import LINEAR_LAYERS
 from intel_quantized_embeddings.encoding.batching import padded
 from intel_quantized_embeddings.errors import QuantizationError, UnsupportedModelError
 from intel_quantized_embeddings.int8_folder.config import ActivationRanges
-from intel_quantized_embeddings.int8_folder.manifest import Training
+from intel_quantized_embeddings.int8_folder.record import Training
 from intel_quantized_embeddings.models.endings import load_ending
 from intel_quantized_embeddings.models.weight_files import WeightKind
 from intel_quantized_embeddings.quantization.calibration import Texts, built_in_texts, split

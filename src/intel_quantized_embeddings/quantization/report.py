@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from intel_quantized_embeddings.int8_folder.fidelity import Fidelity, ScoreFidelity
-from intel_quantized_embeddings.int8_folder.loss import Drop
+from intel_quantized_embeddings.int8_folder.record import Drop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from intel_quantized_embeddings.int8_folder.config import (
     QuantizationConfig,
     read_config,
 )
-from intel_quantized_embeddings.int8_folder.manifest import Method
+from intel_quantized_embeddings.int8_folder.record import Method
 from intel_quantized_embeddings.options import RuntimeName, require_bool
 from intel_quantized_embeddings.quantization.recipe import ALPHAS, DEFAULT_ALPHA, QuantizerModule, Recipe
 

@@ -1,0 +1,119 @@
+"""What a folder records of its source, of how it was made, and of what it loses against fp32."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """The fp32 model: its id or folder name, the hub's commit, the hash of each weights file."""
+
+    id: str
+    revision: str | None
+    weights_sha256: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """The fine-tuning of weights before they were rounded (quantization-aware training).
+
+    Attributes:
+        texts: How many it could learn from.
+        steps: Batches it learned from.
+        score_before: What the weights had without it once they were rounded: the mean cosine on the texts held out.
+        score_after: What they have with it, every linear layer in int8 that can be.
+    """
+
+    texts: int
+    steps: int
+    score_before: float
+    score_after: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """The way a folder was quantized.
+
+    Attributes:
+        name: One of `MethodName`.
+        smooth_quant_alpha: SmoothQuant's strength in [0, 1]; None is without it.
+        alphas_tried: The held-out score of each strength that was compared.
+        attention: The arithmetic of attention, "fp32" or "bf16"; None where the quantizer decides.
+        activation_ranges: "mean" of the texts' extremes or the "widest"; None where it was not recorded.
+        floating_point_layers: Linear layers that are not int8.
+        training: What was done to the weights before; None unless it is quantization-aware training.
+        weight_bits: Bits of int8 weights, 8 or 7; None where the quantizer has no choice.
+    """
+
+    name: str
+    smooth_quant_alpha: float | None
+    alphas_tried: dict[str, float]
+    attention: str | None = None
+    activation_ranges: str | None = None
+    floating_point_layers: tuple[str, ...] = ()
+    training: Training | None = None
+    weight_bits: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """The texts that set the ranges: their digest, and the number of each kind."""
+
+    digest: str
+    documents: int
+    queries: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeedCost:
+    """The cost of layers in floating point: throughput on the held-out texts, the three graphs taking turns.
+
+    Attributes:
+        int8_by_fp32: With no layer put back, by that of fp32.
+        kept_by_fp32: Of the folder, by that of fp32.
+        kept_by_int8: Of the folder, by that with no layer put back.
+    """
+
+    int8_by_fp32: float
+    kept_by_fp32: float
+    kept_by_int8: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kept_by_fp32:.2f} times fp32's throughput, {self.int8_by_fp32:.2f} before ({self.kept_by_int8:.2f} "
+            f"of that speed)"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drop:
+    """A folder's loss against fp32 where a limit was set.
+
+    Attributes:
+        measure: Of what: the mean cosine on the held-out texts, or the main score on a dataset.
+        limit: The largest loss allowed, as a share.
+        before: Lost before any layer was put back in floating point.
+        kept: Lost by the folder.
+        put_back: Layers put back to get there, in that order.
+        speed: What they cost; None where there are none.
+    """
+
+    measure: str
+    limit: float
+    before: float
+    kept: float
+    put_back: tuple[str, ...] = ()
+    speed: SpeedCost | None = None
+
+    def __str__(self) -> str:
+        said = f"{self.measure}: {percent(self.kept)} lost to fp32, {percent(self.limit)} allowed"
+        if not self.put_back:
+            return said
+        layers = ", ".join(self.put_back)
+        return f"{said}; {percent(self.before)} before {layers} went back to floating point: {self.speed}"
+
+
+def percent(share: float) -> str:
+    """A share as a person reads it: 0.0123 is 1.23 %."""
+    return f"{100 * share:.3g} %"
