@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import sys
@@ -11,7 +10,7 @@ from argparse import Namespace
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from intel_quantized_embeddings.cli.options import add_load_options, given, load_keywords
+from intel_quantized_embeddings.cli.options import Command, given, load_keywords
 from intel_quantized_embeddings.errors import QuantizedEmbeddingsError, VectorStoreError
 from intel_quantized_embeddings.reporting.terminal import terminal_width
 
@@ -22,47 +21,11 @@ if TYPE_CHECKING:
 INCOMPLETE, REFUSED, STOPPED = 1, 2, 3
 _LINES_SHOWN = 4
 _PLACES_SHOWN = 20  # beside the first
-
-
-def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add both to the `iqe` command."""
-    ingest = commands.add_parser(
-        "ingest",
-        help="bring files into a Chroma collection",
-        description="Read files and folders (.md .txt .rst .html .py .pdf, and .jsonl with a text a line), split them, "
-        "and bring a Chroma collection to hold exactly their pieces: only new ones are embedded, and what is gone from "
-        "these sources is removed. Interrupted at any moment, it goes on when run again.",
-        epilog="Ends with status 0; 1 where something could not be read or stored (all else is done); 2 where "
-        "nothing was done, as of a wrong option or a collection of another encoder; 3 where it had to stop, as of a "
-        "full disk: run it again to go on.",
-    )
-    ingest.add_argument("sources", metavar="SOURCE", nargs="+", help="a file or a folder")
-    _add_collection(ingest)
-    ingest.add_argument("--model", metavar="MODEL", help="a folder or a hub id; BGE-small v1.5 when left out")
-    ingest.add_argument("--chunk-tokens", type=int, metavar="N", help="longest piece (256, or what the model reads)")
-    ingest.add_argument("--overlap-tokens", type=int, metavar="N", help="shared by neighbours (an eighth of a piece)")
-    ingest.add_argument("--dry-run", action="store_true", help="say what would be done and write nothing")
-    ingest.add_argument(
-        "--reindex", action="store_true", help="empty the collection first, even one of another encoder, and embed all"
-    )
-    ingest.add_argument(
-        "--patience", type=float, metavar="SECONDS", dest="patience_s", help="wait so long for a server to return (60)"
-    )
-    add_load_options(ingest)
-    ingest.set_defaults(run=run_ingest)
-
-    query = commands.add_parser(
-        "query",
-        help="ask a Chroma collection",
-        description="Show the pieces nearest to a question, by the encoder that the collection names.",
-        epilog="Ends with status 0, 2 where it refused, 3 where Chroma can't be reached or read.",
-    )
-    query.add_argument("question", metavar="QUESTION")
-    _add_collection(query)
-    query.add_argument("-k", type=int, metavar="N", help="how many to show (5)")
-    query.add_argument("--model", metavar="MODEL", help="where the collection's own lies elsewhere; must be the same")
-    add_load_options(query)
-    query.set_defaults(run=run_query)
+_COLLECTION = (
+    ("--chroma", str, "DIR|URL", "Chroma's folder, or http://HOST:PORT", {"required": True}),
+    ("--collection", str, "NAME", "made where there is none", {"required": True}),
+    ("--json", bool, None, "print one JSON value, for scripts"),
+)
 
 
 def run_ingest(options: Namespace) -> int:
@@ -144,7 +107,41 @@ def _failed(exc: QuantizedEmbeddingsError, *, as_json: bool) -> int:
     return STOPPED if isinstance(exc, VectorStoreError) else REFUSED
 
 
-def _add_collection(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--chroma", metavar="DIR|URL", required=True, help="Chroma's folder, or http://HOST:PORT")
-    parser.add_argument("--collection", metavar="NAME", required=True, help="made where there is none")
-    parser.add_argument("--json", action="store_true", help="print one JSON value, for scripts")
+COMMANDS = (
+    Command(
+        "ingest",
+        run_ingest,
+        help="bring files into a Chroma collection",
+        description="Read files and folders (.md .txt .rst .html .py .pdf, and .jsonl with a text a line), split them, "
+        "and bring a Chroma collection to hold exactly their pieces: only new ones are embedded, and what is gone from "
+        "these sources is removed. Interrupted at any moment, it goes on when run again.",
+        epilog="Ends with status 0; 1 where something could not be read or stored (all else is done); 2 where "
+        "nothing was done, as of a wrong option or a collection of another encoder; 3 where it had to stop, as of a "
+        "full disk: run it again to go on.",
+        rows=(
+            ("sources", str, "SOURCE", "a file or a folder", {"nargs": "+"}),
+            *_COLLECTION,
+            ("--model", str, "MODEL", "a folder or a hub id; BGE-small v1.5 when left out"),
+            ("--chunk-tokens", int, "N", "longest piece (256, or what the model reads)"),
+            ("--overlap-tokens", int, "N", "shared by neighbours (an eighth of a piece)"),
+            ("--dry-run", bool, None, "say what would be done and write nothing"),
+            ("--reindex", bool, None, "empty the collection first, even one of another encoder, and embed all"),
+            ("--patience", float, "SECONDS", "wait so long for a server to return (60)", "patience_s"),
+        ),
+        loads=True,
+    ),
+    Command(
+        "query",
+        run_query,
+        help="ask a Chroma collection",
+        description="Show the pieces nearest to a question, by the encoder that the collection names.",
+        epilog="Ends with status 0, 2 where it refused, 3 where Chroma can't be reached or read.",
+        rows=(
+            ("question", str, "QUESTION", None),
+            *_COLLECTION,
+            ("-k", int, "N", "how many to show (5)"),
+            ("--model", str, "MODEL", "where the collection's own lies elsewhere; must be the same"),
+        ),
+        loads=True,
+    ),
+)

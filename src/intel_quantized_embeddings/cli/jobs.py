@@ -12,117 +12,69 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from intel_quantized_embeddings.cli.options import given, load_keywords
+from intel_quantized_embeddings.cli.options import HUB, given, load_keywords
 
 if TYPE_CHECKING:
     from intel_quantized_embeddings.benchmarks.systems import System
 
 
+# Options of `iqe quantize` that mean nothing for a cross-encoder.
+_OF_EMBEDDERS = ("pooling", "query_instruction", "document_instruction", "qat_minutes", "max_drop", "dataset")
+
+
 def run_quantize(options: Namespace) -> None:
     """`iqe quantize`, for models of either kind."""
+    from intel_quantized_embeddings.errors import OptionError
     from intel_quantized_embeddings.files.atomic import refuse_existing
     from intel_quantized_embeddings.models.hub import find_model
     from intel_quantized_embeddings.options import RuntimeName
-    from intel_quantized_embeddings.quantization.quantize import quantize
+    from intel_quantized_embeddings.quantization.calibration import read_texts
+    from intel_quantized_embeddings.quantization.quantize import quantize, quantize_cross_encoder
+    from intel_quantized_embeddings.quantization.report import Report
     from intel_quantized_embeddings.quantization.settling import settle_config
 
-    # The model is downloaded to see of which kind it is: mistakes are told before.
+    how: dict[str, Any] = {name: getattr(options, name) for name in ("method", "weight_bits", "config")}
+    how |= {"search": not options.no_search, "measure": not options.no_measure}
+    # Check the options first: finding out the model's kind downloads it.
     if options.runtime is not None:
         RuntimeName.parse(options.runtime)
-    settle_config(
-        options.config,
-        method=options.method,
-        qat_minutes=options.qat_minutes,
-        weight_bits=options.weight_bits,
-        search=not options.no_search,
-        measure=not options.no_measure,
-        max_drop=options.max_drop,
-    )
+    settle_config(how.pop("config"), **how, qat_minutes=options.qat_minutes, max_drop=options.max_drop)
     refuse_existing(Path(options.output).expanduser().resolve(), overwrite=options.overwrite)
-    source = find_model(
-        options.model,
-        revision=options.revision,
-        cache_folder=options.cache_folder,
-        local_files_only=options.local_files_only,
-    )
-    if source.is_cross_encoder:
-        _quantize_cross_encoder(options)
-        return
-    report = quantize(
-        options.model,
-        options.output,
-        **_how_to_quantize(options),
-        runtime=options.runtime,
-        qat_minutes=options.qat_minutes,
-        max_drop=options.max_drop,
-        dataset=options.dataset,
-        pooling=options.pooling,
-        query_instruction=options.query_instruction,
-        document_instruction=options.document_instruction,
-    )
-    print(f"{report.folder}: {report.bytes_before / 1e6:.1f} MB -> {report.bytes_after / 1e6:.1f} MB")
-    if report.fidelity is None:
-        print("cosine to fp32: not measured")
-    else:
-        print(f"cosine to fp32, documents: {report.fidelity.documents}")
-        print(f"cosine to fp32, queries:   {report.fidelity.queries}")
-    if report.drop is not None:
-        print(report.drop)
-
-
-def _quantize_cross_encoder(options: Namespace) -> None:
-    from intel_quantized_embeddings.errors import OptionError
-    from intel_quantized_embeddings.options import RuntimeName
-    from intel_quantized_embeddings.quantization.quantize import quantize_cross_encoder
-    from intel_quantized_embeddings.runtimes.building import require_scoring
-
-    if options.runtime is not None:
-        require_scoring(RuntimeName.parse(options.runtime))
-    for name in ("pooling", "query_instruction", "document_instruction", "qat_minutes", "max_drop", "dataset"):
-        if getattr(options, name) is not None:
-            raise OptionError(
-                f"--{name.replace('_', '-')} is for models that make embeddings; {options.model} is a cross-encoder, "
-                f"which scores pairs of texts."
-            )
-    report = quantize_cross_encoder(options.model, options.output, runtime=options.runtime, **_how_to_quantize(options))
-    print(f"{report.folder}: {report.bytes_before / 1e6:.1f} MB -> {report.bytes_after / 1e6:.1f} MB")
-    print(f"scores beside fp32: {report.fidelity or 'not measured'}")
-
-
-def _how_to_quantize(options: Namespace) -> dict[str, Any]:
-    """Return the options that models of either kind take."""
-    from intel_quantized_embeddings.quantization.calibration import read_texts
-
-    return {
+    source = find_model(options.model, **_where(options))
+    how |= {name: getattr(options, name) for name in ("config", "runtime", "overwrite", "max_length")}
+    how |= _where(options) | {
         "calibration_texts": options.calibration and read_texts(options.calibration),
         "calibration_queries": options.calibration_queries and read_texts(options.calibration_queries),
-        "search": not options.no_search,
-        "measure": not options.no_measure,
-        "method": options.method,
-        "weight_bits": options.weight_bits,
-        "config": options.config,
-        "overwrite": options.overwrite,
-        "revision": options.revision,
-        "cache_folder": options.cache_folder,
-        "local_files_only": options.local_files_only,
-        "max_length": options.max_length,
         "progress": _say_on_terminal if sys.stderr.isatty() else None,
     }
+    of_embedders = {name: getattr(options, name) for name in _OF_EMBEDDERS}
+    report: Report
+    if source.is_cross_encoder:
+        for name, value in of_embedders.items():
+            if value is not None:
+                raise OptionError(
+                    f"--{name.replace('_', '-')} is for models that make embeddings; {options.model} is a "
+                    f"cross-encoder, which scores pairs of texts."
+                )
+        scored = report = quantize_cross_encoder(options.model, options.output, **how)
+        measured = [f"scores beside fp32: {scored.fidelity or 'not measured'}"]
+    else:
+        embedded = report = quantize(options.model, options.output, **how, **of_embedders)
+        measured = ["cosine to fp32: not measured"]
+        if (fidelity := embedded.fidelity) is not None:
+            measured = [
+                f"cosine to fp32, documents: {fidelity.documents}",
+                f"cosine to fp32, queries:   {fidelity.queries}",
+            ]
+    print(f"{report.folder}: {report.bytes_before / 1e6:.1f} MB -> {report.bytes_after / 1e6:.1f} MB")
+    print("\n".join([*measured, *([str(report.drop)] if report.drop else [])]))
 
 
 def run_export(options: Namespace) -> None:
     """`iqe export`."""
     from intel_quantized_embeddings.models.export import export
 
-    folder = export(
-        options.model,
-        options.output,
-        overwrite=options.overwrite,
-        revision=options.revision,
-        cache_folder=options.cache_folder,
-        local_files_only=options.local_files_only,
-    )
-    print(folder)
+    print(export(options.model, options.output, overwrite=options.overwrite, **_where(options)))
 
 
 def run_info(options: Namespace) -> None:
@@ -188,14 +140,8 @@ def run_push(options: Namespace) -> None:
     """`iqe push`."""
     from intel_quantized_embeddings.int8_folder.push import push_to_hub
 
-    commit = push_to_hub(
-        options.folder,
-        options.repo_id,
-        revision=options.revision,
-        private=options.private,
-        commit_message=options.message,
-    )
-    print(commit)
+    taken = {"revision": options.revision, "private": options.private, "commit_message": options.message}
+    print(push_to_hub(options.folder, options.repo_id, **taken))
 
 
 def run_benchmark(
@@ -221,6 +167,11 @@ def _all_given(options: Namespace) -> dict[str, Any]:
     """All options that were given, lists as tuples."""
     names = vars(options).keys() - {"run", "arguments"}
     return {name: tuple(value) if isinstance(value, list) else value for name, value in given(options, *names).items()}
+
+
+def _where(options: Namespace) -> dict[str, Any]:
+    """Return the options that say where a model comes from."""
+    return {name: getattr(options, name) for name in HUB}
 
 
 def _say_on_terminal(line: str) -> None:
