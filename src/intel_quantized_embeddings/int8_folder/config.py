@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,11 @@ class QuantizationConfig:
     weight_bits: int | None = None
 
     def __post_init__(self) -> None:
-        for key, check in _CHECKS.items():
-            # Frozen: set what a list or an `off` of YAML stands for.
-            object.__setattr__(self, key, check(key, getattr(self, key)))
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value is not None or field.default is not None:
+                # Frozen: set what a list or an `off` of YAML stands for.
+                object.__setattr__(self, field.name, _CHECKS[field.name](field.name, value))
         if self.method in [method.value for method in WITHOUT_CALIBRATION]:
             for key in ("smooth_quant", "activation_ranges", "weight_bits"):
                 if getattr(self, key) is not None:
@@ -130,18 +133,14 @@ def read_config(file: Path) -> QuantizationConfig:
     return QuantizationConfig.from_mapping(content or {}, where=str(file))
 
 
-def _method(key: str, value: Any) -> str | None:
-    if value is None:
-        return None
+def _one_of(kind: type[Enum], key: str, value: Any) -> str:
     try:
-        return MethodName(value).value
+        return str(kind(value).value)
     except ValueError as exc:
-        raise _not_allowed(key, value, " or ".join(repr(name.value) for name in MethodName)) from exc
+        raise _not_allowed(key, value, " or ".join(repr(name.value) for name in kind)) from exc
 
 
-def _strengths(key: str, value: Any) -> tuple[float | None, ...] | None:
-    if value is None:
-        return None
+def _strengths(key: str, value: Any) -> tuple[float | None, ...]:
     allowed = "a list of different strengths, each a number from 0 to 1 or off, such as [0.85, off]"
     if not isinstance(value, list | tuple) or not value:
         raise _not_allowed(key, value, allowed)
@@ -152,39 +151,28 @@ def _strengths(key: str, value: Any) -> tuple[float | None, ...] | None:
     return tuple(None if item is None else float(item) for item in strengths)
 
 
-def _ranges(key: str, value: Any) -> str | None:
-    if value is None:
-        return None
-    try:
-        return ActivationRanges(value).value
-    except ValueError as exc:
-        raise _not_allowed(key, value, " or ".join(repr(ranges.value) for ranges in ActivationRanges)) from exc
-
-
 def _layers(key: str, value: Any) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(name, str) and name for name in value):
         raise _not_allowed(key, value, "a list of layers such as [layer.5.output]")
     return tuple(dict.fromkeys(value))
 
 
-def _drop(key: str, value: Any) -> float | None:
-    if value is not None and (not _is_share(value) or value == 1):
+def _drop(key: str, value: Any) -> float:
+    if not _is_share(value) or value == 1:
         raise _not_allowed(key, value, "a share below 1, such as 0.01 for 1 %")
-    return None if value is None else float(value)
+    return float(value)
 
 
-def _minutes(key: str, value: Any) -> float | None:
-    if value is None:
-        return None
+def _minutes(key: str, value: Any) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
         raise _not_allowed(key, value, "a number of minutes above 0, such as 10")
     return float(value)
 
 
-def _bits(key: str, value: Any) -> int | None:
-    if value is not None and (isinstance(value, bool) or value not in (7, 8)):
+def _bits(key: str, value: Any) -> int:
+    if isinstance(value, bool) or value not in (7, 8):
         raise _not_allowed(key, value, "7 or 8")
-    return None if value is None else int(value)
+    return int(value)
 
 
 def _is_share(value: Any) -> bool:
@@ -195,11 +183,11 @@ def _not_allowed(key: str, value: Any, allowed: str) -> OptionError:
     return OptionError(f"{key}={value!r} is not allowed; it is {allowed}.")
 
 
-# Every key, with what checks its value and gives it the form it is kept in.
+# Every key, with what checks its value and gives it the form it is kept in; None stays where it is the default.
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
-    "method": _method,
+    "method": partial(_one_of, MethodName),
     "smooth_quant": _strengths,
-    "activation_ranges": _ranges,
+    "activation_ranges": partial(_one_of, ActivationRanges),
     "floating_point_layers": _layers,
     "max_drop": _drop,
     "qat_minutes": _minutes,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.int8_folder.config import (
@@ -42,14 +43,13 @@ def settle_config(
         config = read_config(Path(given).expanduser())
     else:
         raise OptionError(f"config={given!r} is not allowed; it is a QuantizationConfig or the path of a YAML file.")
-    if method is not None:
-        config = replace(config, method=method)
-    if qat_minutes is not None:
-        config = replace(config, qat_minutes=qat_minutes)
-    if weight_bits is not None:
-        config = replace(config, weight_bits=weight_bits)
-    if max_drop is not None:
-        config = replace(config, max_drop=max_drop)
+    asked: dict[str, Any] = {
+        "method": method,
+        "qat_minutes": qat_minutes,
+        "weight_bits": weight_bits,
+        "max_drop": max_drop,
+    }
+    config = replace(config, **{name: value for name, value in asked.items() if value is not None})
     if not measure:
         _refuse_what_needs_measuring(config)
     if search or config.method in [method.value for method in WITHOUT_CALIBRATION]:  # nothing to compare
