@@ -17,8 +17,7 @@ from intel_quantized_embeddings.options import Precision, RuntimeName
 from intel_quantized_embeddings.quantization.calibration import CalibrationSplit, a_few
 from intel_quantized_embeddings.quantization.folder import write_folder
 from intel_quantized_embeddings.quantization.kinds import Kind
-from intel_quantized_embeddings.quantization.layers import within_limit
-from intel_quantized_embeddings.quantization.loss_measure import dataset_measure, held_out_measure
+from intel_quantized_embeddings.quantization.layers import dataset_measure, held_out_measure, within_limit
 from intel_quantized_embeddings.quantization.recipe import layers_named
 from intel_quantized_embeddings.quantization.report import Report
 from intel_quantized_embeddings.quantization.search import most_faithful

@@ -1,17 +1,20 @@
-"""Layers put back in floating point, the most sensitive first, until int8 loses no more than allowed."""
+"""Layers put back in floating point, the most sensitive first, until int8 loses no more than allowed of a measure."""
 
 from __future__ import annotations
 
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from intel_quantized_embeddings.errors import QuantizationError
 from intel_quantized_embeddings.int8_folder.record import Drop, SpeedCost, percent
-from intel_quantized_embeddings.quantization.loss_measure import LossMeasure
 from intel_quantized_embeddings.quantization.recipe import Recipe
 from intel_quantized_embeddings.quantization.subject import Candidate, GraphEncoder, Subject
+
+if TYPE_CHECKING:
+    from intel_quantized_embeddings.tasks.datasets import Dataset
 
 # By arithmetic, a model that is 3.4 times as fast in int8 as in fp32 is 1.9 times as fast with a third of it in fp32;
 # bfloat16 is 2.4 times as fast where the CPU has it (docs/quantization.md), and nearer to fp32.
@@ -21,6 +24,42 @@ MOST_SHARE = 1 / 3
 _RANKED_BY_EVERY = 3
 
 _TURNS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossMeasure:
+    """A measure of the loss.
+
+    Attributes:
+        measure: As in `Drop`.
+        drop: The share lost by an attempt; negative where it gains.
+    """
+
+    measure: str
+    drop: Callable[[Candidate], float]
+
+
+def held_out_measure() -> LossMeasure:
+    """1 less the mean cosine to fp32 on the held-out texts, documents and queries weighing the same."""
+    return LossMeasure(measure="mean cosine on held-out texts", drop=lambda attempt: 1 - attempt.fidelity.score)
+
+
+def dataset_measure(subject: Subject, dataset: Dataset) -> LossMeasure:
+    """The share of fp32's main score on a dataset; fp32 is measured at once.
+
+    Raises:
+        MissingExtraError: What scores such a dataset is not installed.
+        OptionError: fp32 scores 0 or below on it.
+    """
+    from intel_quantized_embeddings.tasks.measure import measure, relative_drop
+
+    similarity = subject.text_settings.similarity
+    fp32 = measure(dataset, subject.fp32_encoder(), similarity=similarity)
+    relative_drop(fp32, fp32)  # whether there is one shows before anything is calibrated
+    return LossMeasure(
+        measure=f"{fp32.metrics[0].name} on {dataset.name}",
+        drop=lambda attempt: relative_drop(fp32, measure(dataset, subject.encoder(attempt), similarity=similarity)),
+    )
 
 
 def within_limit(
