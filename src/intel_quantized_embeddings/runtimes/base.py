@@ -100,6 +100,17 @@ class ModelGraph:
     dynamic: bool = False
     second_text: int = 0
 
+    @classmethod
+    def of_weights(cls, graph: Any, encoder: EncoderConfig, *, second_text: bool = False) -> ModelGraph:
+        """Return what was made of weights in fp32; `second_text` says whether ids tell a pair's second text apart."""
+        return cls(
+            graph=graph,
+            precision=Precision.FP32,
+            max_positions=encoder.max_length,
+            pad_token_id=encoder.pad_token_id,
+            second_text=encoder.vocab_size if second_text else 0,
+        )
+
 
 class RuntimeModule(Protocol):
     """What `runtimes/openvino.py`, `runtimes/native.py` and `runtimes/ipex.py` all offer."""

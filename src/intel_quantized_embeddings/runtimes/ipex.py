@@ -141,12 +141,7 @@ def graph_of_weights(encoder: EncoderConfig, weights: EncoderWeights, ending: En
             f"runtime='ipex' is frozen at the BERT families and runs no {encoder.architecture.name}. Load the model "
             f"with runtime='native' or 'openvino'."
         )
-    return ModelGraph(
-        graph=TorchEmbedder(encoder, weights, ending),
-        precision=Precision.FP32,
-        max_positions=encoder.max_length,
-        pad_token_id=encoder.pad_token_id,
-    )
+    return ModelGraph.of_weights(TorchEmbedder(encoder, weights, ending), encoder)
 
 
 def read_graph(file: Path) -> torch.jit.ScriptModule:

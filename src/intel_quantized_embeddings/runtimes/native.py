@@ -128,24 +128,13 @@ def _flat(token_ids: Sequence[Sequence[int]], *, count: int) -> NDArray[np.int32
 
 def graph_of_weights(encoder: EncoderConfig, weights: EncoderWeights, ending: Ending) -> ModelGraph:
     """Make an embedder of one of the built-in families; see `RuntimeModule.graph_of_weights`."""
-    return ModelGraph(
-        graph=native_graph(encoder, weights, ending),
-        precision=Precision.FP32,
-        max_positions=encoder.max_length,
-        pad_token_id=encoder.pad_token_id,
-    )
+    return ModelGraph.of_weights(native_graph(encoder, weights, ending), encoder)
 
 
 def graph_of_scorer(encoder: EncoderConfig, weights: EncoderWeights, head: Ending) -> ModelGraph:
     """Make a cross-encoder of one of the built-in families; see `ScoringModule.graph_of_scorer`."""
     apart = weights.second_text is not None
-    return ModelGraph(
-        graph=native_graph(encoder, weights, head, second_text=apart),
-        precision=Precision.FP32,
-        max_positions=encoder.max_length,
-        pad_token_id=encoder.pad_token_id,
-        second_text=encoder.vocab_size if apart else 0,
-    )
+    return ModelGraph.of_weights(native_graph(encoder, weights, head, second_text=apart), encoder, second_text=apart)
 
 
 def open_export(source: SourceModel, settings: ModelSettings, ending: Ending, *, allow_torchscript: bool) -> ModelGraph:

@@ -268,20 +268,10 @@ def open_export(source: SourceModel, settings: ModelSettings, ending: Ending, *,
 
 def graph_of_weights(encoder: EncoderConfig, weights: EncoderWeights, ending: Ending) -> ModelGraph:
     """Make an embedder from weights; see `RuntimeModule.graph_of_weights`."""
-    return ModelGraph(
-        graph=build_embedder(encoder, weights, ending),
-        precision=Precision.FP32,
-        max_positions=encoder.max_length,
-        pad_token_id=encoder.pad_token_id,
-    )
+    return ModelGraph.of_weights(build_embedder(encoder, weights, ending), encoder)
 
 
 def graph_of_scorer(encoder: EncoderConfig, weights: EncoderWeights, head: Ending) -> ModelGraph:
     """Make a cross-encoder from weights and its head; see `ScoringModule`."""
-    return ModelGraph(
-        graph=build_scorer(encoder, weights, head),
-        precision=Precision.FP32,
-        max_positions=encoder.max_length,
-        pad_token_id=encoder.pad_token_id,
-        second_text=0 if weights.second_text is None else encoder.vocab_size,
-    )
+    apart = weights.second_text is not None
+    return ModelGraph.of_weights(build_scorer(encoder, weights, head), encoder, second_text=apart)
