@@ -4,13 +4,7 @@ from intel_quantized_embeddings.architectures.config import EncoderConfig, expor
 from intel_quantized_embeddings.architectures.description import Activation
 from intel_quantized_embeddings.architectures.ending import Dense, Ending, LayerNorm, StepActivation, UnitLength
 from intel_quantized_embeddings.architectures.heads import load_head
-from intel_quantized_embeddings.architectures.weights import (
-    EncoderWeights,
-    LayerWeights,
-    Linear,
-    Norm,
-    load_weights,
-)
+from intel_quantized_embeddings.architectures.weights import EncoderWeights, LayerWeights, Linear, Norm, load_weights
 
 __all__ = [
     "Activation",

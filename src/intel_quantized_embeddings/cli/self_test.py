@@ -19,13 +19,7 @@ from intel_quantized_embeddings.runtimes.base import ModelGraph
 from intel_quantized_embeddings.runtimes.native import NativeRuntime
 from intel_quantized_embeddings.runtimes.native_graph import NativeGraph
 from intel_quantized_embeddings.runtimes.native_library import instruction_sets
-from intel_quantized_embeddings.runtimes.native_shape import (
-    ACTIVATIONS,
-    FP32,
-    POOLINGS,
-    UNIT_LENGTH_STEP,
-    Shape,
-)
+from intel_quantized_embeddings.runtimes.native_shape import ACTIVATIONS, FP32, POOLINGS, UNIT_LENGTH_STEP, Shape
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,14 +15,9 @@ from weakref import WeakValueDictionary
 
 from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.encoders.shared import shared_encoder
-from intel_quantized_embeddings.errors import (
-    OptionError,
-    OtherEncoderError,
-    QuantizedEmbeddingsError,
-    needs,
-)
+from intel_quantized_embeddings.errors import OptionError, OtherEncoderError, QuantizedEmbeddingsError, needs
 from intel_quantized_embeddings.models.hub import find_model
-from intel_quantized_embeddings.models.settings import read_similarity
+from intel_quantized_embeddings.models.prompts import read_similarity
 from intel_quantized_embeddings.options import DEFAULT_MODEL, LoadKeywords, LoadOptions
 from intel_quantized_embeddings.similarity import Similarity
 

@@ -15,12 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from intel_quantized_embeddings.encoders.encoder import Encoder
-from intel_quantized_embeddings.errors import (
-    OptionError,
-    OtherEncoderError,
-    QuantizedEmbeddingsError,
-    VectorStoreError,
-)
+from intel_quantized_embeddings.errors import OptionError, OtherEncoderError, QuantizedEmbeddingsError, VectorStoreError
 from intel_quantized_embeddings.integrations.chroma import FINGERPRINT, SPACES, IntelQuantizedEmbeddingFunction
 from intel_quantized_embeddings.integrations.chroma_snapshots import repaired_after_kill
 from intel_quantized_embeddings.similarity import Similarity

@@ -19,11 +19,7 @@ from intel_quantized_embeddings.integrations.classification_head import (
     convert_head,
     require_dimension,
 )
-from intel_quantized_embeddings.integrations.setfit_folder import (
-    BODY_FOLDER,
-    read_classifier,
-    write_classifier,
-)
+from intel_quantized_embeddings.integrations.setfit_folder import BODY_FOLDER, read_classifier, write_classifier
 from intel_quantized_embeddings.integrations.setfit_source import own_prompt, read_setfit_folder, save_body
 from intel_quantized_embeddings.options import require_bool
 from intel_quantized_embeddings.quantization.quantize import quantize

@@ -8,11 +8,7 @@ from typing import Any
 
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, UnsupportedModelError
 from intel_quantized_embeddings.files.json_files import file_sha256, read_json, write_json
-from intel_quantized_embeddings.integrations.classification_head import (
-    ClassificationHead,
-    read_head,
-    write_head,
-)
+from intel_quantized_embeddings.integrations.classification_head import ClassificationHead, read_head, write_head
 from intel_quantized_embeddings.models.source import MANIFEST_FILE
 
 FORMAT_VERSION = 2

@@ -9,7 +9,7 @@ from typing import Any
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, OptionError, needs
 from intel_quantized_embeddings.files.json_files import read_json
 from intel_quantized_embeddings.integrations.setfit_folder import is_plain
-from intel_quantized_embeddings.models.settings import read_prompts
+from intel_quantized_embeddings.models.prompts import read_prompts
 
 _PICKLED_HEAD = "model_head.pkl"
 _SETFIT_CONFIG = "config_setfit.json"

@@ -12,7 +12,8 @@ from intel_quantized_embeddings.errors import DamagedFilesError, OptionError, Un
 from intel_quantized_embeddings.files.json_files import read_json
 from intel_quantized_embeddings.models.endings import scoring_words
 from intel_quantized_embeddings.models.modules import read_modules, read_transformer_config, refuse_unknown_keys
-from intel_quantized_embeddings.models.settings import read_max_length, read_prompts
+from intel_quantized_embeddings.models.prompts import read_prompts
+from intel_quantized_embeddings.models.settings import read_max_length
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,18 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from intel_quantized_embeddings.architectures import hidden_size
-from intel_quantized_embeddings.errors import (
-    DamagedFilesError,
-    ModelFilesError,
-    OptionError,
-    UnsupportedModelError,
-)
-from intel_quantized_embeddings.files.json_files import read_json as read_json  # also read by this name elsewhere
-from intel_quantized_embeddings.models.endings import (
-    chain_width,
-    read_chain,
-    scoring_chain,
-)
+from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, OptionError, UnsupportedModelError
+from intel_quantized_embeddings.files.json_files import read_json
+from intel_quantized_embeddings.models.endings import chain_width, read_chain, scoring_chain
 from intel_quantized_embeddings.models.known import look_up
 from intel_quantized_embeddings.models.known_models import KnownModels
 from intel_quantized_embeddings.models.modules import (
@@ -32,9 +23,7 @@ from intel_quantized_embeddings.models.modules import (
     refuse_other_pipelines,
 )
 from intel_quantized_embeddings.models.poolings import check_pooling, read_poolings
-from intel_quantized_embeddings.models.prompts import read_instructions
-from intel_quantized_embeddings.models.prompts import read_prompts as read_prompts
-from intel_quantized_embeddings.models.prompts import read_similarity as read_similarity
+from intel_quantized_embeddings.models.prompts import read_instructions, read_similarity
 from intel_quantized_embeddings.models.static import read_table, static_length
 from intel_quantized_embeddings.options import Pooling
 from intel_quantized_embeddings.similarity import Similarity
