@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import functools
 import statistics
 from collections.abc import Iterator, Sequence
@@ -44,13 +43,7 @@ from intel_quantized_embeddings.benchmarks.timing import Effort
 from intel_quantized_embeddings.benchmarks.worker import Worker
 from intel_quantized_embeddings.int8_folder.fidelity import CosineSummary, summarize_cosines
 from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE
-from intel_quantized_embeddings.reporting.machine import (
-    busy_cores,
-    describe_machine,
-    library_versions,
-    shown_command,
-    without_paths,
-)
+from intel_quantized_embeddings.reporting.machine import busy_cores, recorded, without_paths
 from intel_quantized_embeddings.reporting.plotting import require_matplotlib
 
 RESULTS_FILE = "benchmark.json"
@@ -113,13 +106,10 @@ class _Run:
         self._progress = progress
         self._request = subject.request(options, max_length=subject.max_length)
         self.results = Results(
-            date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-            command=shown_command(command),
+            **recorded(command),
             model=subject.source.name,
             model_facts=model_facts(subject),
             settings=run_settings(options, subject, self._request),
-            machine=describe_machine(),
-            libraries=library_versions(),
             corpus_facts=corpus_facts(corpus, tokenizer, subject.max_length),
             labels=labels,
             baseline=None,

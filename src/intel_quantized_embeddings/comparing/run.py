@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -20,18 +19,17 @@ from intel_quantized_embeddings.benchmarks.systems import BATCH_SIZE
 from intel_quantized_embeddings.benchmarks.texts import SEED, choose
 from intel_quantized_embeddings.benchmarks.worker import Worker
 from intel_quantized_embeddings.comparing.results import CompareResults
-from intel_quantized_embeddings.comparing.sides import Encodes, Side, facts, similarity_of
+from intel_quantized_embeddings.comparing.sides import Side, facts, similarity_of
 from intel_quantized_embeddings.errors import OptionError
-from intel_quantized_embeddings.evaluation.comparison import compare as compared
 from intel_quantized_embeddings.evaluation.plots import draw
 from intel_quantized_embeddings.evaluation.results import OnDataset
-from intel_quantized_embeddings.evaluation.run import WithBar
+from intel_quantized_embeddings.evaluation.run import measure_all
 from intel_quantized_embeddings.files.json_files import write_json
 from intel_quantized_embeddings.process.cores import granted_cores
-from intel_quantized_embeddings.reporting.machine import busy_cores, describe_machine, library_versions, shown_command
+from intel_quantized_embeddings.reporting.machine import busy_cores, recorded
 from intel_quantized_embeddings.reporting.plotting import require_matplotlib
 from intel_quantized_embeddings.tasks.datasets import Dataset, read_dataset, texts_of
-from intel_quantized_embeddings.tasks.measure import Measurement, measure
+from intel_quantized_embeddings.tasks.measure import Measurement
 
 RESULTS_FILE = "comparison.json"
 PLOT_FILE = "comparison.png"
@@ -94,7 +92,10 @@ def compare(options: Options, *, command: Sequence[str] = (), progress: Progress
     for name, side in sides.items():
         progress.say(f"{name}: loading {side.written}")
         loaded[name] = side.load({**options.loading, "warm_shapes": False})
-    measured = {name: _measure(name, encoder, datasets, progress) for name, encoder in loaded.items()}
+    measured = {
+        name: measure_all(datasets, encoder, name, progress.say, similarity_of(encoder))
+        for name, encoder in loaded.items()
+    }
     encoders = {name: facts(encoder, _dimension(measured[name])) for name, encoder in loaded.items()}
     loaded.clear()
     busy = busy_cores()
@@ -105,19 +106,12 @@ def compare(options: Options, *, command: Sequence[str] = (), progress: Progress
         documents = _time_documents(jobs, texts, options.repeats, progress)
         runs, loading = _time_queries(jobs, queries, progress)
     results = CompareResults(
-        date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        command=shown_command(command),
+        **recorded(command),
         written={name: side.written for name, side in sides.items()},
         encoders=encoders,
         threads=options.loading["num_threads"],
-        machine=describe_machine(),
-        libraries=library_versions(),
         datasets=[
-            OnDataset(
-                dataset=str(dataset),
-                reference={metric.name: metric.score for metric in before.metrics},
-                comparisons={"B": compared(before, after)},
-            )
+            OnDataset.of(dataset, before, {"B": after})
             for dataset, before, after in zip(datasets, measured["A"], measured["B"], strict=True)
         ],
         texts=len(texts),
@@ -136,15 +130,6 @@ def compare(options: Options, *, command: Sequence[str] = (), progress: Progress
     )
     progress.say(f"wrote {options.output / RESULTS_FILE} and {options.output / PLOT_FILE}")
     return results
-
-
-def _measure(name: str, encoder: Encodes, datasets: Sequence[Dataset], progress: Progress) -> list[Measurement]:
-    with_bar: Any = WithBar(encoder)
-    measured = []
-    for dataset in datasets:
-        progress.say(f"{name}: {dataset}")
-        measured.append(measure(dataset, with_bar, similarity=similarity_of(encoder)))
-    return measured
 
 
 def _dimension(measured: Sequence[Measurement]) -> int:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from intel_quantized_embeddings.evaluation.comparison import Comparison
+from intel_quantized_embeddings.evaluation.comparison import Comparison, compare
 from intel_quantized_embeddings.files.json_files import write_json
 from intel_quantized_embeddings.reporting.machine import Machine
+from intel_quantized_embeddings.tasks.datasets import Dataset
+from intel_quantized_embeddings.tasks.measure import Measurement
 
 FORMAT_VERSION = 1
 
@@ -21,6 +24,15 @@ class OnDataset:
     dataset: str  # its name, kind and size
     reference: dict[str, float]  # the score of every metric that the encoder compared with reached
     comparisons: dict[str, Comparison]  # every other encoder beside it, by label
+
+    @classmethod
+    def of(cls, dataset: Dataset, reference: Measurement, others: Mapping[str, Measurement]) -> OnDataset:
+        """Compare what was measured; raises what `compare` does."""
+        return cls(
+            dataset=str(dataset),
+            reference={metric.name: metric.score for metric in reference.metrics},
+            comparisons={label: compare(reference, other) for label, other in others.items()},
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

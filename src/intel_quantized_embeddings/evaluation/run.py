@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from intel_quantized_embeddings.encoders.cross_encoder import CrossEncoder
 from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.errors import ModelFilesError, OptionError
-from intel_quantized_embeddings.evaluation.comparison import compare
 from intel_quantized_embeddings.evaluation.options import Options
 from intel_quantized_embeddings.evaluation.plots import draw
 from intel_quantized_embeddings.evaluation.results import EvaluationResults, OnDataset
@@ -27,7 +25,7 @@ from intel_quantized_embeddings.models.source import SourceModel
 from intel_quantized_embeddings.models.static import refuse_static
 from intel_quantized_embeddings.models.weight_files import runtime_of_weights
 from intel_quantized_embeddings.options import Precision
-from intel_quantized_embeddings.reporting.machine import describe_machine, library_versions, shown_command
+from intel_quantized_embeddings.reporting.machine import recorded
 from intel_quantized_embeddings.reporting.plotting import require_matplotlib
 from intel_quantized_embeddings.similarity import Similarity
 from intel_quantized_embeddings.tasks.datasets import Dataset, read_dataset
@@ -75,7 +73,7 @@ def evaluate(
     settings, dimension = encoder.settings, _dimension(encoder)
     fingerprints = {label: encoder.fingerprint}
     similarity = Similarity.COSINE if isinstance(settings, CrossEncoderSettings) else settings.similarity
-    measured = {label: _measure(datasets, encoder, label, say, similarity)}
+    measured = {label: measure_all(datasets, encoder, label, say, similarity)}
     for label, load in (*encoders, _reference(against, options, settings)):
         encoder = load()
         if label in measured:
@@ -86,24 +84,17 @@ def evaluate(
                 f"they are not of one model, and only encoders of one model can be compared."
             )
         fingerprints[label] = encoder.fingerprint
-        measured[label] = _measure(datasets, encoder, label, say, similarity)
+        measured[label] = measure_all(datasets, encoder, label, say, similarity)
     reference, expected = label, measured.pop(label)
     say("comparing")
     results = EvaluationResults(
-        date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        command=shown_command(command),
+        **recorded(command),
         model=folders[0].name if manifests[0] is None else manifests[0].source.id,
         reference=reference,
         fingerprints=fingerprints,
         settings=dataclasses.asdict(settings),
-        machine=describe_machine(),
-        libraries=library_versions(),
         datasets=[
-            OnDataset(
-                dataset=str(dataset),
-                reference={metric.name: metric.score for metric in expected[place].metrics},
-                comparisons={label: compare(expected[place], own[place]) for label, own in measured.items()},
-            )
+            OnDataset.of(dataset, expected[place], {label: own[place] for label, own in measured.items()})
             for place, dataset in enumerate(datasets)
         ],
     )
@@ -174,13 +165,13 @@ def _reference(
     return f"{name} {against['precision']}", partial(kind.load, **common)
 
 
-def _measure(
-    datasets: Sequence[Dataset], encoder: _Model, label: str, say: Callable[[str], object], similarity: Similarity
+def measure_all(
+    datasets: Sequence[Dataset], encoder: object, label: str, say: Callable[[str], object], similarity: Similarity
 ) -> list[Measurement]:
-    measured = []
+    """Measure an encoder, or a cross-encoder by reranking, on datasets, with a bar where there is a terminal."""
+    measured, with_bar = [], cast("Any", _WithBar(encoder))
     for dataset in datasets:
         say(f"{label} on {dataset}")
-        with_bar: Any = WithBar(encoder)
         if isinstance(encoder, CrossEncoder):
             measured.append(measure_reranking(dataset, with_bar))
         else:
@@ -193,7 +184,7 @@ def _dimension(encoder: _Model) -> int:
     return 1 if isinstance(encoder, CrossEncoder) else encoder.dimension
 
 
-class WithBar:
+class _WithBar:
     """A model whose methods draw a bar where there is a terminal to draw it on."""
 
     def __init__(self, model: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import os
 import platform
 import re
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from intel_quantized_embeddings.process.cores import affinity, cpu_quota
 
@@ -133,6 +135,16 @@ def without_paths(text: str) -> str:
     if platform.node():
         text = re.sub(rf"(?<![\w-]){re.escape(platform.node())}(?![\w-])", "host", text)
     return _PATH.sub(lambda found: re.split(r"[/\\]", found[0])[-1], text)
+
+
+def recorded(command: Sequence[str]) -> dict[str, Any]:
+    """Return what every record of a run holds: the time (UTC), the command without paths, machine and libraries."""
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "command": shown_command(command),
+        "machine": describe_machine(),
+        "libraries": library_versions(),
+    }
 
 
 def shown_command(arguments: Sequence[str]) -> list[str]:
