@@ -28,11 +28,7 @@ class Choice(str, Enum):
 
     @classmethod
     def parse(cls, value: str | Enum) -> Self:
-        """Turn a user's word into a member.
-
-        Raises:
-            OptionError: It is none of them.
-        """
+        """Turn a user's word into a member; the OptionError lists them."""
         try:
             return cls(value)
         except ValueError as exc:
@@ -41,11 +37,7 @@ class Choice(str, Enum):
 
 
 def require_bool(name: str, value: object) -> None:
-    """Refuse what merely counts as true or false, such as "no", 1 or None.
-
-    Raises:
-        OptionError: It is not a bool.
-    """
+    """Refuse what merely counts as true or false, such as "no", 1 or None."""
     if not isinstance(value, bool):
         raise OptionError(f"{name}={value!r} is not allowed; it is True or False.")
 
@@ -57,11 +49,7 @@ def listed_choices(kind: type[Enum]) -> str:
 
 
 def integer_option(name: str, value: object, *, least: int) -> int | None:
-    """Take a number that may be numpy's, or None.
-
-    Raises:
-        OptionError: It is no whole number, or below `least`.
-    """
+    """Take a number that may be numpy's, or None; anything else, or less than `least`, is an OptionError."""
     if value is None:
         return None
     try:
@@ -109,11 +97,7 @@ class Pooling(Choice, option="pooling"):
 
     @classmethod
     def parse_several(cls, value: str | Enum) -> tuple[Self, ...]:
-        """Turn a user's words, joined by "+" where vectors of several modes are put one behind another, into members.
-
-        Raises:
-            OptionError: One is unknown.
-        """
+        """Turn words that are joined by "+" into members, whose vectors are put one behind another."""
         words = value.split("+") if isinstance(value, str) and not isinstance(value, Enum) else [value]
         return tuple(cls.parse(word) for word in words)
 
@@ -144,13 +128,9 @@ class LoadKeywords(ScoringKeywords, total=False):
 
 
 def _shown(text: str, *, moves_vectors: bool = True, flag: str | None = None, unit: str = "N") -> dict[str, Any]:
-    """Return an option's metadata.
+    """Return an option's metadata: for `iqe COMMAND --help`, its text, its flag if not its name, and its value's unit.
 
-    Args:
-        text: What `iqe COMMAND --help` says of it.
-        moves_vectors: Whether vectors depend on it: a Chroma collection keeps those.
-        flag: Its name on the command line, where that is another.
-        unit: What its value is called there.
+    `moves_vectors` says whether vectors depend on it: a Chroma collection keeps those.
     """
     return {"help": text, "moves_vectors": moves_vectors, "flag": flag, "unit": unit}
 
@@ -207,15 +187,7 @@ class LoadOptions:
 
     @classmethod
     def from_keywords(cls, model: str | os.PathLike[str], keywords: Mapping[str, Any]) -> LoadOptions:
-        """Take what a class of an integration was given beside its own arguments.
-
-        Args:
-            model: A folder or a hub id.
-            keywords: The other options by name.
-
-        Raises:
-            OptionError: A name is unknown, or a value is not allowed.
-        """
+        """Take a model and what a class of an integration was given besides; unknown names are refused."""
         if not isinstance(model, (str, os.PathLike)):
             raise OptionError(f"model={model!r} is neither a folder nor a hub id like {DEFAULT_MODEL!r}.")
         allowed = [option.name for option in dataclasses.fields(cls)]

@@ -24,15 +24,7 @@ class Similarity(Choice, option="similarity_fn_name"):
     MANHATTAN = "manhattan"
 
     def matrix(self, one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.float32]:
-        """Compare every vector with every other one.
-
-        Args:
-            one: Shape: (n, dimension).
-            other: Shape: (m, dimension).
-
-        Returns:
-            Shape: (n, m).
-        """
+        """Compare every vector of one, (n, dimension), with every one of the other, (m, dimension). Shape: (n, m)."""
         import numpy as np
 
         if self is Similarity.COSINE:
@@ -58,14 +50,10 @@ class Similarity(Choice, option="similarity_fn_name"):
         return self._minus_length(one - other)
 
     def to_documents(self, query: NDArray[np.float32], documents: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Compare a query with documents, each by itself: a matrix product rounds otherwise for other numbers of rows.
+        """Compare a query, (dimension,), with documents, (n_documents, dimension). Shape: (n_documents,).
 
-        Args:
-            query: Shape: (dimension,).
-            documents: Shape: (n_documents, dimension).
-
-        Returns:
-            Shape: (n_documents,). A document's does not depend on its company.
+        Each is compared by itself, so that its result does not depend on its company: a matrix product rounds otherwise
+        for other numbers of rows.
         """
         import numpy as np
 

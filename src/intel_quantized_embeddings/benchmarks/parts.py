@@ -54,15 +54,9 @@ class Turns:
         return {name: value for name, value in done.items() if name in self._able}
 
     def timed(self, jobs: Mapping[int, Callable[[Asked, int], float]], *, texts: int, turns: int) -> list[Summary]:
-        """Have every system do every job once a turn.
+        """Have every system do every job once a turn, and summarize those that did all their turns.
 
-        Args:
-            jobs: By size: what has a worker do the work of a turn, and returns its seconds.
-            texts: In each job.
-            turns: How many.
-
-        Returns:
-            A summary for each size and system that did all its turns.
+        A job, by its size, has a worker do the work of a turn on so many `texts`, and returns its seconds.
         """
         seconds: dict[tuple[str, int], list[Any]] = {(name, size): [] for name in self._able for size in jobs}
         for turn in range(turns):
@@ -135,12 +129,8 @@ def measure_queries(
 ) -> tuple[dict[str, list[list[float]]], dict[str, NDArray[np.float32]], dict[str, list[float]]]:
     """Embed queries one at a time, each run in a fresh process that has just loaded and is alone.
 
-    `start` is what starts each system's process, and the texts are all different. `seed`, `advance` and `failed` are
-    those of `Turns`.
-
-    Returns:
-        Milliseconds of every query of every run, the vectors of the last run, and the seconds that importing
-        and loading took, each under the system's name.
+    `start` is what starts each system's process, and the texts are all different. Returns milliseconds of every query
+    of every run, the vectors of the last run, and the seconds that importing and loading took, by system.
     """
     runs: dict[str, list[list[float]]] = {name: [] for name in start}
     loading: dict[str, list[float]] = {name: [] for name in start}

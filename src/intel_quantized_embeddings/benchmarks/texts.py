@@ -31,17 +31,11 @@ class Corpus:
 
 
 def read_corpus(files: Sequence[Path], *, count: int) -> Corpus:
-    """Draw texts from all files together, so that they are as mixed as the files are, and shuffle them.
+    """Draw at most `count` texts from all files together, so that they are as mixed as the files are, and shuffle them.
 
-    Args:
-        files: In the forms that `read_texts` reads; none for texts that every machine has: docstrings of
-            Python's standard library, and the built-in texts that int8 models are not calibrated on.
-        count: How many texts in all, fewer where there are not so many.
-
-    Raises:
-        ModelFilesError: A file is not there.
-        DamagedFilesError: A file is not what it should be.
-        OptionError: A .json file, or too few texts.
+    Files are as `read_texts` reads them. Without any, the texts are those that every machine has: docstrings of
+    Python's standard library, and the built-in texts that int8 models are not calibrated on. Too few are an
+    OptionError.
     """
     sources = {name: read_texts(file) for name, file in source_names(files).items()} if files else _own_texts()
     chosen = choose(sources, count=count)

@@ -20,8 +20,7 @@ def timed_calls(
 ) -> tuple[float, ...]:
     """Seconds of each of several calls, after some that are not counted.
 
-    The lead-in is for what another system's turn left behind: sleeping threads and other data in
-    the CPU's caches.
+    They are for what another system's turn left behind: sleeping threads and other data in the CPU's caches.
     """
     for _ in range(lead_in):
         work()

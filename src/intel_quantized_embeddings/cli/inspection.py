@@ -66,13 +66,7 @@ class Inspection:
 
 
 def inspect_folder(model: str | os.PathLike[str]) -> Inspection:
-    """Look at a folder, quantized or not, or at a hub id's files where they are on this machine; nothing is downloaded.
-
-    Raises:
-        ModelFilesError: There is no such folder, or it is not a model's.
-        DamagedFilesError: The manifest or `config.json` can't be read.
-        UnsupportedModelError: The manifest is of a newer version.
-    """
+    """Look at a folder, quantized or not, or at a hub id's files where they are here; nothing is downloaded."""
     return _inspect(find_model(model, local_files_only=True))
 
 

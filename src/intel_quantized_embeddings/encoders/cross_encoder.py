@@ -122,11 +122,7 @@ class CrossEncoder(LoadedModel[CrossEncoderSettings]):
 
 
 def _checked(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Pass on what is a pair of texts.
-
-    Raises:
-        InvalidTextError: Something is not; the message names its position.
-    """
+    """Pass on what is a pair of texts; anything else is an InvalidTextError that names its position."""
     for position, pair in enumerate(pairs):
         if isinstance(pair, str) or not isinstance(pair, (list, tuple)) or len(pair) != 2:
             raise InvalidTextError(f"pair {position} is {shown(pair)}; a (query, document) of two texts is expected.")

@@ -50,11 +50,7 @@ class LoadedModel(Generic[_Settings]):
 
     @classmethod
     def from_options(cls, options: LoadOptions) -> Self:
-        """Load with options that were checked; see `load`.
-
-        Raises:
-            OptionError: Beside what `load` lists, an option is given that means nothing to such a model.
-        """
+        """Load with options that were checked; see `load`. One that means nothing to such a model is an OptionError."""
         return cls.from_source(find_model(options, cls._kind), options)
 
     @classmethod

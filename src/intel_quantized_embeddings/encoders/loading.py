@@ -71,11 +71,7 @@ class Loaded:
 
 
 def find_model(options: LoadOptions, kind: Kind) -> SourceModel:
-    """Find what `Encoder.load` or `CrossEncoder.load` was asked for, once all that can be checked before is.
-
-    Raises:
-        QuantizedEmbeddingsError: As `Encoder.load` lists them.
-    """
+    """Find what `Encoder.load` or `CrossEncoder.load` was asked for, once all that can be checked before is."""
     if options.runtime is not None:  # known before anything is downloaded
         _require_able(RuntimeName(options.runtime), kind, options)
     for name in kind.meaningless:
@@ -87,16 +83,7 @@ def find_model(options: LoadOptions, kind: Kind) -> SourceModel:
 
 
 def load_model(options: LoadOptions, kind: Kind, source: SourceModel | None = None) -> Loaded:
-    """Open what was asked for.
-
-    Args:
-        options: What was asked for.
-        kind: What it must be.
-        source: Where it is, if that is known; looked up otherwise.
-
-    Raises:
-        QuantizedEmbeddingsError: As `Encoder.load` lists them.
-    """
+    """Open what was asked for, with the errors of `Encoder.load`; `source` is looked up where it is not known."""
     source = find_model(options, kind) if source is None else source
     if source.is_quantized:
         return _quantized(source.path, kind, options, from_hub=source.revision)
@@ -163,11 +150,7 @@ def _static(source: SourceModel, where: Path, kind: Kind, options: LoadOptions) 
 
 
 def _require_able(runtime: RuntimeName, kind: Kind, options: LoadOptions) -> None:
-    """Check that a runtime can do what is asked of it.
-
-    Raises:
-        OptionError: It can't; the message says which can.
-    """
+    """Check that a runtime can do what is asked of it; the OptionError says which can."""
     if kind.scores_pairs:
         require_scoring(runtime)
     require_precision(runtime, Precision(options.precision))
@@ -243,11 +226,7 @@ def _explain_cache_damage(folder: Path) -> Iterator[None]:
 def _quantized(folder: Path, kind: Kind, options: LoadOptions, *, from_hub: str | None = None) -> Loaded:
     """Open a folder that `quantize` wrote, after checking that it is whole and what was asked for.
 
-    Args:
-        folder: The folder.
-        kind: What it must hold.
-        options: What was asked for.
-        from_hub: The commit, of a folder from the hub. Its manifest proves that it is what somebody wrote, not who.
+    `from_hub` is the commit of a folder from the hub, whose manifest proves that it is what somebody wrote, not who.
     """
     manifest = kind.manifest_class.read(folder)
     options = _settled(options, kind, RuntimeName(manifest.runtime))
@@ -280,11 +259,7 @@ def _overridden(settings: Any, kind: Kind, options: LoadOptions, *, max_position
 
 
 def _refuse_other(folder: Path, manifest: FolderManifest, option: str, wanted: object, held: object) -> None:
-    """Check that an option is what a quantized folder was made with.
-
-    Raises:
-        OptionError: It is given and is not.
-    """
+    """Check that an option is not given, or is what a quantized folder was made with."""
     if wanted is not None and wanted != held:
         raise OptionError(
             f"{option}={wanted!r} was asked of {folder}, which was quantized with {option}={held!r}. Pass "
@@ -293,13 +268,9 @@ def _refuse_other(folder: Path, manifest: FolderManifest, option: str, wanted: o
 
 
 def _open_graph(folder: Path, manifest: FolderManifest, options: LoadOptions) -> tuple[Any, dict[str, str]]:
-    """Read the graph of a quantized folder of any kind, after checking runtime, precision and every hash.
+    """Read the graph of a quantized folder, after checking runtime, precision and every hash.
 
-    Returns:
-        The graph, and the hashes of what its results depend on.
-
-    Raises:
-        QuantizedEmbeddingsError: As `Encoder.load` lists them.
+    Returns the graph, and the hashes of what its results depend on.
     """
     _refuse_other(folder, manifest, "runtime", options.runtime, manifest.runtime)
     _refuse_other(folder, manifest, "precision", options.precision, manifest.precision)

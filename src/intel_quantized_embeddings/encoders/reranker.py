@@ -123,10 +123,6 @@ class Reranker:
 
 
 def kind_of_model(options: LoadOptions) -> type[Encoder | CrossEncoder]:
-    """Return the class of a model, one of the two; see `Reranker.load`.
-
-    Raises:
-        ModelFilesError: The model is not there.
-    """
+    """Return the class of a model, one of the two; see `Reranker.load`."""
     source = find_asked(options)
     return CrossEncoder if source.is_cross_encoder else Encoder

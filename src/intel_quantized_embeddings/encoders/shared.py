@@ -22,26 +22,13 @@ _LOADED: WeakValueDictionary[tuple[LoadOptions, object], Any] = WeakValueDiction
 def shared_encoder(options: LoadOptions) -> Encoder:
     """Load an encoder, or take the one that another object loaded with the same options and still holds.
 
-    A folder that was written anew meanwhile is loaded anew.
-
-    Args:
-        options: What to load.
-
-    Raises:
-        QuantizedEmbeddingsError: As `Encoder.load` lists them.
+    A folder that was written anew meanwhile is loaded anew. Errors are those of `Encoder.load`.
     """
     return cast("Encoder", _shared(options, Encoder))
 
 
 def shared_reranker(options: LoadOptions) -> Reranker:
-    """A reranker on a model loaded or taken so; a bi-encoder is the same one that embeds.
-
-    Args:
-        options: What to load.
-
-    Raises:
-        QuantizedEmbeddingsError: As `Reranker.load` lists them.
-    """
+    """A reranker on a model loaded or taken so; a bi-encoder is the same one that embeds."""
     return Reranker(_shared(options, kind_of_model(options)))
 
 

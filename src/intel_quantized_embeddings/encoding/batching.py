@@ -77,18 +77,11 @@ def planned_shapes(*, max_length: int, token_budget: int = TOKEN_BUDGET) -> list
 
 
 def plan_batches(lengths: Sequence[int], *, max_length: int, token_budget: int = TOKEN_BUDGET) -> list[Batch]:
-    """Group texts of one padded length, longest first.
+    """Group texts by their padded length, longest first, into batches that hold every index exactly once.
 
-    A text is padded to its own place on the grid and no further, whatever comes with it, so that runtimes
-    whose rounding depends on the padding still give it one vector.
-
-    Args:
-        lengths: Length of each text in tokens, at most `max_length`.
-        max_length: The longest length the encoder takes; the grid ends there.
-        token_budget: Most tokens in a batch, padding included, unless one text alone exceeds it.
-
-    Returns:
-        Batches that hold every index exactly once.
+    A text is padded to its own place on the grid and no further, whatever comes with it, so that runtimes whose
+    rounding depends on the padding still give it one vector. The grid ends at `max_length`; a batch has at most
+    `token_budget` tokens, padding included, unless one text alone exceeds it.
     """
     by_length: dict[int, list[int]] = {}
     for index, length in enumerate(lengths):
@@ -112,15 +105,9 @@ def _largest_power_of_two(rows: int) -> int:
 def padded(
     token_ids: Sequence[Sequence[int]], *, pad_token_id: int, length: int | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pad token ids on the right.
+    """Pad token ids on the right, to `length` or that of the longest text.
 
-    Args:
-        token_ids: Of each text.
-        pad_token_id: What fills up the shorter ones.
-        length: To which; None is the longest text's.
-
-    Returns:
-        The ids, and the mask, which is 1 for a text's own. Shape of both: (n_texts, length), int64.
+    Returns the ids, and the mask, which is 1 for a text's own. Shape of both: (n_texts, length), int64.
     """
     width = max(map(len, token_ids), default=0) if length is None else length
     input_ids = np.full((len(token_ids), width), pad_token_id, dtype=np.int64)

@@ -13,14 +13,10 @@ from intel_quantized_embeddings.errors import DamagedFilesError
 
 
 def hashed_settings(settings: Any, *, leave_out: Container[str] = ()) -> dict[str, Any]:
-    """Return the settings that a fingerprint or a cache's name is made of, by name.
+    """Return the settings that a fingerprint or a cache's name is made of, but for those to `leave_out`.
 
     Those that have a default are left out while they keep it. So a setting that a later version adds changes no
     fingerprint of a model that does not use it, and no index has to be made again for it.
-
-    Args:
-        settings: A dataclass.
-        leave_out: Names of what makes no difference to results.
     """
     return {
         field.name: getattr(settings, field.name)
@@ -37,11 +33,7 @@ def fingerprint_digest(hashes: Mapping[str, str], settings: Mapping[str, Any]) -
 
 
 def refuse_another(found: str, *, pickled: str, model: str | os.PathLike[str]) -> None:
-    """Check that what was loaded to unpickle a model is the model that was pickled.
-
-    Raises:
-        DamagedFilesError: Its fingerprint is another.
-    """
+    """Check that what was loaded to unpickle a model is the model that was pickled."""
     if found != pickled:
         raise DamagedFilesError(
             f"the model pickled as {pickled} loads as {found} here: the files of {model}, or the int8 model made from "

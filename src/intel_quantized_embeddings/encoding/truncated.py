@@ -16,15 +16,9 @@ if TYPE_CHECKING:
 
 
 def truncated_runtime(runtime: Runtime, *, dimension: int, normalize: bool) -> TruncatedRagged | TruncatedPadded:
-    """Cut another runtime's vectors; see `truncated`.
+    """Cut another runtime's vectors to their first numbers; see `truncated`.
 
-    Args:
-        runtime: What makes them whole.
-        dimension: How many numbers to keep.
-        normalize: Whether to make them of length 1 again.
-
-    Raises:
-        OptionError: There are fewer numbers than that.
+    Fewer than asked for are an OptionError.
     """
     if dimension > runtime.dimension:
         raise OptionError(

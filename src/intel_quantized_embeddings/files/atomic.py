@@ -20,11 +20,7 @@ _OURS = ("manifest.json", "openvino/openvino_model.xml", "setfit.json")
 
 
 def output_folder(output_dir: str | os.PathLike[str], *, overwrite: bool) -> Path:
-    """Check where a model's folder is to go, before anything is done for it.
-
-    Raises:
-        OptionError: It is not a path, exists and may not be replaced, or `overwrite` is not True or False.
-    """
+    """Return the place of a model's folder, once it is seen, before any work, that one may be written there."""
     require_bool("overwrite", overwrite)
     if not isinstance(output_dir, (str, os.PathLike)):
         raise OptionError(f"output_dir={output_dir!r} is not allowed; it is the path of the folder to write.")

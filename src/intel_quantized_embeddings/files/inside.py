@@ -10,10 +10,8 @@ from intel_quantized_embeddings.errors import DamagedFilesError
 def path_inside(folder: Path, name: object, *, listed_in: Path) -> Path:
     """The file or folder, which need not exist, of a relative path that a file of a model's folder lists.
 
-    The hub's cache keeps a snapshot's files as links to the `blobs` beside its `snapshots`, so those are inside too.
-
-    Raises:
-        DamagedFilesError: The name or a link leads out of the folder, or no file can have that name.
+    The hub's cache keeps a snapshot's files as links to the `blobs` beside its `snapshots`, so those are inside too. A
+    name or a link that leads out of the folder is a DamagedFilesError.
     """
     if not isinstance(name, str):
         raise DamagedFilesError(f"{listed_in} lists {name!r}; the name of a file in the folder is expected.")

@@ -14,11 +14,7 @@ _LARGEST = 100_000_000
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; an absent file is an empty one.
-
-    Raises:
-        DamagedFilesError: The file is not a JSON object.
-    """
+    """Read a JSON object; an absent file is an empty one, and anything else a DamagedFilesError."""
     if not path.is_file():
         return {}
     value = parse_json(path)
@@ -28,12 +24,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def parse_json(path: Path) -> Any:
-    """Read any JSON.
-
-    Raises:
-        ModelFilesError: The file may not be read.
-        DamagedFilesError: The file is not JSON, or absurdly large.
-    """
+    """Read any JSON; what is not JSON, or absurdly large, is a DamagedFilesError."""
     try:
         if path.stat().st_size > _LARGEST:
             raise ValueError(f"it has {path.stat().st_size:,} bytes; at most {_LARGEST:,} are read")

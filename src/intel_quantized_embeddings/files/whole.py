@@ -11,11 +11,7 @@ _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def is_there(file: Path) -> bool:
-    """Return whether there is such a file.
-
-    Raises:
-        ModelFilesError: There is a link of that name, and nothing where it leads.
-    """
+    """Return whether there is such a file; a link to nothing is a ModelFilesError."""
     if file.is_file():
         return True
     if file.is_symlink() and not file.exists():
@@ -28,11 +24,7 @@ def is_there(file: Path) -> bool:
 
 
 def require_whole(file: Path, *, may_be_empty: bool = False) -> None:
-    """Check that a file which is there holds more than its name.
-
-    Raises:
-        DamagedFilesError: It is empty, or a Git LFS pointer.
-    """
+    """Check that a file which is there is not empty, nor a Git LFS pointer."""
     with file.open("rb") as opened:
         begins = opened.read(len(_POINTER))
     if not begins and not may_be_empty:

@@ -86,15 +86,7 @@ class QuantizationConfig:
 
     @staticmethod
     def from_mapping(content: Mapping[str, Any], *, where: str) -> QuantizationConfig:
-        """Take settings from a file's keys and values.
-
-        Args:
-            content: What the file says; a key left out keeps its default.
-            where: The file, for errors.
-
-        Raises:
-            OptionError: There is no such key, or a value is not allowed.
-        """
+        """Take settings from a file's keys and values; `where` names the file in an OptionError."""
         for key in content:
             if key not in _CHECKS:
                 raise OptionError(f"{where}: there is no setting {key!r}; there are {', '.join(_CHECKS)}.")

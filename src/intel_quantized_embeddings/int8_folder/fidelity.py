@@ -92,12 +92,7 @@ def summarize_scores(fp32: NDArray[np.float32], int8: NDArray[np.float32]) -> Sc
 
 
 def summarize_cosines(fp32: NDArray[np.float32], int8: NDArray[np.float32]) -> CosineSummary:
-    """Compare vectors row by row.
-
-    Args:
-        fp32: Shape: (n_texts, dimension).
-        int8: The same texts in the same order. Shape: (n_texts, dimension).
-    """
+    """Compare vectors of the same texts, row by row. Shape of both: (n_texts, dimension)."""
     cosines = row_cosines(fp32, int8)
     return CosineSummary(
         mean=round(float(cosines.mean()), 6),

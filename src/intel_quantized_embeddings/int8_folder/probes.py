@@ -87,10 +87,9 @@ def choose(token_ids: Sequence[Sequence[int]], *, count: int) -> list[int]:
 
 
 def rows_of(probes: Sequence[Probe]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the rows of fp32 and of int8. Shape of both: (probes, dimension).
+    """Return the rows of fp32 and of int8; what is not base64 of finite numbers is a ValueError.
 
-    Raises:
-        ValueError: A row is not base64 of finite numbers, or rows differ in length.
+    Shape: (probes, dimension).
     """
     fp32, int8 = (np.stack([_decoded(getattr(probe, name)) for probe in probes]) for name in ("fp32", "int8"))
     if fp32.shape != int8.shape:
@@ -99,12 +98,9 @@ def rows_of(probes: Sequence[Probe]) -> tuple[NDArray[np.float32], NDArray[np.fl
 
 
 def compare(probes: Sequence[Probe], here: NDArray[np.float32], *, spread: float | None = None) -> ProbeResult:
-    """Compare the rows that this machine gives with those of the manifest.
+    """Compare the rows that this machine gives, (probes, dimension), with those of the manifest.
 
-    Args:
-        probes: At least one.
-        here: Rows of the int8 graph on this machine. Shape: (probes, dimension).
-        spread: Standard deviation of fp32's scores over many pairs; None takes that of the probes.
+    `spread` is the standard deviation of fp32's scores over many pairs; None takes that of the probes.
     """
     fp32, int8 = rows_of(probes)
     if fp32.shape[1] > 1:

@@ -73,10 +73,6 @@ def read_chain(modules: list[tuple[str, Path]]) -> tuple[tuple[str, ...], bool]:
     """Read what a row goes through, in words, and whether it comes out with length 1, which the words leave out.
 
     A folder without a pipeline gives unit vectors.
-
-    Raises:
-        UnsupportedModelError: A module asks for something that is not built in.
-        DamagedFilesError: A configuration is not what it should be.
     """
     for kind, where in modules:
         if kind == "Normalize":
@@ -97,17 +93,7 @@ def chain_width(folder: Path, hidden: int) -> int:
 
 
 def load_ending(folder: Path, settings: ModelSettings) -> Ending:
-    """Read what follows an embedder's layers, with its weights.
-
-    Args:
-        folder: The model's folder.
-        settings: What it and the caller say: pooling and the length of vectors are taken from here.
-
-    Raises:
-        ModelFilesError: A module has no `model.safetensors`.
-        DamagedFilesError: A file is not what it should be.
-        UnsupportedModelError: A module asks for something that is not built in.
-    """
+    """Read what follows an embedder's layers, with its weights; pooling and normalization are the settings'."""
     chain = _without_last_normalize(behind_pooling(read_modules(folder)))
     steps = [_step(kind, where) for kind, where in chain]
     return Ending(poolings=settings.poolings, steps=(*steps, *([UnitLength()] if settings.normalize else [])))
@@ -117,10 +103,6 @@ def scoring_chain(folder: Path) -> list[tuple[str, Path]]:
     """Return the modules of a cross-encoder that is a chain: Transformer, Pooling, and what makes a score of the row.
 
     Empty where it is not one: then its head is the classifier of its architecture.
-
-    Raises:
-        UnsupportedModelError: There is a module that is not built in.
-        DamagedFilesError: The list can't be read.
     """
     own = read_json(folder / "config_sentence_transformers.json").get("model_type")
     modules = read_modules(folder) if own == "CrossEncoder" else []
@@ -130,9 +112,7 @@ def scoring_chain(folder: Path) -> list[tuple[str, Path]]:
 def scoring_words(folder: Path) -> tuple[str, ...]:
     """Return the steps of `scoring_chain` in words, pooling first; empty where there is none.
 
-    Raises:
-        UnsupportedModelError: Its modules, or one of them, are not those that give one score.
-        DamagedFilesError: A configuration is not what it should be.
+    Modules that do not give one score are an UnsupportedModelError.
     """
     modules = scoring_chain(folder)
     if not modules:
@@ -162,12 +142,7 @@ def load_scoring_chain(folder: Path, hidden: int) -> Ending:
 
 
 def module_weights(folder: Path) -> tuple[Path, ...]:
-    """Return the files with weights of a folder's modules, those that are there; of the Transformer none.
-
-    Raises:
-        UnsupportedModelError: There is a module that is not built in.
-        DamagedFilesError: The list can't be read.
-    """
+    """Return the files with weights of a folder's modules, those that are there; of the Transformer none."""
     return tuple(
         file for kind, where in read_modules(folder) if kind in WITH_WEIGHTS for file in safetensors_files(where)
     )

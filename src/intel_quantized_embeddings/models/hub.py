@@ -75,19 +75,10 @@ def find_model(
 ) -> SourceModel:
     """Find a model's files, downloading them where they are not here yet.
 
-    Args:
-        model: A folder, or a hub id such as "BAAI/bge-small-en-v1.5".
-        revision: Branch, tag or commit on the hub.
-        cache_folder: Where the hub's files are kept instead of the hub's own cache.
-        local_files_only: Never ask the hub; `HF_HUB_OFFLINE=1` does the same.
-        given: Which of the settings that a folder's files decide the caller decides: names of `Encoder.load`'s options.
-
-    Raises:
-        ModelFilesError: There is no such folder, id or revision, the hub can't be reached, or the cache lacks files
-            that decide settings.
-        DamagedFilesError: A file that describes the model is empty, or a Git LFS pointer.
-        OptionError: `model` is neither a path nor an id, or a revision is asked of a folder.
-        UnsupportedModelError: There is an adapter to be applied to the weights.
+    All but `given` are `Encoder.load`'s options; that names the settings which the caller decides, so that the files
+    which decide them may be missing from a cache. What is not there or can't be reached is a ModelFilesError, what is
+    neither a path nor an id an OptionError, an empty file a DamagedFilesError, and an adapter to be applied to the
+    weights an UnsupportedModelError.
     """
     folder = _folder(model, revision=revision)
     if folder is not None:

@@ -91,11 +91,7 @@ class LongTexts:
         return sum(any(map(str.isalnum, word)) for word in words) >= (self._words or 0)
 
     def encode_pair(self, first: str, second: str) -> tuple[list[int], list[int], bool]:
-        """Tokenize a pair as the library does, the longer text cut first.
-
-        Returns:
-            Its ids, their token types, and whether anything was cut.
-        """
+        """Tokenize a pair as the library does, the longer text cut first: ids, token types, whether it was cut."""
         room = self._max_length - self._tokenizer.num_special_tokens_to_add(True)
         whole = (first, second)
         encoded = [self._tokenizer.encode(self.cut(text), add_special_tokens=False) for text in whole]

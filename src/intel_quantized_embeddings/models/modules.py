@@ -67,12 +67,8 @@ _TRANSFORMER_KEYS = (
 def read_modules(folder: Path) -> list[tuple[str, Path]]:
     """Read the pipeline of `modules.json`, or of a Router's route, as (class name, folder); empty without either.
 
-    Of a class in sentence-transformers' package only the last name is kept: version 6 moved the classes to other
-    Python modules.
-
-    Raises:
-        UnsupportedModelError: There is a module that is not built in, or one of the repository's own code.
-        DamagedFilesError: The file is not a list of modules.
+    Of a class in sentence-transformers' package only the last name is kept: version 6 moved the classes to other Python
+    modules. A module that is not built in is an UnsupportedModelError.
     """
     path = folder / "modules.json"
     if not path.is_file():
@@ -123,11 +119,7 @@ def _kind(type_: str, path: Path) -> str:
 
 
 def refuse_other_pipelines(folder: Path, modules: list[tuple[str, Path]]) -> None:
-    """Check that modules are one Transformer, then at most one Pooling, and a chain behind it.
-
-    Raises:
-        UnsupportedModelError: They are others, or in another order, or the Transformer lies in a folder of its own.
-    """
+    """Check that modules are one Transformer, in the folder itself, then at most one Pooling, and a chain behind it."""
     if not modules:
         return
     path = folder / "modules.json"
@@ -150,13 +142,7 @@ def refuse_other_pipelines(folder: Path, modules: list[tuple[str, Path]]) -> Non
 def read_transformer_config(transformer: Path, *, task: str) -> dict[str, Any]:
     """Read `sentence_bert_config.json`, which also exists under the names of other architectures.
 
-    Args:
-        transformer: The module's folder.
-        task: What the model does, as `transformer_task` says it.
-
-    Raises:
-        UnsupportedModelError: It asks for something that is not built in.
-        DamagedFilesError: It is not a JSON object.
+    `task` is what the model does, as `transformer_task` says it; what is not built in is an UnsupportedModelError.
     """
     for name in _TRANSFORMER_CONFIGS:
         path = transformer / name
@@ -208,11 +194,7 @@ def longest_input(config: dict[str, Any]) -> object:
 
 
 def refuse_unknown_keys(config: dict[str, Any], known: Collection[str], path: Path) -> None:
-    """Check that a file which is understood completely has no key beyond the known ones.
-
-    Raises:
-        UnsupportedModelError: It has.
-    """
+    """Check that a file which is understood completely has no key beyond the known ones."""
     if unknown := sorted(set(config) - set(known)):
         raise UnsupportedModelError(
             f"{path} has {unknown[0]}={config[unknown[0]]!r}, a key that is not known here and may change vectors. "

@@ -45,15 +45,7 @@ _IN_MEMORY = b"*/_ORT_MEM_ADDR_/*"
 
 
 def external_files(model: Path, *, folder: Path) -> list[Path]:
-    """List the files beside an ONNX file that hold tensors of it. They need not exist.
-
-    Args:
-        model: The ONNX file.
-        folder: The model's folder, which none of them may leave.
-
-    Raises:
-        DamagedFilesError: The file is not ONNX, or names a file outside the folder.
-    """
+    """List the files inside a model's folder that hold tensors of an ONNX file. They need not exist."""
     names: dict[bytes, Path] = {}
 
     def note(entries: Mapping[str, bytes]) -> None:
@@ -71,15 +63,7 @@ def readable(model: Path, *, folder: Path) -> Iterator[str | bytes]:
 
     That is its path, and OpenVINO maps the data into memory, unless links lead out of the graph's folder, as the hub's
     cache has them: those it refuses. Then it is the graph as bytes, with addresses of the data mapped here, which
-    OpenVINO copies.
-
-    Args:
-        model: The ONNX file.
-        folder: The model's folder, which none of its files may leave, but for the hub's blobs.
-
-    Raises:
-        DamagedFilesError: The file is not ONNX, names a file outside the folder, or more bytes than one has.
-        ModelFilesError: One is not there.
+    OpenVINO copies. Files may not leave the model's folder, but for the hub's blobs.
     """
     mapped: dict[bytes, NDArray[np.uint8]] = {}
     base = model.parent.resolve()

@@ -34,11 +34,8 @@ def never_fetched(folder: Path, *, scores_pairs: bool) -> list[str]:
     """List the files that decide settings, are not in a folder of the hub's client, and may be in the repository.
 
     That one is not in the repository is known by the client's list of it (`trees`, written by version 2), by its note
-    of having asked (`.no_exist`), or because all of the repository is there. Other folders are what they are.
-
-    Args:
-        folder: A snapshot in the hub's cache, or any other folder.
-        scores_pairs: Whether it holds a cross-encoder, whose settings are its tokenizer's.
+    of having asked (`.no_exist`), or because all of the repository is there. Other folders are what they are. A
+    cross-encoder's settings are its tokenizer's.
     """
     folder = folder.resolve()  # a link to a snapshot is one
     if (folder / ".gitattributes").exists() or not (_is_snapshot(folder) or _is_download(folder)):
@@ -54,11 +51,7 @@ def undecided(names: Collection[str], *, given: Collection[str]) -> list[str]:
 
 
 def refuse_undecided(names: Collection[str], *, model: str, folder: Path, by_path: bool) -> None:
-    """Say which files were never fetched: as an error for a hub id, in the log for a folder that somebody chose.
-
-    Raises:
-        ModelFilesError: There are such files, of a hub id.
-    """
+    """Say which files were never fetched: as an error for a hub id, in the log for a folder that somebody chose."""
     if not names:
         return
     listed = ", ".join(names)

@@ -23,15 +23,7 @@ _POOLING_NAMES = {"cls_token": "cls", "mean_tokens": "mean", "lasttoken": "last"
 
 
 def read_poolings(path: Path) -> tuple[Pooling, ...]:
-    """Read the configuration of a Pooling module, in the spelling of any version.
-
-    Returns:
-        One mode, or several whose rows are put one behind another.
-
-    Raises:
-        UnsupportedModelError: It asks for a pooling that is not built in, or has an unknown key.
-        DamagedFilesError: It is not a JSON object.
-    """
+    """Read the configuration of a Pooling module: one mode, or several whose rows are put one behind another."""
     check_pooling(path)
     config = read_json(path)
     asked = config.get("pooling_mode")
@@ -47,12 +39,7 @@ def read_poolings(path: Path) -> tuple[Pooling, ...]:
 
 
 def check_pooling(path: Path) -> None:
-    """Check what the configuration of a Pooling module says beside the mode, which a caller may choose.
-
-    Raises:
-        UnsupportedModelError: It leaves out the instruction's tokens, or has an unknown key.
-        DamagedFilesError: It is not a JSON object.
-    """
+    """Check what the configuration of a Pooling module says beside the mode, which a caller may choose."""
     config = read_json(path)
     refuse_unknown_keys(config, _POOLING_KEYS, path)
     include = config.get("include_prompt", True)

@@ -49,14 +49,8 @@ class Instructions:
 def read_instructions(folder: Path, known: KnownModels | None, *, width: Callable[[], int | None]) -> Instructions:
     """Read what an embedder's folder puts before texts, filling gaps from what is known by name.
 
-    Args:
-        folder: The model's folder.
-        known: What is known of it by name.
-        width: Says how many numbers its vectors have, where that can be known.
-
-    Raises:
-        UnsupportedModelError: The file is of another kind of model, has an unknown key, or asks for shorter vectors.
-        DamagedFilesError: The file is not what it should be.
+    `width` says how many numbers its vectors have, where that can be known: a file that asks for shorter ones is
+    refused.
     """
     path = own_config_file(folder)
     config = read_json(path)
@@ -85,11 +79,7 @@ def read_instructions(folder: Path, known: KnownModels | None, *, width: Callabl
 
 
 def read_prompts(path: Path) -> tuple[dict[str, str], str | None]:
-    """Read the prompts of a `config_sentence_transformers.json`, and the name of the default one.
-
-    Raises:
-        DamagedFilesError: They are not a table of names and texts, or the default is not among them.
-    """
+    """Read the prompts of a `config_sentence_transformers.json`, and the name of the default one."""
     config = read_json(path)
     prompts = config.get("prompts") or {}
     default = config.get("default_prompt_name")
@@ -103,12 +93,7 @@ def read_prompts(path: Path) -> tuple[dict[str, str], str | None]:
 
 
 def read_similarity(folder: Path) -> Similarity:
-    """Read how vectors are to be compared from a folder, quantized or not; the cosine where it does not say.
-
-    Raises:
-        UnsupportedModelError: It names one that is not built in.
-        DamagedFilesError: The file can't be read.
-    """
+    """Read how vectors are to be compared from a folder, quantized or not; the cosine where it does not say."""
     path = own_config_file(folder)
     asked = read_json(path).get("similarity_fn_name")
     try:

@@ -42,9 +42,7 @@ class Routes:
 def read_routes(folder: Path) -> Routes | None:
     """Read a Router; None for a folder that is none.
 
-    Raises:
-        UnsupportedModelError: It routes by something else than query and document.
-        DamagedFilesError: A file is not what it should be.
+    Other routes than query and document are an UnsupportedModelError.
     """
     config = _config(folder)
     if config is None:
@@ -70,11 +68,7 @@ def read_routes(folder: Path) -> Routes | None:
 
 
 def route_modules(folder: Path) -> list[tuple[str, Path]] | None:
-    """Return the modules of a route whose first one is in a folder, as (type, folder); None where it begins no route.
-
-    Raises:
-        DamagedFilesError: A file is not what it should be.
-    """
+    """Return the (type, folder) of the modules of a route that begins in a folder; None where none does."""
     router = folder.parent
     if not folder.name or (folder / "modules.json").is_file():
         return None
@@ -98,11 +92,7 @@ def route_modules(folder: Path) -> list[tuple[str, Path]] | None:
 
 
 def route_patterns(folder: Path) -> list[str] | None:
-    """Return patterns of the files of a Router's modules; None where there is no Router.
-
-    Raises:
-        DamagedFilesError: A file is not what it should be.
-    """
+    """Return patterns of the files of a Router's modules; None where there is no Router."""
     config = _config(folder)
     if config is None:
         return None

@@ -68,11 +68,7 @@ class CrossEncoderSettings:
     modules: tuple[str, ...] = ()
 
     def override(self, *, max_length: int | None, max_positions: int) -> CrossEncoderSettings:
-        """Replace the length where the caller gives one.
-
-        Raises:
-            OptionError: It is too short for a pair, or longer than the model has positions for.
-        """
+        """Replace the length where the caller gives one; the OptionError says what it may be."""
         if max_length is None:
             return dataclasses.replace(self, max_length=min(self.max_length, max_positions))
         if not FEWEST_TOKENS <= max_length <= max_positions:
@@ -86,17 +82,10 @@ class CrossEncoderSettings:
 def read_cross_encoder_settings(
     folder: Path, *, name: str, default_max_length: int | None = None
 ) -> CrossEncoderSettings:
-    """Read the folder of a cross-encoder as sentence-transformers and transformers write it.
+    """Read a cross-encoder's folder, as sentence-transformers and transformers write it.
 
-    Args:
-        folder: The model's folder.
-        name: What to call the model in an error.
-        default_max_length: For a folder that does not say how many tokens its model takes.
-
-    Raises:
-        UnsupportedModelError: It asks for a module, an activation or a prompt that is not built in.
-        DamagedFilesError: A metadata file is not what it should be.
-        OptionError: Neither the folder nor the caller says how many tokens a pair may have.
+    `name` is what an error calls the model, `default_max_length` for a folder that does not say how many tokens it
+    takes.
     """
     config = read_json(folder / "config.json")
     own = _own_config(folder / "config_sentence_transformers.json")

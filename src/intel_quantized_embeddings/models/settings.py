@@ -177,19 +177,7 @@ def read_settings(
 
 
 def read_static_settings(folder: Path, where: Path, *, name: str, normalize: bool | None = None) -> ModelSettings:
-    """Read the settings of a static model, as `read_settings` does.
-
-    Args:
-        folder: The model's folder.
-        where: Where its table is.
-        name: Its hub id, or the folder as the user named it.
-        normalize: Overrides the folder.
-
-    Raises:
-        UnsupportedModelError: The folder asks for a module behind it that is not built in.
-        ModelFilesError: There is no table.
-        DamagedFilesError: A file is not what it should be.
-    """
+    """Read the settings of a static model, whose table is at `where`, as `read_settings` does."""
     modules, described = read_modules(folder), read_json(folder / "config.json")
     chain, unit_length = read_chain(modules)
     if chain:
@@ -270,17 +258,9 @@ def _poolings(
 
 
 def read_max_length(folder: Path, transformer: dict[str, Any], config: dict[str, Any], default: int | None) -> int:
-    """Find the longest input in tokens that a folder's files name.
+    """Find the longest input in tokens that a folder's files name; `default` is for one that does not say it.
 
-    Args:
-        folder: The model's folder.
-        transformer: Its `sentence_bert_config.json`.
-        config: Its `config.json`.
-        default: For a folder that does not say it.
-
-    Raises:
-        OptionError: They name none, and neither does the caller.
-        DamagedFilesError: What one names is no number of tokens.
+    `transformer` is its `sentence_bert_config.json`, `config` its `config.json`.
     """
     tokenizer = read_json(folder / "tokenizer_config.json")
     own = tokenizer["model_max_length"] if "model_max_length" in tokenizer else tokenizer.get("max_len")

@@ -52,11 +52,7 @@ class StaticTable:
 
 
 def static_folder(folder: Path) -> Path | None:
-    """Return where a static model's table and tokenizer are; None for a folder that is none.
-
-    Raises:
-        DamagedFilesError: The list of modules can't be read, or points outside the folder.
-    """
+    """Return where a static model's table and tokenizer are; None for a folder that is none."""
     listed = folder / "modules.json"
     if listed.is_file():
         parsed = parse_json(listed)
@@ -76,22 +72,12 @@ def static_files(where: Path) -> tuple[Path, ...]:
 
 
 def is_model2vec(where: Path) -> bool:
-    """Return whether model2vec wrote a table: it leaves unknown words out of the mean, and cuts long texts.
-
-    Raises:
-        ModelFilesError: There is no table.
-        DamagedFilesError: It can't be read.
-    """
+    """Return whether model2vec wrote a table: it leaves unknown words out of the mean, and cuts long texts."""
     return "embeddings" in _reader(where)
 
 
 def static_length(folder: Path, where: Path) -> int:
-    """Return how many tokens of a text are looked at: model2vec's own number, else where the tokenizer's file cuts.
-
-    Raises:
-        ModelFilesError: There is no table.
-        DamagedFilesError: The number is none.
-    """
+    """Return how many tokens of a text are looked at: model2vec's own number, else where the tokenizer's file cuts."""
     file = where / TOKENIZER_FILE
     truncation = read_json(file).get("truncation")
     value = truncation.get("max_length") if isinstance(truncation, dict) else None
@@ -106,12 +92,7 @@ def static_length(folder: Path, where: Path) -> int:
 
 
 def read_table(where: Path) -> StaticTable:
-    """Read `embedding.weight` of sentence-transformers, or model2vec's `embeddings`, `mapping` and `weights`.
-
-    Raises:
-        ModelFilesError: There is none.
-        DamagedFilesError: It is not what it should be.
-    """
+    """Read `embedding.weight` of sentence-transformers, or model2vec's `embeddings`, `mapping` and `weights`."""
     reader = _reader(where)
     file = where / WEIGHTS_FILE
     name = next((name for name in ("embedding.weight", "embeddings") if name in reader), None)
@@ -208,11 +189,7 @@ class StaticTokenizer(Tokenizer):
 
 
 def refuse_options(model: str, *, pooling: str | None, runtime: str | None, instruction_set: str | None) -> None:
-    """Check that nothing is asked of a static model that it has not.
-
-    Raises:
-        OptionError: It is.
-    """
+    """Check that nothing is asked of a static model that it has not."""
     if pooling not in (None, "mean"):
         raise OptionError(f"pooling={pooling!r} is not available for {model}: a static model is the mean of its words.")
     for name, value in (("runtime", runtime), ("instruction_set", instruction_set)):

@@ -133,10 +133,8 @@ class Tokenizer:
     def encode_pairs(self, pairs: Sequence[tuple[str, str]], *, second_text: int) -> TokenizedTexts:
         """Tokenize pairs by the tokenizer's own template; where one is too long, its longer text is cut.
 
-        Args:
-            pairs: Two strings each, with a UTF-8 form.
-            second_text: What the ids of a pair's second text are raised by, where the files beside `tokenizer.json` say
-                that the model is given token types.
+        `second_text` is added to the ids of a pair's second text, where the files beside `tokenizer.json` say that the
+        model is given token types.
         """
         if not self._token_types:
             second_text = 0
@@ -171,11 +169,7 @@ class Tokenizer:
             )
 
     def _known(self, ids: list[int]) -> list[int]:
-        """Return a text's ids, once they are seen to be the model's: to ask for the whole vocabulary takes far longer.
-
-        Raises:
-            DamagedFilesError: One is not.
-        """
+        """Return a text's ids, once all are seen to be the model's: to ask for its vocabulary takes far longer."""
         largest = max(ids, default=0)
         if self._known_ids is not None and largest >= self._known_ids:
             raise DamagedFilesError(
@@ -205,21 +199,13 @@ def is_listed(value: object) -> bool:
 
 
 def check_texts(texts: Sequence[object]) -> None:
-    """Check that every item is a string with a UTF-8 form.
-
-    Raises:
-        InvalidTextError: One is not; the message names its position.
-    """
+    """Check that every item is a string with a UTF-8 form; the InvalidTextError names its position."""
     for position, text in enumerate(texts):
         utf8(text, position=position)
 
 
 def check_instruction(instruction: str) -> None:
-    """Check that an instruction has a UTF-8 form.
-
-    Raises:
-        OptionError: It has not.
-    """
+    """Check that an instruction has a UTF-8 form."""
     if not _has_utf8(instruction):
         raise OptionError(f"the instruction {shown(instruction)} has half of a surrogate pair: it has no UTF-8 form.")
 
@@ -240,16 +226,7 @@ def shown(value: object) -> str:
 
 
 def utf8(text: object, *, position: int, kind: str = "text") -> bytes:
-    """The bytes of a text.
-
-    Args:
-        text: What should be one.
-        position: Its place in the input, for the message.
-        kind: What the message calls it.
-
-    Raises:
-        InvalidTextError: It is not a string, or has half of a surrogate pair, which has no UTF-8 form.
-    """
+    """The bytes of a text; what has none is an InvalidTextError that names its `kind` and `position`."""
     if not isinstance(text, str):
         raise InvalidTextError(
             f"{kind} {position} is {shown(text)} of type {type(text).__name__}; every text must be a str."

@@ -13,15 +13,7 @@ from intel_quantized_embeddings.models.tokenizer_files import CLASSES, SPECIAL_T
 
 
 def apply_tokenizer_files(tokenizer: Any, files: TokenizerFiles) -> Any:
-    """Make the tokenizer that transformers makes of a `tokenizer.json` and the files beside it.
-
-    Args:
-        tokenizer: The tokenizers library's, of `tokenizer.json`.
-        files: The files beside it.
-
-    Raises:
-        DamagedFilesError: A key has a value that it can't have.
-    """
+    """Make of a `tokenizer.json`, as the library opens it, what transformers makes with the files beside it."""
     kind = CLASSES.get(files.class_name or "")
     defaults = kind.special if kind and files.own_class else {}
     special = {name: token for name in SPECIAL_TOKENS if (token := _token(files, name, defaults)) is not None}

@@ -124,12 +124,7 @@ class TokenizerFiles:
 
 
 def read_tokenizer_files(folder: Path) -> TokenizerFiles:
-    """Read what is beside a folder's `tokenizer.json`.
-
-    Raises:
-        UnsupportedModelError: The tokenizer is code that comes with the model.
-        DamagedFilesError: A file is not what it should be.
-    """
+    """Read what is beside a folder's `tokenizer.json`; code that comes with the model is refused."""
     where = folder / CONFIG_FILE
     config = read_json(where)
     if mapped := config.get("auto_map"):

@@ -74,12 +74,7 @@ def wanted_patterns(config: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
 def named_files(folder: Path, patterns: tuple[str, ...]) -> list[str]:
     """List the files, there or not, that those of a pattern name: shards of an index, data of an ONNX file.
 
-    Args:
-        folder: The model's folder.
-        patterns: Of `wanted_patterns`.
-
-    Raises:
-        DamagedFilesError: A file that names others can't be read, or one that it names is outside the folder.
+    `patterns` are some of `wanted_patterns`; a name that leads out of the folder is a DamagedFilesError.
     """
     if patterns == SAFETENSORS and not (folder / WEIGHTS_FILE).is_file():
         return shard_names(folder)
@@ -90,16 +85,10 @@ def named_files(folder: Path, patterns: tuple[str, ...]) -> list[str]:
 
 
 def find_weight_files(folder: Path, config: Mapping[str, Any]) -> WeightFiles:
-    """Find a folder's weights.
+    """Find the weights of a folder whose `config.json` says `config`.
 
-    Args:
-        folder: The model's folder.
-        config: Its `config.json`.
-
-    Raises:
-        OptionError: There are several variants of an export and no plain one.
-        DamagedFilesError: A file is not what it should be: empty, a Git LFS pointer, an index that can't be read.
-        ModelFilesError: A file that another one names, or that a link leads to, is missing.
+    Several variants of an export without a plain one are an OptionError, a file that another one names and that is
+    missing a ModelFilesError, an empty one or a Git LFS pointer a DamagedFilesError.
     """
     safetensors = _whole(safetensors_files(folder)) if any(is_there(folder / name) for name in SAFETENSORS) else ()
     if safetensors and is_built_in(config):

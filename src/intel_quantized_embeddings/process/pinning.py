@@ -30,21 +30,12 @@ _CLAIMS: dict[int, socket.socket] = {}
 
 
 def pin_to_own_cores(wanted: int, *, wait_s: float = 10.0) -> list[int]:
-    """Pin the process, with all its threads, to cores of its affinity that no other process claimed.
+    """Pin the process, with all its threads, to cores of its affinity that no other process claimed, and return them.
 
-    Where the CPU quota is tighter than the affinity (a container with a CPU limit), nothing is pinned: the
-    affinity's cores belong to other containers too, and each would choose the same ones, as containers don't see
-    each other's claims. Nor is it where the system has no affinity. Both are logged.
-
-    Args:
-        wanted: How many cores. A process that has some keeps to those, whatever else it loads.
-        wait_s: How long to wait for processes that are about to end.
-
-    Returns:
-        The cores; none where nothing was pinned.
-
-    Raises:
-        OptionError: There are not as many.
+    Where the CPU quota is tighter than the affinity (a container with a CPU limit), nothing is pinned: the affinity's
+    cores belong to other containers too, and each would choose the same ones, as containers don't see each other's
+    claims. Nor is it where the system has no affinity. Both are logged. A process that has some cores keeps to those,
+    whatever else it loads. `wait_s` is for processes that are about to end; too few cores are an OptionError.
     """
     if not sys.platform.startswith("linux"):
         logger.warning("not pinned to cores: this is not Linux")

@@ -18,20 +18,13 @@ _FURTHEST = 20
 
 
 def balance(shape: Shape, weights: Array, sizes: Array) -> Array:
-    """Return what to multiply each output of a `qkv` layer with.
+    """Return what to multiply each output of a `qkv` layer with: powers of two, (outputs,).
 
     A query's number times a key's is what counts, so what one is multiplied with the other is divided by. Powers of two
     change no bit of a score in floats, nor a code of the weights. The factors are those that make both numbers as large
     as each other, by the root mean squares that independent inputs would give them; values keep theirs. Models whose
-    attention stays in floats (forward.h) have factors of 1.
-
-    Args:
-        shape: What the model is.
-        weights: Queries, keys and values. Shape: (outputs, inputs).
-        sizes: Root mean squares of the inputs, all times any one number. Shape: (inputs,).
-
-    Returns:
-        Powers of two. Shape: (outputs,).
+    attention stays in floats (forward.h) have factors of 1. Weights are those of queries, keys and values, (outputs,
+    inputs); sizes the root mean squares of the inputs, all times any one number, (inputs,).
     """
     factors = np.ones(len(weights), dtype=np.float32)
     if shape.rotary or shape.key_heads != shape.heads:

@@ -34,22 +34,7 @@ def quantized_on_first_use(
     runtime: RuntimeName,
     cache_folder: str | os.PathLike[str] | None,
 ) -> Path:
-    """Find the int8 form of a model in the cache, or make it with the built-in calibration texts.
-
-    The same files and settings give the same folder. Where several processes ask at
-    once, one works and the others wait for it.
-
-    Args:
-        source: The fp32 model.
-        settings: What its folder says, and the pooling and normalization asked for.
-        kind: What it makes.
-        runtime: Which runtime the int8 model is for.
-        cache_folder: Where to keep it instead of the user's cache folder.
-
-    Raises:
-        OptionError: The cache folder can't be written.
-        QuantizedEmbeddingsError: As `quantize` raises them.
-    """
+    """Find the int8 form of a model in the cache, or make it with the built-in calibration texts; see `made_once`."""
 
     def make(folder: Path) -> str:
         report = quantize_folder(
@@ -79,19 +64,11 @@ def made_once(
     format_version: int,
     cache_folder: str | os.PathLike[str] | None,
 ) -> Path:
-    """Find a model's int8 folder in the cache, or have it made.
+    """Find a model's int8 folder in the cache, or have it made: the same files and settings give the same folder.
 
-    Args:
-        source: The fp32 model.
-        settings: What it is made with.
-        make: Writes the folder with the built-in calibration texts, and returns a line on how faithful it is.
-        runtime: Which runtime the int8 model is for.
-        format_version: The one that this kind of model's manifest is read and written with.
-        cache_folder: Where to keep it instead of the user's cache folder.
-
-    Raises:
-        OptionError: The cache folder can't be written.
-        QuantizedEmbeddingsError: What `make` raises.
+    Where several processes ask at once, one works and the others wait for it. `make` writes the folder and returns a
+    line on how faithful it is; `format_version` is that of the manifest of such models. A cache folder that can't be
+    written is an OptionError.
     """
     with importing():
         from filelock import FileLock, Timeout
@@ -146,11 +123,7 @@ def quantized_before(
 
 
 def _clear_half(folder: Path) -> None:
-    """Remove what lies where a folder is to be made: half a copy, or one whose manifest somebody deleted.
-
-    Raises:
-        OptionError: It can't be removed.
-    """
+    """Remove what lies where a folder is to be made: half a copy, or one whose manifest somebody deleted."""
     if not (folder.exists() or folder.is_symlink()):
         return
     logger.warning("%s has no %s: it is no whole int8 model, and is made again", folder, MANIFEST_FILE)

@@ -67,11 +67,7 @@ def built_in_texts() -> Texts:
 
 
 def calibration_set(documents: Sequence[str] | None = None, queries: Sequence[str] | None = None) -> Texts:
-    """Take the caller's texts, and the package's own for whichever kind is not given.
-
-    Raises:
-        OptionError: Too few texts of a kind, or one that is not text.
-    """
+    """Take the caller's texts, and the package's own for whichever kind is not given; too few are an OptionError."""
     own = built_in_texts()
     return Texts(
         documents=own.documents if documents is None else _checked(documents, "calibration_texts"),

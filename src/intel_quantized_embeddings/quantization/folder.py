@@ -33,16 +33,10 @@ def write_folder(
     fidelity: Fidelity | ScoreFidelity | None,
     drop: Drop | None,
 ) -> FolderManifest:
-    """Write everything, the manifest last.
+    """Write everything into an empty folder, the manifest last.
 
-    Args:
-        folder: An empty one.
-        subject: The model that was quantized.
-        kept: What came of it.
-        method: What the manifest says of how.
-        config: What was asked for.
-        fidelity: What the manifest says of how near it is to fp32; None where that was not measured.
-        drop: What it loses against fp32, where that was limited.
+    `kept` is what came of the subject; `method`, `config` (what was asked for), `fidelity` and `drop` go into the
+    manifest.
     """
     kind, runtime = subject.kind, runtime_module(subject.runtime)
     runtime.save_graph(kept.graph, folder / runtime.ENCODER_FILE)

@@ -41,12 +41,7 @@ _ONE_AT_A_TIME = KeyedLocks()
 
 
 def require_quantizer() -> None:
-    """Check that the runtime and the quantizer are there, before any work is done.
-
-    Raises:
-        MissingExtraError: They are not.
-        QuantizedEmbeddingsError: They are and don't work together.
-    """
+    """Check that the runtime and the quantizer are there and work together, before any work is done."""
     runtime_module(RuntimeName.IPEX)
     if importlib.util.find_spec("neural_compressor") is None:
         raise MissingExtraError(package="neural_compressor", extra="ipex", needed_for="Quantizing to int8")
@@ -58,11 +53,7 @@ def attention_precision() -> str:
 
 
 def weight_bits(asked: int | None) -> None:
-    """Return None: Neural Compressor always takes 8 bits; see `QuantizerModule.weight_bits`.
-
-    Raises:
-        OptionError: Others are asked for.
-    """
+    """Return None: Neural Compressor always takes 8 bits, and others are refused; see `QuantizerModule.weight_bits`."""
     if asked not in (None, 8):
         raise OptionError(
             f"weight_bits={asked} is not available with runtime='ipex': Neural Compressor's weights have 8. Leave it "
@@ -71,11 +62,7 @@ def weight_bits(asked: int | None) -> None:
 
 
 def activation_ranges(asked: ActivationRanges | None, *, one_row: bool) -> ActivationRanges:
-    """The widest: Neural Compressor has nothing else that is as fast.
-
-    Raises:
-        OptionError: Others are asked for.
-    """
+    """Return the widest, and refuse others: Neural Compressor has nothing else that is as fast."""
     if asked not in (None, ActivationRanges.WIDEST):
         raise OptionError(
             f"activation_ranges={asked.value!r} can't be had with runtime='ipex': Neural Compressor takes the "
@@ -114,17 +101,9 @@ def _modules_of_linear_layers(model: TorchEmbedder) -> dict[str, str]:
 def quantize_module(model: TorchEmbedder, token_ids: Sequence[Sequence[int]], recipe: Recipe) -> torch.jit.ScriptModule:
     """Quantize every linear layer; attention stays what the model computes it with, unless that is matrix products.
 
-    Weights get a symmetric range for each output channel; activations an asymmetric one for the whole
-    tensor, the widest seen.
-
-    Args:
-        model: In fp32; changed in place.
-        token_ids: The calibration texts.
-        recipe: How. Layers that stay in floating point compute in what attention does if they make its queries,
-            keys and values, the others in float32.
-
-    Raises:
-        QuantizationError: Neural Compressor failed.
+    Weights get a symmetric range for each output channel; activations an asymmetric one for the whole tensor, the
+    widest seen. The model is changed in place. Layers that stay in floating point compute in what attention does if
+    they make its queries, keys and values, the others in float32.
     """
     import torch
 

@@ -46,24 +46,10 @@ def quantize_folder(
     max_length: int | None = None,
     measure: bool = True,
 ) -> Report:
-    """Quantize a model whose files and settings are known.
+    """Quantize a model whose files and settings are known, with the errors of `quantize`.
 
-    Args:
-        source: The fp32 model.
-        output: Where its int8 folder goes.
-        kind: What it makes.
-        runtime: What the folder is for.
-        settings: What its folder says, and what the caller overrides.
-        texts: To calibrate on, and held out.
-        config: How.
-        overwrite: Whether `output` may be replaced.
-        say: Called with a line at each step.
-        dataset: What `config.max_drop` is measured on; the held-out texts when None.
-        max_length: The longest input asked for.
-        measure: Whether to say how near it is to fp32.
-
-    Raises:
-        QuantizedEmbeddingsError: As `quantize` lists them.
+    `settings` are what its folder says, and what the caller overrides; `config.max_drop` is measured on `dataset`, on
+    the held-out texts without one.
     """
     started = time.perf_counter()
     if source.weights.kind is WeightKind.TORCHSCRIPT:

@@ -45,12 +45,7 @@ def held_out_measure() -> LossMeasure:
 
 
 def dataset_measure(subject: Subject, dataset: Dataset) -> LossMeasure:
-    """The share of fp32's main score on a dataset; fp32 is measured at once.
-
-    Raises:
-        MissingExtraError: What scores such a dataset is not installed.
-        OptionError: fp32 scores 0 or below on it.
-    """
+    """The share of fp32's main score on a dataset; fp32 is measured at once, and must score above 0."""
     from intel_quantized_embeddings.tasks.measure import measure, relative_drop
 
     similarity = subject.text_settings.similarity
@@ -67,18 +62,8 @@ def within_limit(
 ) -> tuple[Candidate, Drop]:
     """Put layers back in floating point one by one until the loss is within a limit.
 
-    Args:
-        subject: The model.
-        whole: With every layer in int8 that is not to be left in floating point anyway.
-        judge: What measures the loss.
-        limit: The largest loss allowed.
-        say: Called with a line at each step.
-
-    Returns:
-        The first attempt within the limit, and what it took.
-
-    Raises:
-        QuantizationError: None is, with a third of the layers in floating point.
+    `whole` has every layer in int8 that is not to be left in floating point anyway. Returns the first attempt within
+    the limit, and what it took; none, with a third of the layers in floating point, is a QuantizationError.
     """
     before = lost = judge.drop(whole)
     say(f"  {judge.measure}: {percent(lost)} lost, {percent(limit)} allowed")

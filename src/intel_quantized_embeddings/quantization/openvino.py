@@ -30,11 +30,7 @@ RECIPE_VERSION = 1
 
 
 def require_quantizer() -> None:
-    """Check that the quantizer is there, before any work is done.
-
-    Raises:
-        MissingExtraError: It is not.
-    """
+    """Check that the quantizer is there, before any work is done."""
     # Else NNCF tells its makers of every use, over the network and unasked. It looks once, when it is imported.
     told = environment(NNCF_CI="1")
     with needs("nncf", extra="openvino", needed_for="Quantizing for runtime='openvino'"), told, importing():

@@ -60,21 +60,10 @@ def trained(
 ) -> tuple[Subject, Candidate, Training]:
     """Fine-tune the weights so that rounding them changes the vectors less, and quantize them.
 
-    It learns from the texts not held out, and from the package's own beside, so that what is unlike the
-    caller's texts is not forgotten.
-
-    Args:
-        subject: The model.
-        static: What came of its weights as they are.
-        minutes: How long it may take. Fewer steps are planned where it would take longer.
-        say: Called with a line now and then.
-
-    Returns:
-        The model with tuned weights, what came of them, and how.
-
-    Raises:
-        UnsupportedModelError: The model is an export, whose weights are not known by name.
-        QuantizationError: The time is not enough, or what came of it is no more faithful than without.
+    It learns from the texts not held out, and from the package's own beside, so that what is unlike the caller's texts
+    is not forgotten. `static` is what came of the weights as they are; fewer steps are planned where it would take
+    longer than `minutes`. Too little time, or no more faithfulness, is a QuantizationError, and an export, whose
+    weights are not known by name, an UnsupportedModelError.
     """
     source = subject.source
     if source.weights.kind is not WeightKind.SAFETENSORS:
@@ -184,11 +173,7 @@ def _batches(texts: Sequence[Sequence[int]]) -> list[list[Sequence[int]]]:
 
 
 def _steps_in(minutes: float, seconds_a_step: float) -> int:
-    """Return the number of steps to take.
-
-    Raises:
-        QuantizationError: Too few.
-    """
+    """Return the number of steps to take; too few are a QuantizationError."""
     steps = min(MOST_STEPS, int(60 * minutes / seconds_a_step))
     if steps < FEWEST_STEPS:
         raise QuantizationError(

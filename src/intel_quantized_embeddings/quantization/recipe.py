@@ -48,11 +48,7 @@ class QuantizerModule(Protocol):
     """Raised whenever the same model and texts would come out as another int8 model."""
 
     def require_quantizer(self) -> None:
-        """Check that its libraries are there, before any work is done.
-
-        Raises:
-            MissingExtraError: They are not.
-        """
+        """Check that its libraries are there, before any work is done; else it is a MissingExtraError."""
         ...
 
     def attention_precision(self) -> str | None:
@@ -62,20 +58,15 @@ class QuantizerModule(Protocol):
     def weight_bits(self, asked: int | None) -> int | None:
         """Return the bits of int8 weights: those asked for, else those whose sums this CPU computes exactly.
 
-        Raises:
-            OptionError: The quantizer has no choice, and one is asked for.
+        Asking a quantizer that has no choice is an OptionError.
         """
         ...
 
     def activation_ranges(self, asked: ActivationRanges | None, *, one_row: bool) -> ActivationRanges:
-        """Return how ranges are set: as the caller asks, or as the quantizer prefers.
+        """Return how ranges are set: as the caller asks, else as the quantizer prefers.
 
-        Args:
-            asked: What the caller asks for, if anything.
-            one_row: Whether the last layer computes nothing but each text's first row.
-
-        Raises:
-            OptionError: The quantizer has no such ranges.
+        `one_row` says whether the last layer computes nothing but each text's first row. Ranges that the quantizer does
+        not have are an OptionError.
         """
         ...
 
@@ -84,42 +75,24 @@ class QuantizerModule(Protocol):
         ...
 
     def quantize_graph(self, embedder: ModelGraph, token_ids: Sequence[Sequence[int]], recipe: Recipe) -> Any:
-        """Quantize an embedder; the one given is left as it was.
+        """Quantize an fp32 embedder, which is left as it was, for the runtime's `save_graph` and `compile_graph`.
 
-        Args:
-            embedder: In fp32.
-            token_ids: The calibration texts, each run alone at its natural length: padding would
-                put activations of padding into the ranges.
-            recipe: How.
-
-        Returns:
-            The int8 graph, for the runtime's `save_graph` and `compile_graph`.
-
-        Raises:
-            QuantizationError: The library failed.
+        Each calibration text is run alone at its natural length: padding would put activations of padding into the
+        ranges. What the library can't do is a QuantizationError.
         """
         ...
 
     def put_back(self, embedder: ModelGraph, graph: Any, layer: str) -> Any | None:
         """Put one linear layer of an int8 graph back as it was in fp32, without quantizing anew.
 
-        Returns:
-            Another graph, near enough to the one quantized so to rank layers by; None where a graph
-            can't be changed once it is quantized.
+        Returns another graph, near enough to the one quantized so to rank layers by; None where a graph can't be
+        changed once it is quantized.
         """
         ...
 
 
 def layers_named(asked: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
-    """Return the linear layers that names stand for, in the order of the graph.
-
-    Args:
-        asked: Names, or what stands before a dot in several names.
-        known: The model's linear layers.
-
-    Raises:
-        OptionError: One of them is no layer of the model.
-    """
+    """Return the linear layers that names, or what stands before a dot in several, stand for, in the graph's order."""
     for name in asked:
         if not any(_is_or_holds(name, layer) for layer in known):
             raise OptionError(

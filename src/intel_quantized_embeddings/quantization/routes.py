@@ -28,23 +28,10 @@ def quantize_routes(
     overwrite: bool,
     max_drop: float | None,
 ) -> QuantizationReport:
-    """Quantize both models of a Router.
+    """Quantize both models of a Router, each with `quantize_one`, into a folder that appears whole or not at all.
 
-    Args:
-        source: The Router.
-        routes: Its two models.
-        output: Where the folder goes; it appears whole or not at all.
-        quantize_one: Quantizes one of them into a folder.
-        overwrite: Whether `output` may be replaced.
-        max_drop: The limit that was asked for, if any.
-
-    Returns:
-        Of documents what the documents' model does, of queries the queries'; sizes and time of both.
-
-    Raises:
-        OptionError: A limit was asked for, which holds for both together.
-        UnsupportedModelError: One of the two has nothing to quantize.
-        QuantizedEmbeddingsError: As `quantize` lists them.
+    A limit, which holds for both together, is an OptionError. The report says of documents what the documents' model
+    does, of queries the queries'; sizes and time of both.
     """
     if max_drop is not None:
         raise OptionError(

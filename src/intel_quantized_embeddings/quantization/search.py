@@ -13,20 +13,7 @@ from intel_quantized_embeddings.quantization.subject import Candidate, Subject
 def most_faithful(
     subject: Subject, recipe: Recipe, *, strengths: Sequence[float | None], say: Callable[[str], object]
 ) -> tuple[Candidate, dict[str, float]]:
-    """Quantize with each strength.
-
-    Args:
-        subject: The model.
-        recipe: All but the strength.
-        strengths: At least one.
-        say: Called with a line at each step.
-
-    Returns:
-        The attempt with the highest score, and each strength's score.
-
-    Raises:
-        QuantizationError: The quantizer failed.
-    """
+    """Quantize with each strength: the attempt with the highest score, and each strength's score."""
     scores: dict[str, float] = {}
     best: Candidate | None = None
     for number, alpha in enumerate(strengths, start=1):

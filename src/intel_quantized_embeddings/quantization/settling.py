@@ -30,11 +30,7 @@ def settle_config(
     weight_bits: int | None = None,
     measure: bool = True,
 ) -> QuantizationConfig:
-    """The settings asked for; an argument goes before what a file says.
-
-    Raises:
-        OptionError: One is not allowed.
-    """
+    """The settings asked for; an argument goes before what a file says."""
     require_bool("search", search)
     require_bool("measure", measure)
     if isinstance(given, QuantizationConfig | None):
@@ -74,12 +70,7 @@ def _refuse_what_needs_measuring(config: QuantizationConfig) -> None:
 def settle_recipe(
     config: QuantizationConfig, quantizer: QuantizerModule, *, one_row: bool, measure: bool = True
 ) -> tuple[Recipe, tuple[float | None, ...]]:
-    """Return the recipe that follows from the settings before the model is opened, and the strengths to compare.
-
-    Raises:
-        OptionError: The quantizer does not do what is asked for, or there are strengths to compare and they are not
-            measured.
-    """
+    """Return the recipe that follows from the settings before the model is opened, and the strengths to compare."""
     method = quantizer.METHODS[0] if config.method is None else MethodName(config.method)
     if method not in quantizer.METHODS:
         able = (RuntimeName.NATIVE if method is MethodName.PER_TOKEN else RuntimeName.OPENVINO).value

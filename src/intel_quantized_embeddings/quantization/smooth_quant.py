@@ -17,12 +17,9 @@ _SMALLEST = 1e-5
 
 
 def smooth(model: TorchEmbedder, inputs: Sequence[tuple[Tensor, Tensor]], *, alpha: float) -> None:
-    """Rescale the inputs of every linear layer; what the model computes in fp32 stays the same.
+    """Rescale the inputs of every linear layer in place; what the model computes in fp32 stays the same.
 
-    Args:
-        model: Changed in place.
-        inputs: Calibration batches, which give max|X_j|.
-        alpha: SmoothQuant's strength in [0, 1].
+    `inputs` are calibration batches, which give max|X_j|; `alpha` is SmoothQuant's strength in [0, 1].
     """
     largest = largest_inputs(model, inputs)
     for layer in model.layers:
@@ -46,14 +43,7 @@ def smoothing_factors(
     """Return a factor for each input channel: activations are divided by it, columns of the weights multiplied.
 
     For channel j max|X_j|^alpha / max|W_j|^(1 - alpha), equation 4 of the paper; layers that read one input share it.
-
-    Args:
-        layer: With fp32 weights.
-        largest: What `largest_inputs` says of its linear layers.
-        alpha: SmoothQuant's strength in [0, 1].
-
-    Returns:
-        By linear layer. Shape: (in,).
+    By linear layer, of which `largest_inputs` tells `largest`. Shape: (in,).
     """
     factors: dict[nn.Module, Tensor] = {}
     for linears in _sharing_an_input(layer).values():

@@ -24,13 +24,10 @@ _FLOOR = np.float32(1e-4)
 
 
 def input_sizes(graph: NativeGraph, *, around: Sequence[int]) -> Mapping[str, Array]:
-    """Return the root mean square of each input of each linear layer, by the layer's name.
+    """Return the root mean square of each input of each linear layer of an fp32 model, by the layer's name.
 
-    The engine computes it, which gives the same bits on every CPU.
-
-    Args:
-        graph: A model in fp32.
-        around: A text without tokens of its own: the first and the last token of every text.
+    The engine computes it, which gives the same bits on every CPU. `around` is a text without tokens of its own: the
+    first and the last token of every text.
     """
     ids, offsets = random_texts(graph.shape.vocabulary, longest=graph.shape.positions, around=around)
     widths = {name: graph.arrays[f"{name}.weight"].shape[1] for name in graph.linear_layers()}
@@ -46,13 +43,7 @@ def random_texts(
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Make up texts of tokens drawn from the whole vocabulary, the same every time.
 
-    Args:
-        vocabulary: How many tokens there are.
-        longest: The longest text that the model takes.
-        around: As in `input_sizes`.
-
-    Returns:
-        The token ids one after another, and the offsets of the texts in them.
+    Returns their token ids one after another, and their offsets in them; `around` is that of `input_sizes`.
     """
     ends = [token % vocabulary for token in around]  # a pair's second text may have ids of its own
     first, last = ends[:1], ends[1:][-1:]

@@ -135,29 +135,15 @@ class Subject:
     def attempt(self, recipe: Recipe, *, every: int = 1) -> Candidate:
         """Quantize it in one way and compare it with fp32.
 
-        Args:
-            recipe: The way.
-            every: Take only every so many-th input, of those to calibrate on and of those held out: faster, and
-                coarser. They are in the order of their lengths.
-
-        Raises:
-            QuantizationError: The quantizer failed.
+        `every` takes only every so many-th input, of those to calibrate on and of those held out, which are in the
+        order of their lengths: faster, and coarser.
         """
         return self._measured(
             self.quantizer.quantize_graph(self.quantizable, self.calibrated[::every], recipe), recipe, every=every
         )
 
     def put_back(self, attempt: Candidate, layer: str, *, every: int = 1) -> Candidate:
-        """Put one more linear layer in floating point: quickly where the runtime can, else by quantizing anew.
-
-        Args:
-            attempt: What to start from.
-            layer: Which.
-            every: As in `attempt`.
-
-        Raises:
-            QuantizationError: The quantizer failed.
-        """
+        """Put one more linear layer in floating point: quickly where the runtime can, else by quantizing anew."""
         recipe = replace(attempt.recipe, floating_point_layers=(*attempt.recipe.floating_point_layers, layer))
         graph = self.quantizer.put_back(self.quantizable, attempt.graph, layer)
         return self.attempt(recipe, every=every) if graph is None else self._measured(graph, recipe, every=every)

@@ -17,12 +17,9 @@ if TYPE_CHECKING:
 
 
 def quantizer_module(runtime: RuntimeName) -> QuantizerModule:
-    """Import the quantizer of a runtime, and the runtime's own libraries; what it needs more comes with its first use.
+    """Import the quantizer of a runtime and the runtime's libraries, as `runtime_module` does.
 
-    Raises:
-        MissingExtraError: The runtime's libraries are not installed.
-        QuantizedEmbeddingsError: They are installed and don't work together.
-        ForkedProcessError: Another thread was importing them when this process was forked.
+    What it needs more comes with its first use.
     """
     with importing():
         import_libraries(runtime)

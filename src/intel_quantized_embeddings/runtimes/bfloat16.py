@@ -13,11 +13,7 @@ def has_bfloat16() -> bool:
 
 
 def require_bfloat16() -> None:
-    """Check that `precision="bf16"` can be had.
-
-    Raises:
-        OptionError: The CPU has no bfloat16 instructions.
-    """
+    """Check that `precision="bf16"` can be had."""
     if not has_bfloat16():
         raise OptionError(
             "precision='bf16' needs a CPU with bfloat16 instructions (AVX512_BF16 or AMX), which this one "

@@ -18,17 +18,8 @@ def build_embedder(
 ) -> ModelGraph:
     """Make an embedder from safetensors, else from what others made of the model.
 
-    Args:
-        source: A model that is not one of this package's quantized ones.
-        settings: Its pooling and normalization go into the graph.
-        runtime: What is to run it.
-        allow_torchscript: Whether a TorchScript file, which is code, may be opened.
-
-    Raises:
-        UnsupportedModelError: This runtime can't run such a model.
-        ModelFilesError: There are no weights.
-        DamagedFilesError: A file is not what it should be.
-        OptionError: It is TorchScript, and that is not allowed.
+    The settings' pooling and normalization go into the graph. TorchScript, which is code, is an OptionError unless it
+    is allowed; what the runtime can't run is an UnsupportedModelError.
     """
     module, ending = runtime_module(runtime), load_ending(source.path, settings)
     if source.weights.kind is not WeightKind.SAFETENSORS:
@@ -38,18 +29,7 @@ def build_embedder(
 
 
 def build_cross_encoder(source: SourceModel, *, runtime: RuntimeName) -> ModelGraph:
-    """Make a cross-encoder from safetensors.
-
-    Args:
-        source: A model that is not one of this package's quantized ones.
-        runtime: What is to run it.
-
-    Raises:
-        OptionError: This runtime runs no cross-encoders.
-        UnsupportedModelError: It is of another architecture or an export, or has no head that gives one score.
-        ModelFilesError: There are no weights.
-        DamagedFilesError: A file is not what it should be.
-    """
+    """Make a cross-encoder from safetensors; an export, or a head that does not give one score, is refused."""
     require_scoring(runtime)
     encoder = EncoderConfig.from_hf(source.config, where=source.name)
     if source.weights.kind is not WeightKind.SAFETENSORS:
@@ -62,35 +42,21 @@ def build_cross_encoder(source: SourceModel, *, runtime: RuntimeName) -> ModelGr
 
 
 def load_any_head(source: SourceModel, encoder: EncoderConfig) -> Ending:
-    """Read a cross-encoder's head: a chain of modules, or its architecture's own.
-
-    Raises:
-        UnsupportedModelError: There is none, or it does not end in one score.
-        ModelFilesError: A module of it has no weights.
-        DamagedFilesError: A file is not what it should be.
-    """
+    """Read a cross-encoder's head, which ends in one score: a chain of modules, or its architecture's own."""
     if source.is_chain:
         return load_scoring_chain(source.path, encoder.hidden_size)
     return load_head(source.path, encoder, source.config, name=source.name)
 
 
 def require_scoring(runtime: RuntimeName) -> None:
-    """Check that a runtime runs cross-encoders.
-
-    Raises:
-        OptionError: It does not; the message says which do.
-    """
+    """Check that a runtime runs cross-encoders; the OptionError says which do."""
     if not RUNTIMES[runtime].scores_pairs:
         able = " or ".join(repr(name.value) for name, row in RUNTIMES.items() if row.scores_pairs)
         raise OptionError(f"runtime={runtime.value!r} is not available for a cross-encoder: they run on {able} only.")
 
 
 def require_instruction_sets(runtime: RuntimeName, asked: str | None) -> None:
-    """Check that a runtime lets an instruction set be chosen, where one is asked for.
-
-    Raises:
-        OptionError: It does not; the message says which do.
-    """
+    """Check that a runtime lets an instruction set be chosen, where one is asked for."""
     if asked is not None and not RUNTIMES[runtime].instruction_sets:
         able = " or ".join(repr(name.value) for name, row in RUNTIMES.items() if row.instruction_sets)
         raise OptionError(
@@ -100,11 +66,7 @@ def require_instruction_sets(runtime: RuntimeName, asked: str | None) -> None:
 
 
 def require_precision(runtime: RuntimeName, precision: Precision) -> None:
-    """Check that a runtime computes in a precision.
-
-    Raises:
-        OptionError: It does not; the message says what it has.
-    """
+    """Check that a runtime computes in a precision; the OptionError says what it has."""
     offered = RUNTIMES[runtime].precisions
     if precision not in offered:
         has = " and ".join(repr(known.value) for known in offered)

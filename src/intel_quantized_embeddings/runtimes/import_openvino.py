@@ -6,10 +6,6 @@ from intel_quantized_embeddings.errors import needs
 
 
 def import_openvino() -> None:
-    """Import OpenVINO.
-
-    Raises:
-        MissingExtraError: It is not installed.
-    """
+    """Import OpenVINO."""
     with needs("openvino", extra="openvino", needed_for="runtime='openvino'"):
         import openvino  # noqa: F401

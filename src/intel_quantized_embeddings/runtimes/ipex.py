@@ -131,11 +131,7 @@ def open_export(source: SourceModel, settings: ModelSettings, ending: Ending, *,
 
 
 def graph_of_weights(encoder: EncoderConfig, weights: EncoderWeights, ending: Ending) -> ModelGraph:
-    """Make an embedder from weights; see `RuntimeModule.graph_of_weights`.
-
-    Raises:
-        UnsupportedModelError: It is none of the BERT families.
-    """
+    """Make an embedder of one of the BERT families; see `RuntimeModule.graph_of_weights`."""
     if encoder.rotaries:
         raise UnsupportedModelError(
             f"runtime='ipex' is frozen at the BERT families and runs no {encoder.architecture.name}. Load the model "
@@ -145,11 +141,7 @@ def graph_of_weights(encoder: EncoderConfig, weights: EncoderWeights, ending: En
 
 
 def read_graph(file: Path) -> torch.jit.ScriptModule:
-    """Read a quantized embedder that this package wrote, and whose hash was checked.
-
-    Raises:
-        DamagedFilesError: The file can't be read.
-    """
+    """Read a quantized embedder that this package wrote, and whose hash was checked."""
     try:
         return torch.jit.freeze(torch.jit.load(str(file)).eval())
     except RuntimeError as exc:
@@ -169,13 +161,10 @@ def compile_graph(
     dynamic: bool = False,
     instruction_set: str | None = None,
 ) -> IPEXRuntime:
-    """Make a graph ready to run; see `RuntimeModule.compile_graph`. `dynamic` is in the graph itself.
+    """Make a graph ready to run; see `RuntimeModule.compile_graph`.
 
-    Instructions are torch's choice.
-
-    Raises:
-        OptionError: The CPU has no bfloat16, or the model is TorchScript that others made, which runs
-            as it was traced.
+    `dynamic` is in the graph itself, instructions are torch's choice, and TorchScript that others made runs as it was
+    traced.
     """
     if precision is Precision.BF16:
         require_bfloat16()

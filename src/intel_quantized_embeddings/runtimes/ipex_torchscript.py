@@ -49,18 +49,9 @@ class TorchScriptEmbedder(nn.Module):
 def read_torchscript(file: Path, pooling: TorchPooling) -> tuple[TorchScriptEmbedder, Precision, bool]:
     """Open a TorchScript encoder, which is code of whoever made it, and put pooling behind it.
 
-    Args:
-        file: A TorchScript archive, usually `pytorch_model.bin`.
-        pooling: What is put behind it.
-
-    Returns:
-        The embedder, INT8 where its layers are quantized, else FP32, and whether numbers are quantized by ranges that
-        are taken at run time.
-
-    Raises:
-        DamagedFilesError: torch can't read the file.
-        UnsupportedModelError: Its inputs or output are not those of a text encoder, or it runs at one
-            batch size or length only.
+    Returns the embedder, INT8 where its layers are quantized, else FP32, and whether numbers are quantized by ranges
+    that are taken at run time. One whose inputs or output are not those of a text encoder, or that runs at one batch
+    size or length only, is an UnsupportedModelError.
     """
     try:
         script = torch.jit.freeze(torch.jit.load(str(file)).eval())

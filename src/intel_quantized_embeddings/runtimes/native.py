@@ -41,16 +41,9 @@ class NativeRuntime:
     def __init__(
         self, graph: NativeGraph, *, num_threads: int | None = None, instruction_set: str | None = None
     ) -> None:
-        """Hand a graph to the engine.
+        """Hand a graph to the engine; see `RuntimeModule.compile_graph`.
 
-        Args:
-            graph: The model.
-            num_threads: Threads for one call; None takes the cores that the process was granted.
-            instruction_set: The kernels to use; None takes those that `IQE_ISA` names, else the fastest.
-
-        Raises:
-            OptionError: This CPU does not run that instruction set, or the one that `IQE_ISA` names.
-            DamagedFilesError: The graph's arrays are not those of its shape.
+        The instruction set that `IQE_ISA` names goes before the fastest.
         """
         self._dimension = graph.shape.outputs
         self._threads = num_threads or granted_cores()
@@ -164,12 +157,7 @@ def compile_graph(
     dynamic: bool = False,
     instruction_set: str | None = None,
 ) -> NativeRuntime:
-    """Hand a graph to the engine; see `RuntimeModule.compile_graph`.
-
-    Raises:
-        OptionError: The precision is bfloat16, which the engine does not compute in, or this CPU does not run the
-            instruction set.
-    """
+    """Hand a graph to the engine, which has no bfloat16; see `RuntimeModule.compile_graph`."""
     require_precision(RuntimeName.NATIVE, precision)
     return NativeRuntime(graph, num_threads=num_threads, instruction_set=instruction_set)
 

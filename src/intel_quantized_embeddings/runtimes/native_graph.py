@@ -69,17 +69,7 @@ class NativeGraph:
 def native_graph(
     encoder: EncoderConfig, weights: EncoderWeights, ending: Ending, *, second_text: bool = False
 ) -> NativeGraph:
-    """Lay out a model in fp32.
-
-    Args:
-        encoder: Its sizes.
-        weights: Its layers.
-        ending: What follows them.
-        second_text: Whether ids tell a pair's second text apart.
-
-    Raises:
-        DamagedFilesError: The weights of what follows the layers are not for rows of such a width.
-    """
+    """Lay out a model in fp32, of its sizes, its layers and what follows them."""
     ending = ending.folded()
     shape = Shape.of(encoder, ending, second_text=second_text)
     arrays = _arrays(encoder, weights)

@@ -84,8 +84,7 @@ def instruction_sets() -> tuple[str, ...]:
 def chosen_instruction_set(asked: str | None = None) -> str:
     """Return the instruction set to use: the one asked for, or that `IQE_ISA` names, else the fastest.
 
-    Raises:
-        OptionError: This CPU does not run it, or there is none of that name.
+    One that this CPU does not run is an OptionError.
     """
     there = instruction_sets()
     name, chosen = ISA_VARIABLE, os.environ.get(ISA_VARIABLE) or there[0]
@@ -134,13 +133,8 @@ class Engine:
     def __init__(self, shape: Shape, arrays: Mapping[str, NDArray[Any]], *, instruction_set: str) -> None:
         """Hand arrays over. They stay where they are if at a cache line (words in fp32 anywhere), else are copied.
 
-        Args:
-            shape: What the model is.
-            arrays: Its weights by the engine's names.
-            instruction_set: One of `instruction_sets()`.
-
-        Raises:
-            DamagedFilesError: The arrays are not those of such a model.
+        They are a model's weights by the engine's names; others are a DamagedFilesError. The instruction set is one of
+        `instruction_sets()`.
         """
         self._library = library()
         self._handle = c_void_p()
@@ -200,17 +194,8 @@ class Engine:
     def observe(self, ids: NDArray[np.int32], offsets: NDArray[np.int64], *, numbers: int) -> NDArray[np.float32]:
         """Sum the squares of what each input of each linear layer is, over all tokens of texts, in fp32.
 
-        Args:
-            ids: As in `encode`.
-            offsets: As in `encode`.
-            numbers: How many inputs all linear layers have.
-
-        Returns:
-            Layer by layer the inputs of `qkv`, `attention_output`, `intermediate` and `output`. Shape: (numbers,).
-
-        Raises:
-            DamagedFilesError: An id or a length is not one of the model.
-            MemoryError: There is no memory for the call.
+        Ids, offsets and errors are those of `encode`; `numbers` is how many inputs all linear layers have. Returns the
+        inputs of `qkv`, `attention_output`, `intermediate` and `output` layer by layer. Shape: (numbers,).
         """
         squares = np.zeros(numbers, dtype=np.float32)
         message = ctypes.create_string_buffer(_MESSAGE_BYTES)

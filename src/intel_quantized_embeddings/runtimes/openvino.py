@@ -192,12 +192,7 @@ class _Requests:
 
 
 def read_graph(file: Path) -> ov.Model:
-    """Read an embedder that this package wrote.
-
-    Raises:
-        DamagedFilesError: The file can't be read.
-        UnsupportedModelError: It is a graph of somebody else.
-    """
+    """Read an embedder that this package wrote; a graph of somebody else is an UnsupportedModelError."""
     graph = read_model(file)
     inputs = {name for port in graph.inputs for name in port.get_names()}
     shapes = [port.get_partial_shape() for port in graph.outputs if SENTENCE_EMBEDDING in port.get_names()]

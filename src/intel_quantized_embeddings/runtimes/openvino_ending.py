@@ -25,15 +25,10 @@ _ACTIVATIONS = {
 
 
 def ended(hidden: Node, attention_mask: Node, ending: Ending) -> Node:
-    """Put an ending behind the last hidden state.
+    """Put an ending behind the last hidden state, one row a text. Shape: (batch, numbers).
 
-    Args:
-        hidden: (batch, length, hidden), or (batch, 1, hidden) where only the first token is pooled.
-        attention_mask: (batch, length).
-        ending: What to put there.
-
-    Returns:
-        One row a text. Shape: (batch, numbers).
+    `hidden` is (batch, length, hidden), or (batch, 1, hidden) where only the first token is pooled; the mask (batch,
+    length).
     """
     rows = [_pool(hidden, attention_mask, pooling) for pooling in ending.poolings]
     row = with_steps(rows[0] if len(rows) == 1 else ops.concat(rows, 1), ending)

@@ -34,20 +34,11 @@ _TOKEN_TYPES, _POSITIONS = "token_type_ids", "position_ids"
 
 
 def read_exported(file: Path, ending: Ending, *, folder: Path) -> tuple[ov.Model, StoredPrecision]:
-    """Open an exported encoder and put pooling behind it, unless it has pooled already.
+    """Open an exported encoder, .xml or .onnx, and put pooling behind it, unless it has pooled already.
 
-    Args:
-        file: An .xml or .onnx file.
-        ending: Pooling and what follows it.
-        folder: The model's folder, with all files that an .onnx file names.
-
-    Returns:
-        The embedder and what it computes in.
-
-    Raises:
-        UnsupportedModelError: The graph's inputs or output are not those of a text encoder, its weights are of a type
-            that is not built in, or it runs at one batch size or length only.
-        DamagedFilesError: OpenVINO can't read the file.
+    `folder` is the model's, with all files that an .onnx file names. Returns the embedder and what it computes in. One
+    whose inputs or output are not those of a text encoder, or that runs at one batch size or length only, is an
+    UnsupportedModelError.
     """
     core = ov.Core()
     exported = read_model(file, folder=folder)
@@ -74,16 +65,7 @@ def read_exported(file: Path, ending: Ending, *, folder: Path) -> tuple[ov.Model
 
 
 def read_model(file: Path, *, folder: Path | None = None) -> ov.Model:
-    """Read a graph.
-
-    Args:
-        file: An .xml or .onnx file.
-        folder: The model's folder, which an .onnx file's tensors may be in; else the file's own.
-
-    Raises:
-        DamagedFilesError: OpenVINO can't.
-        ModelFilesError: A file with tensors of it is not there.
-    """
+    """Read a graph, .xml or .onnx; tensors of the latter may be anywhere in the model's folder."""
     is_onnx = file.suffix == ".onnx"
     try:
         with (

@@ -35,18 +35,9 @@ SENTENCE_EMBEDDING = "sentence_embedding"
 
 
 def build_embedder(config: EncoderConfig, weights: EncoderWeights, ending: Ending) -> ov.Model:
-    """Build the whole graph of one of the built-in families.
+    """Build the whole graph of one of the built-in families, with dynamic batch and length.
 
-    Args:
-        config: The encoder's sizes.
-        weights: Its weights, float32.
-        ending: Pooling and what follows it, which stays in floating point.
-
-    Returns:
-        A model with dynamic batch and length.
-
-    Raises:
-        DamagedFilesError: The ending's weights are not for rows of that width.
+    The ending, pooling and what follows it, stays in floating point.
     """
     return _whole(config, weights, ending, of_pairs=False)
 

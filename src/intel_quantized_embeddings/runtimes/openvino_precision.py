@@ -37,15 +37,7 @@ class StoredPrecision:
 
 
 def stored_precision(graph: ov.Model, *, name: str) -> StoredPrecision:
-    """Tell what a graph computes in.
-
-    Args:
-        graph: The graph as it was read.
-        name: What to call it in an error.
-
-    Raises:
-        UnsupportedModelError: Its weights are of a type of which that can't be told.
-    """
+    """Tell what a graph computes in, as it was read; weights of which that can't be told are refused."""
     traits = _Traits(graph)
     stored = traits.weights
     other = next((kind for kind in _OTHERS if kind in stored), None)

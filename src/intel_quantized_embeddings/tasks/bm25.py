@@ -12,13 +12,9 @@ CANDIDATES = 100
 def bm25_candidates(
     documents: Mapping[str, str], queries: Mapping[str, str], *, count: int = CANDIDATES
 ) -> dict[str, list[str]]:
-    """Find the documents that share words with each query (Robertson's BM25 as Lucene computes it, English stop words).
+    """Find at most `count` documents that share words with each query, best first.
 
-    Returns:
-        At most `count` document ids of each query, best first.
-
-    Raises:
-        MissingExtraError: bm25s is not installed.
+    Robertson's BM25 as Lucene computes it, with English stop words.
     """
     with needs("bm25s", extra="eval", needed_for="Finding candidates to rerank"):
         import bm25s

@@ -81,13 +81,7 @@ _FORMS = (
 
 
 def read_dataset(folder: Path) -> Dataset:
-    """Read a folder in one of these forms.
-
-    Raises:
-        ModelFilesError: There is no such folder, or a file of it is missing.
-        DamagedFilesError: A file is not what it should be; the message names the line.
-        OptionError: The folder has none of the forms.
-    """
+    """Read a folder in one of these forms; the message of an error names the file and line."""
     name = folder.resolve().name
     if not folder.is_dir():
         raise ModelFilesError(f"no folder {folder}; {_FORMS}.")

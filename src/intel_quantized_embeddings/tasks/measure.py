@@ -84,11 +84,7 @@ class Measurement:
 
 
 def measure(dataset: Dataset, encoder: Encodes, *, similarity: Similarity = Similarity.COSINE) -> Measurement:
-    """Encode a dataset and score the vectors, compared as `settings.similarity` of an `Encoder` says.
-
-    Raises:
-        MissingExtraError: A library of the `eval` extra is not installed.
-    """
+    """Encode a dataset and score the vectors, compared as `settings.similarity` of an `Encoder` says."""
     if isinstance(dataset, RetrievalDataset):
         return _retrieval(dataset, encoder, similarity)
     if isinstance(dataset, ClassificationDataset):
@@ -97,12 +93,7 @@ def measure(dataset: Dataset, encoder: Encodes, *, similarity: Similarity = Simi
 
 
 def measure_reranking(dataset: Dataset, model: ScoresPairs) -> Measurement:
-    """Order BM25's first candidates by a cross-encoder's scores, and score the order.
-
-    Raises:
-        OptionError: The dataset is not of retrieval.
-        MissingExtraError: A library of the `eval` extra is not installed.
-    """
+    """Order BM25's first candidates by a cross-encoder's scores, and score the order; of retrieval alone."""
     if not isinstance(dataset, RetrievalDataset):
         raise OptionError(f"{dataset}: a cross-encoder ranks documents, so only retrieval can be measured with it.")
     candidates = bm25_candidates(dataset.documents, dataset.queries)
@@ -117,11 +108,7 @@ def measure_reranking(dataset: Dataset, model: ScoresPairs) -> Measurement:
 
 
 def relative_drop(fp32: Measurement, int8: Measurement) -> float:
-    """The share of fp32's main score that int8 loses; negative where it gains.
-
-    Raises:
-        OptionError: fp32's score is 0 or below: it has no shares.
-    """
+    """The share of fp32's main score, which must be above 0, that int8 loses; negative where it gains."""
     if not fp32.main > 0:
         raise OptionError(
             f"fp32 scores {fp32.main:.4g} in {fp32.metrics[0].name} on this dataset, and int8 can't lose a share of "

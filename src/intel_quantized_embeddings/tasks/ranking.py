@@ -80,18 +80,10 @@ def rerank(candidates: Mapping[str, Sequence[str]], documents: Embedded, queries
 def score(
     ranking: Ranking, relevant: Mapping[str, Mapping[str, int]], measures: Sequence[str]
 ) -> dict[str, NDArray[np.float64]]:
-    """Score every query with trec_eval.
+    """Score every query with trec_eval, by `measures` that it knows: ndcg_cut_10, map, recip_rank, recall_100.
 
-    Args:
-        ranking: Documents of each query in order.
-        relevant: Grades of documents for each query; a query that is not ranked scores 0.
-        measures: Names that trec_eval knows: ndcg_cut_10, map, recip_rank, recall_100.
-
-    Returns:
-        For each measure a score for every query of `relevant`, in its order. Shape: (n_queries,).
-
-    Raises:
-        MissingExtraError: pytrec_eval is not installed.
+    Returns for each measure a score for every query of `relevant` (grades of documents for each query), in its order: 0
+    for one that is not ranked. Shape: (n_queries,).
     """
     with needs("pytrec-eval-terrier", extra="eval", needed_for="Scoring rankings"):
         import pytrec_eval
