@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from intel_quantized_embeddings import Encoder
-from intel_quantized_embeddings.errors import InvalidTextError, OptionError
+from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.integrations.sentence_transformers import IntelQuantizedSentenceTransformer
 from intel_quantized_embeddings.similarity import Similarity
 from support.tiny_models import write_tiny_model
@@ -157,10 +157,6 @@ class TestVectors:
         model.truncate_dim = 1000
         assert model.get_embedding_dimension() == 32
         assert same(model.encode(TEXTS), whole)
-
-    def test_of_what_is_not_text_are_refused(self, model):
-        with pytest.raises(InvalidTextError, match="text 1 is 5"):
-            model.encode(["one", 5])
 
     @pytest.mark.parametrize(
         ("option", "value"),

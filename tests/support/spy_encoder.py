@@ -29,6 +29,10 @@ class SpyEncoder:
     def settings(self) -> ModelSettings:
         return self.real.settings
 
+    @property
+    def fingerprint(self) -> str:
+        return self.real.fingerprint
+
     def encode_documents(self, texts: Iterable[str], show_progress: bool = False) -> np.ndarray:
         return self.real.encode_documents(self._note("documents", texts), show_progress=show_progress)
 

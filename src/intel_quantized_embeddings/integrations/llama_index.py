@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Annotated, Any
 
-from intel_quantized_embeddings.errors import needs
+from intel_quantized_embeddings.errors import InvalidTextError, needs
 from intel_quantized_embeddings.options import DEFAULT_MODEL
 
 with needs("llama_index.core", extra="llama-index", needed_for="IntelQuantizedEmbedding"):
@@ -19,7 +19,7 @@ with needs("llama_index.core", extra="llama-index", needed_for="IntelQuantizedEm
 from pydantic import BeforeValidator, Field, field_validator
 
 from intel_quantized_embeddings.integrations.options import EncoderOptions
-from intel_quantized_embeddings.models.tokenizer import check_texts
+from intel_quantized_embeddings.models.tokenizer import check_texts, is_listed, shown
 
 # LlamaIndex cuts its input into pieces before an embedder sees it; the largest it allows leaves the
 # batching to the encoder, which sorts by length.
@@ -87,6 +87,13 @@ class _KindAwareCache(BaseKVStore):
         return await self._store.adelete(key, _collection(collection))
 
 
+def _check(texts: list[str]) -> None:
+    """Check texts before LlamaIndex cuts them into pieces: positions are those of the caller's list."""
+    if not is_listed(texts):
+        raise InvalidTextError(f"texts is {shown(texts)}; a list of strings is expected.")
+    check_texts(texts)
+
+
 def _collection(name: str) -> str:
     return f"{name}_of_queries" if _embedding_a_query.get() else name
 
@@ -128,14 +135,14 @@ class IntelQuantizedEmbedding(EncoderOptions, BaseEmbedding):
 
     def get_text_embedding_batch(self, texts: list[str], show_progress: bool = False, **kwargs: Any) -> list[Embedding]:
         """Embed texts to be searched, one vector each, in order."""
-        check_texts(texts)  # here, where positions are those of the caller's list
+        _check(texts)
         return super().get_text_embedding_batch(texts, show_progress=show_progress, **kwargs)
 
     async def aget_text_embedding_batch(
         self, texts: list[str], show_progress: bool = False, **kwargs: Any
     ) -> list[Embedding]:
         """As `get_text_embedding_batch`, on another thread."""
-        check_texts(texts)
+        _check(texts)
         return await super().aget_text_embedding_batch(texts, show_progress=show_progress, **kwargs)
 
     def _get_query_embedding(self, query: str) -> Embedding:
