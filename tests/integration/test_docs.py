@@ -1,6 +1,6 @@
 """Every page of the documentation: found from the index, its links lead somewhere, its code is run or says why not.
 
-A page's Python is run by a test module that names the page, where what it needs is at hand.
+A page's Python is run by test_docs_snippets.py.
 """
 
 from __future__ import annotations
@@ -54,14 +54,6 @@ def test_links_lead_somewhere(page):
         file = page.parent / target if target else page
         assert file.exists(), link
         assert not anchor or anchor in anchors(file), link
-
-
-@every_page
-def test_python_is_run_by_a_test_or_says_why_not(page):
-    to_run = [block for block in blocks(page, "python") if not block.not_run]
-    others = [file for file in Path(__file__).parent.glob("test_*.py") if file.name != Path(__file__).name]
-    runs_it = [file.name for file in others if f'"{page.name}"' in file.read_text("utf-8")]
-    assert runs_it or not to_run, f"no test runs the Python of {page.name}, and not every block says why"
 
 
 @every_page

@@ -1,4 +1,4 @@
-"""What docs/serving.md shows, copied and run against a service; what it lists is what there is."""
+"""What docs/serving.md asks for with curl, run against a service; what it lists is what there is."""
 
 from __future__ import annotations
 
@@ -14,45 +14,27 @@ pytest.importorskip("starlette", reason="the serve extra is not installed")
 pytest.importorskip("uvicorn", reason="the serve extra is not installed")
 pytest.importorskip("prometheus_client", reason="the serve extra is not installed")
 
-from intel_quantized_embeddings import Encoder
 from intel_quantized_embeddings.cli import main
 from intel_quantized_embeddings.serving.limits import Limits
 from support.documents import ROOT, blocks
-from support.services import service_in_thread
 
 PAGE = ROOT / "docs" / "serving.md"
 TEXT = PAGE.read_text("utf-8")
-SNIPPETS = [block.text for block in blocks(PAGE, "python")]  # of "serving.md"
 
 
-@pytest.fixture(scope="module")
-def service(minilm_int8):
-    with service_in_thread(Encoder.load(minilm_int8), name="minilm") as running:
-        yield running
-
-
-@pytest.mark.parametrize(("package", "snippet"), zip(["openai", "langchain_openai"], SNIPPETS, strict=True))
-def test_the_python_prints_what_it_says(service, capsys, package, snippet):
-    pytest.importorskip(package, reason=f"{package} is not installed")
-    exec(compile(snippet.replace("127.0.0.1:8000", f"127.0.0.1:{service.port}"), PAGE.name, "exec"), {})
-    shown = re.findall(r"^print\(.*\)  # (.*)$", snippet, flags=re.MULTILINE)
-    assert shown
-    assert capsys.readouterr().out.splitlines() == shown
-
-
-def test_the_request_with_curl_is_answered(service):
+def test_the_request_with_curl_is_answered(minilm_service):
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
     (command,) = (line for block in blocks(PAGE, "sh") for line in block.text.splitlines() if line.startswith("curl"))
-    there = command.replace("127.0.0.1:8000", f"127.0.0.1:{service.port}")
+    there = command.replace("127.0.0.1:8000", f"127.0.0.1:{minilm_service.port}")
     answer = json.loads(subprocess.run(there, shell=True, check=True, capture_output=True).stdout)
     assert [len(row["embedding"]) for row in answer["data"]] == [2]
 
 
-def test_every_metric_is_listed(service):
+def test_every_metric_is_listed(minilm_service):
     listed = {name for row in re.findall(r"^\| (`iqe_.*?) \|", TEXT, flags=re.MULTILINE)
               for name in re.findall(r"`(\w+)", row)}  # fmt: skip
-    given = re.findall(r"^# TYPE (iqe_\w+) ", service.get("/metrics")[1], flags=re.MULTILINE)
+    given = re.findall(r"^# TYPE (iqe_\w+) ", minilm_service.get("/metrics")[1], flags=re.MULTILINE)
     assert listed == {name for name in given if not name.endswith("_created")}
 
 

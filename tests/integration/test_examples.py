@@ -228,6 +228,28 @@ class TestHaystackExample:
         assert "no folder" in error_line("haystack_rag.py", *arguments, "--reranker", tmp_path / "nowhere")
 
 
+class TestRerank:
+    def test_a_bi_encoder_reranks_pythons_docstrings(self, minilm_int8):
+        output = run("rerank.py", "--model", minilm_int8).stdout
+        question, by_words, reranked = output.split("\n\n")
+        assert question == "How do I copy a folder with everything in it?"
+        assert re.search(r"\(100 texts in \d+ ms\)", reranked)
+        assert "copy" in reranked.splitlines()[1]
+        assert [len(part.strip().splitlines()) for part in (by_words, reranked)] == [6, 6]
+
+    def test_a_cross_encoder_reranks_a_folder(self, docs, tiny_cross_encoder_int8):
+        arguments = ["--docs", docs, "--question", "When is the rent due?", "--top", 1]
+        output, _ = run_here("rerank.py", "--model", tiny_cross_encoder_int8, *arguments)
+        assert len(re.findall(r"^  1\. ", output, flags=re.MULTILINE)) == 2
+        assert "  1. copy of rent.txt: The rent is due" in output
+        assert "(4 texts in " in output
+
+    def test_likely_mistakes_are_one_line(self, docs, tiny_cross_encoder_int8, tmp_path):
+        assert "no folder" in error_line("rerank.py", "--docs", tmp_path / "absent")
+        assert "no folder" in error_line("rerank.py", "--docs", docs, "--model", tmp_path / "absent")
+        assert "top_n=0" in error_line("rerank.py", "--docs", docs, "--model", tiny_cross_encoder_int8, "--top", 0)
+
+
 @pytest.mark.slow
 def test_first_run_quantizes(minilm, docs, tmp_path):
     """From nothing but the model: the first run makes its int8 form and says what became of it, the second finds it."""

@@ -24,7 +24,6 @@ from intel_quantized_embeddings.runtimes.native_folder import read_native, write
 from intel_quantized_embeddings.runtimes.native_graph import NativeGraph
 from intel_quantized_embeddings.runtimes.native_library import instruction_sets
 from intel_quantized_embeddings.runtimes.native_library import quantize as quantize_weights
-from support.documents import run_as_shown
 from support.tiny_models import write_tiny_model
 
 TEXTS = ["the cat sat on the red mat", "stone " * 40, "water", ""]
@@ -374,7 +373,3 @@ def test_weights_that_are_all_zeros_or_huge_are_quantized():
     assert np.array_equal(rows.sum(axis=1), sums)
     assert not rows[0].any()
     np.testing.assert_allclose(rows * scales[:, None], weights, rtol=0.01, atol=1e28)
-
-
-def test_the_snippet_of_its_page_runs(minilm, capsys):
-    run_as_shown("native.md", containing="encode_queries", capsys=capsys)

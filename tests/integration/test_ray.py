@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from support.documents import ROOT, blocks
+from support.documents import to_run
 from support.local_ray import local_ray
 
 pytest.importorskip("ray", reason="Ray is not installed: the `ray` extra brings it (make test runs this in .venv)")
@@ -117,11 +117,10 @@ class TestActors:
 
 @pytest.mark.usefixtures("two_cpus")
 def test_the_snippet_of_the_documentation_runs(minilm_int8, tmp_path, monkeypatch, capsys):
-    (snippet,) = (block.text for block in blocks(ROOT / "docs" / "scaling.md", "python"))
+    (snippet,) = to_run("scaling.md")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "minilm-int8").symlink_to(minilm_int8, target_is_directory=True)
-    exec(compile(snippet, "scaling.md", "exec"), {})
-    assert capsys.readouterr().out == "384\n"
+    snippet.run(capsys, known={})
 
 
 class TestBatches:

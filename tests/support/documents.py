@@ -1,4 +1,4 @@
-"""The blocks of code in a Markdown page, and which of them are marked as not run.
+"""The blocks of code in a Markdown page, which of them are marked as not run, and running the others.
 
 A block is run by a test unless the line before it says `<!-- not run: why -->`.
 """
@@ -6,8 +6,10 @@ A block is run by a test unless the line before it says `<!-- not run: why -->`.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,27 +24,63 @@ class Block:
     """One block of code.
 
     Attributes:
+        page: Name of the page it is on.
         not_run: Why no test runs it; empty where one must.
     """
 
+    page: str
     language: str
     text: str
     not_run: str
+
+    def run(
+        self,
+        capsys: pytest.CaptureFixture[str],
+        *,
+        known: dict[str, Any],
+        prints: str | None = None,
+        replaced: Mapping[str, str] | None = None,
+    ) -> str:
+        """Run a block of Python, check what it prints, and return that.
+
+        Args:
+            known: The names it finds and leaves.
+            prints: A regular expression of all it prints. None is what the comments behind its calls of `print` say.
+            replaced: What of its text stands for something that a test has in its own place.
+        """
+        text = self.text
+        for shown, here in (replaced or {}).items():
+            text = text.replace(shown, here)
+        exec(compile(text, self.page, "exec"), known)
+        printed = capsys.readouterr().out
+        if prints is None:
+            said = re.findall(r"^ *print\(.*\)  # (.*)$", self.text, flags=re.MULTILINE)
+            assert printed.splitlines() == said
+        else:
+            assert re.fullmatch(prints, printed), printed
+        return printed
+
+
+def page_at(name: str) -> Path:
+    """The README or a page under docs/."""
+    return ROOT / name if name == "README.md" else ROOT / "docs" / name
 
 
 def blocks(page: Path, language: str) -> list[Block]:
     """A page's blocks in one language, in order."""
     found = _BLOCK.finditer(page.read_text("utf-8"))
-    return [Block(m["language"], m["text"], m["why"] or "") for m in found if m["language"] == language]
+    return [Block(page.name, m["language"], m["text"], m["why"] or "") for m in found if m["language"] == language]
 
 
-def run_as_shown(page: str, *, containing: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Run the one Python block under docs/ that contains a text, and check that it prints what its comments say."""
-    (code,) = (block.text for block in blocks(ROOT / "docs" / page, "python") if containing in block.text)
-    exec(compile(code, page, "exec"), {})
-    shown = re.findall(r"^print\(.*\)  # (.*)$", code, flags=re.MULTILINE)
-    assert shown
-    assert capsys.readouterr().out.splitlines() == shown
+def to_run(page: str) -> list[Block]:
+    """A page's blocks of Python that a test runs, in order."""
+    return [block for block in blocks(page_at(page), "python") if not block.not_run]
+
+
+def block_with(page: str, containing: str) -> Block:
+    """The one block of Python to run that contains a text."""
+    (found,) = (block for block in to_run(page) if containing in block.text)
+    return found
 
 
 def pages() -> list[Path]:
