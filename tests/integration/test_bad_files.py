@@ -235,7 +235,7 @@ class TestManifest:
         for name in ("encoder.xml", "encoder.bin"):
             files[name] = hashlib.sha256((int8 / name).read_bytes()).hexdigest()
         _change(int8 / "manifest.json", files=files)
-        with pytest.raises(UnsupportedModelError, match=r"encoder.xml is no graph that this package wrote"):
+        with pytest.raises(UnsupportedModelError, match=r"encoder.xml is not a graph that this package wrote"):
             Encoder.load(int8)
 
 

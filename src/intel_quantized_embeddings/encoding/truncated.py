@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from intel_quantized_embeddings.errors import OptionError
-from intel_quantized_embeddings.runtimes.base import PaddedRuntime, RaggedRuntime, Runtime
+from intel_quantized_embeddings.runtimes.base import RaggedRuntime, Runtime
 from intel_quantized_embeddings.vectors import truncated
 
 if TYPE_CHECKING:
@@ -31,41 +31,36 @@ def truncated_runtime(runtime: Runtime, *, dimension: int, normalize: bool) -> T
 
 
 @dataclass(frozen=True, kw_only=True)
-class TruncatedRagged:
-    """See `RaggedRuntime`."""
-
-    runtime: RaggedRuntime
+class _Truncated:
+    runtime: Any
     dimension: int
     normalize: bool
 
     @property
     def streams(self) -> int:
         """As of the other runtime."""
-        return self.runtime.streams
+        streams: int = self.runtime.streams
+        return streams
+
+    def _cut(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        return truncated(vectors, self.dimension, normalize=self.normalize)
+
+
+class TruncatedRagged(_Truncated):
+    """See `RaggedRuntime`."""
 
     def run_ragged(self, token_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """As the other runtime, cut."""
-        return truncated(self.runtime.run_ragged(token_ids), self.dimension, normalize=self.normalize)
+        return self._cut(self.runtime.run_ragged(token_ids))
 
 
-@dataclass(frozen=True, kw_only=True)
-class TruncatedPadded:
+class TruncatedPadded(_Truncated):
     """See `PaddedRuntime`."""
-
-    runtime: PaddedRuntime
-    dimension: int
-    normalize: bool
-
-    @property
-    def streams(self) -> int:
-        """As of the other runtime."""
-        return self.runtime.streams
 
     def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """As the other runtime, cut."""
-        return truncated(self.runtime.run(input_ids, attention_mask), self.dimension, normalize=self.normalize)
+        return self._cut(self.runtime.run(input_ids, attention_mask))
 
     def run_in_stream(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """As the other runtime, cut."""
-        vectors = self.runtime.run_in_stream(input_ids, attention_mask)
-        return truncated(vectors, self.dimension, normalize=self.normalize)
+        return self._cut(self.runtime.run_in_stream(input_ids, attention_mask))

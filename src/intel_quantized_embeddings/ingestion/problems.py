@@ -15,6 +15,7 @@ from intel_quantized_embeddings.errors import (
     VectorStoreError,
     one_line,
 )
+from intel_quantized_embeddings.models.tokenizer import is_utf8
 
 _Item = TypeVar("_Item")
 
@@ -80,15 +81,6 @@ def printable(text: str) -> str:
     """A text that any terminal and JSON take: on one line, without half a surrogate pair."""
     whole = text if is_utf8(text) else ascii(text)
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in whole)
-
-
-def is_utf8(text: str) -> bool:
-    """Return whether a text has no half of a surrogate pair, which JSON and file names can spell and UTF-8 can't."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _reason(exc: BaseException) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path, PurePath
 
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.ingestion.documents import KINDS, kind
-from intel_quantized_embeddings.ingestion.problems import Problem, is_utf8
+from intel_quantized_embeddings.ingestion.problems import Problem
+from intel_quantized_embeddings.models.tokenizer import is_utf8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +21,8 @@ class FoundFiles:
     Attributes:
         roots: The SOURCEs as absolute paths, links resolved; a run answers for what is under them.
         files: Sorted; a file that several links or SOURCEs lead to comes once.
-        passed_over: Files of other kinds, in folders, and what is no file: pipes, sockets, devices.
-        problems: Folders that can't be listed, and names that are no text.
+        passed_over: Files of other kinds, in folders, and what is not a file: pipes, sockets, devices.
+        problems: Folders that can't be listed, and names that are not text.
         unlisted: Those folders, as paths.
     """
 
@@ -98,7 +99,7 @@ def _root(source: str | os.PathLike[str]) -> Path:
 
 
 def _listed(root: Path, unlisted: dict[Path, OSError]) -> Iterator[Path]:
-    """List what is no folder under a folder, however deep; of a file, itself. Folders that fail go into `unlisted`."""
+    """List the files under a folder, however deep; of a file, itself. Folders that fail go into `unlisted`."""
     if not os.path.isdir(root):
         yield root
         return
@@ -127,7 +128,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_special(file: Path) -> bool:
-    """Return whether a path is no regular file; a dangling link counts as one, and is reported when it is read."""
+    """Return whether a path is not a regular file; a dangling link counts as one, and is reported when it is read."""
     try:
         return not stat.S_ISREG(os.stat(file).st_mode)
     except OSError:
@@ -137,5 +138,5 @@ def _is_special(file: Path) -> bool:
 def _real(file: Path) -> str:
     try:
         return os.path.realpath(file)
-    except OSError:  # gone meanwhile, which is told when it is read
+    except OSError:  # gone meanwhile, which is reported when it is read
         return str(file)

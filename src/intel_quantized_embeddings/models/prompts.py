@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 from intel_quantized_embeddings.files.json_files import read_json
@@ -29,25 +29,8 @@ _OWN_CONFIG_KEYS = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Instructions:
-    """What is put before texts.
-
-    Attributes:
-        query: Before every query.
-        document: Before every document.
-        default: Before a text that is said to be neither.
-        others: The folder's other prompts as (name, text).
-    """
-
-    query: str
-    document: str
-    default: str
-    others: tuple[tuple[str, str], ...]
-
-
-def read_instructions(folder: Path, known: KnownModels | None, *, width: Callable[[], int | None]) -> Instructions:
-    """Read what an embedder's folder puts before texts, filling gaps from what is known by name.
+def read_own_config(folder: Path, known: KnownModels | None, *, width: Callable[[], int | None]) -> dict[str, Any]:
+    """Read what an embedder's file says, as fields of `ModelSettings`, filling gaps from what is known by name.
 
     `width` says how many numbers its vectors have, where that can be known: a file that asks for shorter ones is
     refused.
@@ -66,16 +49,19 @@ def read_instructions(folder: Path, known: KnownModels | None, *, width: Callabl
     prompts, default = read_prompts(path)
     query = _instruction(prompts, _QUERY_PROMPTS, default, known.query_instruction if known else "")
     document = _instruction(prompts, _DOCUMENT_PROMPTS, default, known.document_instruction if known else "")
-    others = {name: text for name, text in prompts.items() if name not in ("query", "document")}
-    return Instructions(
-        query=query,
-        document=document,
-        default="" if default is None else prompts[default],
-        # Other names of the document's prompt are no prompts of their own.
-        others=tuple(
-            (name, text) for name, text in others.items() if name not in _DOCUMENT_PROMPTS or text != document
-        ),
-    )
+    # Other names of the document's prompt are not prompts of their own.
+    others = {
+        name: text
+        for name, text in prompts.items()
+        if name not in ("query", "document") and (name not in _DOCUMENT_PROMPTS or text != document)
+    }
+    return {
+        "query_instruction": query,
+        "document_instruction": document,
+        "default_instruction": "" if default is None else prompts[default],
+        "other_prompts": tuple(others.items()),
+        "similarity": read_similarity(folder),
+    }
 
 
 def read_prompts(path: Path) -> tuple[dict[str, str], str | None]:

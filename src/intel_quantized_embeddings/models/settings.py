@@ -23,7 +23,7 @@ from intel_quantized_embeddings.models.modules import (
     refuse_other_pipelines,
 )
 from intel_quantized_embeddings.models.poolings import check_pooling, read_poolings
-from intel_quantized_embeddings.models.prompts import read_instructions, read_similarity
+from intel_quantized_embeddings.models.prompts import read_own_config
 from intel_quantized_embeddings.models.static import read_table, static_length
 from intel_quantized_embeddings.options import Pooling
 from intel_quantized_embeddings.similarity import Similarity
@@ -152,7 +152,7 @@ def read_settings(
     known = look_up(_names(folder, name))
     modules = read_modules(folder)
     refuse_other_pipelines(folder, modules)
-    said = read_instructions(folder, known, width=lambda: _width(folder, config))
+    own = read_own_config(folder, known, width=lambda: _width(folder, config))
     task = "sequence-classification" if is_cross_encoder(folder) else "feature-extraction"
     transformer = read_transformer_config(folder, task=task)
     if pooling is not None:
@@ -167,12 +167,8 @@ def read_settings(
         modules=chain,
         normalize=unit_length if normalize is None else normalize,
         max_length=read_max_length(folder, transformer, config, default_max_length),
-        query_instruction=said.query,
-        document_instruction=said.document,
         lowercase=bool(transformer.get("do_lower_case")),
-        similarity=read_similarity(folder),
-        default_instruction=said.default,
-        other_prompts=said.others,
+        **own,
     )
 
 
@@ -187,16 +183,12 @@ def read_static_settings(folder: Path, where: Path, *, name: str, normalize: boo
         )
     if not modules:
         unit_length = bool(described.get("normalize"))
-    said = read_instructions(folder, look_up(_names(folder, name)), width=lambda: read_table(where).rows.shape[1])
+    own = read_own_config(folder, look_up(_names(folder, name)), width=lambda: read_table(where).rows.shape[1])
     return ModelSettings(
         pooling=Pooling.MEAN,
         normalize=unit_length if normalize is None else normalize,
         max_length=static_length(folder, where),
-        query_instruction=said.query,
-        document_instruction=said.document,
-        similarity=read_similarity(folder),
-        default_instruction=said.default,
-        other_prompts=said.others,
+        **own,
     )
 
 

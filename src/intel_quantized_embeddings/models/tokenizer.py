@@ -206,11 +206,12 @@ def check_texts(texts: Sequence[object]) -> None:
 
 def check_instruction(instruction: str) -> None:
     """Check that an instruction has a UTF-8 form."""
-    if not _has_utf8(instruction):
+    if not is_utf8(instruction):
         raise OptionError(f"the instruction {shown(instruction)} has half of a surrogate pair: it has no UTF-8 form.")
 
 
-def _has_utf8(text: str) -> bool:
+def is_utf8(text: str) -> bool:
+    """Return whether a text has no half of a surrogate pair, which JSON and file names can spell and UTF-8 can't."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

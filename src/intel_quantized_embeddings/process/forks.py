@@ -1,4 +1,4 @@
-"""A process is forked between pieces of work, never in the middle of one; and what a fork leaves is told apart.
+"""A process is forked between pieces of work, never in the middle of one; and a fork's copies are told apart.
 
 What forks gets a copy of every lock as it is at that moment. One that another thread holds is held there for ever: the
 thread did not come along. So work in libraries whose locks are out of reach is counted, and a fork waits for it; locks
@@ -12,9 +12,11 @@ import logging  # noqa: F401
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Protocol
 
 from intel_quantized_embeddings.errors import ForkedProcessError
 
@@ -107,7 +109,7 @@ class KeyedLocks:
 
     def __init__(self) -> None:
         self.renew()
-        _keyed.append(self)
+        renew_in_child(self)
 
     def renew(self) -> None:
         """Forget all: who held them is not there to give them back."""
@@ -128,7 +130,20 @@ class KeyedLocks:
                 self._changed.notify_all()
 
 
-_keyed: list[KeyedLocks] = []  # those of modules: they live as long as the process
+class Renewed(Protocol):
+    """What holds locks or threads of this process, and so begins anew in a forked one."""
+
+    def renew(self) -> None:
+        """Begin anew: whoever held or ran something is not there to give it back, or to say that it has ended."""
+
+
+_renewed: weakref.WeakSet[Renewed] = weakref.WeakSet()
+
+
+def renew_in_child(one: Renewed) -> None:
+    """Have an object begin anew in a forked process, for as long as it lives."""
+    _renewed.add(one)
+
 
 # Modules that another thread was importing when this process was forked.
 _lost_imports: set[str] = set()
@@ -156,8 +171,8 @@ def importing() -> Iterator[None]:
 def _in_child() -> None:
     while_not_forking.renew()
     _end_lost_imports()
-    for locks in _keyed:
-        locks.renew()
+    for one in _renewed:
+        one.renew()
     _free_locks_of_others()
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
-import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
+
+from intel_quantized_embeddings.process.forks import renew_in_child
 
 _Result = TypeVar("_Result")
 _Shape = tuple[int, ...]
@@ -28,7 +28,7 @@ class Workers:
     def __init__(self, number: int) -> None:
         self._number = number
         self.renew()
-        _renewed_in_child.add(self)
+        renew_in_child(self)
 
     def renew(self) -> None:
         """Begin with new threads: in a forked process the old ones did not come along. Old ones end their work."""
@@ -48,7 +48,7 @@ class Compilations:
 
     def __init__(self) -> None:
         self.renew()
-        _renewed_in_child.add(self)
+        renew_in_child(self)
 
     def renew(self) -> None:
         """Begin anew, in a forked process: who ran or compiled is not there to say that it has ended."""
@@ -83,15 +83,3 @@ class Compilations:
                 else:
                     self._running -= 1
                 self._changed.notify_all()
-
-
-_renewed_in_child: weakref.WeakSet[Workers | Compilations] = weakref.WeakSet()
-
-
-def _renew_all() -> None:
-    for one in _renewed_in_child:
-        one.renew()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
-    os.register_at_fork(after_in_child=_renew_all)

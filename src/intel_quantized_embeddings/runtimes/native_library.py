@@ -91,7 +91,7 @@ def chosen_instruction_set(asked: str | None = None) -> str:
     if asked is not None:
         name, chosen = "instruction_set", asked
     if chosen not in there:
-        raise OptionError(f"{name}={chosen!r} can't be had here: this CPU runs {', '.join(map(repr, there))}.")
+        raise OptionError(f"{name}={chosen!r} is not available here: this CPU runs {', '.join(map(repr, there))}.")
     return chosen
 
 
@@ -144,12 +144,10 @@ class Engine:
         tensors = (_Tensor * len(self._arrays))(
             *(_Tensor(name.encode(), array.ctypes.data, array.nbytes) for name, array in self._arrays.items())
         )
-        message = ctypes.create_string_buffer(_MESSAGE_BYTES)
-        status = self._library.iqe_new(
-            *(byref(config), tensors, len(self._arrays), instruction_set.encode()),
-            *(byref(self._handle), message, _MESSAGE_BYTES),
+        _call(
+            self._library.iqe_new,
+            *(byref(config), tensors, len(self._arrays), instruction_set.encode(), byref(self._handle)),
         )
-        _check(status, message.value.decode("utf-8", "replace"))
 
     def __del__(self) -> None:
         if getattr(self, "_handle", None):
@@ -181,15 +179,11 @@ class Engine:
             MemoryError: There is no memory for the call.
         """
         rows = np.empty((len(offsets) - 1, dimension), dtype=np.float32)
-        message = ctypes.create_string_buffer(_MESSAGE_BYTES)
-        status = self._library.iqe_encode(
+        status = _call(
+            self._library.iqe_encode,
             *(self._handle, _address(ids), _address(offsets), len(rows), threads, _address(stop), _address(rows)),
-            *(message, _MESSAGE_BYTES),
         )
-        if status == _STOPPED:
-            return None
-        _check(status, message.value.decode("utf-8", "replace"))
-        return rows
+        return None if status == _STOPPED else rows
 
     def observe(self, ids: NDArray[np.int32], offsets: NDArray[np.int64], *, numbers: int) -> NDArray[np.float32]:
         """Sum the squares of what each input of each linear layer is, over all tokens of texts, in fp32.
@@ -198,12 +192,8 @@ class Engine:
         inputs of `qkv`, `attention_output`, `intermediate` and `output` layer by layer. Shape: (numbers,).
         """
         squares = np.zeros(numbers, dtype=np.float32)
-        message = ctypes.create_string_buffer(_MESSAGE_BYTES)
-        status = self._library.iqe_observe(
-            *(self._handle, _address(ids), _address(offsets), len(offsets) - 1, _address(squares)),
-            *(message, _MESSAGE_BYTES),
-        )
-        _check(status, message.value.decode("utf-8", "replace"))
+        addresses = (_address(ids), _address(offsets), len(offsets) - 1, _address(squares))
+        _call(self._library.iqe_observe, self._handle, *addresses)
         return squares
 
 
@@ -227,6 +217,15 @@ def _aligned(array: NDArray[Any]) -> NDArray[Any]:
 def _address(array: NDArray[Any]) -> int:
     assert array.flags.c_contiguous  # the engine knows of no strides
     return array.ctypes.data
+
+
+def _call(function: Any, *arguments: Any) -> int:
+    """Call a function that takes room for a message behind its other arguments; return its status."""
+    message = ctypes.create_string_buffer(_MESSAGE_BYTES)
+    status: int = function(*arguments, message, _MESSAGE_BYTES)
+    if status != _STOPPED:
+        _check(status, message.value.decode("utf-8", "replace"))
+    return status
 
 
 def _check(status: int, message: str) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import queue
 import re
 import threading
-import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +19,7 @@ from intel_quantized_embeddings.models.source import SourceModel
 from intel_quantized_embeddings.models.weight_files import WeightKind
 from intel_quantized_embeddings.options import Precision
 from intel_quantized_embeddings.process.cores import within_quota
-from intel_quantized_embeddings.process.forks import while_not_forking
+from intel_quantized_embeddings.process.forks import renew_in_child, while_not_forking
 from intel_quantized_embeddings.runtimes.base import ModelGraph
 from intel_quantized_embeddings.runtimes.bfloat16 import require_bfloat16
 from intel_quantized_embeddings.runtimes.openvino_exported import read_exported, read_model
@@ -85,7 +83,7 @@ class OpenVINORuntime:
         self._side_by_side: _Requests | None = None
         self._compiling = threading.Lock()
         self._dimension = int(graph.output(SENTENCE_EMBEDDING).partial_shape[1].get_length())
-        _runtimes.add(self)
+        renew_in_child(self)
 
     @property
     def dimension(self) -> int:
@@ -118,7 +116,7 @@ class OpenVINORuntime:
                 requests = self._side_by_side
         return requests.run(input_ids, attention_mask)
 
-    def abandon_after_fork(self) -> None:
+    def renew(self) -> None:
         """In a forked process: let go of what was compiled before, without taking it down.
 
         OpenVINO would wait there for threads that did not come along: for ever, or until it aborts the process.
@@ -141,18 +139,6 @@ class OpenVINORuntime:
         with while_not_forking:
             compiled = ov.Core().compile_model(self._graph, "CPU", {**common, **options})
         return _Requests(compiled, queued=queued)
-
-
-_runtimes: weakref.WeakSet[OpenVINORuntime] = weakref.WeakSet()
-
-
-def _leave_behind() -> None:
-    for runtime in _runtimes:
-        runtime.abandon_after_fork()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
-    os.register_at_fork(after_in_child=_leave_behind)
 
 
 class _Requests:
@@ -197,7 +183,7 @@ def read_graph(file: Path) -> ov.Model:
     inputs = {name for port in graph.inputs for name in port.get_names()}
     shapes = [port.get_partial_shape() for port in graph.outputs if SENTENCE_EMBEDDING in port.get_names()]
     if not {INPUT_IDS, ATTENTION_MASK} <= inputs or not shapes or not _is_rows(shapes[0]):
-        raise UnsupportedModelError(f"{file} is no graph that this package wrote: quantize the model again.")
+        raise UnsupportedModelError(f"{file} is not a graph that this package wrote: quantize the model again.")
     return graph
 
 
