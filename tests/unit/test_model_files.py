@@ -22,7 +22,7 @@ def no_hub(monkeypatch):
     def asked(model, **options):
         raise AssertionError(f"the hub was asked for {model}")
 
-    monkeypatch.setattr(model_files, "_snapshot", asked)
+    monkeypatch.setattr(model_files, "snapshot", asked)
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def asked_of_hub(monkeypatch, tiny):
             asked.append(model)
         return tiny
 
-    monkeypatch.setattr(model_files, "_snapshot", answer)
+    monkeypatch.setattr(model_files, "snapshot", answer)
     return asked
 
 

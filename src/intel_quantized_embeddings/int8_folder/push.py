@@ -10,7 +10,7 @@ from pathlib import Path
 
 from intel_quantized_embeddings.errors import HubUploadError, OptionError, one_line
 from intel_quantized_embeddings.int8_folder.manifest import read_manifest
-from intel_quantized_embeddings.models.hub import hub_name
+from intel_quantized_embeddings.models.hub_client import hub_name
 from intel_quantized_embeddings.models.source import MANIFEST_FILE
 from intel_quantized_embeddings.options import require_bool
 

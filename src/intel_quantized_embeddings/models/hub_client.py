@@ -1,0 +1,110 @@
+"""The seam to huggingface_hub's downloads: every error of it becomes a ModelFilesError here."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+from intel_quantized_embeddings.errors import ModelFilesError, one_line
+from intel_quantized_embeddings.process.forks import importing
+
+logger = logging.getLogger(__name__)
+
+
+def hub_name() -> str:
+    """Return the hub's name for messages: its address where it is a mirror."""
+    return os.environ.get("HF_ENDPOINT", "the Hugging Face hub")
+
+
+def snapshot(
+    model: str,
+    *,
+    revision: str | None,
+    cache_folder: str | None,
+    local_files_only: bool,
+    patterns: list[str],
+    hint: str,
+) -> Path:
+    """Fetch what matches `patterns` and is not here yet; `hint` is the end of messages that no such model is known."""
+    with importing():
+        from huggingface_hub import constants, snapshot_download
+        from huggingface_hub.errors import (
+            GatedRepoError,
+            LocalEntryNotFoundError,
+            RepositoryNotFoundError,
+            RevisionNotFoundError,
+        )
+        from huggingface_hub.utils import get_session
+
+        if not (local_files_only or constants.HF_HUB_OFFLINE):
+            # Made now, where no fork comes between: OpenSSL's locks can't be made anew in a forked process.
+            get_session()
+
+    where = hub_name()
+    try:
+        return Path(
+            snapshot_download(
+                model,
+                revision=revision,
+                cache_dir=cache_folder,
+                local_files_only=local_files_only,
+                allow_patterns=patterns,
+            )
+        )
+    except GatedRepoError as exc:
+        problem = f"{model} on {where} asks for its licence to be accepted first; do so there and set HF_TOKEN."
+        cause: Exception = exc
+    except RevisionNotFoundError as exc:
+        problem = f"{model} on {where} has no revision {revision!r}."
+        cause = exc
+    except RepositoryNotFoundError as exc:
+        problem = (
+            f"there is no folder {model!r} here and no such model on {where}, or it is private and HF_TOKEN does not "
+            f"open it.{hint}"
+        )
+        cause = exc
+    except LocalEntryNotFoundError as exc:
+        asked = not (local_files_only or constants.HF_HUB_OFFLINE)
+        some = f" ({one_line(exc)})" if type(exc).__name__ == "IncompleteSnapshotError" else ""
+        problem = (
+            f"the local cache does not have the files of {model}{f' at revision {revision}' if revision else ''}{some}"
+            f", and {where} {f'could not be reached{_reason(exc)}' if asked else 'was not asked'}. Load it once where "
+            f"the hub can be reached (HF_ENDPOINT names a mirror), or pass the path of a folder with its files; there "
+            f"is no folder {model!r} here.{hint}"
+        )
+        cause = exc
+    except Exception as exc:  # noqa: BLE001 - the hub client's transport errors have changed library three times
+        problem = f"fetching {model} from {where} failed: {type(exc).__name__}: {one_line(exc)}"
+        cause = exc
+    raise ModelFilesError(problem) from cause
+
+
+def _reason(exc: Exception) -> str:
+    """Return the cause that kept the hub client from the hub: a refused connection, a proxy, a certificate."""
+    return f" ({type(exc.__cause__).__name__}: {one_line(exc.__cause__)})" if exc.__cause__ is not None else ""
+
+
+def note_missing(
+    names: Collection[str], model: str, path: Path, cache_folder: str | None, *, local_files_only: bool
+) -> None:
+    """Have the hub's client note which files a repository does not have, once: then it is known offline too.
+
+    Its version 2 keeps a list of the repository, and nothing is left to ask.
+    """
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    if local_files_only or constants.HF_HUB_OFFLINE:
+        return
+    for name in names:
+        try:
+            hf_hub_download(model, name, revision=path.name, cache_dir=cache_folder)
+        except LocalEntryNotFoundError:
+            return  # the hub can't be reached
+        except EntryNotFoundError:
+            continue
+        except Exception as exc:  # noqa: BLE001 - see `snapshot`; what was not learnt is said where it is missed
+            logger.debug("asking for %s of %s: %s", name, model, one_line(exc))
+            return
