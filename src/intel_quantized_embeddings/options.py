@@ -53,9 +53,9 @@ def integer_option(name: str, value: object, *, least: int) -> int | None:
     if value is None:
         return None
     try:
-        number = operator.index(value)  # type: ignore[arg-type]  # whatever is no integer raises
+        number = operator.index(value)  # type: ignore[arg-type]  # whatever is not an integer raises
     except TypeError as exc:
-        raise OptionError(f"{name}={value!r} is not allowed; it is a whole number.") from exc
+        raise OptionError(f"{name}={value!r} is not allowed; it is an integer.") from exc
     if isinstance(value, bool) or number < least:
         raise OptionError(f"{name}={value!r} is not allowed; it is {least} or more.")
     return number

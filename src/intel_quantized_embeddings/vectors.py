@@ -80,7 +80,7 @@ def truncated(vectors: NDArray[np.float32], dimension: int, *, normalize: bool) 
 
 
 def to_int8(vectors: NDArray[np.float32]) -> NDArray[np.int8]:
-    """Round vectors to whole numbers from -127 to 127, each vector by its own largest.
+    """Round vectors to integers from -127 to 127, each vector by its own largest.
 
     A vector's length is lost and its direction kept: compare by cosine, not by inner product. Nothing but the vector
     itself decides, so a text has the same numbers whatever it was encoded with, unlike with ranges taken from a sample.

@@ -96,7 +96,7 @@ def test_a_place_that_is_no_folder_is_told(docs, tmp_path, tiny_int8, place):
     (tmp_path / "file").write_text("")
     done = iqe("ingest", docs, "--chroma", tmp_path / place, "--collection", "docs", "--model", tiny_int8, "--json")
     assert done.returncode == 3, done.stderr
-    assert "can't be written, or is no folder" in json.loads(done.stdout)["error"]["message"]
+    assert "can't be written, or is not a folder" in json.loads(done.stdout)["error"]["message"]
 
 
 @pytest.mark.parametrize("error", [OptionError("no"), ForkedProcessError("no"), ModelFilesError("no")])

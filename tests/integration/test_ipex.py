@@ -135,8 +135,8 @@ def test_layers_stay_in_floating_point_as_asked(tiny, tmp_path):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (QuantizationConfig(activation_ranges="mean"), "activation_ranges='mean' can't be had with runtime='ipex'"),
-        (QuantizationConfig(method="dynamic"), "method='dynamic' can't be had"),
+        (QuantizationConfig(activation_ranges="mean"), "activation_ranges='mean' is not available with runtime='ipex'"),
+        (QuantizationConfig(method="dynamic"), "method='dynamic' is not available"),
     ],
 )
 def test_what_its_quantizer_can_not_do_is_refused(tiny, tmp_path, config, message):

@@ -121,7 +121,7 @@ def _in_int8(shape: Shape) -> NativeGraph:
 
     def random(*sizes: int) -> NDArray[np.float32]:
         raw = bits.random_raw(int(np.prod(sizes))) >> np.uint64(40)
-        # In [-1/8, 1/8): whole numbers below 2^24 times a power of two, so exact.
+        # In [-1/8, 1/8): integers below 2^24 times a power of two, so exact.
         return ((raw.astype(np.float32) - np.float32(2**23)) * np.float32(2**-26)).reshape(sizes)
 
     width, inner = shape.hidden, shape.inner

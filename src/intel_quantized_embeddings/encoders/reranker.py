@@ -111,7 +111,7 @@ class Reranker:
 
         Raises:
             InvalidTextError: Something is not text.
-            OptionError: `top_n` is not a whole number of 1 or more.
+            OptionError: `top_n` is not an integer of 1 or more.
         """
         most = integer_option("top_n", top_n, least=1)
         scores = self.score(query, documents)

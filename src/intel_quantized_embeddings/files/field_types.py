@@ -19,7 +19,7 @@ def made_of(kind: Any, content: Any, *, at: str = "") -> Any:
 
     Raises:
         TypeError: It is of another type, lacks a field without a default, or has one that is not declared.
-        ValueError: It is no member of an enum, or the dataclass refuses it.
+        ValueError: It is not a member of an enum, or the dataclass refuses it.
     """
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):

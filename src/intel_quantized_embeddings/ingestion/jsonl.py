@@ -63,7 +63,7 @@ def _line(content: bytes) -> tuple[str, dict[str, Scalar]]:
         raise ValueError('not an object with a "text"')
     key = found.pop("id", None)
     if key is not None and (isinstance(key, bool) or not isinstance(key, (str, int))):
-        raise ValueError(f"its id {key!r} is neither text nor a whole number")
+        raise ValueError(f"its id {key!r} is neither text nor an integer")
     text = found.pop("text")
     if len(found) > MOST_KEYS:
         raise ValueError(f"it has {len(found):,} keys beside its text; at most {MOST_KEYS:,} are kept")

@@ -1,4 +1,4 @@
-"""Files opened without waiting: a pipe, a socket or a device under a document's name is told, not read for ever."""
+"""Files opened without waiting: a pipe, a socket or a device under a document's name is reported, not read for ever."""
 
 from __future__ import annotations
 

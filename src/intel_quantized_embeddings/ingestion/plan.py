@@ -48,7 +48,7 @@ def make_plan(
     Args:
         wanted: What the sources hold now.
         stored: Metadata by id of everything in the collection.
-        answers_for: Whether a file is no place of a record any more when it was not found in it; of files that were
+        answers_for: Whether a file is no longer a place of a record when it was not found in it; of files that were
             not read whole, and of files outside this run's sources, none is taken away.
     """
     answers_for = cache(answers_for)

@@ -71,7 +71,9 @@ def is_address(chroma: str | os.PathLike[str]) -> bool:
     if separator and scheme not in _PORTS:
         raise OptionError(f"chroma={place!r} is not allowed; it is a folder, or http:// or https://.")
     if re.fullmatch(r"[\w.-]+:\d+", place) and not Path(place).exists():
-        raise OptionError(f"chroma={place!r} is no folder; for a server write http://{place}, for a folder ./{place}")
+        raise OptionError(
+            f"chroma={place!r} is not a folder; for a server write http://{place}, for a folder ./{place}"
+        )
     return bool(separator)
 
 

@@ -43,7 +43,7 @@ def only_writer(folder: Path) -> Iterator[None]:
     except Timeout as exc:
         raise VectorStoreError(f"another iqe ingest is writing in {folder}; wait for it to end.") from exc
     except OSError as exc:
-        raise VectorStoreError(f"{folder} can't be written, or is no folder: {exc}") from exc
+        raise VectorStoreError(f"{folder} can't be written, or is not a folder: {exc}") from exc
     try:
         _put_back_all(folder)
         _remove_copies(folder)

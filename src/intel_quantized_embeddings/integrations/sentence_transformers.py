@@ -180,7 +180,7 @@ class IntelQuantizedSentenceTransformer(OnTheCPU):
             a single text. A NumPy array, or what `convert_to_tensor` and `convert_to_numpy` ask for.
 
         Raises:
-            OptionError: An argument asks for what can't be had here, or for a tensor where torch is not installed.
+            OptionError: An argument asks for what is not available here, or for a tensor where torch is not installed.
             InvalidTextError: An item is not text.
         """
         inputs = texts_of(inputs, others)

@@ -91,14 +91,14 @@ def refuse_others(given: Mapping[str, Any], allowed: Mapping[str, tuple[Any, ...
             raise OptionError(f"{name}={value!r} is not an argument of {method}.")
         if not any(value is one or (isinstance(value, str) and value == one) for one in allowed[name]):
             values = " or ".join(map(repr, allowed[name]))
-            raise OptionError(f"{name}={value!r} can't be had here; only {values}, or leave it out.")
+            raise OptionError(f"{name}={value!r} is not available here; only {values}, or leave it out.")
 
 
 def check_device(device: Any) -> None:
     """Check that a device, or each of several, is the CPU; all its cores work on a call as it is."""
     for one in device if isinstance(device, (list, tuple)) else [device]:
         if one is not None and str(one) not in ("cpu", "cpu:0"):  # torch.device("cpu") is "cpu"
-            raise OptionError(f"device={device!r} can't be had here; only 'cpu' or None, or leave it out.")
+            raise OptionError(f"device={device!r} is not available here; only 'cpu' or None, or leave it out.")
 
 
 def has_torch() -> bool:
@@ -131,7 +131,7 @@ def compared(numbers: NDArray[Any]) -> Any:
 
 
 def as_array(vectors: Any) -> NDArray[Any]:
-    """Vectors of any kind, one or several, as an array; of floating point, which whole numbers become."""
+    """Vectors of any kind, one or several, as an array; of floating point, which integers become."""
     import numpy as np
 
     if isinstance(vectors, (list, tuple)):

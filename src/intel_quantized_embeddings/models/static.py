@@ -97,7 +97,7 @@ def read_table(where: Path) -> StaticTable:
     file = where / WEIGHTS_FILE
     name = next((name for name in ("embedding.weight", "embeddings") if name in reader), None)
     if name is None:
-        raise DamagedFilesError(f"{file} has neither 'embedding.weight' nor 'embeddings': it is no static model.")
+        raise DamagedFilesError(f"{file} has neither 'embedding.weight' nor 'embeddings': it is not a static model.")
     rows = _array(file, reader, name)
     mapping = _array(file, reader, "mapping") if "mapping" in reader else None
     weights = _array(file, reader, "weights") if "weights" in reader else None

@@ -1,4 +1,4 @@
-"""Queries and keys of one size, number by number: attention in whole numbers has one scale for a head's numbers."""
+"""Queries and keys of one size, number by number: attention in integers has one scale for a head's numbers."""
 
 from __future__ import annotations
 

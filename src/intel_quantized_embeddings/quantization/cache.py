@@ -126,14 +126,14 @@ def _clear_half(folder: Path) -> None:
     """Remove what lies where a folder is to be made: half a copy, or one whose manifest somebody deleted."""
     if not (folder.exists() or folder.is_symlink()):
         return
-    logger.warning("%s has no %s: it is no whole int8 model, and is made again", folder, MANIFEST_FILE)
+    logger.warning("%s has no %s: it is not a complete int8 model, and is made again", folder, MANIFEST_FILE)
     try:
         if folder.is_dir() and not folder.is_symlink():
             shutil.rmtree(folder)
         else:
             folder.unlink()
     except OSError as exc:
-        raise OptionError(f"{folder} is no whole int8 model and can't be removed ({exc}). Delete it.") from exc
+        raise OptionError(f"{folder} is not a complete int8 model and can't be removed ({exc}). Delete it.") from exc
 
 
 def cache_root(cache_folder: str | os.PathLike[str] | None) -> Path:

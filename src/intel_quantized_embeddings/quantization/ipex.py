@@ -65,7 +65,7 @@ def activation_ranges(asked: ActivationRanges | None, *, one_row: bool) -> Activ
     """Return the widest, and refuse others: Neural Compressor has nothing else that is as fast."""
     if asked not in (None, ActivationRanges.WIDEST):
         raise OptionError(
-            f"activation_ranges={asked.value!r} can't be had with runtime='ipex': Neural Compressor takes the "
+            f"activation_ranges={asked.value!r} is not available with runtime='ipex': Neural Compressor takes the "
             f"{ActivationRanges.WIDEST.value!r}. Leave it out, or quantize for runtime='openvino'."
         )
     return ActivationRanges.WIDEST

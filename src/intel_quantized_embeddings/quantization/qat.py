@@ -43,7 +43,7 @@ from intel_quantized_embeddings.quantization.subject import Candidate, Subject
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Compared on MiniLM (docs/quantization.md): at 2e-5 texts unlike those trained on get worse while the others get
+# Compared on MiniLM: at 2e-5 texts unlike those trained on get worse while the others get
 # better, and at 1e-4 all of them get worse.
 LEARNING_RATE = 7e-6
 MOST_STEPS = 120

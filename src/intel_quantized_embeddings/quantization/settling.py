@@ -75,7 +75,7 @@ def settle_recipe(
     if method not in quantizer.METHODS:
         able = (RuntimeName.NATIVE if method is MethodName.PER_TOKEN else RuntimeName.OPENVINO).value
         raise OptionError(
-            f"method={config.method!r} can't be had with this runtime, whose quantizer does "
+            f"method={config.method!r} is not available with this runtime, whose quantizer does "
             f"{', '.join(repr(method.value) for method in quantizer.METHODS)}. "
             f"Pass runtime={able!r} for it (docs/quantization.md)."
         )

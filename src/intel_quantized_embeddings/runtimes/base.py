@@ -137,7 +137,7 @@ class RuntimeModule(Protocol):
         """Make an embedder of what others made of a model.
 
         Args:
-            source: The model, whose weights are no safetensors.
+            source: The model, whose weights are not safetensors.
             settings: What its folder says.
             ending: Pooling and what follows it, which go into the graph.
             allow_torchscript: Whether a TorchScript file, which is code, may be opened.

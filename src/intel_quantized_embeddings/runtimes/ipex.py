@@ -169,7 +169,7 @@ def compile_graph(
     if precision is Precision.BF16:
         require_bfloat16()
         if not isinstance(graph, TorchEmbedder):
-            raise OptionError("precision='bf16' can't be had of a TorchScript model, which runs as it was traced.")
+            raise OptionError("precision='bf16' is not available for a TorchScript model, which runs as it was traced.")
     with quiet_torch():
         if isinstance(graph, TorchEmbedder):
             embedder = graph

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 DESCRIPTION_FILE = "encoder.json"
 
 # The format (https://huggingface.co/docs/safetensors) lets a header end in spaces: data begin at a cache line, and stay
-# at one, since the few arrays that are no multiple of its 64 bytes come last.
+# at one, since the few arrays that are not a multiple of its 64 bytes come last.
 _LINE = 64
 _TYPES: dict[str, np.dtype[Any]] = {
     "F32": np.dtype(np.float32),

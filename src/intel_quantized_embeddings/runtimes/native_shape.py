@@ -37,7 +37,7 @@ DENSE_STEP, LAYER_NORM_STEP, UNIT_LENGTH_STEP, POOL_STEP = range(4)
 INT8, FP32 = 0, 1
 
 # The parts of a layer that are linear, in order, and the steps of the rows that each reads in int8. Fewer steps leave
-# more of 16 bits to the weights: what is best together was looked for on two models (docs/quantization.md).
+# more of 16 bits to the weights: what is best together was looked for on two models (docs/native.md).
 LEVELS = dict.fromkeys(("qkv", "attention_output", "intermediate", "output"), 200)
 
 FORMAT_VERSION = 1
@@ -140,7 +140,7 @@ class Shape:
         """Read `encoder.json`; the engine checks what each number may be.
 
         Raises:
-            DamagedFilesError: A name is missing or unknown, or a value is no number of 32 bits.
+            DamagedFilesError: A name is missing or unknown, or a value is not a number of 32 bits.
             UnsupportedModelError: It is of a later version of this package.
         """
         version = content.get("format_version")
@@ -154,7 +154,7 @@ class Shape:
         epsilon = values.pop("epsilon")
         for name, value in values.items():
             if not isinstance(value, int) or isinstance(value, bool) or not -(2**31) <= value < 2**31:
-                raise DamagedFilesError(f"{where} has {name}={value!r}; a whole number of 32 bits is needed.")
+                raise DamagedFilesError(f"{where} has {name}={value!r}; an integer of 32 bits is needed.")
         if values["positions"] > LONGEST_TEXT:
             raise DamagedFilesError(f"{where} has positions={values['positions']}; at most {LONGEST_TEXT} are allowed.")
         if not isinstance(epsilon, float) or not 0 < epsilon < 1:

@@ -74,7 +74,7 @@ def read_model(file: Path, *, folder: Path | None = None) -> ov.Model:
         ):
             graph = ov.Core().read_model(given)
         for port in (*graph.inputs, *graph.outputs):
-            port.get_names()  # names that are no text are found here, not wherever they are first asked for
+            port.get_names()  # names that are not text are found here, not wherever they are first asked for
         return graph
     except (RuntimeError, UnicodeDecodeError) as exc:  # the latter also where its message quotes the file's bytes
         raise DamagedFilesError(f"OpenVINO can't read {file}: {exc}") from exc

@@ -24,7 +24,7 @@ def number(value: float) -> Node:
 
 
 def integer(value: int) -> Node:
-    """Return a whole number, such as an axis."""
+    """Return an integer, such as an axis."""
     return ops.constant(value, dtype=np.int64)
 
 
