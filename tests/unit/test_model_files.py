@@ -19,7 +19,7 @@ from intel_quantized_embeddings.models.hub import MINILM, MINILM_WHEEL, find_mod
 def no_hub(monkeypatch):
     """Asking the hub for anything fails the test."""
 
-    def asked(model, **options):
+    def asked(model, patterns, **options):
         raise AssertionError(f"the hub was asked for {model}")
 
     monkeypatch.setattr(model_files, "snapshot", asked)
@@ -30,7 +30,7 @@ def asked_of_hub(monkeypatch, tiny):
     """What the hub is asked for; it answers with the tiny model."""
     asked: list[str] = []
 
-    def answer(model, **options):
+    def answer(model, patterns, **options):
         if model not in asked:  # once for the metadata, once for the weights
             asked.append(model)
         return tiny

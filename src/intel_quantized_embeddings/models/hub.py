@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Collection
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 
 from intel_quantized_embeddings.architectures.tensors import WEIGHTS_FILE
@@ -170,16 +171,14 @@ def _minilm_wheel() -> Path | None:
 
 
 def _from_hub(model: str, *, revision: str | None, cache_folder: str | None, local_files_only: bool) -> SourceModel:
-    def fetch(patterns: list[str]) -> Path:
-        return snapshot(
-            model,
-            revision=revision,
-            cache_folder=cache_folder,
-            local_files_only=local_files_only,
-            patterns=patterns,
-            hint=_hint(model),
-        )
-
+    fetch = partial(
+        snapshot,
+        model,
+        revision=revision,
+        cache_folder=cache_folder,
+        local_files_only=local_files_only,
+        hint=_hint(model),
+    )
     path = fetch(_METADATA)
     _refuse_adapter(path, model)
     described = [*_METADATA, *module_patterns(path)]

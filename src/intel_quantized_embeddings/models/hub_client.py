@@ -20,29 +20,22 @@ def hub_name() -> str:
 
 def snapshot(
     model: str,
+    patterns: list[str],
     *,
     revision: str | None,
     cache_folder: str | None,
     local_files_only: bool,
-    patterns: list[str],
     hint: str,
 ) -> Path:
     """Fetch what matches `patterns` and is not here yet; `hint` is the end of messages that no such model is known."""
     with importing():
         from huggingface_hub import constants, snapshot_download
-        from huggingface_hub.errors import (
-            GatedRepoError,
-            LocalEntryNotFoundError,
-            RepositoryNotFoundError,
-            RevisionNotFoundError,
-        )
         from huggingface_hub.utils import get_session
 
-        if not (local_files_only or constants.HF_HUB_OFFLINE):
+        offline = local_files_only or constants.HF_HUB_OFFLINE
+        if not offline:
             # Made now, where no fork comes between: OpenSSL's locks can't be made anew in a forked process.
             get_session()
-
-    where = hub_name()
     try:
         return Path(
             snapshot_download(
@@ -53,37 +46,40 @@ def snapshot(
                 allow_patterns=patterns,
             )
         )
-    except GatedRepoError as exc:
-        problem = f"{model} on {where} asks for its licence to be accepted first; do so there and set HF_TOKEN."
-        cause: Exception = exc
-    except RevisionNotFoundError as exc:
-        problem = f"{model} on {where} has no revision {revision!r}."
-        cause = exc
-    except RepositoryNotFoundError as exc:
-        problem = (
+    except Exception as exc:  # the hub client's transport errors have changed library three times
+        raise ModelFilesError(_problem(exc, model, revision=revision, offline=offline, hint=hint)) from exc
+
+
+def _problem(exc: Exception, model: str, *, revision: str | None, offline: bool, hint: str) -> str:
+    """Say what went wrong and what to do next."""
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    where = hub_name()
+    if isinstance(exc, GatedRepoError):
+        return f"{model} on {where} asks for its licence to be accepted first; do so there and set HF_TOKEN."
+    if isinstance(exc, RevisionNotFoundError):
+        return f"{model} on {where} has no revision {revision!r}."
+    if isinstance(exc, RepositoryNotFoundError):
+        return (
             f"there is no folder {model!r} here and no such model on {where}, or it is private and HF_TOKEN does not "
             f"open it.{hint}"
         )
-        cause = exc
-    except LocalEntryNotFoundError as exc:
-        asked = not (local_files_only or constants.HF_HUB_OFFLINE)
+    if isinstance(exc, LocalEntryNotFoundError):
         some = f" ({one_line(exc)})" if type(exc).__name__ == "IncompleteSnapshotError" else ""
-        problem = (
+        # A refused connection, a proxy, a certificate.
+        kept = "" if exc.__cause__ is None else f" ({type(exc.__cause__).__name__}: {one_line(exc.__cause__)})"
+        return (
             f"the local cache does not have the files of {model}{f' at revision {revision}' if revision else ''}{some}"
-            f", and {where} {f'could not be reached{_reason(exc)}' if asked else 'was not asked'}. Load it once where "
+            f", and {where} {'was not asked' if offline else f'could not be reached{kept}'}. Load it once where "
             f"the hub can be reached (HF_ENDPOINT names a mirror), or pass the path of a folder with its files; there "
             f"is no folder {model!r} here.{hint}"
         )
-        cause = exc
-    except Exception as exc:  # noqa: BLE001 - the hub client's transport errors have changed library three times
-        problem = f"fetching {model} from {where} failed: {type(exc).__name__}: {one_line(exc)}"
-        cause = exc
-    raise ModelFilesError(problem) from cause
-
-
-def _reason(exc: Exception) -> str:
-    """Return the cause that kept the hub client from the hub: a refused connection, a proxy, a certificate."""
-    return f" ({type(exc.__cause__).__name__}: {one_line(exc.__cause__)})" if exc.__cause__ is not None else ""
+    return f"fetching {model} from {where} failed: {type(exc).__name__}: {one_line(exc)}"
 
 
 def note_missing(

@@ -199,7 +199,7 @@ def _free_locks_of_others() -> None:
     bars = getattr(sys.modules.get("tqdm.std"), "TqdmDefaultWriteLock", None)
     locks = [getattr(bars, "th_lock", None)]
     for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] == "huggingface_hub":
+        if name.partition(".")[0] == "huggingface_hub" and module is not None:  # None: a lost import
             locks += [value for value in list(vars(module).values()) if isinstance(value, _LOCKS)]
     for lock in locks:
         renew = getattr(lock, "_at_fork_reinit", None)  # as Python does with its own: in place, for all who refer to it
