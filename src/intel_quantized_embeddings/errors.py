@@ -65,16 +65,9 @@ def needs(
     needed_for: str,
     may_be_too_old: bool = False,
 ) -> Iterator[None]:
-    """Import optional libraries inside the `with` block.
+    """Import optional libraries inside the `with` block; a MissingExtraError names the extra that brings them.
 
-    Args:
-        package: What is missing where the imports fail.
-        extra: The extra of this distribution that brings it.
-        needed_for: What needs it.
-        may_be_too_old: Whether an AttributeError means a version without what is needed.
-
-    Raises:
-        MissingExtraError: An import failed.
+    `needed_for` is what needs them; with `may_be_too_old` an AttributeError means a version without what is needed.
     """
     try:
         yield

@@ -183,11 +183,7 @@ class IntelQuantizedEmbeddingFunction(EmbeddingFunction[Documents]):
 
     @staticmethod
     def build_from_config(config: dict[str, Any]) -> IntelQuantizedEmbeddingFunction:
-        """Build what `get_config` described. The same configuration gives the same object while it is in use.
-
-        Raises:
-            OptionError: It is not such a configuration.
-        """
+        """Build what `get_config` described. The same configuration gives the same object while it is in use."""
         IntelQuantizedEmbeddingFunction.validate_config(config)
         key = json.dumps(config, sort_keys=True)
         function = _built.get(key)
@@ -198,11 +194,7 @@ class IntelQuantizedEmbeddingFunction(EmbeddingFunction[Documents]):
 
     @staticmethod
     def validate_config(config: dict[str, Any]) -> None:
-        """Check a configuration.
-
-        Raises:
-            OptionError: It has a key or a value that this version does not know.
-        """
+        """Check that a configuration has only keys and values that this version knows; else it is an OptionError."""
         unknown = sorted(set(config) - {*_KEPT, FINGERPRINT})
         if unknown:
             raise OptionError(

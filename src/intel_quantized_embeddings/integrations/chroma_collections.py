@@ -176,16 +176,8 @@ def create_collection(
 ) -> Collection:
     """Make a collection that will know this encoder.
 
-    Args:
-        client: From `connect`, or any client of Chroma.
-        name: The collection.
-        encoder: What will fill it.
-        metadata: The collection's own.
-        hnsw: The index's settings; Chroma's own when None, and the space that the model's folder says.
-
-    Raises:
-        OptionError: The name is not allowed, or Chroma can't compare as the model's folder says.
-        VectorStoreError: There is one of this name, or Chroma failed.
+    `hnsw` are the index's settings: Chroma's own when None, and the space that the model's folder says. The errors are
+    those of `open_collection`, and a VectorStoreError where there is a collection of this name.
     """
     if encoder.settings.similarity is Similarity.MANHATTAN and not hnsw:
         raise OptionError(

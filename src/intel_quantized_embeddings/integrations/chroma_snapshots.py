@@ -54,14 +54,10 @@ def only_writer(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def repaired_after_kill(folder: Path) -> Iterator[bool]:
-    """Put right what a killed run left, unless one is running.
+    """Put right what a killed run left, unless one is running; yields whether there was something.
 
-    Yields:
-        Whether there was something. The first reading of a collection then writes its index, so it belongs into the
-        block: the copies go when that ends well.
-
-    Raises:
-        VectorStoreError: The database can't be read.
+    The first reading of a collection then writes its index, so it belongs inside the `with` block: the copies go when
+    that ends well. A database that can't be read is a VectorStoreError.
     """
     if not (folder / _COPIES).is_dir():
         yield False

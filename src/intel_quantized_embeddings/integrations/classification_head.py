@@ -42,10 +42,9 @@ class ClassificationHead:
     numbered: bool = True
 
     def names(self, labels: Sequence[Any] | None) -> list[Any] | None:
-        """Return the label of each class; None where the model has no labels, or they are not for one class of several.
+        """Return the label of each class; None without labels, or where they are not for one class of several.
 
-        Raises:
-            ValueError: There is no label for a class.
+        A class without a label is a ValueError.
         """
         if not labels or not self.numbered or self.link in SEVERAL_LABELS:
             return None
@@ -56,14 +55,10 @@ class ClassificationHead:
         return [labels[place] for place in places]
 
     def predict_proba(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Probability of every class, or of every label.
+        """Probability of every class, or of every label, for vectors of shape (n_texts, dimension).
 
-        Args:
-            vectors: Shape: (n_texts, dimension).
-
-        Returns:
-            Shape: (n_texts, n_classes), rows adding up to 1 unless the link is "sigmoid"; (n_texts, n_classes, 2)
-            for "multi-output".
+        Shape: (n_texts, n_classes), rows adding up to 1 unless the link is "sigmoid"; (n_texts, n_classes, 2) for
+        "multi-output".
         """
         logits = self._logits(vectors)
         if self.link == SOFTMAX:
@@ -79,8 +74,7 @@ class ClassificationHead:
     def predict(self, vectors: NDArray[np.float32]) -> NDArray[Any]:
         """The class of each text, or of several labels a 1 for each that is more likely than not.
 
-        Returns:
-            Shape: (n_texts,), of `classes`; or (n_texts, n_classes) of 0 and 1.
+        Shape: (n_texts,), of `classes`; or (n_texts, n_classes) of 0 and 1.
         """
         if self.link in SEVERAL_LABELS:
             return (self._logits(vectors) > 0).astype(np.int64)
@@ -100,12 +94,8 @@ class ClassificationHead:
 def convert_head(head: Any, *, dimension: int | None = None) -> ClassificationHead:
     """Take the numbers out of a fitted head: LogisticRegression, several of it for several labels, or SetFitHead.
 
-    Args:
-        head: What a SetFit model has for `model_head`.
-        dimension: Numbers in a vector; None leaves it to `require_dimension`.
-
-    Raises:
-        UnsupportedModelError: It is another one, is not fitted, or does not compute what is known of its kind.
+    Another one, one that is not fitted, or one that does not compute what is known of its kind is an
+    UnsupportedModelError. A `dimension` of None leaves that to `require_dimension`.
     """
     kind = type(head).__name__
     try:

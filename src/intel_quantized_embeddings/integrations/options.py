@@ -106,11 +106,7 @@ class EncoderOptions(ModelOptions):
 
     @property
     def encoder(self) -> Encoder:
-        """The encoder, loaded when first asked for.
-
-        Raises:
-            QuantizedEmbeddingsError: As `Encoder.load` lists them.
-        """
+        """The encoder, loaded when first asked for, with the errors of `Encoder.load`."""
         return self._load_once(shared_encoder)
 
     def warm_up(self) -> None:
@@ -134,11 +130,7 @@ class RerankerOptions(ModelOptions):
 
     @property
     def reranker(self) -> Reranker:
-        """The reranker, loaded when first asked for.
-
-        Raises:
-            QuantizedEmbeddingsError: As `Reranker.load` lists them.
-        """
+        """The reranker, loaded when first asked for, with the errors of `Reranker.load`."""
         return self._load_once(shared_reranker)
 
     def warm_up(self) -> None:

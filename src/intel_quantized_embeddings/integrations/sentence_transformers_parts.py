@@ -48,11 +48,7 @@ class OnTheCPU:
         return evaluator(self, output_path)
 
     def start_multi_process_pool(self, target_devices: Any = None) -> dict[str, Any]:
-        """Give something to pass to `encode`, which needs no other processes: each call has all cores.
-
-        Raises:
-            OptionError: A device is not the CPU.
-        """
+        """Give something to pass to `encode`, which needs no other processes: each call has all cores."""
         check_device(target_devices)
         return dict(_POOL)
 
@@ -61,11 +57,7 @@ class OnTheCPU:
         """Stop nothing."""
 
     def to(self, device: Any = None, *_: Any, **__: Any) -> Self:
-        """Stay on the CPU.
-
-        Raises:
-            OptionError: It is asked to go elsewhere.
-        """
+        """Stay on the CPU: another device is an OptionError."""
         check_device(device)
         return self
 
