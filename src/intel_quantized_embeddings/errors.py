@@ -58,13 +58,7 @@ def one_line(error: BaseException) -> str:
 
 
 @contextmanager
-def needs(
-    package: str,
-    *,
-    extra: str,
-    needed_for: str,
-    may_be_too_old: bool = False,
-) -> Iterator[None]:
+def needs(package: str, *, extra: str, needed_for: str, may_be_too_old: bool = False) -> Iterator[None]:
     """Import optional libraries inside the `with` block; a MissingExtraError names the extra that brings them.
 
     `needed_for` is what needs them; with `may_be_too_old` an AttributeError means a version without what is needed.

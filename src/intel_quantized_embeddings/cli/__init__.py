@@ -108,12 +108,7 @@ _COMMANDS = (
         cli_jobs.run_export,
         help="convert a model of any architecture to OpenVINO",
         description="Convert with optimum-intel (the `export` extra) a model whose architecture is not built in.",
-        rows=(
-            _MODEL,
-            _OUT,
-            _OVERWRITE,
-            *HUB,
-        ),
+        rows=(_MODEL, _OUT, _OVERWRITE, *HUB),
     ),
     Command(
         "info",
@@ -121,10 +116,7 @@ _COMMANDS = (
         help="tell what a folder is",
         description="Show an int8 folder's manifest and check its hashes, or what another model's folder would be used "
         "with. Ends with status 1 where the folder can't be loaded as it is.",
-        rows=(
-            ("model", str, "FOLDER", "a folder, or a hub id whose files are on this machine"),
-            _JSON,
-        ),
+        rows=(("model", str, "FOLDER", "a folder, or a hub id whose files are on this machine"), _JSON),
     ),
     Command(
         "doctor",
@@ -133,10 +125,7 @@ _COMMANDS = (
         description="Show the CPU, the kernels used, cores, versions, cached models, whether the hub answers, and what "
         "a self-test of the engine gives: its bits beside stored ones, and its speed. Ends with status 1 where the "
         "engine is missing or gives other bits.",
-        rows=(
-            ("--no-self-test", bool, None, "do not run the engine, which takes ten seconds"),
-            _JSON,
-        ),
+        rows=(("--no-self-test", bool, None, "do not run the engine, which takes ten seconds"), _JSON),
     ),
     Command(
         "models",

@@ -137,12 +137,7 @@ def _own_runtime(folder: SourceModel, manifest: FolderManifest | None) -> str:
 def _against(options: Options, folder: SourceModel, manifest: FolderManifest | None) -> dict[str, Any]:
     """Return the model, revision, runtime and precision that the others are compared with."""
     if options.against not in list(Precision):
-        return {
-            "model": options.against,
-            "revision": None,
-            "runtime": None,
-            "precision": Precision.FP32.value,
-        }
+        return {"model": options.against, "revision": None, "runtime": None, "precision": Precision.FP32.value}
     model, revision = options.models[0], options.revision
     if manifest is not None:  # the very commit that it was made from
         model, revision = manifest.source.id, manifest.source.revision

@@ -120,11 +120,7 @@ def write_embedder_metadata(folder: Path, settings: ModelSettings, *, numbers: i
         prompts[default] = settings.default_instruction
     write_json(
         folder / "config_sentence_transformers.json",
-        {
-            "prompts": prompts,
-            "default_prompt_name": default,
-            "similarity_fn_name": settings.similarity.value,
-        },
+        {"prompts": prompts, "default_prompt_name": default, "similarity_fn_name": settings.similarity.value},
     )
 
 
