@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from types import ModuleType
 
 import pytest
 
@@ -171,6 +172,17 @@ def test_an_import_that_another_thread_was_at_is_an_error_that_says_so(monkeypat
         forks._lost_imports.clear()
         for name in ("slow_gate", "slow_library", "own_library"):
             sys.modules.pop(name, None)
+
+
+def test_the_hub_clients_locks_are_free_though_an_import_of_its_own_was_cut_off(monkeypatch):
+    """Its modules come one after another: some are there when a fork ends the import of the next."""
+    complete = ModuleType("huggingface_hub.complete")
+    complete.lock = threading.Lock()
+    complete.lock.acquire()
+    monkeypatch.setitem(sys.modules, "huggingface_hub.cut_off", None)
+    monkeypatch.setitem(sys.modules, complete.__name__, complete)
+    forks._free_locks_of_others()
+    assert complete.lock.acquire(blocking=False)
 
 
 def test_any_other_import_error_is_left_as_it_is():
