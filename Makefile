@@ -37,7 +37,7 @@ test-slow: native .venv-ipex/.test .venv-reference/.test ## run the tests that t
 	$(BIN)/python native/tests/run.py
 	$(BIN)/python -m pytest -m "not slow and not soak" --hypothesis-profile=many -k "any or ids or place" \
 		tests/unit/test_long_texts.py tests/integration/test_bad_input.py
-	$(IPEX)/python -m pytest -m "slow and not soak" -k "ipex or qat"
+	$(IPEX)/python -m pytest -m "ipex and slow and not soak"
 	$(REFERENCE)/python -m pytest -m "slow and not soak and reference" tests
 
 # What CI runs of them: without the models that are quantized by every default and fine-tuned.
@@ -46,7 +46,7 @@ test-slow-bounded: native
 
 # What IPEX runs, and what is compared with the transformers of its environment; the rest has run in the first one.
 test-ipex: native .venv-ipex/.test
-	$(IPEX)/python -m pytest -m "not slow and not soak" --durations=40 -k "ipex or torchscript or retired or parity"
+	$(IPEX)/python -m pytest -m "ipex and not slow and not soak" --durations=40
 
 test-reference: native .venv-reference/.test
 	$(REFERENCE)/python -m pytest -m "reference and not slow and not soak" --durations=40 tests

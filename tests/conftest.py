@@ -44,6 +44,15 @@ settings.register_profile("many", max_examples=1000, deadline=None)
 settings.load_profile("usual")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs IPEX, by a parameter or a fixture; modules and tests that run beside it too say so themselves."""
+    for item in items:
+        parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        named = any(isinstance(value, str) and value == "ipex" for value in parameters)
+        if named or "ipex_installed" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.ipex)
+
+
 def pytest_report_header() -> str:
     """The kind of CPU, since int8 figures depend on it."""
     flags = ", ".join(describe_machine().flags)

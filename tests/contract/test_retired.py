@@ -9,6 +9,8 @@ import pytest
 from intel_quantized_embeddings import Encoder
 from intel_quantized_embeddings.errors import OptionError, UnsupportedModelError
 
+pytestmark = pytest.mark.ipex
+
 TEXTS = ["the cat sat on the mat", "a cold river"]
 QUESTION = "what does the cat do?"
 

@@ -179,6 +179,7 @@ class TestVectors:
 
 
 class TestTensors:
+    @pytest.mark.ipex
     @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed here")
     def test_are_torchs_where_it_is_installed(self, model):
         import torch

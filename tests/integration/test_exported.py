@@ -136,6 +136,7 @@ def test_a_graph_that_is_no_encoder_is_refused(bare):
         Encoder.load(bare, precision="fp32")
 
 
+@pytest.mark.ipex
 def test_an_optimum_intel_torchscript_folder_says_what_to_load_instead(bare):
     config = json.loads((bare / "config.json").read_text())
     (bare / "config.json").write_text(json.dumps({**config, "torchscript": True}))

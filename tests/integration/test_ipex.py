@@ -26,6 +26,8 @@ from intel_quantized_embeddings.int8_folder.manifest import Manifest
 from intel_quantized_embeddings.runtimes import import_ipex as importing
 from support.tiny_models import write_tiny_model
 
+pytestmark = pytest.mark.ipex
+
 
 class TestWhereItIsNotInstalled:
     @pytest.fixture(autouse=True)

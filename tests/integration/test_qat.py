@@ -13,6 +13,8 @@ from intel_quantized_embeddings.errors import MissingExtraError, OptionError, Qu
 from intel_quantized_embeddings.int8_folder.config import QuantizationConfig
 from intel_quantized_embeddings.int8_folder.manifest import Manifest
 
+pytestmark = pytest.mark.ipex
+
 TEXTS = ["How do I reset it?", "The museum opens at nine.", "Ein Satz auf Deutsch."]
 
 
@@ -52,7 +54,7 @@ def test_training_beats_static_and_says_by_how_much(minilm, runtime, tmp_path, m
 def test_too_little_time_is_an_error_that_leaves_no_folder(tiny, tmp_path):
     pytest.importorskip("torch", reason="torch is not installed (the ipex extra)")
     with pytest.raises(QuantizationError, match=r"qat_minutes=1e-07 is enough for 0 steps of .* 20 are the fewest"):
-        quantize(tiny, tmp_path / "qat", search=False, method="qat", qat_minutes=1e-7)
+        quantize(tiny, tmp_path / "qat", runtime="openvino", search=False, method="qat", qat_minutes=1e-7)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -62,7 +64,7 @@ def test_what_is_no_better_than_static_is_not_written(tiny, tmp_path, monkeypatc
 
     monkeypatch.setattr(qat, "LEARNING_RATE", 0.1)
     with pytest.raises(QuantizationError, match=r"no more faithful: mean cosine 0\.\d+ .* 0\.9\d+ without"):
-        quantize(tiny, tmp_path / "qat", search=False, method="qat")
+        quantize(tiny, tmp_path / "qat", runtime="openvino", search=False, method="qat")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -16,7 +16,7 @@ from support.torchscript_models import write_torchscript_folder
 
 needs_ipex = pytest.mark.usefixtures("ipex_installed")
 # torch, IPEX and transformers warn of many things while they trace and quantize; none is ours.
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.ipex]
 
 TEXTS = ["the cat sat on the mat", "", "a", "stone " * 40, "green water and cold wind"]
 ALLOWED = {"runtime": "ipex", "allow_torchscript": True}

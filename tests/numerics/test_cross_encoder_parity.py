@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, processors
 from intel_quantized_embeddings import CrossEncoder
 from support.tiny_models import VOCABULARY, write_tiny_tokenizer
 
-pytestmark = pytest.mark.reference
+pytestmark = [pytest.mark.reference, pytest.mark.ipex]
 torch = pytest.importorskip("torch", reason="torch is in the reference environment only (make test)")
 transformers = pytest.importorskip("transformers", reason="transformers is in the reference environment only")
 

@@ -11,7 +11,7 @@ from intel_quantized_embeddings import CrossEncoder, Encoder, quantize, quantize
 from support.few_texts import FEW, TEN_TEXTS
 from support.tiny_models import HIDDEN, write_tiny_model, write_tiny_modules
 
-pytestmark = pytest.mark.reference
+pytestmark = [pytest.mark.reference, pytest.mark.ipex]
 sentence_transformers = pytest.importorskip(
     "sentence_transformers", reason="sentence-transformers is in the reference environment only (make test)"
 )

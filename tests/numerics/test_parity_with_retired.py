@@ -17,7 +17,7 @@ import pytest
 from intel_quantized_embeddings.integrations.retired_classes import RETIRED_CLASSES
 from support.tiny_models import write_tiny_model
 
-pytestmark = [pytest.mark.reference, pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.reference, pytest.mark.filterwarnings("ignore"), pytest.mark.ipex]
 torch = pytest.importorskip("torch", reason="torch is in the reference environment only (make test)")
 transformers = pytest.importorskip("transformers", reason="transformers is in the reference environment only")
 pytest.importorskip("langchain_community", reason="langchain-community is in the reference environment only")

@@ -23,7 +23,7 @@ from intel_quantized_embeddings.runtimes.table import runtime_module
 from support.tiny_models import VOCABULARY as TOKENS
 from support.tiny_models import write_tiny_tokenizer
 
-pytestmark = pytest.mark.reference
+pytestmark = [pytest.mark.reference, pytest.mark.ipex]
 torch = pytest.importorskip("torch", reason="torch is in the reference environment only (make test)")
 transformers = pytest.importorskip("transformers", reason="transformers is in the reference environment only")
 

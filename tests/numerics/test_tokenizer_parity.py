@@ -11,7 +11,7 @@ from tokenizers import Tokenizer as FastTokenizer
 from intel_quantized_embeddings.models.tokenizer import Tokenizer
 from support.tiny_models import VOCABULARY
 
-pytestmark = pytest.mark.reference
+pytestmark = [pytest.mark.reference, pytest.mark.ipex]
 
 TEXTS = [
     "The CAT café",

@@ -39,6 +39,7 @@ def test_what_the_constraints_pin_is_allowed(requirement):
     assert requirement.specifier.contains(pinned.version)
 
 
+@pytest.mark.ipex
 @pytest.mark.parametrize("requirement", NAMED, ids=str)
 def test_what_is_installed_is_allowed(requirement):
     try:

@@ -9,6 +9,8 @@ import pytest
 
 from intel_quantized_embeddings.runtimes.ipex_threads import Compilations, Workers
 
+pytestmark = pytest.mark.ipex
+
 SHAPE = (4, 64)
 
 

@@ -56,6 +56,7 @@ def test_an_export_takes_openvino(export):
     assert encoder.fingerprint.startswith("openvino-fp32-")
 
 
+@pytest.mark.ipex
 def test_torchscript_takes_ipex():
     assert {kind.name: runtime_of_weights(kind).value for kind in WeightKind} == {
         "SAFETENSORS": "native",

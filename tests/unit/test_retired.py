@@ -22,6 +22,8 @@ from intel_quantized_embeddings.integrations.retired_classes import (
 )
 from intel_quantized_embeddings.options import LoadOptions
 
+pytestmark = pytest.mark.ipex
+
 OPTIONS = {field.name for field in dataclasses.fields(LoadOptions)}
 SUCCESSORS = {
     "IntelQuantizedEmbeddings": OPTIONS | {"show_progress"},
