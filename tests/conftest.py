@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import importlib.util
 import os
 import socket
@@ -14,6 +15,9 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+
+# What is imported while tests are collected is never garbage: a million objects that no collection need look at again.
+gc.disable()
 
 # Before anything imports huggingface_hub or Haystack, which read them once.
 _CACHES = tempfile.mkdtemp(prefix="iqe-tests-")
@@ -51,6 +55,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         named = any(isinstance(value, str) and value == "ipex" for value in parameters)
         if named or "ipex_installed" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.ipex)
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage from now on, of what the tests themselves leave."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_report_header() -> str:
