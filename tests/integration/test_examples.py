@@ -111,10 +111,16 @@ class TestSmallerVectors:
         assert "have 384 numbers" in error_line("smaller_vectors.py", *options)
 
 
+@pytest.fixture(scope="module")
+def standard_library() -> list[corpus.Entry]:
+    """The default corpus, read once."""
+    return corpus.read_corpus()
+
+
 class TestCorpus:
-    def test_standard_library_has_thousands_of_texts_each_once(self):
+    def test_standard_library_has_thousands_of_texts_each_once(self, standard_library):
         """The default corpus is a real one: thousands of different texts, short and long, no test files."""
-        entries = corpus.read_corpus()
+        entries = standard_library
         assert len(entries) > 3000
         assert len({entry.id for entry in entries}) == len({entry.text for entry in entries}) == len(entries)
         assert min(len(entry.text.split()) for entry in entries) >= corpus.FEWEST_WORDS
@@ -229,8 +235,9 @@ class TestHaystackExample:
 
 
 class TestRerank:
-    def test_a_bi_encoder_reranks_pythons_docstrings(self, minilm_int8):
-        output = run("rerank.py", "--model", minilm_int8).stdout
+    def test_a_bi_encoder_reranks_pythons_docstrings(self, minilm_int8, standard_library, monkeypatch):
+        monkeypatch.setattr(corpus, "read_corpus", {None: standard_library}.__getitem__)
+        output, _ = run_here("rerank.py", "--model", minilm_int8)
         question, by_words, reranked = output.split("\n\n")
         assert question == "How do I copy a folder with everything in it?"
         assert re.search(r"\(100 texts in \d+ ms\)", reranked)
@@ -239,7 +246,7 @@ class TestRerank:
 
     def test_a_cross_encoder_reranks_a_folder(self, docs, tiny_cross_encoder_int8):
         arguments = ["--docs", docs, "--question", "When is the rent due?", "--top", 1]
-        output, _ = run_here("rerank.py", "--model", tiny_cross_encoder_int8, *arguments)
+        output = run("rerank.py", "--model", tiny_cross_encoder_int8, *arguments).stdout
         assert len(re.findall(r"^  1\. ", output, flags=re.MULTILINE)) == 2
         assert "  1. copy of rent.txt: The rent is due" in output
         assert "(4 texts in " in output

@@ -120,6 +120,7 @@ def test_an_openvino_export_is_fetched_where_there_are_no_safetensors(
     _assert_vectors(machine.encode(local_files_only=True), expected)
 
 
+@pytest.mark.ipex
 def test_a_torchscript_model_is_fetched_where_the_configuration_says_that_it_is_one(hub, machine, tiny_files):
     """`pytorch_model.bin` is fetched from repositories like Intel's int8 ones, and from no others."""
     kept = {name: content for name, content in tiny_files.items() if name != "model.safetensors"}
@@ -266,7 +267,7 @@ def test_int8_of_a_hub_id_is_made_once(hub, machine, tiny_files, tmp_path):
     hub.add(MODEL, tiny_files)
     mine = tmp_path / "mine"
     options = {"runtime": "openvino", "precision": "int8", "cache_folder": str(mine)}
-    first = machine.encode(**options)
+    first = machine.encode(**options, quick=True)
     assert "vectors" in first, first.get("message")
     assert f"quantizing {MODEL} to int8" in first["log"]
     made = [folder for folder in (mine / "int8").iterdir() if folder.is_dir()]
