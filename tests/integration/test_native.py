@@ -314,8 +314,8 @@ from intel_quantized_embeddings import Encoder
 
 encoder = Encoder.load(sys.argv[1], runtime="native")
 texts = [[number % 50 + 4] * 60 for number in range(200_000)]
-threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
 try:
+    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
     encoder.encode_token_ids(texts)
 except KeyboardInterrupt:
     # What was interrupted is over, and the engine is as before.

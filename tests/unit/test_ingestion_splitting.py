@@ -18,7 +18,7 @@ from intel_quantized_embeddings.ingestion.documents import Document
 from intel_quantized_embeddings.ingestion.splitting import ChunkSize, Splitter
 from intel_quantized_embeddings.models.tokenizer import Tokenizer
 
-LENGTH = 20_000
+LENGTH = 8_000
 WORD_LIMIT = 100  # of the tiny model's tokenizer
 
 

@@ -105,7 +105,7 @@ _PIECES = st.one_of(
     st.sampled_from(["x" * 99, "x" * 101, "x" * 300, " " * 120, "\x00" * 90, "\u0301" * 50, "the cat sat " * 8]),
     st.text(max_size=8),
 )
-_FEW = st.lists(_PIECES.filter(lambda piece: len(piece) < 100), min_size=10, max_size=30).map(" ".join)
+_FEW = st.lists(_PIECES.filter(lambda piece: len(piece) < 100), min_size=10, max_size=20).map(" ".join)
 _TEXTS = st.lists(_PIECES, min_size=10, max_size=60).map("".join)
 _SPACED = st.lists(_PIECES, min_size=10, max_size=60).map(" ".join)
 _quickly = settings(
