@@ -34,7 +34,7 @@ from intel_quantized_embeddings.quantization.calibration import built_in_texts  
 from intel_quantized_embeddings.quantization.kinds import EMBEDDER  # noqa: E402
 from intel_quantized_embeddings.reporting.machine import describe_machine  # noqa: E402
 from intel_quantized_embeddings.runtimes.int8_products import sums_are_exact  # noqa: E402
-from support.few_texts import FEW, compare_no_strengths, measure_on_a_third, quantize_quickly  # noqa: E402
+from support.few_texts import FEW, compare_no_strengths, measure_on_an_eighth, quantize_quickly  # noqa: E402
 from support.tiny_models import write_tiny_cross_encoder, write_tiny_model  # noqa: E402
 from support.torchscript_models import write_optimum_intel_folder  # noqa: E402
 
@@ -142,7 +142,7 @@ def minilm_int8_of(minilm: str, slow_run: bool) -> Callable[[str], Path]:
         with pytest.MonkeyPatch.context() as patch:
             if not slow_run:
                 compare_no_strengths(patch)
-                measure_on_a_third(patch)
+                measure_on_an_eighth(patch)
             return quantized_on_first_use(
                 source, source.settings(), kind=EMBEDDER, runtime=RuntimeName(runtime), cache_folder=None
             )

@@ -102,7 +102,7 @@ class TestSmallerVectors:
         assert "animals/bees.md" in first_answer(rescored)
 
     def test_cut_vectors_are_smaller_still(self, docs, minilm_int8):
-        output = run("smaller_vectors.py", "--docs", docs, "--model", minilm_int8, "--truncate-dim", 128).stdout
+        output, _ = run_here("smaller_vectors.py", "--docs", docs, "--model", minilm_int8, "--truncate-dim", 128)
         assert "float32 2,048 bytes, int8 512, bits 64" in output
 
     def test_mistakes_are_one_line(self, tmp_path, minilm_int8):
@@ -223,7 +223,7 @@ class TestHaystackExample:
         assert "embedded and stored 4 in" in output
         assert first_answer(output).startswith("  1. animals/bees.md (found at 1)  (0.")
         assert len([line for line in output.splitlines() if "(found at " in line]) == 3
-        as_int8 = run("haystack_rag.py", *arguments, "--precision", "int8").stdout
+        as_int8, _ = run_here("haystack_rag.py", *arguments, "--precision", "int8")
         assert first_answer(as_int8).split("  (")[0] == first_answer(output).split("  (")[0]
         assert first_answer(as_int8) != first_answer(output)
 
