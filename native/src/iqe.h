@@ -53,7 +53,9 @@ struct iqe_config {
 };
 
 // A named array; model.h says how those of a linear layer lie, and what each layer's norms are. Vectors of words are float
-// `words` [vocabulary][hidden, padded] in fp32; in int8, `words.codes` of the same shape and a scale a row, `words.scales`.
+// `words` [vocabulary][hidden, padded] in fp32; in int8, `words.codes` of the same shape and a scale a row, `words.scales`. Where
+// embeddings have another width, that is int32 `embedding_projection.inputs` [1], and `embedding_projection.panels` and `.bias`
+// make rows of `hidden` numbers of them behind their norm.
 // `steps` is int32 [steps][3]: of each step its kind; a dense one's activation, or a pooling; and how many numbers a row has
 // behind it. Poolings come first, each another part of the row. A dense step has `steps.N.panels` and `steps.N.bias`, a layer
 // norm `steps.N.weight`, `.bias` and `.epsilon`.

@@ -285,6 +285,7 @@ _IN_MTEB = {
     "jinaai/jina-embeddings-v5-text-nano-retrieval": "jinaai/jina-embeddings-v5-text-nano",
     "jinaai/jina-embeddings-v5-text-small-retrieval": "jinaai/jina-embeddings-v5-text-small",
     "Alibaba-NLP/gte-large-en-v1.5": None,
+    "cross-encoder/ms-marco-electra-base": None,
     "BAAI/bge-reranker-base": None,
     "BAAI/bge-reranker-large": None,
     "BAAI/bge-reranker-v2-m3": None,

@@ -42,7 +42,9 @@ _WRITTEN = {
     },
 }
 _WRITTEN["mpnet"] = {**_WRITTEN["bert"], "relative_attention_num_buckets": 16}
-_WRITTEN |= dict.fromkeys(("roberta", "xlm-roberta", "camembert", "nomic_bert", "gte", "new"), _WRITTEN["bert"])
+_WRITTEN |= dict.fromkeys(
+    ("roberta", "xlm-roberta", "camembert", "nomic_bert", "gte", "new", "electra"), _WRITTEN["bert"]
+)
 _WRITTEN["modernbert"] = {**_WRITTEN["bert"], "hidden_activation": "gelu_new", "norm_eps": 1e-6}
 _WRITTEN |= {key: {**_WRITTEN["bert"], "rms_norm_eps": 1e-6} for key in ("llama", "eurobert", "qwen3")}
 _WRITTEN["gemma3_text"] = {**_WRITTEN["llama"], "hidden_activation": "gelu_new"}
@@ -60,6 +62,7 @@ def test_what_transformers_writes_is_read(model_type):
     assert (config.num_heads, config.head_size, config.intermediate_size) == (12, 32, 1536)
     assert config.activation is Activation.GELU_TANH
     assert config.layer_norm_eps == (1e-12 if model_type == "distilbert" else 1e-6)
+    assert config.embedding_size == (128 if model_type == "electra" else 384)
     counted_after_padding = model_type in ("roberta", "xlm-roberta", "camembert", "mpnet")
     assert (config.pad_token_id, config.first_position, config.max_length) == (
         (1, 2, 510) if counted_after_padding else (0, 0, 512)

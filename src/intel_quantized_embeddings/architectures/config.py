@@ -39,6 +39,7 @@ class EncoderConfig:
         num_key_heads: Heads of keys and values, each shared by as many heads of queries.
         head_size: Numbers in a head.
         attention_scale: What attention's scores are multiplied with.
+        embedding_size: Numbers in an embedding, before they become a hidden state.
         layers: What differs from layer to layer, for each.
         max_positions: Rows of the position table, or the longest input where positions are rotary.
         max_length: The longest input in tokens that the positions can serve.
@@ -50,6 +51,7 @@ class EncoderConfig:
     block: Block
     vocab_size: int
     hidden_size: int
+    embedding_size: int
     num_heads: int
     num_key_heads: int
     head_size: int
@@ -118,6 +120,7 @@ class EncoderConfig:
             layer_norm_eps=held.positive(keys.layer_norm_eps, default=architecture.default_norm_eps),
             vocab_size=held.size(keys.vocab_size),
             hidden_size=hidden,
+            embedding_size=_embedding_size(held, architecture, hidden=hidden),
             num_heads=heads,
             num_key_heads=_key_heads(held, architecture, heads=heads),
             head_size=head_size,
@@ -204,6 +207,11 @@ def _head_size(held: ConfigValues, architecture: Architecture, *, hidden: int, h
             f"has sizes that don't fit: {hidden} hidden units do not divide into {heads} attention heads."
         )
     return hidden // heads
+
+
+def _embedding_size(held: ConfigValues, architecture: Architecture, *, hidden: int) -> int:
+    key = architecture.keys.embedding_size
+    return hidden if key is None else held.size(key, default=architecture.default_embedding_size)
 
 
 def _key_heads(held: ConfigValues, architecture: Architecture, *, heads: int) -> int:

@@ -120,6 +120,7 @@ class ConfigKeys:
         num_key_heads: Heads of keys and values; None where there are as many as of queries.
         head_size: None where all heads are as wide as the hidden state.
         attention_scale: What scores are divided by the root of; None where it is the head's size.
+        embedding_size: Numbers in an embedding; None where there are always as many as in the hidden state.
     """
 
     vocab_size: str = "vocab_size"
@@ -134,6 +135,7 @@ class ConfigKeys:
     num_key_heads: str | None = None
     head_size: str | None = None
     attention_scale: str | None = None
+    embedding_size: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +171,8 @@ class WeightNames:
     Attributes:
         position_embeddings: None where positions are rotary.
         embedding_norm: The norm over the embeddings; None where there is none.
+        embedding_projection: What makes hidden states of embeddings that are narrower or wider, behind that norm; None
+            where they never are.
         qkv: Queries, keys and values in one layer, in this order; None where each has its own.
         gate: The layer that is activated and multiplied with the intermediate one; None where there is none, or where
             one layer is both.
@@ -189,6 +193,7 @@ class WeightNames:
     output: str
     position_embeddings: str | None = None
     embedding_norm: str | None = None
+    embedding_projection: str | None = None
     qkv: str | None = None
     query: str = ""
     key: str = ""
@@ -216,18 +221,18 @@ class HeadNames:
     Attributes:
         dense: The one on the pooled vector, the first token's.
         output: The one that gives the scores.
-        with_tanh: Whether tanh follows the dense one; relu otherwise.
+        activation: What follows the dense one, by transformers' name.
         norm: A layer norm between the two; None without one.
-        activation: The key of `config.json` that names what follows the dense layer, instead of `with_tanh`.
+        activation_key: The key of `config.json` that names another one; None where it does not decide it.
         pooling: The key of `config.json` that says which vector is pooled, "cls" or "mean"; None for the first token's.
         may_lack_biases: Whether a layer of it may have no bias.
     """
 
     dense: str
     output: str
-    with_tanh: bool = True
+    activation: str = "tanh"
     norm: str | None = None
-    activation: str | None = None
+    activation_key: str | None = None
     pooling: str | None = None
     may_lack_biases: bool = False
 
@@ -251,6 +256,7 @@ class Architecture:
         position_types: The values of `position_embedding_type` that mean what is built in.
         keys: Its sizes in `config.json`.
         default_norm_eps: What is added to a norm's variance where `config.json` does not say it.
+        default_embedding_size: Numbers in an embedding where `config.json` does not say it.
         pad_token_id: The padding id where `config.json` names none.
         tells_texts_apart: Whether a pair's second text is of the second token type. Elsewhere tokenizers give no types,
             whatever the size of the table.
@@ -271,6 +277,7 @@ class Architecture:
     position_types: tuple[str, ...] = ("absolute",)
     keys: ConfigKeys = ConfigKeys()
     default_norm_eps: float = 1e-12
+    default_embedding_size: int | None = None
     pad_token_id: int = 0
     tells_texts_apart: bool = False
     refusals: tuple[Refusal, ...] = ()

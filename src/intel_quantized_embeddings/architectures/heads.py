@@ -64,9 +64,9 @@ def load_head(folder: Path, config: EncoderConfig, described: Mapping[str, Any],
         raise UnsupportedModelError(
             f"{name} gives {labels} scores for a pair of texts; a cross-encoder that ranks gives one (num_labels=1)."
         )
-    activation = StepActivation.TANH if names.with_tanh else StepActivation.RELU
-    if names.activation is not None:
-        activation = _named(_ACTIVATIONS, described, names.activation, default="gelu", name=name)
+    activation = _ACTIVATIONS[names.activation]
+    if names.activation_key is not None:
+        activation = _named(_ACTIVATIONS, described, names.activation_key, default=names.activation, name=name)
     steps: list[Step] = [Dense(_linear(reader, dense, names, rows=hidden, columns=hidden, where=folder), activation)]
     if names.norm is not None:
         steps.append(LayerNorm(_norm(reader, names.norm, width=hidden, where=folder), config.layer_norm_eps))

@@ -8,6 +8,7 @@ from typing import Any
 from intel_quantized_embeddings.architectures.bert import BERT
 from intel_quantized_embeddings.architectures.description import Architecture
 from intel_quantized_embeddings.architectures.distilbert import DISTILBERT
+from intel_quantized_embeddings.architectures.electra import ELECTRA
 from intel_quantized_embeddings.architectures.gemma3 import GEMMA3
 from intel_quantized_embeddings.architectures.gte import GTE
 from intel_quantized_embeddings.architectures.llama import EUROBERT, LLAMA
@@ -18,7 +19,7 @@ from intel_quantized_embeddings.architectures.qwen3 import QWEN3
 from intel_quantized_embeddings.architectures.roberta import ROBERTA
 
 ARCHITECTURES: tuple[Architecture, ...] = (
-    *(BERT, ROBERTA, DISTILBERT, MPNET),
+    *(BERT, ROBERTA, DISTILBERT, MPNET, ELECTRA),
     *(MODERNBERT, NOMIC, GTE, EUROBERT, QWEN3, LLAMA, GEMMA3),
 )
 

@@ -26,6 +26,7 @@ KNOWN_CROSS_ENCODERS = {
     "cross-encoder/ms-marco-MiniLM-L4-v2": ListedCrossEncoder("bert", "apache-2.0"),
     "cross-encoder/ms-marco-MiniLM-L6-v2": ListedCrossEncoder("bert", "apache-2.0"),
     "cross-encoder/ms-marco-MiniLM-L12-v2": ListedCrossEncoder("bert", "apache-2.0"),
+    "cross-encoder/ms-marco-electra-base": ListedCrossEncoder("electra", "apache-2.0"),
     "BAAI/bge-reranker-base": ListedCrossEncoder("xlm-roberta", "mit"),
     "BAAI/bge-reranker-large": ListedCrossEncoder("xlm-roberta", "mit"),
     "BAAI/bge-reranker-v2-m3": ListedCrossEncoder("xlm-roberta", "apache-2.0"),

@@ -72,6 +72,9 @@ CLASSES = {
     "CamembertTokenizer": TokenizerClass(model="", special=_ROBERTAS),
 }
 
+# Another name of the same class; transformers 5.5 alone takes it for none.
+_SAME_CLASS = {"ElectraTokenizer": "BertTokenizer"}
+
 # The class of each architecture: what is taken where tokenizer_config.json names none. Where it names another one, as
 # every DistilBERT's does, versions differ: 4.57 obeys BERT's flags and keeps the rest of tokenizer.json, 5.5 keeps all
 # of it, 5.24 builds what that other class builds. What two of the three do is done here.
@@ -179,4 +182,5 @@ def _class_name(config: Mapping[str, Any], model: Mapping[str, Any], where: Path
     if not isinstance(asked, str):
         raise DamagedFilesError(f"{where} has tokenizer_class={asked!r}; the name of a class is expected.")
     asked = asked.removesuffix("Fast")
+    asked = _SAME_CLASS.get(asked, asked)
     return (asked, own in (None, asked)) if asked in CLASSES else (None, False)

@@ -136,11 +136,6 @@ def graph_of_weights(encoder: EncoderConfig, weights: EncoderWeights, ending: En
     Raises:
         UnsupportedModelError: It is none of the BERT families.
     """
-    if encoder.rotaries:
-        raise UnsupportedModelError(
-            f"runtime='ipex' is frozen at the BERT families and runs no {encoder.architecture.name}. Load the model "
-            f"with runtime='native' or 'openvino'."
-        )
     return ModelGraph(
         graph=TorchEmbedder(encoder, weights, ending),
         precision=Precision.FP32,

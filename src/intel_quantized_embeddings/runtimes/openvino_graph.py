@@ -22,7 +22,7 @@ from intel_quantized_embeddings.architectures.relative_bias import relative_bias
 from intel_quantized_embeddings.architectures.rotary import inverse_frequencies, rotary_tables
 from intel_quantized_embeddings.options import Pooling
 from intel_quantized_embeddings.runtimes.openvino_ending import ended, with_steps
-from intel_quantized_embeddings.runtimes.openvino_layers import Around, build_layer, build_norm
+from intel_quantized_embeddings.runtimes.openvino_layers import Around, build_layer, build_linear, build_norm
 from intel_quantized_embeddings.runtimes.openvino_nodes import Node
 from intel_quantized_embeddings.runtimes.openvino_nodes import constant as _constant
 from intel_quantized_embeddings.runtimes.openvino_nodes import integer as _axis
@@ -141,7 +141,10 @@ def _embeddings(config: EncoderConfig, weights: EncoderWeights, input_ids: Node,
     together = ops.add(words, positions)
     if second_text is not None:
         together = ops.add(together, second_text)
-    return build_norm(config, together, weights.embedding_norm)
+    normed = build_norm(config, together, weights.embedding_norm)
+    if weights.embedding_projection is None:
+        return normed
+    return build_linear(normed, weights.embedding_projection, "embeddings/projection")
 
 
 class _Surroundings:
