@@ -158,6 +158,7 @@ class TestAnotherFolder:
         facts = json.loads(iqe("info", folder, "--json")[1])
         assert (facts["kind"], facts["gives"], facts["problem"]) == ("model", "scores", None)
         expected = {"max_length": 130, "activation": settings.activation.value, "lowercase": False, "modules": []}
+        expected |= {"template": "", "instruction": "", "in_parts": False}
         assert facts["settings"] == expected
 
     @pytest.mark.parametrize("spoil", ["three labels", "no head", "an export", "no weights", "a softmax"])

@@ -289,7 +289,7 @@ def write_tiny_cross_encoder(
     tensors = {prefix + name: tensor for name, tensor in tiny_weights(config, seed=seed).items()}
     dense = f"{prefix if family is BERT else ''}{family.head.dense}"
     random = np.random.default_rng(seed + 1)
-    for name, rows in ((dense, HIDDEN), (family.head.output, labels)):
+    for name, rows in ((dense, HIDDEN), (family.head.output, labels))[family.head.dense is None :]:
         tensors[f"{name}.weight"] = random.normal(0, 0.3, (rows, HIDDEN)).astype(np.float32)
         tensors[f"{name}.bias"] = random.normal(0, 0.3, rows).astype(np.float32)
     if family.head.norm is not None:

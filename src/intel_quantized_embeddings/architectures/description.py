@@ -219,21 +219,23 @@ class HeadNames:
     """Names of the layers of a cross-encoder's head.
 
     Attributes:
-        dense: The one on the pooled vector, the first token's.
+        dense: The one on the pooled vector, the first token's; None where `output` is alone.
         output: The one that gives the scores.
         activation: What follows the dense one, by transformers' name.
         norm: A layer norm between the two; None without one.
         activation_key: The key of `config.json` that names another one; None where it does not decide it.
         pooling: The key of `config.json` that says which vector is pooled, "cls" or "mean"; None for the first token's.
+        last_token: Whether the last token's vector is pooled, where no key says it.
         may_lack_biases: Whether a layer of it may have no bias.
     """
 
-    dense: str
+    dense: str | None
     output: str
     activation: str = "tanh"
     norm: str | None = None
     activation_key: str | None = None
     pooling: str | None = None
+    last_token: bool = False
     may_lack_biases: bool = False
 
 
@@ -246,6 +248,8 @@ class Architecture:
         model_types: What `config.json` calls it.
         weights: Its tensors.
         head: Its sequence classifier; None where none is built in.
+        next_token: The layer that gives a causal model's scores of each token as the next one, without a bias. Where
+            `config.json` ties it, it is the table of words. None where none is built in.
         prefixes: What its checkpoints with a head put before every name of the encoder.
         block: What it computes.
         biases: Reads which parts have biases; None where `config.json` does not decide it.
@@ -268,6 +272,7 @@ class Architecture:
     weights: WeightNames
     prefixes: tuple[str, ...]
     head: HeadNames | None = None
+    next_token: str | None = None
     block: Block = Block()
     biases: Callable[[ConfigValues], frozenset[Part]] | None = None
     layer_kinds: Callable[[ConfigValues], tuple[LayerKind, ...]] | None = None

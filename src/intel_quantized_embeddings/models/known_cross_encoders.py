@@ -30,6 +30,7 @@ KNOWN_CROSS_ENCODERS = {
     "BAAI/bge-reranker-base": ListedCrossEncoder("xlm-roberta", "mit"),
     "BAAI/bge-reranker-large": ListedCrossEncoder("xlm-roberta", "mit"),
     "BAAI/bge-reranker-v2-m3": ListedCrossEncoder("xlm-roberta", "apache-2.0"),
+    "Qwen/Qwen3-Reranker-0.6B": ListedCrossEncoder("qwen3", "apache-2.0"),
     "Alibaba-NLP/gte-reranker-modernbert-base": ListedCrossEncoder("modernbert", "apache-2.0"),
     "Alibaba-NLP/gte-multilingual-reranker-base": ListedCrossEncoder("new", "apache-2.0"),
 }

@@ -36,6 +36,8 @@ from intel_quantized_embeddings.models.prompts import read_instructions
 from intel_quantized_embeddings.models.prompts import read_prompts as read_prompts
 from intel_quantized_embeddings.models.prompts import read_similarity as read_similarity
 from intel_quantized_embeddings.models.static import read_table, static_length
+from intel_quantized_embeddings.models.tokenizer import Tokenizer
+from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE
 from intel_quantized_embeddings.options import Pooling
 from intel_quantized_embeddings.similarity import Similarity
 
@@ -89,6 +91,10 @@ class ModelSettings:
     def lengths_matter(self) -> bool:
         """Whether a vector's length changes how it compares."""
         return not self.normalize and self.similarity is not Similarity.COSINE
+
+    def tokenizer(self, folder: Path) -> Tokenizer:
+        """Open a folder's tokenizer; raises what `Tokenizer` does."""
+        return Tokenizer(folder / TOKENIZER_FILE, max_length=self.max_length, lowercase=self.lowercase)
 
     def override(
         self,

@@ -169,6 +169,14 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
     )
 
 
+def special_tokens(folder: Path) -> dict[str, str]:
+    """Return the special tokens that the files beside a `tokenizer.json` name."""
+    config = read_tokenizer_files(folder).config
+    held = {name: config.get(name) for name in SPECIAL_TOKENS}
+    texts = {name: token.get("content") if isinstance(token, dict) else token for name, token in held.items()}
+    return {name: text for name, text in texts.items() if isinstance(text, str)}
+
+
 def _class_name(config: Mapping[str, Any], model: Mapping[str, Any], where: Path) -> tuple[str | None, bool]:
     """Return the class that is taken, and whether it is the architecture's own."""
     asked = config.get("tokenizer_class")
