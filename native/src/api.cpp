@@ -68,6 +68,10 @@ class Tensors {
   }
 
   bool has(const char* name) const { return find(name) != nullptr; }
+  bool holds(const char* name, int64_t bytes) const {
+    const iqe_tensor* found = find(name);
+    return found != nullptr && found->bytes == bytes;
+  }
 
   bool right = true;
 
@@ -239,7 +243,10 @@ void take_all(Model& m, Tensors& tensors) {
   } else {
     m.words = tensors.take<float>(c.vocabulary * embedded, "words");
   }
-  m.positions = tensors.take<float>((c.rotary ? 1 : c.positions) * embedded, "positions");
+  // Where angles or a bias say where a token stands, all places have one row.
+  const bool one_place = c.rotary || tensors.holds("positions", embedded * (int64_t)sizeof(float));
+  m.positions = tensors.take<float>((one_place ? 1 : c.positions) * embedded, "positions");
+  m.place_stride = one_place ? 0 : m.embedded_stride;
   if (c.second_text) m.second_text = tensors.take<float>(embedded, "second_text");
   if (c.padding >= 0) m.padding = tensors.take<float>(embedded, "padding");
   // As many numbers behind as a load may read beyond the last.

@@ -228,7 +228,7 @@ class Forward {
           const int64_t id = ids_[offsets_[text] + r - at];
           const bool pads = id == config_.padding;
           if (r >= from) {
-            const float* place = pads ? model_.padding : model_.positions + (config_.rotary ? 0 : position * width);
+            const float* place = pads ? model_.padding : model_.positions + position * model_.place_stride;
             embed_row(b_.embedded + (projected ? r : first_row + r) * width, id, place);
             if (!projected) prepare(first_row + r, model_.first_norm, &model_.layers[0].qkv);
           }

@@ -33,7 +33,7 @@ struct iqe_config {
   int32_t precision;
   int32_t second_text; // 1: an id of `vocabulary` or more is a token of a pair's second text, less `vocabulary`
   int32_t padding;     // a token of this id has a position of its own, and those behind it count on without it; -1 for none
-  int32_t relative;    // 1: a bias by distance is added to attention's scores
+  int32_t relative;    // 1: a bias by distance is added to attention's scores; `positions` may then be one row, for all places
   int32_t qkv_levels;  // int8: steps between a row's least and greatest number, 2 to 255, of each kind of linear layer:
   int32_t attention_output_levels;  // fewer leave more of 16 bits to the weights (quantize.cpp)
   int32_t intermediate_levels;

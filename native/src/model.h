@@ -70,7 +70,8 @@ struct Model {
   const float* words = nullptr;        // fp32: [vocabulary][embedded_stride]
   const int8_t* word_codes = nullptr;  // int8: the same, each row times its scale
   const float* word_scales = nullptr;  // [vocabulary]; no number where a row has one that is none
-  const float* positions = nullptr;    // [positions][embedded_stride], a token type's vector added; one row where there are rotary tables
+  const float* positions = nullptr;    // [positions][embedded_stride], a token type's vector added; or one row for all places
+  int place_stride = 0;                // from one place's row to the next: 0 where there is one
   const float* second_text = nullptr;  // [embedded_stride]
   const float* padding = nullptr;      // [embedded_stride]: the position of what pads, where a text has that token itself
   const float* relative = nullptr;     // [heads][2 * positions - 1]: by key - query, 0 in the middle, times log2(e)

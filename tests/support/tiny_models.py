@@ -357,6 +357,7 @@ def tiny_config(family: Architecture) -> dict[str, object]:
         keys.num_layers: LAYERS,
         keys.num_heads: HEADS,
         keys.intermediate_size: INNER,
+        "position_embedding_type": family.position_types[0],
     }
     if isinstance(keys.layer_norm_eps, str):
         config[keys.layer_norm_eps] = family.default_norm_eps

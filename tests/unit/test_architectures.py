@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from intel_quantized_embeddings.architectures import Activation, EncoderConfig, hidden_size
 from intel_quantized_embeddings.architectures.description import LayerKind, Part, Rotary
+from intel_quantized_embeddings.architectures.relative_bias import alibi_slopes
 from intel_quantized_embeddings.architectures.table import ARCHITECTURES, BUILT_IN
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 
@@ -47,6 +49,7 @@ _WRITTEN |= dict.fromkeys(
 )
 _WRITTEN["modernbert"] = {**_WRITTEN["bert"], "hidden_activation": "gelu_new", "norm_eps": 1e-6}
 _WRITTEN |= {key: {**_WRITTEN["bert"], "rms_norm_eps": 1e-6} for key in ("llama", "eurobert", "qwen3")}
+_WRITTEN["jina_bert"] = {**_WRITTEN["bert"], "position_embedding_type": "alibi", "feed_forward_type": "reglu"}
 _WRITTEN["gemma3_text"] = {**_WRITTEN["llama"], "hidden_activation": "gelu_new"}
 
 
@@ -60,7 +63,7 @@ def test_what_transformers_writes_is_read(model_type):
     config = EncoderConfig.from_hf({"model_type": model_type, **_WRITTEN[model_type]}, where="it")
     assert (config.vocab_size, config.hidden_size, config.num_layers) == (30522, 384, 6)
     assert (config.num_heads, config.head_size, config.intermediate_size) == (12, 32, 1536)
-    assert config.activation is Activation.GELU_TANH
+    assert config.activation is (Activation.RELU if model_type == "jina_bert" else Activation.GELU_TANH)
     assert config.layer_norm_eps == (1e-12 if model_type == "distilbert" else 1e-6)
     assert config.embedding_size == (128 if model_type == "electra" else 384)
     counted_after_padding = model_type in ("roberta", "xlm-roberta", "camembert", "mpnet")
@@ -150,6 +153,27 @@ def test_nomics_keys_of_gpt2_mean_the_same():
     read = EncoderConfig.from_hf({"model_type": "nomic_bert", **hub, "auto_map": code}, where="it")
     assert read == _read("nomic_bert", hidden_act="silu")
     assert read.rotaries == (Rotary(1000.0),)
+
+
+@pytest.mark.parametrize("where", ["", "jinaai/jina-bert-implementation--", "jinaai/jina-reranker-v1-tiny-en--"])
+def test_the_hubs_jina_is_a_bert_with_a_bias(where):
+    """Of its own code, in the repository or another; that of the code model is another variant."""
+    alibi = {"position_embedding_type": "alibi", "feed_forward_type": "geglu"}
+    classes = {"AutoConfig": "configuration_bert.JinaBertConfig", "AutoModel": "modeling_bert.JinaBertModel"}
+    hub = _read("bert", **alibi, auto_map={name: where + of for name, of in classes.items()})
+    assert hub == _read("jina_bert", feed_forward_type="geglu")
+    assert hub.block.alibi
+    with pytest.raises(UnsupportedModelError, match="repository's own code"):
+        _read("bert", **alibi, auto_map={"AutoModel": "jinaai/jina-bert-v2-qk-post-norm--modeling_bert.JinaBertModel"})
+    with pytest.raises(UnsupportedModelError, match=r"activation 'original'.*\(feed_forward_type\)"):
+        _read("bert", **alibi | {"feed_forward_type": "original"})
+
+
+def test_slopes_of_heads_are_those_of_the_paper():
+    assert alibi_slopes(8).tolist() == [2.0**-i for i in range(1, 9)]
+    assert alibi_slopes(12).tolist() == [2.0**-i for i in range(1, 9)] + [
+        float(np.float32(2.0**-i)) for i in (0.5, 1.5, 2.5, 3.5)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from intel_quantized_embeddings.architectures.bert import BERT
 from intel_quantized_embeddings.architectures.distilbert import DISTILBERT
 from intel_quantized_embeddings.architectures.gemma3 import GEMMA3
 from intel_quantized_embeddings.architectures.gte import GTE
+from intel_quantized_embeddings.architectures.jina_bert import JINA_BERT
 from intel_quantized_embeddings.architectures.modernbert import MODERNBERT
 from intel_quantized_embeddings.architectures.mpnet import MPNET
 from intel_quantized_embeddings.architectures.qwen3 import QWEN3
@@ -295,6 +296,16 @@ def test_pickled_weights_are_not_read(folder):
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(ModelFilesError, match=r"pytorch_model\.bin\) are not read, because unpickling runs code"):
         Encoder.load(folder, precision="fp32")
+
+
+@pytest.mark.parametrize("layer", ["attention.self.layer_norm_q", "mlp.up_gated_layer"])
+def test_layers_of_a_variant_that_is_not_built_in_are_named(tmp_path, layer):
+    """JinaBERT's code model has norms on queries and keys, of which its config.json says nothing."""
+    folder = write_tiny_model(tmp_path / "model", family=JINA_BERT)
+    name = f"encoder.layer.1.{layer}.weight"
+    _rewrite(folder, lambda tensors: tensors | {name: np.ones(HIDDEN, np.float32)})
+    with pytest.raises(UnsupportedModelError, match=rf"encoder\.layer\.1\.{layer}': a variant of jina_bert.*ONNX"):
+        _load(folder)
 
 
 # --- configurations ----------------------------------------------------------------------------

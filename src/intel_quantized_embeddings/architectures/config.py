@@ -20,7 +20,7 @@ _ACTIVATIONS = {
     "swish": Activation.SILU,
 }
 # Names of an activation and a gate together.
-_GATED_ACTIVATIONS = {"swiglu": Activation.SILU, "geglu": Activation.GELU}
+_GATED_ACTIVATIONS = {"swiglu": Activation.SILU, "geglu": Activation.GELU, "reglu": Activation.RELU}
 
 # Ids are 32 bits wide to the tokenizers library.
 MOST_TOKENS = 2**32
@@ -194,7 +194,7 @@ def _activation(held: ConfigValues, key: str, block: Block) -> Activation:
     known = _ACTIVATIONS | (_GATED_ACTIVATIONS if block.gated else {})
     activation = known.get(name) if isinstance(name, str) else None
     if activation is None:
-        raise held.refuse(f"has the activation {name!r}; built in are {', '.join(sorted(known))}.")
+        raise held.refuse(f"has the activation {name!r}; built in are {', '.join(sorted(known))} ({key}).")
     return activation
 
 

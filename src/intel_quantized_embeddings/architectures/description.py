@@ -88,6 +88,8 @@ class Block:
             counts no further, the one of that id (fairseq's habit); else positions count from 0.
         relative_attention_buckets: Distances that a learned bias of attention scores tells apart, as T5's does; 0
             without one.
+        alibi: Whether scores have a bias that grows with the distance, by a slope of each head, on both sides
+            (https://arxiv.org/abs/2108.12409), instead of positions.
         activation: What stands between the two layers of the feed-forward network.
         gated: Whether a second layer beside the first, which is activated, is multiplied with it.
         norms: Where they stand.
@@ -100,6 +102,7 @@ class Block:
 
     positions_after_padding: bool = False
     relative_attention_buckets: int = 0
+    alibi: bool = False
     activation: Activation = Activation.GELU
     gated: bool = False
     norms: NormPlace = NormPlace.POST
@@ -169,7 +172,7 @@ class WeightNames:
     two tensors.
 
     Attributes:
-        position_embeddings: None where positions are rotary.
+        position_embeddings: None where positions are rotary, or a bias of attention's scores.
         embedding_norm: The norm over the embeddings; None where there is none.
         embedding_projection: What makes hidden states of embeddings that are narrower or wider, behind that norm; None
             where they never are.
@@ -185,6 +188,7 @@ class WeightNames:
         norm_parts: What norms call their scale and shift; checkpoints converted from TensorFlow say gamma and beta.
         token_type_embeddings: None where there are no token types.
         relative_attention_bias: None where the block has no relative buckets.
+        none_of: Layers that a variant has which is not built in, and whose files say nothing else of it.
     """
 
     word_embeddings: str
@@ -212,6 +216,7 @@ class WeightNames:
     norm_parts: tuple[tuple[str, str], ...] = (("weight", "bias"), ("gamma", "beta"))
     token_type_embeddings: str | None = None
     relative_attention_bias: str | None = None
+    none_of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,6 +251,7 @@ class Architecture:
     Attributes:
         name: What messages call it.
         model_types: What `config.json` calls it.
+        written_as: What it says of it instead, where `model_type` is another family's.
         weights: Its tensors.
         head: Its sequence classifier; None where none is built in.
         next_token: The layer that gives a causal model's scores of each token as the next one, without a bias. Where
@@ -271,6 +277,7 @@ class Architecture:
     model_types: tuple[str, ...]
     weights: WeightNames
     prefixes: tuple[str, ...]
+    written_as: Mapping[str, object] = field(default_factory=dict)
     head: HeadNames | None = None
     next_token: str | None = None
     block: Block = Block()

@@ -12,7 +12,7 @@ from intel_quantized_embeddings.architectures.config import EncoderConfig
 from intel_quantized_embeddings.architectures.description import Part
 from intel_quantized_embeddings.architectures.table import PREFIXES
 from intel_quantized_embeddings.architectures.tensors import TensorReader, safetensors_files
-from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError
+from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, UnsupportedModelError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,7 +72,7 @@ class EncoderWeights:
     Attributes:
         word_embeddings: (vocab, embedding), times the factor that a family multiplies them with.
         position_embeddings: (max_positions, embedding), with the first token type's embedding
-            already added: a text alone is all of type 0, so the sum is a constant. With rotary positions that
+            already added: a text alone is all of type 0, so the sum is a constant. With rotary positions or ALiBi that
             embedding alone, (1, embedding), or zeros.
         embedding_norm: The one over the embeddings; None without.
         embedding_projection: What makes hidden states of them; None where they have that width.
@@ -98,6 +98,7 @@ def load_weights(folder: Path, config: EncoderConfig) -> EncoderWeights:
     Raises:
         ModelFilesError: The folder has no safetensors weights.
         DamagedFilesError: A tensor is missing or has another shape than `config` says.
+        UnsupportedModelError: There are layers of a variant that is not built in.
     """
     files = safetensors_files(folder)
     if not files:
@@ -150,6 +151,12 @@ class _Loader:
     def _layer(self, index: int) -> LayerWeights:
         config, names = self._config, self._names
         at = names.layer.format(index)
+        for layer in names.none_of:
+            if f"{self._prefix}{at}{layer}.weight" in self._reader:
+                raise UnsupportedModelError(
+                    f"{self._where} has the layer {at + layer!r}: a variant of {config.architecture.name} that is not "
+                    f"built in. A published ONNX or OpenVINO file of the model opens with runtime='openvino'."
+                )
         hidden, inner = config.hidden_size, config.intermediate_size
         queries, keys = config.num_heads * config.head_size, config.num_key_heads * config.head_size
         query, key, value = self._parts(

@@ -23,7 +23,8 @@ class Listed:
     """A published model.
 
     Attributes:
-        architecture: The `model_type` of its config.json; "static" for a table of tokens' rows.
+        architecture: The `model_type` of its config.json; "static" for a table of tokens' rows, "jina_bert" for a BERT
+            with ALiBi.
         dimension: Numbers in a vector.
         shorter: Fewer numbers that its vectors may be cut to (Matryoshka), ascending, as its card says; where the card
             allows any from a least one up, that one and its doublings.
@@ -92,6 +93,15 @@ KNOWN_MODELS = (
         models={
             "hotchpotch/bekko-embedding-v1-a8m": Listed("modernbert", 384, (64, 128, 256)),
             "hotchpotch/bekko-embedding-v1-a25m": Listed("modernbert", 384, (64, 128, 256)),
+        },
+    ),
+    KnownModels(
+        pattern=r"jina-embeddings-v2-((small|base)-en|base-(de|es|zh))",
+        pooling=Pooling.MEAN,
+        licence="apache-2.0",
+        models={
+            "jinaai/jina-embeddings-v2-small-en": Listed("jina_bert", 512),
+            "jinaai/jina-embeddings-v2-base-en": Listed("jina_bert", 768),
         },
     ),
     KnownModels(

@@ -20,7 +20,7 @@ from intel_quantized_embeddings.architectures import (
     Norm,
 )
 from intel_quantized_embeddings.architectures.description import NormPlace
-from intel_quantized_embeddings.architectures.relative_bias import relative_bias_by_offset
+from intel_quantized_embeddings.architectures.relative_bias import bias_by_offset
 from intel_quantized_embeddings.architectures.rotary import inverse_frequencies, rotary_tables
 from intel_quantized_embeddings.runtimes.native_shape import (
     DENSE_STEP,
@@ -122,8 +122,8 @@ def _arrays(encoder: EncoderConfig, weights: EncoderWeights) -> dict[str, NDArra
     if weights.embedding_projection is not None:
         arrays |= _linear("embedding_projection", weights.embedding_projection, padded(encoder.hidden_size), width)
         arrays["embedding_projection.inputs"] = np.array([encoder.embedding_size], dtype=np.int32)
-    if weights.relative_attention_bias is not None:
-        table = relative_bias_by_offset(weights.relative_attention_bias, encoder.max_length - 1)
+    table = bias_by_offset(encoder, weights, encoder.max_length - 1)
+    if table is not None:
         # The engine reads in sixteens, and so beyond the end.
         arrays["relative"] = np.append(table.ravel() * np.float32(LOG2_E), np.zeros(2 * LANES, dtype=np.float32))
     arrays |= _kinds(encoder)
