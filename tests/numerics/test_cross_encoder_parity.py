@@ -51,6 +51,8 @@ MODELS = {
 }
 if hasattr(transformers, "GteConfig"):
     MODELS["gte"] = lambda: transformers.GteConfig(**SIZES, pad_token_id=0, type_vocab_size=1)
+if hasattr(transformers, "JinaEmbeddingsV3Config"):
+    MODELS["jina-v3"] = lambda: transformers.JinaEmbeddingsV3Config(**SIZES, pad_token_id=0)
 PAIRS = [
     ("what is the cat on", "the cat sat on the red mat"),
     ("", ""),

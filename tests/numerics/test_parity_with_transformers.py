@@ -73,6 +73,7 @@ MODELS = {
     "nomic_bert": lambda: _config("NomicBertConfig", **ROTARY),
     "gte": lambda: _config("GteConfig", **ROTARY, type_vocab_size=1),
     "gte-no-types": lambda: _config("GteConfig", **ROTARY, type_vocab_size=0, hidden_act="relu"),
+    "jina-v3": lambda: _config("JinaEmbeddingsV3Config", **SIZES),
     "eurobert": lambda: _config("EuroBertConfig", **GROUPED),
     "llama": lambda: transformers.LlamaConfig(**GROUPED, mlp_bias=True),
     "qwen3": lambda: transformers.Qwen3Config(**GROUPED, head_dim=20, attention_bias=True),
@@ -80,7 +81,7 @@ MODELS = {
     "gemma3": lambda: transformers.Gemma3TextConfig(**GROUPED, **GEMMA),
     "gemma3-both-ways": lambda: transformers.Gemma3TextConfig(**GROUPED, **GEMMA, use_bidirectional_attention=True),
 }
-NOT_ON_IPEX = ("electra", "modernbert", "nomic", "gte", "eurobert", "llama", "qwen3", "gemma3")
+NOT_ON_IPEX = ("electra", "jina", "modernbert", "nomic", "gte", "eurobert", "llama", "qwen3", "gemma3")
 # Families some of whose layers are causal or have windows.
 WINDOWED = ("modernbert", "llama", "qwen3", "gemma3")
 # Around a window's reach of 7, a block of 16 keys, and what the engine takes at a time.

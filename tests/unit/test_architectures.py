@@ -16,7 +16,7 @@ from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedMode
 PACKAGE = Path(__file__).resolve().parents[2] / "src" / "intel_quantized_embeddings"
 
 # Where a family is not in a module of its name.
-_MODULES = {"nomic_bert": "nomic", "eurobert": "llama", "gemma3_text": "gemma3"}
+_MODULES = {"nomic_bert": "nomic", "jina_embeddings_v3": "jina_v3", "eurobert": "llama", "gemma3_text": "gemma3"}
 
 every_family = pytest.mark.parametrize("family", ARCHITECTURES, ids=lambda family: family.name)
 
@@ -45,7 +45,8 @@ _WRITTEN = {
 }
 _WRITTEN["mpnet"] = {**_WRITTEN["bert"], "relative_attention_num_buckets": 16}
 _WRITTEN |= dict.fromkeys(
-    ("roberta", "xlm-roberta", "camembert", "nomic_bert", "gte", "new", "electra"), _WRITTEN["bert"]
+    ("roberta", "xlm-roberta", "camembert", "nomic_bert", "gte", "new", "electra", "jina_embeddings_v3"),
+    _WRITTEN["bert"],
 )
 _WRITTEN["modernbert"] = {**_WRITTEN["bert"], "hidden_activation": "gelu_new", "norm_eps": 1e-6}
 _WRITTEN |= {key: {**_WRITTEN["bert"], "rms_norm_eps": 1e-6} for key in ("llama", "eurobert", "qwen3")}
@@ -67,8 +68,10 @@ def test_what_transformers_writes_is_read(model_type):
     assert config.layer_norm_eps == (1e-12 if model_type == "distilbert" else 1e-6)
     assert config.embedding_size == (128 if model_type == "electra" else 384)
     counted_after_padding = model_type in ("roberta", "xlm-roberta", "camembert", "mpnet")
+    pads_with_1 = counted_after_padding or model_type == "jina_embeddings_v3"
     assert (config.pad_token_id, config.first_position, config.max_length) == (
-        (1, 2, 510) if counted_after_padding else (0, 0, 512)
+        int(pads_with_1),
+        *((2, 510) if counted_after_padding else (0, 512)),
     )
     assert config.relative_attention_buckets == (16 if model_type == "mpnet" else 0)
 
@@ -220,6 +223,13 @@ def test_gemmas_windows_are_halved_where_it_looks_both_ways():
     assert both_ways.embedding_factor == 384**0.5
     with pytest.raises(UnsupportedModelError, match="attn_logit_softcapping=50"):
         _read("gemma3_text", attn_logit_softcapping=50.0)
+
+
+def test_jinas_adapters_are_refused_with_the_way_out():
+    assert _read("jina_embeddings_v3").rotaries == (Rotary(20_000.0),)
+    for key, value in (("lora_adaptations", ["retrieval.query"]), ("load_trained_adapters", True)):
+        with pytest.raises(UnsupportedModelError, match=rf"{key}=.*adapter for each task.*merge_and_unload"):
+            _read("jina_embeddings_v3", **{key: value})
 
 
 def test_heads_that_do_not_divide_are_named():

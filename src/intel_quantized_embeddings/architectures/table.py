@@ -12,6 +12,7 @@ from intel_quantized_embeddings.architectures.electra import ELECTRA
 from intel_quantized_embeddings.architectures.gemma3 import GEMMA3
 from intel_quantized_embeddings.architectures.gte import GTE
 from intel_quantized_embeddings.architectures.jina_bert import JINA_BERT
+from intel_quantized_embeddings.architectures.jina_v3 import JINA_V3
 from intel_quantized_embeddings.architectures.llama import EUROBERT, LLAMA
 from intel_quantized_embeddings.architectures.modernbert import MODERNBERT
 from intel_quantized_embeddings.architectures.mpnet import MPNET
@@ -21,7 +22,7 @@ from intel_quantized_embeddings.architectures.roberta import ROBERTA
 
 ARCHITECTURES: tuple[Architecture, ...] = (
     *(BERT, ROBERTA, DISTILBERT, MPNET, ELECTRA, JINA_BERT),
-    *(MODERNBERT, NOMIC, GTE, EUROBERT, QWEN3, LLAMA, GEMMA3),
+    *(MODERNBERT, NOMIC, GTE, JINA_V3, EUROBERT, QWEN3, LLAMA, GEMMA3),
 )
 
 _BY_MODEL_TYPE = {model_type: one for one in ARCHITECTURES for model_type in one.model_types}

@@ -95,7 +95,7 @@ _CLASS_OF = {
     ),
     "mpnet": "MPNetTokenizer",
     **dict.fromkeys(("roberta", "roberta-prelayernorm", "longformer", "data2vec-text"), "RobertaTokenizer"),
-    **dict.fromkeys(("xlm-roberta", "xmod"), "XLMRobertaTokenizer"),
+    **dict.fromkeys(("xlm-roberta", "xmod", "jina_embeddings_v3"), "XLMRobertaTokenizer"),
     "camembert": "CamembertTokenizer",
 }
 
