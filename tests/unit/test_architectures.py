@@ -86,6 +86,19 @@ def test_what_no_key_says_is_the_familys():
     )
 
 
+@pytest.mark.parametrize(
+    ("model_type", "said"),
+    [
+        ("embedding_gemma2", r"heads of two sizes.*sentence-transformers, or take EmbeddingGemma 300m"),
+        ("deberta-v2", r"contents and of positions apart.*iqe export"),
+        ("unheard_of", r"\)\. Convert it to OpenVINO once.*iqe export"),
+    ],
+)
+def test_what_is_not_built_in_is_refused_with_a_reason_and_a_way_out(model_type, said):
+    with pytest.raises(UnsupportedModelError, match=f"'{model_type}'.*not built in.*{said}"):
+        EncoderConfig.from_hf({**_WRITTEN["bert"], "model_type": model_type}, where="it")
+
+
 @every_family
 def test_what_a_family_says_holds_together(family):
     """A flag has its tensor and its key, and a family has its model types alone."""

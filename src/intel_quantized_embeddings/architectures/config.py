@@ -8,6 +8,7 @@ from typing import Any
 
 from intel_quantized_embeddings.architectures.config_values import ConfigValues, is_whole
 from intel_quantized_embeddings.architectures.description import Activation, Architecture, Block, LayerKind, Rotary
+from intel_quantized_embeddings.architectures.not_built_in import why_not
 from intel_quantized_embeddings.architectures.table import BUILT_IN, architecture_of
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 
@@ -228,11 +229,10 @@ def _layers(held: ConfigValues, architecture: Architecture) -> tuple[LayerKind, 
 def _architecture(config: Mapping[str, Any], *, where: str) -> Architecture:
     architecture = architecture_of(config)
     if architecture is None:
+        model_type = config.get("model_type")
         raise UnsupportedModelError(
-            f"{where} is of architecture {config.get('model_type')!r}, which is not built in "
-            f"(built in: {', '.join(BUILT_IN)}). Convert it to OpenVINO once with "
-            f"pip install 'intel-quantized-embeddings[export]' and `iqe export MODEL FOLDER`, "
-            f"then load the folder."
+            f"{where} is of architecture {model_type!r}, which is not built in (built in: {', '.join(BUILT_IN)}). "
+            f"{why_not(model_type)}"
         )
     return architecture
 
