@@ -267,6 +267,7 @@ def _settings_lines(settings: ModelSettings | CrossEncoderSettings) -> dict[str,
         return {
             "gives": [f"scores of pairs, through {settings.activation.value.lower()}"],
             "scored by": list(settings.modules),
+            "pairs as": [f"a chat, its instruction {settings.instruction!r}"] if settings.template else [],
             "longest pair": [f"{settings.max_length} tokens{lowercased}"],
         }
     return {
