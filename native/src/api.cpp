@@ -68,6 +68,10 @@ class Tensors {
   }
 
   bool has(const char* name) const { return find(name) != nullptr; }
+  bool holds(const char* name, int64_t bytes) const {
+    const iqe_tensor* found = find(name);
+    return found != nullptr && found->bytes == bytes;
+  }
 
   bool right = true;
 
@@ -215,21 +219,39 @@ void take_steps(Model& m, Tensors& tensors) {
   if (width != c.outputs || m.poolings < 1) tensors.refuse("'steps' do not end in rows of as many numbers as come out");
 }
 
+// What makes rows of the layers' width of embeddings of another one, which `embedding_projection.inputs` says; in floats always.
+void take_projection(Model& m, Tensors& tensors) {
+  m.embedded = m.config.hidden;
+  m.embedded_stride = m.stride;
+  if (!tensors.has("embedding_projection.inputs")) return;
+  const int32_t* inputs = tensors.take<int32_t>(1, "embedding_projection.inputs");
+  if (inputs == nullptr) return;
+  if (*inputs < 1 || *inputs > MOST_WIDTH) return tensors.refuse("'embedding_projection.inputs' is not one that the engine takes");
+  m.embedded = *inputs;
+  m.embedded_stride = (int)padded(m.embedded);
+  m.embedding_projection = take_linear(tensors, IQE_FP32, m.stride, m.embedded_stride, "embedding_projection");
+}
+
 void take_all(Model& m, Tensors& tensors) {
   const iqe_config& c = m.config;
   const int64_t stride = m.stride;
+  take_projection(m, tensors);
+  const int64_t embedded = m.embedded_stride;
   if (c.precision == IQE_INT8) {
-    m.word_codes = tensors.take<int8_t>(c.vocabulary * stride, "words.codes");
+    m.word_codes = tensors.take<int8_t>(c.vocabulary * embedded, "words.codes");
     m.word_scales = tensors.take<float>(c.vocabulary, "words.scales");
   } else {
-    m.words = tensors.take<float>(c.vocabulary * stride, "words");
+    m.words = tensors.take<float>(c.vocabulary * embedded, "words");
   }
-  m.positions = tensors.take<float>((c.rotary ? 1 : c.positions) * stride, "positions");
-  if (c.second_text) m.second_text = tensors.take<float>(stride, "second_text");
-  if (c.padding >= 0) m.padding = tensors.take<float>(stride, "padding");
+  // Where angles or a bias say where a token stands, all places have one row.
+  const bool one_place = c.rotary || tensors.holds("positions", embedded * (int64_t)sizeof(float));
+  m.positions = tensors.take<float>((one_place ? 1 : c.positions) * embedded, "positions");
+  m.place_stride = one_place ? 0 : m.embedded_stride;
+  if (c.second_text) m.second_text = tensors.take<float>(embedded, "second_text");
+  if (c.padding >= 0) m.padding = tensors.take<float>(embedded, "padding");
   // As many numbers behind as a load may read beyond the last.
   if (c.relative) m.relative = tensors.take<float>(c.heads * (2 * (int64_t)c.positions - 1) + 2 * LANES, "relative");
-  if (c.embedding_norm) m.embedding_norm = take_norm(tensors, stride, "embedding_norm");
+  if (c.embedding_norm) m.embedding_norm = take_norm(tensors, embedded, "embedding_norm");
   if (c.first_norm) m.first_norm = take_norm(tensors, stride, "first_norm");
   for (int i = 0; i < c.layers && tensors.right; i++) {
     char name[64];

@@ -36,7 +36,7 @@ struct Arena {
 };
 
 struct Buffers {
-  float *x, *normed, *branch, *qkv, *context, *inner, *scratch, *pooled, *steps;
+  float *x, *embedded, *normed, *branch, *qkv, *context, *inner, *scratch, *pooled, *steps;
   uint8_t *codes, *context_codes, *inner_codes;
   RowScale *scales, *context_scales, *inner_scales;
   int64_t scratch_each;
@@ -48,6 +48,7 @@ struct Buffers {
     const int64_t behind = LANES;  // rows that attention reads behind a text's last
     const int64_t part = rows < PART_ROWS ? rows : PART_ROWS;
     x = arena.take<float>(rows * stride);
+    embedded = model.embedding_projection.panels ? arena.take<float>(block * model.embedded_stride) : x;
     normed = model.config.norms_aside ? arena.take<float>(rows * stride) : x;
     branch = model.config.branch_norms ? arena.take<float>((block > part ? block : part) * stride) : nullptr;
     qkv = arena.take<float>((block + behind) * (query_width + 2 * model.key_width) + LANES);
@@ -216,7 +217,8 @@ class Forward {
 
   void embed(Chunk block) {
     const int64_t first_row = start(block.first);
-    const int64_t rows = start(block.last) - first_row;
+    const int64_t rows = start(block.last) - first_row, width = model_.embedded_stride;
+    const bool projected = b_.embedded != b_.x;
     share((rows + 7) / 8, [&](int i, int n) {
       const int64_t from = rows * i / n, to = rows * (i + 1) / n;
       for (int64_t text = block.first; text < block.last; text++) {
@@ -225,25 +227,37 @@ class Forward {
         for (int64_t r = at; r < end && r < to; r++) {
           const int64_t id = ids_[offsets_[text] + r - at];
           const bool pads = id == config_.padding;
-          if (r >= from) embed_row(first_row + r, id, pads ? model_.padding : model_.positions + (config_.rotary ? 0 : position * stride_));
+          if (r >= from) {
+            const float* place = pads ? model_.padding : model_.positions + position * model_.place_stride;
+            embed_row(b_.embedded + (projected ? r : first_row + r) * width, id, place);
+            if (!projected) prepare(first_row + r, model_.first_norm, &model_.layers[0].qkv);
+          }
           position += !pads;
         }
       }
     });
+    if (projected) project(first_row, rows);
   }
-  void embed_row(int64_t r, int64_t id, const float* place) {
+  void embed_row(float* x, int64_t id, const float* place) {
     const bool second = id >= config_.vocabulary;
-    const int64_t word = second ? id - config_.vocabulary : id, at = word * stride_;
+    const int width = model_.embedded_stride;
+    const int64_t word = second ? id - config_.vocabulary : id, at = word * width;
     const Floats scale = all(INT8 ? model_.word_scales[word] : 1.0f);
-    float* x = b_.x + r * stride_;
-    for (int i = 0; i < stride_; i += LANES) {
+    for (int i = 0; i < width; i += LANES) {
       // int8: code * scale + place, rounded once.
       Floats sum = INT8 ? fma(load_codes(model_.word_codes + at + i), scale, load(place + i)) : add(load(model_.words + at + i), load(place + i));
       if (second) sum = add(sum, load(model_.second_text + i));
       store(x + i, sum);
     }
-    if (config_.embedding_norm) normalize(x, model_.embedding_norm, x);
-    prepare(r, model_.first_norm, &model_.layers[0].qkv);
+    if (config_.embedding_norm) normalize_row(x, model_.embedding_norm, config_.centred, config_.epsilon, model_.embedded, width, x);
+  }
+  // A block's embeddings become rows of x.
+  void project(int64_t first_row, int64_t rows) {
+    const int64_t stride = stride_;
+    float* x = b_.x + first_row * stride;
+    whole_linear({rows, model_.embedded_stride, b_.embedded, nullptr, nullptr}, model_.embedding_projection,
+                 [=](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE { store(x + r * stride + n, y); });
+    each_row(rows, [&](int64_t r) { prepare(first_row + r, model_.first_norm, &model_.layers[0].qkv); });
   }
 
   // Attention of a block's texts. What the feed-forward layer takes is left in the `to`-th row and those behind; returns how many.

@@ -33,7 +33,7 @@ struct iqe_config {
   int32_t precision;
   int32_t second_text; // 1: an id of `vocabulary` or more is a token of a pair's second text, less `vocabulary`
   int32_t padding;     // a token of this id has a position of its own, and those behind it count on without it; -1 for none
-  int32_t relative;    // 1: a bias by distance is added to attention's scores
+  int32_t relative;    // 1: a bias by distance is added to attention's scores; `positions` may then be one row, for all places
   int32_t qkv_levels;  // int8: steps between a row's least and greatest number, 2 to 255, of each kind of linear layer:
   int32_t attention_output_levels;  // fewer leave more of 16 bits to the weights (quantize.cpp)
   int32_t intermediate_levels;
@@ -53,7 +53,9 @@ struct iqe_config {
 };
 
 // A named array; model.h says how those of a linear layer lie, and what each layer's norms are. Vectors of words are float
-// `words` [vocabulary][hidden, padded] in fp32; in int8, `words.codes` of the same shape and a scale a row, `words.scales`.
+// `words` [vocabulary][hidden, padded] in fp32; in int8, `words.codes` of the same shape and a scale a row, `words.scales`. Where
+// embeddings have another width, that is int32 `embedding_projection.inputs` [1], and `embedding_projection.panels` and `.bias`
+// make rows of `hidden` numbers of them behind their norm.
 // `steps` is int32 [steps][3]: of each step its kind; a dense one's activation, or a pooling; and how many numbers a row has
 // behind it. Poolings come first, each another part of the row. A dense step has `steps.N.panels` and `steps.N.bias`, a layer
 // norm `steps.N.weight`, `.bias` and `.epsilon`.

@@ -67,14 +67,17 @@ struct Model {
   iqe_config config{};
   int stride = 0;      // `hidden`, padded
   int query_width = 0, key_width = 0;  // of all heads of queries, and of keys or values, padded
-  const float* words = nullptr;        // fp32: [vocabulary][stride]
+  const float* words = nullptr;        // fp32: [vocabulary][embedded_stride]
   const int8_t* word_codes = nullptr;  // int8: the same, each row times its scale
   const float* word_scales = nullptr;  // [vocabulary]; no number where a row has one that is none
-  const float* positions = nullptr;    // [positions][stride], a token type's vector added; one row where there are rotary tables
-  const float* second_text = nullptr;  // [stride]
-  const float* padding = nullptr;      // [stride]: the position of what pads, where a text has that token itself
+  const float* positions = nullptr;    // [positions][embedded_stride], a token type's vector added; or one row for all places
+  int place_stride = 0;                // from one place's row to the next: 0 where there is one
+  const float* second_text = nullptr;  // [embedded_stride]
+  const float* padding = nullptr;      // [embedded_stride]: the position of what pads, where a text has that token itself
   const float* relative = nullptr;     // [heads][2 * positions - 1]: by key - query, 0 in the middle, times log2(e)
   Norm embedding_norm, first_norm;
+  int embedded = 0, embedded_stride = 0;  // numbers in an embedding, and those padded; without a projection `hidden` and `stride`
+  Linear embedding_projection;            // of embeddings to rows of `hidden` numbers; no panels where there is none
   Layer* layers = nullptr;
   Step* steps = nullptr;
   int first_step = 0;  // behind those that name poolings

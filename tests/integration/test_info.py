@@ -157,6 +157,7 @@ class TestAnotherFolder:
         facts = json.loads(iqe("info", folder, "--json")[1])
         assert (facts["kind"], facts["gives"], facts["problem"]) == ("model", "scores", None)
         expected = {"max_length": 130, "activation": settings.activation.value, "lowercase": False, "modules": []}
+        expected |= {"template": "", "instruction": "", "in_parts": False}
         assert facts["settings"] == expected
 
     @pytest.mark.parametrize("spoil", ["three labels", "no head", "an export", "no weights", "a softmax"])
@@ -284,6 +285,7 @@ _IN_MTEB = {
     "jinaai/jina-embeddings-v5-text-nano-retrieval": "jinaai/jina-embeddings-v5-text-nano",
     "jinaai/jina-embeddings-v5-text-small-retrieval": "jinaai/jina-embeddings-v5-text-small",
     "Alibaba-NLP/gte-large-en-v1.5": None,
+    "cross-encoder/ms-marco-electra-base": None,
     "BAAI/bge-reranker-base": None,
     "BAAI/bge-reranker-large": None,
     "BAAI/bge-reranker-v2-m3": None,

@@ -30,8 +30,8 @@ while time.perf_counter() < started + {seconds} + 1:
     done += len(ids) * length
 print((time.process_time() - spent) / done, flush=True)
 """
-# By instruction set: what adds products of bytes exactly to register {sum}, by way of {a} and {b}, how many products, and
-# how many sums are made at once, so that none waits for itself.
+# By instruction set: what adds products of bytes exactly to register {sum}, by way of {a} and {b}, how many products,
+# and how many sums are made at once, so that none waits for itself.
 # AVX2 adds two pairs in 16 bits before it widens them (isa/avx2.cpp).
 PRODUCTS = {
     "avx512vnni": (["vpdpbusd %%zmm14,%%zmm15,%%zmm{sum}"], 64, 12),

@@ -64,6 +64,8 @@ MODELS = {
     "camembert": lambda: transformers.CamembertConfig(**SIZES, type_vocab_size=1),
     "distilbert": lambda: transformers.DistilBertConfig(**DISTILBERT_SIZES),
     "mpnet": lambda: transformers.MPNetConfig(**SIZES),
+    "electra": lambda: transformers.ElectraConfig(**SIZES, embedding_size=20),
+    "electra-one-width": lambda: transformers.ElectraConfig(**SIZES, embedding_size=32, hidden_act="relu"),
     "modernbert": lambda: transformers.ModernBertConfig(**ROTARY, local_attention=14),
     "modernbert-biases": lambda: transformers.ModernBertConfig(
         **ROTARY, local_attention=32, norm_bias=True, attention_bias=True, mlp_bias=True, hidden_activation="silu"
@@ -71,6 +73,7 @@ MODELS = {
     "nomic_bert": lambda: _config("NomicBertConfig", **ROTARY),
     "gte": lambda: _config("GteConfig", **ROTARY, type_vocab_size=1),
     "gte-no-types": lambda: _config("GteConfig", **ROTARY, type_vocab_size=0, hidden_act="relu"),
+    "jina-v3": lambda: _config("JinaEmbeddingsV3Config", **SIZES),
     "eurobert": lambda: _config("EuroBertConfig", **GROUPED),
     "llama": lambda: transformers.LlamaConfig(**GROUPED, mlp_bias=True),
     "qwen3": lambda: transformers.Qwen3Config(**GROUPED, head_dim=20, attention_bias=True),
@@ -78,7 +81,7 @@ MODELS = {
     "gemma3": lambda: transformers.Gemma3TextConfig(**GROUPED, **GEMMA),
     "gemma3-both-ways": lambda: transformers.Gemma3TextConfig(**GROUPED, **GEMMA, use_bidirectional_attention=True),
 }
-NOT_ON_IPEX = ("modernbert", "nomic", "gte", "eurobert", "llama", "qwen3", "gemma3")
+NOT_ON_IPEX = ("electra", "jina", "modernbert", "nomic", "gte", "eurobert", "llama", "qwen3", "gemma3")
 # Families some of whose layers are causal or have windows.
 WINDOWED = ("modernbert", "llama", "qwen3", "gemma3")
 # Around a window's reach of 7, a block of 16 keys, and what the engine takes at a time.
@@ -308,32 +311,32 @@ def test_optimum_intels_own_export_opens(tmp_path, minilm):
 
 
 @pytest.fixture
-def electra(tmp_path):
+def albert(tmp_path):
     """A model of an architecture that is not built in."""
     torch.manual_seed(0)
     sizes = {**SIZES, "embedding_size": 16}
-    model = transformers.ElectraModel(transformers.ElectraConfig(**sizes)).eval()
+    model = transformers.AlbertModel(transformers.AlbertConfig(**sizes)).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(0, 0.3)
-    model.save_pretrained(tmp_path / "electra")
-    write_tiny_tokenizer(tmp_path / "electra" / "tokenizer.json")
-    (tmp_path / "electra" / "tokenizer_config.json").write_text(
+    model.save_pretrained(tmp_path / "albert")
+    write_tiny_tokenizer(tmp_path / "albert" / "tokenizer.json")
+    (tmp_path / "albert" / "tokenizer_config.json").write_text(
         json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[PAD]", "model_max_length": 64})
     )
-    return model, tmp_path / "electra"
+    return model, tmp_path / "albert"
 
 
-def test_another_architecture_is_refused_with_the_way_out(electra):
-    with pytest.raises(UnsupportedModelError, match=r"'electra'.*iqe export"):
-        Encoder.load(electra[1], precision="fp32", pooling="mean")
+def test_another_architecture_is_refused_with_the_way_out(albert):
+    with pytest.raises(UnsupportedModelError, match=r"'albert'.*iqe export"):
+        Encoder.load(albert[1], precision="fp32", pooling="mean")
 
 
 @foreign_tracing
-def test_another_architecture_works_once_exported(electra, tmp_path):
+def test_another_architecture_works_once_exported(albert, tmp_path):
     """The way out that the error names: convert, load, and quantize like any other."""
     pytest.importorskip("optimum.intel", reason="optimum-intel is in the reference environment only")
-    model, folder = electra
+    model, folder = albert
     exported = export(folder, tmp_path / "out")
     ours = Encoder.load(exported, precision="fp32", pooling="mean")
     texts = ["the cat sat on the mat", "a", "stone " * 30]

@@ -116,7 +116,10 @@ def test_word_pieces(auto, five, tmp_path, model_type, normalizer):
 
 
 @pytest.mark.parametrize("flags", FLAGS[:4], ids=str)
-@pytest.mark.parametrize(("model_type", "name"), [("distilbert", "DistilBertTokenizer"), ("roberta", "BertTokenizer")])
+@pytest.mark.parametrize(
+    ("model_type", "name"),
+    [("distilbert", "DistilBertTokenizer"), ("roberta", "BertTokenizer"), ("electra", "ElectraTokenizer")],
+)
 @pytest.mark.parametrize("normalizer", ["lowers", "keeps case"])
 def test_the_flags_of_a_class_that_is_not_the_architectures(auto, tmp_path, model_type, name, flags, normalizer):
     """Every DistilBERT names such a class. transformers 4.57 and 5.24 obey its flags, versions between do not."""

@@ -23,6 +23,7 @@ from intel_quantized_embeddings.architectures.bert import BERT
 from intel_quantized_embeddings.architectures.description import Architecture, Part
 
 HIDDEN, LAYERS, HEADS, INNER, POSITIONS = 32, 2, 4, 64, 130
+EMBEDDING = 20  # of families whose embeddings have a width of their own
 
 _WORDS = [
     "the",
@@ -288,7 +289,7 @@ def write_tiny_cross_encoder(
     tensors = {prefix + name: tensor for name, tensor in tiny_weights(config, seed=seed).items()}
     dense = f"{prefix if family is BERT else ''}{family.head.dense}"
     random = np.random.default_rng(seed + 1)
-    for name, rows in ((dense, HIDDEN), (family.head.output, labels)):
+    for name, rows in ((dense, HIDDEN), (family.head.output, labels))[family.head.dense is None :]:
         tensors[f"{name}.weight"] = random.normal(0, 0.3, (rows, HIDDEN)).astype(np.float32)
         tensors[f"{name}.bias"] = random.normal(0, 0.3, rows).astype(np.float32)
     if family.head.norm is not None:
@@ -356,11 +357,14 @@ def tiny_config(family: Architecture) -> dict[str, object]:
         keys.num_layers: LAYERS,
         keys.num_heads: HEADS,
         keys.intermediate_size: INNER,
+        "position_embedding_type": family.position_types[0],
     }
     if isinstance(keys.layer_norm_eps, str):
         config[keys.layer_norm_eps] = family.default_norm_eps
     if keys.relative_attention_buckets is not None:
         config[keys.relative_attention_buckets] = 32
+    if keys.embedding_size is not None:
+        config[keys.embedding_size] = EMBEDDING
     if keys.num_key_heads is not None:
         config |= {keys.num_key_heads: HEADS // 2, "head_dim": 16}
     if family.layer_kinds is not None and family.weights.token_type_embeddings is None:
@@ -374,8 +378,12 @@ def tiny_weights(config: dict[str, object], *, seed: int) -> dict[str, np.ndarra
     names, block = sizes.architecture.weights, sizes.block
     random = np.random.default_rng(seed)
     queries, keys = sizes.num_heads * sizes.head_size, sizes.num_key_heads * sizes.head_size
-    tensors = {names.word_embeddings: (sizes.vocab_size, HIDDEN), names.position_embeddings: (POSITIONS, HIDDEN)}
-    tensors |= {names.token_type_embeddings: (2, HIDDEN)}
+    embedding = sizes.embedding_size
+    tensors = {names.word_embeddings: (sizes.vocab_size, embedding), names.position_embeddings: (POSITIONS, embedding)}
+    tensors |= {names.token_type_embeddings: (2, embedding)}
+    if names.embedding_projection:
+        tensors[f"{names.embedding_projection}.weight"] = (HIDDEN, embedding)
+        tensors[f"{names.embedding_projection}.bias"] = (HIDDEN,)
     tensors |= {names.relative_attention_bias: (sizes.relative_attention_buckets, HEADS)}
     linears = {
         Part.QKV: [(names.qkv, queries + 2 * keys), (names.query, queries), (names.key, keys), (names.value, keys)],
@@ -388,7 +396,7 @@ def tiny_weights(config: dict[str, object], *, seed: int) -> dict[str, np.ndarra
         Part.OUTPUT: [(names.output, HIDDEN)],
     }
     inputs = {Part.QKV: HIDDEN, Part.ATTENTION_OUTPUT: queries, Part.INTERMEDIATE: HIDDEN, Part.OUTPUT: INNER}
-    norms = [(names.embedding_norm, HIDDEN)]
+    norms = [(names.embedding_norm, embedding)]
     for index in range(LAYERS):
         at = names.layer.format(index)
         for part, layers in linears.items():

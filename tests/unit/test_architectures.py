@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from intel_quantized_embeddings.architectures import Activation, EncoderConfig, hidden_size
 from intel_quantized_embeddings.architectures.description import LayerKind, Part, Rotary
+from intel_quantized_embeddings.architectures.relative_bias import alibi_slopes
 from intel_quantized_embeddings.architectures.table import ARCHITECTURES, BUILT_IN
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 
 PACKAGE = Path(__file__).resolve().parents[2] / "src" / "intel_quantized_embeddings"
 
 # Where a family is not in a module of its name.
-_MODULES = {"nomic_bert": "nomic", "eurobert": "llama", "gemma3_text": "gemma3"}
+_MODULES = {"nomic_bert": "nomic", "jina_embeddings_v3": "jina_v3", "eurobert": "llama", "gemma3_text": "gemma3"}
 
 every_family = pytest.mark.parametrize("family", ARCHITECTURES, ids=lambda family: family.name)
 
@@ -42,9 +44,13 @@ _WRITTEN = {
     },
 }
 _WRITTEN["mpnet"] = {**_WRITTEN["bert"], "relative_attention_num_buckets": 16}
-_WRITTEN |= dict.fromkeys(("roberta", "xlm-roberta", "camembert", "nomic_bert", "gte", "new"), _WRITTEN["bert"])
+_WRITTEN |= dict.fromkeys(
+    ("roberta", "xlm-roberta", "camembert", "nomic_bert", "gte", "new", "electra", "jina_embeddings_v3"),
+    _WRITTEN["bert"],
+)
 _WRITTEN["modernbert"] = {**_WRITTEN["bert"], "hidden_activation": "gelu_new", "norm_eps": 1e-6}
 _WRITTEN |= {key: {**_WRITTEN["bert"], "rms_norm_eps": 1e-6} for key in ("llama", "eurobert", "qwen3")}
+_WRITTEN["jina_bert"] = {**_WRITTEN["bert"], "position_embedding_type": "alibi", "feed_forward_type": "reglu"}
 _WRITTEN["gemma3_text"] = {**_WRITTEN["llama"], "hidden_activation": "gelu_new"}
 
 
@@ -58,11 +64,14 @@ def test_what_transformers_writes_is_read(model_type):
     config = EncoderConfig.from_hf({"model_type": model_type, **_WRITTEN[model_type]}, where="it")
     assert (config.vocab_size, config.hidden_size, config.num_layers) == (30522, 384, 6)
     assert (config.num_heads, config.head_size, config.intermediate_size) == (12, 32, 1536)
-    assert config.activation is Activation.GELU_TANH
+    assert config.activation is (Activation.RELU if model_type == "jina_bert" else Activation.GELU_TANH)
     assert config.layer_norm_eps == (1e-12 if model_type == "distilbert" else 1e-6)
+    assert config.embedding_size == (128 if model_type == "electra" else 384)
     counted_after_padding = model_type in ("roberta", "xlm-roberta", "camembert", "mpnet")
+    pads_with_1 = counted_after_padding or model_type == "jina_embeddings_v3"
     assert (config.pad_token_id, config.first_position, config.max_length) == (
-        (1, 2, 510) if counted_after_padding else (0, 0, 512)
+        int(pads_with_1),
+        *((2, 510) if counted_after_padding else (0, 512)),
     )
     assert config.relative_attention_buckets == (16 if model_type == "mpnet" else 0)
 
@@ -75,6 +84,19 @@ def test_what_no_key_says_is_the_familys():
         1e-12,
         32,
     )
+
+
+@pytest.mark.parametrize(
+    ("model_type", "said"),
+    [
+        ("embedding_gemma2", r"heads of two sizes.*sentence-transformers, or take EmbeddingGemma 300m"),
+        ("deberta-v2", r"contents and of positions apart.*iqe export"),
+        ("unheard_of", r"\)\. Convert it to OpenVINO once.*iqe export"),
+    ],
+)
+def test_what_is_not_built_in_is_refused_with_a_reason_and_a_way_out(model_type, said):
+    with pytest.raises(UnsupportedModelError, match=f"'{model_type}'.*not built in.*{said}"):
+        EncoderConfig.from_hf({**_WRITTEN["bert"], "model_type": model_type}, where="it")
 
 
 @every_family
@@ -149,6 +171,27 @@ def test_nomics_keys_of_gpt2_mean_the_same():
     assert read.rotaries == (Rotary(1000.0),)
 
 
+@pytest.mark.parametrize("where", ["", "jinaai/jina-bert-implementation--", "jinaai/jina-reranker-v1-tiny-en--"])
+def test_the_hubs_jina_is_a_bert_with_a_bias(where):
+    """Of its own code, in the repository or another; that of the code model is another variant."""
+    alibi = {"position_embedding_type": "alibi", "feed_forward_type": "geglu"}
+    classes = {"AutoConfig": "configuration_bert.JinaBertConfig", "AutoModel": "modeling_bert.JinaBertModel"}
+    hub = _read("bert", **alibi, auto_map={name: where + of for name, of in classes.items()})
+    assert hub == _read("jina_bert", feed_forward_type="geglu")
+    assert hub.block.alibi
+    with pytest.raises(UnsupportedModelError, match="repository's own code"):
+        _read("bert", **alibi, auto_map={"AutoModel": "jinaai/jina-bert-v2-qk-post-norm--modeling_bert.JinaBertModel"})
+    with pytest.raises(UnsupportedModelError, match=r"activation 'original'.*\(feed_forward_type\)"):
+        _read("bert", **alibi | {"feed_forward_type": "original"})
+
+
+def test_slopes_of_heads_are_those_of_the_paper():
+    assert alibi_slopes(8).tolist() == [2.0**-i for i in range(1, 9)]
+    assert alibi_slopes(12).tolist() == [2.0**-i for i in range(1, 9)] + [
+        float(np.float32(2.0**-i)) for i in (0.5, 1.5, 2.5, 3.5)
+    ]
+
+
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
@@ -193,6 +236,13 @@ def test_gemmas_windows_are_halved_where_it_looks_both_ways():
     assert both_ways.embedding_factor == 384**0.5
     with pytest.raises(UnsupportedModelError, match="attn_logit_softcapping=50"):
         _read("gemma3_text", attn_logit_softcapping=50.0)
+
+
+def test_jinas_adapters_are_refused_with_the_way_out():
+    assert _read("jina_embeddings_v3").rotaries == (Rotary(20_000.0),)
+    for key, value in (("lora_adaptations", ["retrieval.query"]), ("load_trained_adapters", True)):
+        with pytest.raises(UnsupportedModelError, match=rf"{key}=.*adapter for each task.*merge_and_unload"):
+            _read("jina_embeddings_v3", **{key: value})
 
 
 def test_heads_that_do_not_divide_are_named():

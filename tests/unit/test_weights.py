@@ -25,13 +25,14 @@ from intel_quantized_embeddings.architectures.bert import BERT
 from intel_quantized_embeddings.architectures.distilbert import DISTILBERT
 from intel_quantized_embeddings.architectures.gemma3 import GEMMA3
 from intel_quantized_embeddings.architectures.gte import GTE
+from intel_quantized_embeddings.architectures.jina_bert import JINA_BERT
 from intel_quantized_embeddings.architectures.modernbert import MODERNBERT
 from intel_quantized_embeddings.architectures.mpnet import MPNET
 from intel_quantized_embeddings.architectures.qwen3 import QWEN3
 from intel_quantized_embeddings.architectures.roberta import ROBERTA
 from intel_quantized_embeddings.architectures.table import ARCHITECTURES
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, UnsupportedModelError
-from support.tiny_models import HEADS, HIDDEN, INNER, LAYERS, POSITIONS, tiny_config, write_tiny_model
+from support.tiny_models import EMBEDDING, HEADS, HIDDEN, INNER, LAYERS, POSITIONS, tiny_config, write_tiny_model
 
 QUERY = "encoder.layer.0.attention.self.query.weight"
 
@@ -80,8 +81,11 @@ def _arrays(weights: EncoderWeights) -> dict[str, np.ndarray]:
 def test_every_family_loads(tmp_path, family):
     """All families come out as the same kind of object with the shapes of their configuration."""
     weights = _load(write_tiny_model(tmp_path / "model", family=family))
+    embedding = EMBEDDING if family.keys.embedding_size else HIDDEN
     assert len(weights.layers) == LAYERS
-    assert weights.position_embeddings.shape == ((POSITIONS if family.weights.position_embeddings else 1), HIDDEN)
+    assert weights.position_embeddings.shape == ((POSITIONS if family.weights.position_embeddings else 1), embedding)
+    projection = weights.embedding_projection
+    assert projection is None if embedding == HIDDEN else projection.weight.shape == (HIDDEN, embedding)
     assert weights.layers[0].intermediate.weight.shape == (INNER, HIDDEN)
     assert weights.layers[1].output.weight.shape == (HIDDEN, INNER)
     bias = weights.relative_attention_bias
@@ -294,6 +298,16 @@ def test_pickled_weights_are_not_read(folder):
         Encoder.load(folder, precision="fp32")
 
 
+@pytest.mark.parametrize("layer", ["attention.self.layer_norm_q", "mlp.up_gated_layer"])
+def test_layers_of_a_variant_that_is_not_built_in_are_named(tmp_path, layer):
+    """JinaBERT's code model has norms on queries and keys, of which its config.json says nothing."""
+    folder = write_tiny_model(tmp_path / "model", family=JINA_BERT)
+    name = f"encoder.layer.1.{layer}.weight"
+    _rewrite(folder, lambda tensors: tensors | {name: np.ones(HIDDEN, np.float32)})
+    with pytest.raises(UnsupportedModelError, match=rf"encoder\.layer\.1\.{layer}': a variant of jina_bert.*ONNX"):
+        _load(folder)
+
+
 # --- configurations ----------------------------------------------------------------------------
 
 
@@ -314,7 +328,7 @@ def test_architectures_map_to_families(model_type, family):
     assert EncoderConfig.from_hf(config, where="it").architecture is family
 
 
-@pytest.mark.parametrize("model_type", ["electra", "gpt2", "deberta-v2", None, 3, ["bert"]])
+@pytest.mark.parametrize("model_type", ["albert", "gpt2", "deberta-v2", None, 3, ["bert"]])
 def test_other_architectures_are_refused_with_a_way_out(model_type):
     """The error lists what is built in and how to convert the rest."""
     config = {**tiny_config(BERT), "model_type": model_type}

@@ -3,8 +3,14 @@
 from intel_quantized_embeddings.architectures.config import EncoderConfig, exported_limits, hidden_size
 from intel_quantized_embeddings.architectures.description import Activation
 from intel_quantized_embeddings.architectures.ending import Dense, Ending, LayerNorm, StepActivation, UnitLength
-from intel_quantized_embeddings.architectures.heads import load_head
-from intel_quantized_embeddings.architectures.weights import EncoderWeights, LayerWeights, Linear, Norm, load_weights
+from intel_quantized_embeddings.architectures.heads import load_head, load_next_token
+from intel_quantized_embeddings.architectures.weights import (
+    EncoderWeights,
+    LayerWeights,
+    Linear,
+    Norm,
+    load_weights,
+)
 
 __all__ = [
     "Activation",
@@ -21,5 +27,6 @@ __all__ = [
     "exported_limits",
     "hidden_size",
     "load_head",
+    "load_next_token",
     "load_weights",
 ]

@@ -8,6 +8,7 @@ from typing import Any
 
 from intel_quantized_embeddings.architectures.config_values import ConfigValues, is_whole
 from intel_quantized_embeddings.architectures.description import Activation, Architecture, Block, LayerKind, Rotary
+from intel_quantized_embeddings.architectures.not_built_in import why_not
 from intel_quantized_embeddings.architectures.table import BUILT_IN, architecture_of
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 
@@ -20,7 +21,7 @@ _ACTIVATIONS = {
     "swish": Activation.SILU,
 }
 # Names of an activation and a gate together.
-_GATED_ACTIVATIONS = {"swiglu": Activation.SILU, "geglu": Activation.GELU}
+_GATED_ACTIVATIONS = {"swiglu": Activation.SILU, "geglu": Activation.GELU, "reglu": Activation.RELU}
 
 # Ids are 32 bits wide to the tokenizers library.
 MOST_TOKENS = 2**32
@@ -39,6 +40,7 @@ class EncoderConfig:
         num_key_heads: Heads of keys and values, each shared by as many heads of queries.
         head_size: Numbers in a head.
         attention_scale: What attention's scores are multiplied with.
+        embedding_size: Numbers in an embedding, before they become a hidden state.
         layers: What differs from layer to layer, for each.
         max_positions: Rows of the position table, or the longest input where positions are rotary.
         max_length: The longest input in tokens that the positions can serve.
@@ -50,6 +52,7 @@ class EncoderConfig:
     block: Block
     vocab_size: int
     hidden_size: int
+    embedding_size: int
     num_heads: int
     num_key_heads: int
     head_size: int
@@ -118,6 +121,7 @@ class EncoderConfig:
             layer_norm_eps=held.positive(keys.layer_norm_eps, default=architecture.default_norm_eps),
             vocab_size=held.size(keys.vocab_size),
             hidden_size=hidden,
+            embedding_size=_embedding_size(held, architecture, hidden=hidden),
             num_heads=heads,
             num_key_heads=_key_heads(held, architecture, heads=heads),
             head_size=head_size,
@@ -191,7 +195,7 @@ def _activation(held: ConfigValues, key: str, block: Block) -> Activation:
     known = _ACTIVATIONS | (_GATED_ACTIVATIONS if block.gated else {})
     activation = known.get(name) if isinstance(name, str) else None
     if activation is None:
-        raise held.refuse(f"has the activation {name!r}; built in are {', '.join(sorted(known))}.")
+        raise held.refuse(f"has the activation {name!r}; built in are {', '.join(sorted(known))} ({key}).")
     return activation
 
 
@@ -204,6 +208,11 @@ def _head_size(held: ConfigValues, architecture: Architecture, *, hidden: int, h
             f"has sizes that don't fit: {hidden} hidden units do not divide into {heads} attention heads."
         )
     return hidden // heads
+
+
+def _embedding_size(held: ConfigValues, architecture: Architecture, *, hidden: int) -> int:
+    key = architecture.keys.embedding_size
+    return hidden if key is None else held.size(key, default=architecture.default_embedding_size)
 
 
 def _key_heads(held: ConfigValues, architecture: Architecture, *, heads: int) -> int:
@@ -220,11 +229,10 @@ def _layers(held: ConfigValues, architecture: Architecture) -> tuple[LayerKind, 
 def _architecture(config: Mapping[str, Any], *, where: str) -> Architecture:
     architecture = architecture_of(config)
     if architecture is None:
+        model_type = config.get("model_type")
         raise UnsupportedModelError(
-            f"{where} is of architecture {config.get('model_type')!r}, which is not built in "
-            f"(built in: {', '.join(BUILT_IN)}). Convert it to OpenVINO once with "
-            f"pip install 'intel-quantized-embeddings[export]' and `iqe export MODEL FOLDER`, "
-            f"then load the folder."
+            f"{where} is of architecture {model_type!r}, which is not built in (built in: {', '.join(BUILT_IN)}). "
+            f"{why_not(model_type)}"
         )
     return architecture
 

@@ -88,6 +88,8 @@ class Block:
             counts no further, the one of that id (fairseq's habit); else positions count from 0.
         relative_attention_buckets: Distances that a learned bias of attention scores tells apart, as T5's does; 0
             without one.
+        alibi: Whether scores have a bias that grows with the distance, by a slope of each head, on both sides
+            (https://arxiv.org/abs/2108.12409), instead of positions.
         activation: What stands between the two layers of the feed-forward network.
         gated: Whether a second layer beside the first, which is activated, is multiplied with it.
         norms: Where they stand.
@@ -100,6 +102,7 @@ class Block:
 
     positions_after_padding: bool = False
     relative_attention_buckets: int = 0
+    alibi: bool = False
     activation: Activation = Activation.GELU
     gated: bool = False
     norms: NormPlace = NormPlace.POST
@@ -120,6 +123,7 @@ class ConfigKeys:
         num_key_heads: Heads of keys and values; None where there are as many as of queries.
         head_size: None where all heads are as wide as the hidden state.
         attention_scale: What scores are divided by the root of; None where it is the head's size.
+        embedding_size: Numbers in an embedding; None where there are always as many as in the hidden state.
     """
 
     vocab_size: str = "vocab_size"
@@ -134,6 +138,7 @@ class ConfigKeys:
     num_key_heads: str | None = None
     head_size: str | None = None
     attention_scale: str | None = None
+    embedding_size: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,8 +172,10 @@ class WeightNames:
     two tensors.
 
     Attributes:
-        position_embeddings: None where positions are rotary.
+        position_embeddings: None where positions are rotary, or a bias of attention's scores.
         embedding_norm: The norm over the embeddings; None where there is none.
+        embedding_projection: What makes hidden states of embeddings that are narrower or wider, behind that norm; None
+            where they never are.
         qkv: Queries, keys and values in one layer, in this order; None where each has its own.
         gate: The layer that is activated and multiplied with the intermediate one; None where there is none, or where
             one layer is both.
@@ -181,6 +188,7 @@ class WeightNames:
         norm_parts: What norms call their scale and shift; checkpoints converted from TensorFlow say gamma and beta.
         token_type_embeddings: None where there are no token types.
         relative_attention_bias: None where the block has no relative buckets.
+        none_of: Layers that a variant has which is not built in, and whose files say nothing else of it.
     """
 
     word_embeddings: str
@@ -189,6 +197,7 @@ class WeightNames:
     output: str
     position_embeddings: str | None = None
     embedding_norm: str | None = None
+    embedding_projection: str | None = None
     qkv: str | None = None
     query: str = ""
     key: str = ""
@@ -207,6 +216,7 @@ class WeightNames:
     norm_parts: tuple[tuple[str, str], ...] = (("weight", "bias"), ("gamma", "beta"))
     token_type_embeddings: str | None = None
     relative_attention_bias: str | None = None
+    none_of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,21 +224,23 @@ class HeadNames:
     """Names of the layers of a cross-encoder's head.
 
     Attributes:
-        dense: The one on the pooled vector, the first token's.
+        dense: The one on the pooled vector, the first token's; None where `output` is alone.
         output: The one that gives the scores.
-        with_tanh: Whether tanh follows the dense one; relu otherwise.
+        activation: What follows the dense one, by transformers' name.
         norm: A layer norm between the two; None without one.
-        activation: The key of `config.json` that names what follows the dense layer, instead of `with_tanh`.
+        activation_key: The key of `config.json` that names another one; None where it does not decide it.
         pooling: The key of `config.json` that says which vector is pooled, "cls" or "mean"; None for the first token's.
+        last_token: Whether the last token's vector is pooled, where no key says it.
         may_lack_biases: Whether a layer of it may have no bias.
     """
 
-    dense: str
+    dense: str | None
     output: str
-    with_tanh: bool = True
+    activation: str = "tanh"
     norm: str | None = None
-    activation: str | None = None
+    activation_key: str | None = None
     pooling: str | None = None
+    last_token: bool = False
     may_lack_biases: bool = False
 
 
@@ -239,8 +251,11 @@ class Architecture:
     Attributes:
         name: What messages call it.
         model_types: What `config.json` calls it.
+        written_as: What it says of it instead, where `model_type` is another family's.
         weights: Its tensors.
         head: Its sequence classifier; None where none is built in.
+        next_token: The layer that gives a causal model's scores of each token as the next one, without a bias. Where
+            `config.json` ties it, it is the table of words. None where none is built in.
         prefixes: What its checkpoints with a head put before every name of the encoder.
         block: What it computes.
         biases: Reads which parts have biases; None where `config.json` does not decide it.
@@ -251,6 +266,7 @@ class Architecture:
         position_types: The values of `position_embedding_type` that mean what is built in.
         keys: Its sizes in `config.json`.
         default_norm_eps: What is added to a norm's variance where `config.json` does not say it.
+        default_embedding_size: Numbers in an embedding where `config.json` does not say it.
         pad_token_id: The padding id where `config.json` names none.
         tells_texts_apart: Whether a pair's second text is of the second token type. Elsewhere tokenizers give no types,
             whatever the size of the table.
@@ -261,7 +277,9 @@ class Architecture:
     model_types: tuple[str, ...]
     weights: WeightNames
     prefixes: tuple[str, ...]
+    written_as: Mapping[str, object] = field(default_factory=dict)
     head: HeadNames | None = None
+    next_token: str | None = None
     block: Block = Block()
     biases: Callable[[ConfigValues], frozenset[Part]] | None = None
     layer_kinds: Callable[[ConfigValues], tuple[LayerKind, ...]] | None = None
@@ -271,6 +289,7 @@ class Architecture:
     position_types: tuple[str, ...] = ("absolute",)
     keys: ConfigKeys = ConfigKeys()
     default_norm_eps: float = 1e-12
+    default_embedding_size: int | None = None
     pad_token_id: int = 0
     tells_texts_apart: bool = False
     refusals: tuple[Refusal, ...] = ()

@@ -28,5 +28,5 @@ DISTILBERT = Architecture(
         output="ffn.lin2",
         output_norm="output_layer_norm",
     ),
-    head=HeadNames(dense="pre_classifier", output="classifier", with_tanh=False),
+    head=HeadNames(dense="pre_classifier", output="classifier", activation="relu"),
 )

@@ -52,29 +52,77 @@ def load_head(folder: Path, config: EncoderConfig, described: Mapping[str, Any],
             f"that makes embeddings with Encoder.load or Reranker.load."
         )
     reader = TensorReader(safetensors_files(folder))
-    dense, output = (_found(reader, layer) for layer in (names.dense, names.output))
-    if dense is None or output is None:
-        missing = names.dense if dense is None else names.output
+    dense, output = (None if layer is None else _found(reader, layer) for layer in (names.dense, names.output))
+    if output is None or (dense is None and names.dense is not None):
+        missing = names.output if dense is not None or names.dense is None else names.dense
+        causal = (
+            " One that is scored by the next token says which in modules.json (LogitScore): fetch the whole of its "
+            "newest revision, or save it once with sentence-transformers' CrossEncoder."
+        )
         raise UnsupportedModelError(
             f"{name} has no {missing!r}, so it is no cross-encoder of the {config.architecture.name} family. Load "
             f"a model that makes embeddings with Encoder.load or Reranker.load."
+            f"{'' if config.architecture.next_token is None else causal}"
         )
     labels = reader.shape(f"{output}.weight")[0]
     if labels != 1:
         raise UnsupportedModelError(
             f"{name} gives {labels} scores for a pair of texts; a cross-encoder that ranks gives one (num_labels=1)."
         )
-    activation = StepActivation.TANH if names.with_tanh else StepActivation.RELU
-    if names.activation is not None:
-        activation = _named(_ACTIVATIONS, described, names.activation, default="gelu", name=name)
-    steps: list[Step] = [Dense(_linear(reader, dense, names, rows=hidden, columns=hidden, where=folder), activation)]
+    activation = _ACTIVATIONS[names.activation]
+    if names.activation_key is not None:
+        activation = _named(_ACTIVATIONS, described, names.activation_key, default=names.activation, name=name)
+    steps: list[Step] = []
+    if dense is not None:
+        steps.append(Dense(_linear(reader, dense, names, rows=hidden, columns=hidden, where=folder), activation))
     if names.norm is not None:
         steps.append(LayerNorm(_norm(reader, names.norm, width=hidden, where=folder), config.layer_norm_eps))
     steps.append(Dense(_linear(reader, output, names, rows=1, columns=hidden, where=folder)))
-    pooling = Pooling.CLS
+    pooling = Pooling.LAST if names.last_token else Pooling.CLS
     if names.pooling is not None:
         pooling = _named(_POOLINGS, described, names.pooling, default="cls", name=name)
     return Ending(poolings=(pooling,), steps=tuple(steps))
+
+
+def load_next_token(
+    folder: Path, config: EncoderConfig, described: Mapping[str, Any], tokens: tuple[int, int | None], *, name: str
+) -> Ending:
+    """Read what scores a pair by the token that a causal model would go on with.
+
+    The score is the logit of one token, less that of another where there is one: the logarithm of how many times as
+    likely the first is.
+
+    Args:
+        folder: The model's files.
+        config: The encoder's sizes.
+        described: The content of `config.json`.
+        tokens: The ids of the two, of the second None without one.
+        name: What to call the model in an error.
+
+    Raises:
+        UnsupportedModelError: The family has no such layer, or it is none that is built in.
+        DamagedFilesError: Its weights are missing or have another shape, or an id is not the model's.
+    """
+    architecture = config.architecture
+    if architecture.next_token is None:
+        raise UnsupportedModelError(
+            f"{name} is scored by the next token, and no model of the {architecture.name} family is built in for that."
+        )
+    reader = TensorReader(safetensors_files(folder))
+    words = architecture.weights.word_embeddings
+    tensor = f"{architecture.next_token}.weight"
+    if described.get("tie_word_embeddings", False):
+        tensor = next((prefix + words for prefix in PREFIXES if prefix + words in reader), words)
+    shape = (config.vocab_size, config.hidden_size)
+    if reader.shape(tensor) != shape:
+        raise DamagedFilesError(f"tensor {tensor!r} in {folder} has shape {reader.shape(tensor)}; {shape} is expected.")
+    if wrong := [token for token in tokens if token is not None and not 0 <= token < config.vocab_size]:
+        raise DamagedFilesError(f"{name} is scored by the token {wrong[0]}, and has {config.vocab_size} tokens.")
+    wanted, other = tokens
+    row = reader.read_row(tensor, wanted)
+    if other is not None:
+        row = row - reader.read_row(tensor, other)
+    return Ending(poolings=(Pooling.LAST,), steps=(Dense(Linear(row[None], np.zeros(1, dtype=np.float32))),))
 
 
 def _named(known: Mapping[str, Any], described: Mapping[str, Any], key: str, *, default: str, name: str) -> Any:

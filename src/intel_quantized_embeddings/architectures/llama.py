@@ -10,6 +10,7 @@ from intel_quantized_embeddings.architectures.description import (
     Architecture,
     Block,
     ConfigKeys,
+    HeadNames,
     LayerKind,
     NormPlace,
     WeightNames,
@@ -51,6 +52,8 @@ LLAMA = Architecture(
     keys=DECODER_KEYS,
     default_norm_eps=1e-6,
     prefixes=("model.",),
+    head=HeadNames(dense=None, output="score", last_token=True, may_lack_biases=True),
+    next_token="lm_head",
     weights=DECODER_WEIGHTS,
 )
 
@@ -61,4 +64,6 @@ EUROBERT = replace(
     own_code=("EuroBERT/EuroBERT-", "modeling_eurobert.EuroBert", "configuration_eurobert.EuroBert"),
     layer_kinds=_layers,
     default_norm_eps=1e-5,
+    head=None,
+    next_token=None,
 )

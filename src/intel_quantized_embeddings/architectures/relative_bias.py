@@ -1,4 +1,4 @@
-"""MPNet's relative attention bias, tabulated."""
+"""Biases of attention's scores by distance, tabulated: MPNet's, which is learned, and ALiBi's."""
 
 from __future__ import annotations
 
@@ -7,8 +7,37 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from intel_quantized_embeddings.architectures.config import EncoderConfig
+from intel_quantized_embeddings.architectures.weights import EncoderWeights
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+def bias_by_offset(config: EncoderConfig, weights: EncoderWeights, reach: int) -> NDArray[np.float32] | None:
+    """Tabulate an encoder's bias for every offset key - query in [-reach, reach]; None where it has none.
+
+    Returns:
+        Shape: (heads, 2 * reach + 1).
+    """
+    if config.block.alibi:
+        distances = np.abs(np.arange(-reach, reach + 1, dtype=np.float32))
+        return np.multiply.outer(-alibi_slopes(config.num_heads), distances)
+    if weights.relative_attention_bias is not None:
+        return relative_bias_by_offset(weights.relative_attention_bias, reach)
+    return None
+
+
+def alibi_slopes(heads: int) -> NDArray[np.float32]:
+    """Return the slope of each head (https://arxiv.org/abs/2108.12409, section 3): 2^(-8 / heads) and its powers.
+
+    Where the number of heads is no power of two, those of the next smaller one come first, and behind them every second
+    one of the next larger one, as the authors' code has it.
+    """
+    smaller = 1 << (heads.bit_length() - 1)
+    exponents = [8 * (i + 1) / smaller for i in range(smaller)]
+    exponents += [4 * (2 * i + 1) / smaller for i in range(heads - smaller)]
+    return np.array([2.0**-exponent for exponent in exponents], dtype=np.float32)
 
 
 def relative_bias_by_offset(bias: NDArray[np.float32], reach: int) -> NDArray[np.float32]:

@@ -8,8 +8,11 @@ from typing import Any
 from intel_quantized_embeddings.architectures.bert import BERT
 from intel_quantized_embeddings.architectures.description import Architecture
 from intel_quantized_embeddings.architectures.distilbert import DISTILBERT
+from intel_quantized_embeddings.architectures.electra import ELECTRA
 from intel_quantized_embeddings.architectures.gemma3 import GEMMA3
 from intel_quantized_embeddings.architectures.gte import GTE
+from intel_quantized_embeddings.architectures.jina_bert import JINA_BERT
+from intel_quantized_embeddings.architectures.jina_v3 import JINA_V3
 from intel_quantized_embeddings.architectures.llama import EUROBERT, LLAMA
 from intel_quantized_embeddings.architectures.modernbert import MODERNBERT
 from intel_quantized_embeddings.architectures.mpnet import MPNET
@@ -18,8 +21,8 @@ from intel_quantized_embeddings.architectures.qwen3 import QWEN3
 from intel_quantized_embeddings.architectures.roberta import ROBERTA
 
 ARCHITECTURES: tuple[Architecture, ...] = (
-    *(BERT, ROBERTA, DISTILBERT, MPNET),
-    *(MODERNBERT, NOMIC, GTE, EUROBERT, QWEN3, LLAMA, GEMMA3),
+    *(BERT, ROBERTA, DISTILBERT, MPNET, ELECTRA, JINA_BERT),
+    *(MODERNBERT, NOMIC, GTE, JINA_V3, EUROBERT, QWEN3, LLAMA, GEMMA3),
 )
 
 _BY_MODEL_TYPE = {model_type: one for one in ARCHITECTURES for model_type in one.model_types}
@@ -33,6 +36,9 @@ PREFIXES = ("", *(prefix for one in ARCHITECTURES for prefix in one.prefixes))
 
 def architecture_of(config: Mapping[str, Any]) -> Architecture | None:
     """Return the architecture that a `config.json` names; None where it is not built in."""
+    for one in ARCHITECTURES:
+        if one.written_as and all(config.get(key) == value for key, value in one.written_as.items()):
+            return one
     model_type = config.get("model_type")
     return _BY_MODEL_TYPE.get(model_type) if isinstance(model_type, str) else None
 

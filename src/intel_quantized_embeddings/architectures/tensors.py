@@ -99,18 +99,32 @@ class TensorReader:
         Raises:
             DamagedFilesError: The tensor is not there, is not a floating-point one, or holds NaN or infinity.
         """
+        return self._read(name, None)
+
+    def read_row(self, name: str, row: int) -> NDArray[np.float32]:
+        """Read one row of a table, as `read` does, without the others.
+
+        Raises:
+            DamagedFilesError: As `read` lists them.
+        """
+        table = self._read(name, row)
+        return table.reshape(table.shape[1:])
+
+    def _read(self, name: str, row: int | None) -> NDArray[np.float32]:
         from safetensors import safe_open
 
         file = self._file(name)
         with safe_open(str(file), framework="np") as opened:
-            dtype = opened.get_slice(name).get_dtype()
+            part = opened.get_slice(name)
+            dtype = part.get_dtype()
             if dtype not in _FLOAT_TYPES:
                 raise DamagedFilesError(f"tensor {name!r} of {file} has type {dtype}; expected one of {_FLOAT_TYPES}.")
             if dtype == "BF16":
-                tensor = _read_bfloat16(file, name)
+                tensor = _read_bfloat16(file, name, row)
             else:
                 with np.errstate(over="ignore"):  # beyond float32: found below
-                    tensor = np.ascontiguousarray(opened.get_tensor(name), dtype=np.float32)
+                    held = opened.get_tensor(name) if row is None else part[row : row + 1]
+                    tensor = np.ascontiguousarray(held, dtype=np.float32)
         # Both extremes are NaN where any number is, and need no second array as isfinite does.
         if tensor.size and not (np.isfinite(tensor.min()) and np.isfinite(tensor.max())):
             raise DamagedFilesError(f"tensor {name!r} of {file} holds numbers that are not finite (NaN or infinity).")
@@ -124,8 +138,8 @@ class TensorReader:
         return self._files[name]
 
 
-def _read_bfloat16(file: Path, name: str) -> NDArray[np.float32]:
-    """Read a bf16 tensor, a type numpy lacks: its 16 bits are the upper half of a float32.
+def _read_bfloat16(file: Path, name: str, row: int | None) -> NDArray[np.float32]:
+    """Read a bf16 tensor, or one row of it, a type numpy lacks: its 16 bits are the upper half of a float32.
 
     The offsets come from the header of the safetensors format
     (https://huggingface.co/docs/safetensors), which `safe_open` has validated before this is called.
@@ -134,6 +148,10 @@ def _read_bfloat16(file: Path, name: str) -> NDArray[np.float32]:
         (header_size,) = struct.unpack("<Q", opened.read(8))
         entry = json.loads(opened.read(header_size))[name]
         start, end = entry["data_offsets"]
+        shape = entry["shape"]
+        if row is not None:
+            size = (end - start) // shape[0]
+            start, end, shape = start + row * size, start + (row + 1) * size, [1, *shape[1:]]
         opened.seek(8 + header_size + start)
         halves = np.frombuffer(opened.read(end - start), dtype="<u2")
-    return (halves.astype(np.uint32) << 16).view(np.float32).reshape(entry["shape"])
+    return (halves.astype(np.uint32) << 16).view(np.float32).reshape(shape)

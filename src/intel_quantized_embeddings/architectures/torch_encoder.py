@@ -45,9 +45,16 @@ class TorchEmbedder(nn.Module):
             ending: What follows its layers.
 
         Raises:
-            UnsupportedModelError: There is more to it than pooling by cls, mean or last, and length 1.
+            UnsupportedModelError: It is of another family, or there is more to it than pooling by cls, mean or last,
+                and length 1.
         """
         super().__init__()
+        if config.rotaries or config.block.gated or config.architecture.keys.embedding_size is not None:
+            raise UnsupportedModelError(
+                f"What runs with torch (runtime='ipex', and method='qat' of any runtime) is frozen at the first BERT "
+                f"families, and {config.architecture.name} is none of them. Load the model with runtime='native' or "
+                f"'openvino', and quantize it with another method."
+            )
         self.embeddings = _Embeddings(config, weights)
         last = config.num_layers - 1
         self.layers = nn.ModuleList(

@@ -12,7 +12,7 @@ from intel_quantized_embeddings.architectures.config import EncoderConfig
 from intel_quantized_embeddings.architectures.description import Part
 from intel_quantized_embeddings.architectures.table import PREFIXES
 from intel_quantized_embeddings.architectures.tensors import TensorReader, safetensors_files
-from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError
+from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, UnsupportedModelError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,14 +70,15 @@ class EncoderWeights:
     """Everything learned, float32.
 
     Attributes:
-        word_embeddings: (vocab, hidden), times the factor that a family multiplies them with.
-        position_embeddings: (max_positions, hidden), with the first token type's embedding
-            already added: a text alone is all of type 0, so the sum is a constant. With rotary positions that
-            embedding alone, (1, hidden), or zeros.
+        word_embeddings: (vocab, embedding), times the factor that a family multiplies them with.
+        position_embeddings: (max_positions, embedding), with the first token type's embedding
+            already added: a text alone is all of type 0, so the sum is a constant. With rotary positions or ALiBi that
+            embedding alone, (1, embedding), or zeros.
         embedding_norm: The one over the embeddings; None without.
+        embedding_projection: What makes hidden states of them; None where they have that width.
         final_norm: The one behind the last layer; None without.
         relative_attention_bias: (buckets, heads); None where a family has none.
-        second_text: What a token of a pair's second text has added beside, (hidden,): the second token type's
+        second_text: What a token of a pair's second text has added beside, (embedding,): the second token type's
             embedding less the first's. None where a family does not tell the two apart.
     """
 
@@ -87,6 +88,7 @@ class EncoderWeights:
     layers: tuple[LayerWeights, ...]
     relative_attention_bias: Array | None
     second_text: Array | None = None
+    embedding_projection: Linear | None = None
     final_norm: Norm | None = None
 
 
@@ -96,6 +98,7 @@ def load_weights(folder: Path, config: EncoderConfig) -> EncoderWeights:
     Raises:
         ModelFilesError: The folder has no safetensors weights.
         DamagedFilesError: A tensor is missing or has another shape than `config` says.
+        UnsupportedModelError: There are layers of a variant that is not built in.
     """
     files = safetensors_files(folder)
     if not files:
@@ -118,22 +121,23 @@ class _Loader:
 
     def load(self) -> EncoderWeights:
         config, names = self._config, self._names
-        hidden = config.hidden_size
+        embedding = config.embedding_size
         if names.position_embeddings is None:
-            positions = np.zeros((1, hidden), dtype=np.float32)
+            positions = np.zeros((1, embedding), dtype=np.float32)
         else:
-            positions = self._tensor(names.position_embeddings, (config.max_positions, hidden))
+            positions = self._tensor(names.position_embeddings, (config.max_positions, embedding))
         second_text = None
         if names.token_type_embeddings is not None and config.block.token_types:
-            types = self._tensor(names.token_type_embeddings, (None, hidden))
+            types = self._tensor(names.token_type_embeddings, (None, embedding))
             positions = positions + types[0]
             if config.architecture.tells_texts_apart and len(types) > 1:
                 second_text = types[1] - types[0]
-        words = self._tensor(names.word_embeddings, (config.vocab_size, hidden))
+        words = self._tensor(names.word_embeddings, (config.vocab_size, embedding))
         return EncoderWeights(
             word_embeddings=words if config.embedding_factor == 1 else words * np.float32(config.embedding_factor),
             position_embeddings=positions,
-            embedding_norm=self._norm(names.embedding_norm),
+            embedding_norm=self._norm(names.embedding_norm, width=embedding),
+            embedding_projection=self._projection(),
             layers=tuple(self._layer(i) for i in range(config.num_layers)),
             relative_attention_bias=(
                 self._tensor(names.relative_attention_bias, (config.relative_attention_buckets, config.num_heads))
@@ -147,6 +151,12 @@ class _Loader:
     def _layer(self, index: int) -> LayerWeights:
         config, names = self._config, self._names
         at = names.layer.format(index)
+        for layer in names.none_of:
+            if f"{self._prefix}{at}{layer}.weight" in self._reader:
+                raise UnsupportedModelError(
+                    f"{self._where} has the layer {at + layer!r}: a variant of {config.architecture.name} that is not "
+                    f"built in. A published ONNX or OpenVINO file of the model opens with runtime='openvino'."
+                )
         hidden, inner = config.hidden_size, config.intermediate_size
         queries, keys = config.num_heads * config.head_size, config.num_key_heads * config.head_size
         query, key, value = self._parts(
@@ -179,6 +189,13 @@ class _Loader:
             output_norm=self._norm(names.output_norm, at),
         )
 
+    def _projection(self) -> Linear | None:
+        config, name = self._config, self._names.embedding_projection
+        if name is None or config.embedding_size == config.hidden_size:
+            return None
+        shape = (config.hidden_size, config.embedding_size)
+        return Linear(self._tensor(f"{name}.weight", shape), self._tensor(f"{name}.bias", shape[:1]))
+
     def _parts(
         self, at: str, fused: str | None, single: tuple[str, ...], rows: tuple[int, ...], *, part: Part
     ) -> tuple[Linear, ...]:
@@ -195,17 +212,17 @@ class _Loader:
             return Linear(weight, self._tensor(f"{name}.bias", (rows,)))
         return Linear(weight, np.zeros(rows, dtype=np.float32))
 
-    def _norm(self, name: str | None, at: str = "") -> Norm | None:
+    def _norm(self, name: str | None, at: str = "", *, width: int | None = None) -> Norm | None:
         if name is None:
             return None
-        hidden = (self._config.hidden_size,)
+        shape = (width or self._config.hidden_size,)
         spellings = self._names.norm_parts
         held = (parts for parts in spellings if f"{self._prefix}{at}{name}.{parts[0]}" in self._reader)
         scale, shift = next(held, spellings[-1])
-        weight = self._offset(self._tensor(f"{at}{name}.{scale}", hidden))
+        weight = self._offset(self._tensor(f"{at}{name}.{scale}", shape))
         if Part.NORM in self._config.block.biases:
-            return Norm(weight, self._tensor(f"{at}{name}.{shift}", hidden))
-        return Norm(weight, np.zeros(hidden, dtype=np.float32))
+            return Norm(weight, self._tensor(f"{at}{name}.{shift}", shape))
+        return Norm(weight, np.zeros(shape, dtype=np.float32))
 
     def _norm_of_heads(self, at: str, name: str | None) -> Array | None:
         if name is None:

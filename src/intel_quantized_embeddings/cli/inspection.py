@@ -28,8 +28,6 @@ from intel_quantized_embeddings.models.scoring import CrossEncoderSettings
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import MANIFEST_FILE, SourceModel
 from intel_quantized_embeddings.models.static import StaticTokenizer, read_table
-from intel_quantized_embeddings.models.tokenizer import Tokenizer
-from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE
 from intel_quantized_embeddings.models.weight_files import WeightFiles, WeightKind
 from intel_quantized_embeddings.options import Precision, RuntimeName
 from intel_quantized_embeddings.reporting.terminal import labelled, megabytes
@@ -197,7 +195,7 @@ def _unquantized(found: SourceModel) -> Inspection:
         elif isinstance(settings, ModelSettings) and dimension:
             dimension = load_ending(found.path, settings).widths(dimension, where=found.name)[-1]
         if found.static is None:
-            Tokenizer(found.path / TOKENIZER_FILE, max_length=settings.max_length)
+            settings.tokenizer(found.path)
         if not weights.files:
             raise ModelFilesError(f"{found.path} has no weights that can be read: no safetensors and no export.")
         if scores:
@@ -267,6 +265,7 @@ def _settings_lines(settings: ModelSettings | CrossEncoderSettings) -> dict[str,
         return {
             "gives": [f"scores of pairs, through {settings.activation.value.lower()}"],
             "scored by": list(settings.modules),
+            "pairs as": [f"a chat, its instruction {settings.instruction!r}"] if settings.template else [],
             "longest pair": [f"{settings.max_length} tokens{lowercased}"],
         }
     return {

@@ -38,10 +38,10 @@ class CrossEncoder(LoadedModel[CrossEncoderSettings]):
     @classmethod
     @naming_its_options
     def load(cls, model: str | os.PathLike[str], **options: Unpack[ScoringKeywords]) -> CrossEncoder:
-        """Load a model whose `config.json` names a sequence classifier with one label.
+        """Load a model whose `config.json` names a sequence classifier with one label, or that has a LogitScore.
 
-        BERT, RoBERTa, XLM-RoBERTa, CamemBERT, DistilBERT, MPNet, ModernBERT and GTE, from safetensors or from a folder
-        that `quantize_cross_encoder` wrote.
+        BERT, RoBERTa, XLM-RoBERTa, CamemBERT, DistilBERT, MPNet, Electra, JinaBERT, ModernBERT, GTE, Qwen3 and
+        Llama, from safetensors or from a folder that `quantize_cross_encoder` wrote.
 
         Args:
             model: A folder (fp32 or quantized) or a hub id, as in `Encoder.load`.

@@ -11,7 +11,6 @@ from intel_quantized_embeddings.encoding.probing import report_int8
 from intel_quantized_embeddings.encoding.truncated import truncated_runtime
 from intel_quantized_embeddings.models.source import SourceModel
 from intel_quantized_embeddings.models.tokenizer import Tokenizer
-from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE
 from intel_quantized_embeddings.options import LoadOptions, Precision
 from intel_quantized_embeddings.quantization.kinds import Kind
 from intel_quantized_embeddings.runtimes.base import Runtime
@@ -66,8 +65,7 @@ class LoadedModel(Generic[_Settings]):
             warm_up(compiled, max_length=settings.max_length)
         model = cls(
             runtime=compiled,
-            tokenizer=loaded.tokenizer
-            or Tokenizer(loaded.folder / TOKENIZER_FILE, max_length=settings.max_length, lowercase=settings.lowercase),
+            tokenizer=loaded.tokenizer or settings.tokenizer(loaded.folder),
             settings=settings,
             pad_token_id=loaded.pad_token_id,
             fingerprint=_fingerprint(cls._kind, loaded, options, cut_to=cut_to),

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from intel_quantized_embeddings.architectures import Dense, Ending, LayerNorm, Linear, Norm, StepActivation, UnitLength
+from intel_quantized_embeddings.architectures import (
+    Dense,
+    EncoderConfig,
+    Ending,
+    LayerNorm,
+    Linear,
+    Norm,
+    StepActivation,
+    UnitLength,
+    load_next_token,
+)
 from intel_quantized_embeddings.architectures.ending import Step
 from intel_quantized_embeddings.architectures.tensors import TensorReader, safetensors_files
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, UnsupportedModelError
@@ -25,7 +35,7 @@ if TYPE_CHECKING:
 # Modules that have weights of their own, in `model.safetensors` of their folder.
 WITH_WEIGHTS = ("Dense", "LayerNorm")
 
-_SENTENCE, _SCORES = "sentence_embedding", "scores"
+_SENTENCE, _SCORES, _LOGITS = "sentence_embedding", "scores", "causal_logits"
 
 _DENSE_KEYS = (
     "in_features",
@@ -100,13 +110,23 @@ def load_ending(folder: Path, settings: ModelSettings) -> Ending:
 
 
 def scoring_chain(folder: Path) -> list[tuple[str, Path]]:
-    """Return the modules of a cross-encoder that is a chain: Transformer, Pooling, and what makes a score of the row.
+    """Return the modules of a cross-encoder that is a chain.
 
-    Empty where it is not one: then its head is the classifier of its architecture.
+    They are Transformer, Pooling, and what makes a score of the row; or Transformer and LogitScore. There are none
+    where its head is the classifier of its architecture.
+
+    Raises:
+        UnsupportedModelError: There is a module that is not built in.
+        DamagedFilesError: The list can't be read.
     """
     own = read_json(folder / "config_sentence_transformers.json").get("model_type")
     modules = read_modules(folder) if own == "CrossEncoder" else []
-    return modules if any(kind == "Pooling" for kind, _ in modules) else []
+    return modules if any(kind in ("Pooling", "LogitScore") for kind, _ in modules) else []
+
+
+def scores_next_token(folder: Path) -> bool:
+    """Return whether a cross-encoder's score is how likely one token is to come next: it has a LogitScore."""
+    return any(kind == "LogitScore" for kind, _ in scoring_chain(folder))
 
 
 def scoring_words(folder: Path) -> tuple[str, ...]:
@@ -117,6 +137,9 @@ def scoring_words(folder: Path) -> tuple[str, ...]:
     modules = scoring_chain(folder)
     if not modules:
         return ()
+    if scores_next_token(folder):
+        wanted, other = _next_tokens(folder, modules)
+        return (f"LogitScore {wanted}" if other is None else f"LogitScore {wanted} less {other}",)
     refuse_other_pipelines(folder, modules)
     chain, path = behind_pooling(modules), folder / "modules.json"
     if not chain or chain[-1][0] != "Dense":
@@ -131,13 +154,22 @@ def scoring_words(folder: Path) -> tuple[str, ...]:
     return (f"{pooling.value} pooling", *words, _dense_in_words(_dense_config(last, output=_SCORES)))
 
 
-def load_scoring_chain(folder: Path, hidden: int) -> Ending:
-    """Read a cross-encoder's chain with its weights; raises what `load_ending` and `scoring_words` do."""
+def load_scoring_chain(folder: Path, encoder: EncoderConfig, described: dict[str, Any], *, name: str) -> Ending:
+    """Read a cross-encoder's chain with its weights; raises what `load_ending` and `scoring_words` do.
+
+    Args:
+        folder: The model's.
+        encoder: Its sizes.
+        described: The content of its `config.json`.
+        name: What to call it in an error.
+    """
     modules = scoring_chain(folder)
+    if scores_next_token(folder):
+        return load_next_token(folder, encoder, described, _next_tokens(folder, modules), name=name)
     *chain, (_, last) = behind_pooling(modules)
     steps = [*(_step(kind, where) for kind, where in chain), _dense(last, _dense_config(last, output=_SCORES))]
     ending = Ending(poolings=(_scoring_pooling(modules),), steps=tuple(steps))
-    ending.widths(hidden, where=str(folder))
+    ending.widths(encoder.hidden_size, where=str(folder))
     return ending
 
 
@@ -154,6 +186,32 @@ def _scoring_pooling(modules: list[tuple[str, Path]]) -> Pooling:
     if len(poolings) > 1:
         raise UnsupportedModelError(f"{path} has several poolings; a cross-encoder has one.")
     return poolings[0]
+
+
+def _next_tokens(folder: Path, modules: list[tuple[str, Path]]) -> tuple[int, int | None]:
+    """Read the ids of a LogitScore: of the token whose logit counts, and of the one whose logit is subtracted."""
+    kinds = [kind for kind, _ in modules]
+    if kinds != ["Transformer", "LogitScore"] or modules[0][1].resolve() != folder.resolve():
+        raise UnsupportedModelError(
+            f"{folder / 'modules.json'} runs {', '.join(kinds)}; a LogitScore is built in behind a Transformer alone, "
+            f"which lies in the folder itself."
+        )
+    path = modules[1][1] / "config.json"
+    config = read_json(path)
+    refuse_unknown_keys(config, ("true_token_id", "false_token_id", "module_input_name"), path)
+    if (read := config.get("module_input_name", _LOGITS)) != _LOGITS:
+        raise UnsupportedModelError(f"{path} has module_input_name={read!r}; only {_LOGITS!r} is built in here.")
+    wanted, other = _token_id(config, "true_token_id", path), _token_id(config, "false_token_id", path)
+    if wanted is None:
+        raise DamagedFilesError(f"{path} has no true_token_id, the id of the token that the score is of.")
+    return wanted, other
+
+
+def _token_id(config: dict[str, Any], key: str, path: Path) -> int | None:
+    value = config.get(key)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+        raise DamagedFilesError(f"{path} has {key}={value!r}; the id of a token is needed.")
+    return value
 
 
 def _without_last_normalize(chain: list[tuple[str, Path]]) -> list[tuple[str, Path]]:

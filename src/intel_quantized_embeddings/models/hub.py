@@ -26,6 +26,7 @@ from intel_quantized_embeddings.files.whole import is_there, require_whole
 from intel_quantized_embeddings.models.endings import WITH_WEIGHTS
 from intel_quantized_embeddings.models.hub_client import note_missing, snapshot
 from intel_quantized_embeddings.models.modules import read_modules
+from intel_quantized_embeddings.models.pair_template import TEMPLATE_FILE
 from intel_quantized_embeddings.models.partial_snapshots import SETTINGS, never_fetched, refuse_undecided, undecided
 from intel_quantized_embeddings.models.routes import CONFIG_FILE as ROUTER_CONFIG_FILE
 from intel_quantized_embeddings.models.routes import read_routes, route_patterns
@@ -50,6 +51,7 @@ _METADATA = [
     "config.json",
     TOKENIZER_FILE,
     *BESIDE,
+    TEMPLATE_FILE,
     _ADAPTER,
     "modules.json",
     "config_sentence_transformers.json",

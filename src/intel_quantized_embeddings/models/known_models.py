@@ -22,7 +22,8 @@ class Listed:
     """A published model.
 
     Attributes:
-        architecture: The `model_type` of its config.json; "static" for a table of tokens' rows.
+        architecture: The `model_type` of its config.json; "static" for a table of tokens' rows, "jina_bert" for a BERT
+            with ALiBi.
         dimension: Numbers in a vector.
         shorter: Fewer numbers that its vectors may be cut to (Matryoshka), ascending, as its card says; where the card
             allows any from a least one up, that one and its doublings.

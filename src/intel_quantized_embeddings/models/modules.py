@@ -15,7 +15,16 @@ from intel_quantized_embeddings.files.inside import path_inside
 from intel_quantized_embeddings.files.json_files import parse_json, read_json
 from intel_quantized_embeddings.models.routes import CONFIG_FILE, route_modules
 
-HANDLED_MODULES = ("Transformer", "Pooling", "Dense", "LayerNorm", "Normalize", "Dropout", "StaticEmbedding")
+HANDLED_MODULES = (
+    "Transformer",
+    "Pooling",
+    "Dense",
+    "LayerNorm",
+    "Normalize",
+    "Dropout",
+    "StaticEmbedding",
+    "LogitScore",
+)
 
 # Only what is imported from here is the class of that name; anything else is code of the repository's own.
 _THEIR_PACKAGE = "sentence_transformers."
@@ -32,7 +41,10 @@ _TRANSFORMER_CONFIGS = tuple(
 _TASKS = {
     "feature-extraction": ("last_hidden_state", "token_embeddings"),
     "sequence-classification": ("logits", "scores"),
+    "text-generation": ("logits", "causal_logits"),
 }
+# How a message's content may be handed over, where pairs go through a chat template.
+_FORMATS = ("flat", "structured")
 # Arguments of loading that change where and how torch computes, and no vector beyond rounding.
 _HARMLESS_ARGUMENTS = frozenset(
     {
@@ -126,7 +138,11 @@ def refuse_other_pipelines(folder: Path, modules: list[tuple[str, Path]]) -> Non
     kinds = [kind for kind, _ in modules]
     before = kinds[: kinds.index("Pooling")] if "Pooling" in kinds else kinds
     chained = [kind for kind in before if kind in ("Dense", "LayerNorm")]
-    alone = kinds.count("Transformer") == 1 and kinds.count("Pooling") <= 1 and "StaticEmbedding" not in kinds
+    alone = (
+        kinds.count("Transformer") == 1
+        and kinds.count("Pooling") <= 1
+        and not {"StaticEmbedding", "LogitScore"} & set(kinds)
+    )
     if kinds[0] != "Transformer" or not alone or chained:
         raise UnsupportedModelError(
             f"{path} runs {', '.join(kinds)}, in this order; built in are a Transformer, then one Pooling, then any of "
@@ -139,26 +155,37 @@ def refuse_other_pipelines(folder: Path, modules: list[tuple[str, Path]]) -> Non
         )
 
 
-def read_transformer_config(transformer: Path, *, task: str) -> dict[str, Any]:
+def read_transformer_config(transformer: Path, *, task: str, chats: bool = False) -> dict[str, Any]:
     """Read `sentence_bert_config.json`, which also exists under the names of other architectures.
 
-    `task` is what the model does, as `transformer_task` says it; what is not built in is an UnsupportedModelError.
+    Args:
+        transformer: The module's folder.
+        task: What the model does, as `transformer_task` says it.
+        chats: Whether it may ask for what it is given in a chat template.
+
+    Raises:
+        UnsupportedModelError: It asks for something that is not built in.
+        DamagedFilesError: It is not a JSON object.
     """
     for name in _TRANSFORMER_CONFIGS:
         path = transformer / name
         config = read_json(path)
         if config:
             refuse_unknown_keys(config, _TRANSFORMER_KEYS, path)
-            _refuse_other_inputs(config, path, task=task)
+            _refuse_other_inputs(config, path, task=task, chats=chats)
             _refuse_arguments(config, path)
             return config
     return {}
 
 
-def _refuse_other_inputs(config: dict[str, Any], path: Path, *, task: str) -> None:
+def _refuse_other_inputs(config: dict[str, Any], path: Path, *, task: str, chats: bool) -> None:
     output, feature = _TASKS[task]
-    modalities = {"text": {"method": "forward", "method_output_name": output}}
+    text = {"method": "forward", "method_output_name": output}
+    modalities = {"text": text}
     allowed = {"transformer_task": task, "modality_config": modalities, "module_output_name": feature}
+    asked = config.get("modality_config")
+    if chats and asked in [modalities | {"message": {**text, "format": name}} for name in _FORMATS]:
+        allowed["modality_config"] = asked
     for key, value in allowed.items():
         if key in config and config[key] != value:
             raise UnsupportedModelError(f"{path} has {key}={config[key]!r}; only {value!r} is built in for this model.")

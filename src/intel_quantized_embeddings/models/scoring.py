@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from intel_quantized_embeddings.errors import DamagedFilesError, OptionError, UnsupportedModelError
 from intel_quantized_embeddings.files.json_files import read_json
-from intel_quantized_embeddings.models.endings import scoring_words
+from intel_quantized_embeddings.models.endings import scores_next_token, scoring_words
 from intel_quantized_embeddings.models.modules import read_modules, read_transformer_config, refuse_unknown_keys
+from intel_quantized_embeddings.models.pair_template import STRUCTURED, PairTemplate, asked_format, read_template
 from intel_quantized_embeddings.models.prompts import read_prompts
 from intel_quantized_embeddings.models.settings import read_max_length
+from intel_quantized_embeddings.models.tokenizer import Tokenizer
+from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE, special_tokens
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,12 +63,33 @@ class CrossEncoderSettings:
         activation: What scores go through.
         lowercase: Whether texts are lowercased before tokenization, whatever the tokenizer does.
         modules: What makes the score of token vectors, in words; none where it is the architecture's own classifier.
+        template: What makes one text of a pair, in Jinja; empty where the tokenizer's own template for pairs does.
+        instruction: The message before the two in it.
+        in_parts: Whether each message in it is a list of one part.
     """
 
     max_length: int
     activation: Activation
     lowercase: bool = False
     modules: tuple[str, ...] = ()
+    template: str = ""
+    instruction: str = ""
+    in_parts: bool = False
+
+    def tokenizer(self, folder: Path) -> Tokenizer:
+        """Open a folder's tokenizer; raises what `Tokenizer` and `PairTemplate` do."""
+        template = None
+        if self.template:
+            template = PairTemplate(
+                self.template,
+                instruction=self.instruction,
+                in_parts=self.in_parts,
+                special=special_tokens(folder),
+                where=folder,
+            )
+        return Tokenizer(
+            folder / TOKENIZER_FILE, max_length=self.max_length, lowercase=self.lowercase, pair_template=template
+        )
 
     def override(self, *, max_length: int | None, max_positions: int) -> CrossEncoderSettings:
         """Replace the length where the caller gives one; the OptionError says what it may be."""
@@ -88,27 +112,40 @@ def read_cross_encoder_settings(
     takes.
     """
     config = read_json(folder / "config.json")
-    own = _own_config(folder / "config_sentence_transformers.json")
+    own, instruction = _own_config(folder / "config_sentence_transformers.json")
     modules, words = read_modules(folder), scoring_words(folder)
     if not words and (any(kind != "Transformer" for kind, _ in modules) or len(modules) > 1):
         raise UnsupportedModelError(
-            f"{name} has the modules {', '.join(kind for kind, _ in modules)}; a cross-encoder is a "
-            f"Transformer alone, or one with a Pooling and a Dense whose folder says that it is a CrossEncoder. Load a "
-            f"model that makes embeddings with Encoder.load or Reranker.load."
+            f"{name} has the modules {', '.join(kind for kind, _ in modules)}; a cross-encoder is a Transformer alone, "
+            f"or one with a LogitScore, or with a Pooling and a Dense, whose folder says that it is a CrossEncoder. "
+            f"Load a model that makes embeddings with Encoder.load or Reranker.load."
         )
     where = next((where for _, where in modules), folder)
     if where.resolve() != folder.resolve():
         raise UnsupportedModelError(f"{name} keeps its transformer in {where}; it must lie in the folder itself.")
-    transformer = read_transformer_config(folder, task="feature-extraction" if words else "sequence-classification")
+    task = "feature-extraction" if words else "sequence-classification"
+    if scores_next_token(folder):
+        task = "text-generation"
+    transformer = read_transformer_config(folder, task=task, chats=True)
+    chat = asked_format(folder, transformer, has_modules=bool(modules))
+    if instruction and chat is None:
+        raise UnsupportedModelError(
+            f"{folder / 'config_sentence_transformers.json'} puts the prompt {instruction!r} before pairs "
+            f"(default_prompt_name), which is built in for pairs that go through a chat template only."
+        )
     return CrossEncoderSettings(
         max_length=read_max_length(folder, transformer, config, default_max_length),
         activation=_activation(config, own, name=name),
         lowercase=bool(transformer.get("do_lower_case")),
         modules=words,
+        template="" if chat is None else read_template(folder),
+        instruction=instruction,
+        in_parts=chat == STRUCTURED,
     )
 
 
-def _own_config(path: Path) -> dict[str, Any]:
+def _own_config(path: Path) -> tuple[dict[str, Any], str]:
+    """Return what a file says, and the prompt that it puts before pairs."""
     own = read_json(path)
     refuse_unknown_keys(own, _OWN_CONFIG_KEYS, path)
     kind = own.get("model_type", "CrossEncoder")
@@ -118,12 +155,7 @@ def _own_config(path: Path) -> dict[str, Any]:
             f"embeddings with Encoder.load or Reranker.load."
         )
     prompts, default = read_prompts(path)
-    if default is not None and prompts[default]:
-        raise UnsupportedModelError(
-            f"{path} puts the prompt {prompts[default]!r} before pairs (default_prompt_name={default!r}), which is not "
-            f"built in."
-        )
-    return own
+    return own, "" if default is None else prompts[default]
 
 
 def _activation(config: dict[str, Any], own: dict[str, Any], *, name: str) -> Activation:

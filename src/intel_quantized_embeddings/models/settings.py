@@ -25,6 +25,8 @@ from intel_quantized_embeddings.models.modules import (
 from intel_quantized_embeddings.models.poolings import check_pooling, read_poolings
 from intel_quantized_embeddings.models.prompts import read_own_config
 from intel_quantized_embeddings.models.static import read_table, static_length
+from intel_quantized_embeddings.models.tokenizer import Tokenizer
+from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE
 from intel_quantized_embeddings.options import Pooling
 from intel_quantized_embeddings.similarity import Similarity
 
@@ -78,6 +80,10 @@ class ModelSettings:
     def lengths_matter(self) -> bool:
         """Whether a vector's length changes how it compares."""
         return not self.normalize and self.similarity is not Similarity.COSINE
+
+    def tokenizer(self, folder: Path) -> Tokenizer:
+        """Open a folder's tokenizer; raises what `Tokenizer` does."""
+        return Tokenizer(folder / TOKENIZER_FILE, max_length=self.max_length, lowercase=self.lowercase)
 
     def override(
         self,

@@ -182,7 +182,7 @@ class StaticTokenizer(Tokenizer):
         """None are put around a text."""
         return 0
 
-    def _encode_batch(self, inputs: list[Any]) -> list[Any]:
+    def _encode_batch(self, inputs: list[Any], *, special_tokens: bool = False) -> list[Any]:
         with self._tokenizer_errors():
             encodings: list[Any] = self._tokenizer.encode_batch_fast(inputs, add_special_tokens=False)
         return encodings

@@ -19,6 +19,7 @@ from intel_quantized_embeddings.errors import (
 )
 from intel_quantized_embeddings.files.json_files import read_json
 from intel_quantized_embeddings.models.long_texts import LongTexts
+from intel_quantized_embeddings.models.pair_template import PairTemplate
 from intel_quantized_embeddings.models.tokenizer_building import apply_tokenizer_files
 from intel_quantized_embeddings.models.tokenizer_files import read_tokenizer_files
 from intel_quantized_embeddings.process.forks import importing
@@ -46,7 +47,9 @@ class Tokenizer:
     in transformers.
     """
 
-    def __init__(self, file: Path, *, max_length: int, lowercase: bool = False) -> None:
+    def __init__(
+        self, file: Path, *, max_length: int, lowercase: bool = False, pair_template: PairTemplate | None = None
+    ) -> None:
         with importing():
             from tokenizers import Tokenizer as FastTokenizer
             from tokenizers import normalizers
@@ -71,6 +74,8 @@ class Tokenizer:
                 first = normalizers.Lowercase()
                 self._tokenizer.normalizer = normalizers.Sequence([first, own]) if own is not None else first
             self._refuse_token_types()
+            self._pair_template = pair_template
+            self._tail = [] if pair_template is None else self._tail_of(pair_template)
             self._tokenizer.enable_truncation(max_length, direction=side)
             self._long_texts = LongTexts(self._tokenizer, max_length=max_length)
         known = read_json(self._file.with_name("config.json")).get("vocab_size")
@@ -133,9 +138,16 @@ class Tokenizer:
     def encode_pairs(self, pairs: Sequence[tuple[str, str]], *, second_text: int) -> TokenizedTexts:
         """Tokenize pairs by the tokenizer's own template; where one is too long, its longer text is cut.
 
-        `second_text` is added to the ids of a pair's second text, where the files beside `tokenizer.json` say that the
-        model is given token types.
+        Where there is a chat template, by that: what is too long is cut at its end, and the last tokens give way to
+        those that end every chat.
+
+        Args:
+            pairs: Two strings each, with a UTF-8 form.
+            second_text: What the ids of a pair's second text are raised by, where the files beside `tokenizer.json` say
+                that the model is given token types.
         """
+        if self._pair_template is not None:
+            return self._encode_chats(pairs, self._pair_template)
         if not self._token_types:
             second_text = 0
         long = {place for place, pair in enumerate(pairs) if any(map(self._long_texts.is_long, pair))}
@@ -154,10 +166,31 @@ class Tokenizer:
                 truncated.add(place)
         return TokenizedTexts(token_ids=rows, truncated=truncated)
 
-    def _encode_batch(self, inputs: list[Any]) -> list[Any]:
+    def _encode_chats(self, pairs: Sequence[tuple[str, str]], template: PairTemplate) -> TokenizedTexts:
+        cut = self._long_texts.cut
+        chats = [template(cut(first), cut(second)) for first, second in pairs]
+        encodings = self._encode_batch(chats, special_tokens=False)
+        rows, truncated = [], _truncated(encodings)
+        for place, encoding in enumerate(encodings):
+            ids = self._known(encoding.ids)
+            kept = min(len(self._tail), len(ids)) if place in truncated else 0
+            rows.append(ids[: len(ids) - kept] + self._tail[len(self._tail) - kept :])
+        return TokenizedTexts(token_ids=rows, truncated=truncated)
+
+    def _tail_of(self, template: PairTemplate) -> list[int]:
+        """Return the tokens that end every chat, whatever its texts are: those of two that have none in common."""
+        one, other = (
+            self._tokenizer.encode(template(text, text), add_special_tokens=False).ids for text in ("0", "1 2 3 4")
+        )
+        count = 0
+        while count < min(len(one), len(other)) and one[-count - 1] == other[-count - 1]:
+            count += 1
+        return [] if count == min(len(one), len(other)) else one[len(one) - count :]
+
+    def _encode_batch(self, inputs: list[Any], *, special_tokens: bool = True) -> list[Any]:
         refuse_lost_threads()
         with self._tokenizer_errors():
-            encodings: list[Any] = self._tokenizer.encode_batch_fast(inputs)
+            encodings: list[Any] = self._tokenizer.encode_batch_fast(inputs, add_special_tokens=special_tokens)
         return encodings
 
     def _refuse_token_types(self) -> None:

@@ -72,6 +72,9 @@ CLASSES = {
     "CamembertTokenizer": TokenizerClass(model="", special=_ROBERTAS),
 }
 
+# Another name of the same class; transformers 5.5 alone takes it for none.
+_SAME_CLASS = {"ElectraTokenizer": "BertTokenizer"}
+
 # The class of each architecture: what is taken where tokenizer_config.json names none. Where it names another one, as
 # every DistilBERT's does, versions differ: 4.57 obeys BERT's flags and keeps the rest of tokenizer.json, 5.5 keeps all
 # of it, 5.24 builds what that other class builds. What two of the three do is done here.
@@ -92,7 +95,7 @@ _CLASS_OF = {
     ),
     "mpnet": "MPNetTokenizer",
     **dict.fromkeys(("roberta", "roberta-prelayernorm", "longformer", "data2vec-text"), "RobertaTokenizer"),
-    **dict.fromkeys(("xlm-roberta", "xmod"), "XLMRobertaTokenizer"),
+    **dict.fromkeys(("xlm-roberta", "xmod", "jina_embeddings_v3"), "XLMRobertaTokenizer"),
     "camembert": "CamembertTokenizer",
 }
 
@@ -161,6 +164,14 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
     )
 
 
+def special_tokens(folder: Path) -> dict[str, str]:
+    """Return the special tokens that the files beside a `tokenizer.json` name."""
+    config = read_tokenizer_files(folder).config
+    held = {name: config.get(name) for name in SPECIAL_TOKENS}
+    texts = {name: token.get("content") if isinstance(token, dict) else token for name, token in held.items()}
+    return {name: text for name, text in texts.items() if isinstance(text, str)}
+
+
 def _class_name(config: Mapping[str, Any], model: Mapping[str, Any], where: Path) -> tuple[str | None, bool]:
     """Return the class that is taken, and whether it is the architecture's own."""
     asked = config.get("tokenizer_class")
@@ -174,4 +185,5 @@ def _class_name(config: Mapping[str, Any], model: Mapping[str, Any], where: Path
     if not isinstance(asked, str):
         raise DamagedFilesError(f"{where} has tokenizer_class={asked!r}; the name of a class is expected.")
     asked = asked.removesuffix("Fast")
+    asked = _SAME_CLASS.get(asked, asked)
     return (asked, own in (None, asked)) if asked in CLASSES else (None, False)

@@ -20,7 +20,6 @@ from intel_quantized_embeddings.models.scoring import CrossEncoderSettings
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import SourceModel
 from intel_quantized_embeddings.models.tokenizer import Tokenizer, shown
-from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE
 from intel_quantized_embeddings.options import Precision, RuntimeName
 from intel_quantized_embeddings.quantization.calibration import CalibrationSplit, Texts
 from intel_quantized_embeddings.quantization.inputs import Inputs
@@ -104,9 +103,7 @@ class Subject:
     ) -> None:
         self.source, self.kind, self.runtime, self.settings, self.texts = source, kind, runtime, settings, texts
         self.model = self.quantizable = model
-        self._tokenizer = Tokenizer(
-            source.path / TOKENIZER_FILE, max_length=settings.max_length, lowercase=settings.lowercase
-        )
+        self._tokenizer = settings.tokenizer(source.path)
         self.calibrated = self.tokenized(texts.calibrated)
         self.held_out = kind.tokenized(texts.held_out, self._tokenizer, settings, model.second_text)
         self._fp32 = self._rows(model.graph, Precision.FP32, self.held_out)

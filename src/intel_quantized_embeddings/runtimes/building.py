@@ -8,7 +8,7 @@ from intel_quantized_embeddings.models.endings import load_ending, load_scoring_
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import SourceModel
 from intel_quantized_embeddings.models.weight_files import WeightKind
-from intel_quantized_embeddings.options import Precision, RuntimeName
+from intel_quantized_embeddings.options import Pooling, Precision, RuntimeName
 from intel_quantized_embeddings.runtimes.base import ModelGraph
 from intel_quantized_embeddings.runtimes.table import RUNTIMES, runtime_module, scoring_module
 
@@ -37,14 +37,32 @@ def build_cross_encoder(source: SourceModel, *, runtime: RuntimeName) -> ModelGr
             f"{source.name} holds an export; cross-encoders are built from model.safetensors only."
         )
     head = load_any_head(source, encoder)
+    if head.row_pooling is Pooling.LAST and not source.is_chain:
+        _refuse_padding_at_the_end(source, encoder)
     weights = load_weights(source.path, encoder)
     return scoring_module(runtime).graph_of_scorer(encoder, weights, head)
+
+
+def _refuse_padding_at_the_end(source: SourceModel, encoder: EncoderConfig) -> None:
+    """Check that a causal classifier's pairs do not end in padding: transformers passes over it, wherever it is from.
+
+    Raises:
+        UnsupportedModelError: They do.
+    """
+    tokenizer = source.cross_encoder_settings(default_max_length=encoder.max_length).tokenizer(source.path)
+    (ids,) = tokenizer.encode_pairs([("a", "b")], second_text=0).token_ids
+    if ids and ids[-1] == source.config.get("pad_token_id"):
+        raise UnsupportedModelError(
+            f"the tokenizer of {source.name} ends every pair in the token {ids[-1]}, which is pad_token_id of its "
+            f"config.json too: its classifier reads the last token that is none, which is not built in. Give padding "
+            f"an id of its own."
+        )
 
 
 def load_any_head(source: SourceModel, encoder: EncoderConfig) -> Ending:
     """Read a cross-encoder's head, which ends in one score: a chain of modules, or its architecture's own."""
     if source.is_chain:
-        return load_scoring_chain(source.path, encoder.hidden_size)
+        return load_scoring_chain(source.path, encoder, source.config, name=source.name)
     return load_head(source.path, encoder, source.config, name=source.name)
 
 

@@ -132,11 +132,6 @@ def open_export(source: SourceModel, settings: ModelSettings, ending: Ending, *,
 
 def graph_of_weights(encoder: EncoderConfig, weights: EncoderWeights, ending: Ending) -> ModelGraph:
     """Make an embedder of one of the BERT families; see `RuntimeModule.graph_of_weights`."""
-    if encoder.rotaries:
-        raise UnsupportedModelError(
-            f"runtime='ipex' is frozen at the BERT families and runs no {encoder.architecture.name}. Load the model "
-            f"with runtime='native' or 'openvino'."
-        )
     return ModelGraph.of_weights(TorchEmbedder(encoder, weights, ending), encoder)
 
 

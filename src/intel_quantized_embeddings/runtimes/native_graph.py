@@ -20,7 +20,7 @@ from intel_quantized_embeddings.architectures import (
     Norm,
 )
 from intel_quantized_embeddings.architectures.description import NormPlace
-from intel_quantized_embeddings.architectures.relative_bias import relative_bias_by_offset
+from intel_quantized_embeddings.architectures.relative_bias import bias_by_offset
 from intel_quantized_embeddings.architectures.rotary import inverse_frequencies, rotary_tables
 from intel_quantized_embeddings.runtimes.native_shape import (
     DENSE_STEP,
@@ -74,7 +74,7 @@ def native_graph(
     shape = Shape.of(encoder, ending, second_text=second_text)
     arrays = _arrays(encoder, weights)
     if second_text and weights.second_text is not None:
-        arrays["second_text"] = _padded(weights.second_text, padded(encoder.hidden_size))
+        arrays["second_text"] = _padded(weights.second_text, padded(encoder.embedding_size))
     return NativeGraph(shape=shape, arrays=arrays | _steps(ending, encoder.hidden_size))
 
 
@@ -100,7 +100,7 @@ def _steps(ending: Ending, hidden: int) -> dict[str, NDArray[Any]]:
 
 
 def _arrays(encoder: EncoderConfig, weights: EncoderWeights) -> dict[str, NDArray[Any]]:
-    width, first = padded(encoder.hidden_size), encoder.first_position
+    width, first = padded(encoder.embedding_size), encoder.first_position
     positions = weights.position_embeddings[first:]
     arrays: dict[str, NDArray[Any]] = {
         "words": _padded(weights.word_embeddings, encoder.vocab_size, width),
@@ -109,8 +109,11 @@ def _arrays(encoder: EncoderConfig, weights: EncoderWeights) -> dict[str, NDArra
     }
     if encoder.block.positions_after_padding:
         arrays["padding"] = _padded(weights.position_embeddings[encoder.pad_token_id], width)
-    if weights.relative_attention_bias is not None:
-        table = relative_bias_by_offset(weights.relative_attention_bias, encoder.max_length - 1)
+    if weights.embedding_projection is not None:
+        arrays |= _linear("embedding_projection", weights.embedding_projection, padded(encoder.hidden_size), width)
+        arrays["embedding_projection.inputs"] = np.array([encoder.embedding_size], dtype=np.int32)
+    table = bias_by_offset(encoder, weights, encoder.max_length - 1)
+    if table is not None:
         # The engine reads in sixteens, and so beyond the end.
         arrays["relative"] = np.append(table.ravel() * np.float32(LOG2_E), np.zeros(2 * LANES, dtype=np.float32))
     arrays |= _kinds(encoder)

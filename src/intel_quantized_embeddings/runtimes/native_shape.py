@@ -117,7 +117,7 @@ class Shape:
             precision=FP32,
             second_text=int(second_text),
             padding=encoder.pad_token_id if encoder.block.positions_after_padding else -1,
-            relative=int(encoder.relative_attention_buckets > 0),
+            relative=int(encoder.relative_attention_buckets > 0 or encoder.block.alibi),
             norms_aside=int(aside),
             branch_norms=int(block.norms is NormPlace.SANDWICH),
             first_norm=int(aside and not block.first_norm_missing),

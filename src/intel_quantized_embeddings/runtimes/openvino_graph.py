@@ -18,11 +18,11 @@ from openvino import opset15 as ops
 
 from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights, Ending
 from intel_quantized_embeddings.architectures.description import LayerKind, Rotary
-from intel_quantized_embeddings.architectures.relative_bias import relative_bias_by_offset
+from intel_quantized_embeddings.architectures.relative_bias import bias_by_offset
 from intel_quantized_embeddings.architectures.rotary import inverse_frequencies, rotary_tables
 from intel_quantized_embeddings.options import Pooling
 from intel_quantized_embeddings.runtimes.openvino_ending import ended, with_steps
-from intel_quantized_embeddings.runtimes.openvino_layers import Around, build_layer, build_norm
+from intel_quantized_embeddings.runtimes.openvino_layers import Around, build_layer, build_linear, build_norm
 from intel_quantized_embeddings.runtimes.openvino_nodes import Node, constant, integer, integers, number
 
 # Added to the attention scores of padding. Large enough that exp() of it is exactly 0 in float32,
@@ -111,8 +111,20 @@ def _embeddings(config: EncoderConfig, weights: EncoderWeights, input_ids: Node,
         input_ids = ops.floor_mod(input_ids, integer(config.vocab_size))
     words = ops.gather(constant(weights.word_embeddings), input_ids, integer(0))
     words.set_friendly_name("embeddings/word")
-    if config.rotaries:
-        return build_norm(config, ops.add(words, constant(weights.position_embeddings)), weights.embedding_norm)
+    positions = _positions(config, weights, input_ids)
+    together = ops.add(words, positions)
+    if second_text is not None:
+        together = ops.add(together, second_text)
+    normed = build_norm(config, together, weights.embedding_norm)
+    if weights.embedding_projection is None:
+        return normed
+    return build_linear(normed, weights.embedding_projection, "embeddings/projection")
+
+
+def _positions(config: EncoderConfig, weights: EncoderWeights, input_ids: Node) -> Node:
+    """Return what is added to words by their places. Shape: (1 or batch, 1 or length, embedding)."""
+    if config.rotaries or config.block.alibi:
+        return constant(weights.position_embeddings)
     if config.block.positions_after_padding:
         # transformers' create_position_ids_from_input_ids: padding gets the padding position,
         # the others count on from it.
@@ -124,10 +136,7 @@ def _embeddings(config: EncoderConfig, weights: EncoderWeights, input_ids: Node,
         position_ids = ops.unsqueeze(ops.range(integer(0), length, integer(1), "i64"), integer(0))
     positions = ops.gather(constant(weights.position_embeddings), position_ids, integer(0))
     positions.set_friendly_name("embeddings/position")
-    together = ops.add(words, positions)
-    if second_text is not None:
-        together = ops.add(together, second_text)
-    return build_norm(config, together, weights.embedding_norm)
+    return positions
 
 
 class _Surroundings:
@@ -186,10 +195,10 @@ def _attention_bias(config: EncoderConfig, weights: EncoderWeights, input_ids: N
     """Return the term that is added to attention scores. Shape: (batch, 1 or heads, 1 or length, length)."""
     absent = ops.subtract(number(1.0), ops.convert(attention_mask, destination_type="f32"))
     mask = ops.unsqueeze(ops.multiply(absent, number(_MASKED)), integers(1, 2))
-    if weights.relative_attention_bias is None:
-        return mask
     reach = config.max_positions - 1
-    table = relative_bias_by_offset(weights.relative_attention_bias, reach)
+    table = bias_by_offset(config, weights, reach)
+    if table is None:
+        return mask
     length = ops.gather(ops.shape_of(input_ids), integer(1), integer(0))
     bias = ops.gather(constant(table), ops.add(_offsets(length), integer(reach)), integer(1))
     return ops.add(mask, ops.unsqueeze(bias, integer(0)))

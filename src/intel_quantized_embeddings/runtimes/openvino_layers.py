@@ -45,14 +45,14 @@ def build_layer(
     attended = ops.scaled_dot_product_attention(
         _query(config, layer, asking, around, first_only=first_only, name=name),
         _key(config, layer, inputs, around, name=name),
-        _each_query(config, _heads(config, _linear(inputs, layer.value, name + "value"), config.num_key_heads)),
+        _each_query(config, _heads(config, build_linear(inputs, layer.value, name + "value"), config.num_key_heads)),
         bias,
         number(config.attention_scale),
     )
     attended.set_friendly_name(name + "attention")
     width = config.num_heads * config.head_size
     together = ops.reshape(ops.transpose(attended, integers(0, 2, 1, 3)), integers(0, 0, width), True)
-    attention = _linear(together, layer.attention_output, name + "attention_output")
+    attention = build_linear(together, layer.attention_output, name + "attention_output")
     rows = ops.add(build_norm(config, attention, layer.attention_norm) if sandwich else attention, rows)
     rows = build_norm(config, rows, layer.attention_norm) if post else rows
     outer = _feed_forward(config, layer, build_norm(config, rows, layer.intermediate_norm), name=name)
@@ -63,14 +63,14 @@ def build_layer(
 def _query(
     config: EncoderConfig, layer: LayerWeights, inputs: Node, around: Around, *, first_only: bool, name: str
 ) -> Node:
-    query = _heads(config, _linear(inputs, layer.query, name + "query"), config.num_heads)
+    query = _heads(config, build_linear(inputs, layer.query, name + "query"), config.num_heads)
     query = _norm_of_heads(config, query, layer.query_norm)
     # The first token's angles are 0.
     return query if around.turn is None or first_only else _turned(config, query, *around.turn)
 
 
 def _key(config: EncoderConfig, layer: LayerWeights, inputs: Node, around: Around, *, name: str) -> Node:
-    key = _heads(config, _linear(inputs, layer.key, name + "key"), config.num_key_heads)
+    key = _heads(config, build_linear(inputs, layer.key, name + "key"), config.num_key_heads)
     key = _norm_of_heads(config, key, layer.key_norm)
     return _each_query(config, key if around.turn is None else _turned(config, key, *around.turn))
 
@@ -85,12 +85,12 @@ def _turned(config: EncoderConfig, heads: Node, cosines: Node, sines: Node) -> N
 
 
 def _feed_forward(config: EncoderConfig, layer: LayerWeights, inputs: Node, *, name: str) -> Node:
-    inner = _linear(inputs, layer.intermediate, name + "intermediate")
+    inner = build_linear(inputs, layer.intermediate, name + "intermediate")
     if layer.gate is None:
         inner = _activation(config, inner)
     else:
-        inner = ops.multiply(_activation(config, _linear(inputs, layer.gate, name + "gate")), inner)
-    return _linear(inner, layer.output, name + "output")
+        inner = ops.multiply(_activation(config, build_linear(inputs, layer.gate, name + "gate")), inner)
+    return build_linear(inner, layer.output, name + "output")
 
 
 def _heads(config: EncoderConfig, projected: Node, heads: int) -> Node:
@@ -107,7 +107,8 @@ def _each_query(config: EncoderConfig, heads: Node) -> Node:
     )
 
 
-def _linear(inputs: Node, linear: Linear, name: str) -> Node:
+def build_linear(inputs: Node, linear: Linear, name: str) -> Node:
+    """Multiply rows with weights, and add a bias where there is one."""
     product = ops.matmul(inputs, constant(linear.weight), False, True)
     product.set_friendly_name(name)
     return ops.add(product, constant(linear.bias.reshape(1, 1, -1))) if linear.bias.any() else product

@@ -1,0 +1,19 @@
+"""Electra (https://arxiv.org/abs/2003.10555): BERT's layers, in small ones behind embeddings that are narrower."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from intel_quantized_embeddings.architectures.bert import BERT
+from intel_quantized_embeddings.architectures.description import ConfigKeys, HeadNames
+
+ELECTRA = replace(
+    BERT,
+    name="electra",
+    model_types=("electra",),
+    keys=ConfigKeys(embedding_size="embedding_size"),
+    default_embedding_size=128,
+    prefixes=("electra.",),
+    weights=replace(BERT.weights, embedding_projection="embeddings_project"),
+    head=HeadNames(dense="classifier.dense", output="classifier.out_proj", activation="gelu"),
+)

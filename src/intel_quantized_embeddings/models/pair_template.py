@@ -1,0 +1,140 @@
+"""A pair of texts as a chat: the Jinja template of a cross-encoder's tokenizer, rendered as transformers renders it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError, needs
+from intel_quantized_embeddings.files.json_files import read_json
+from intel_quantized_embeddings.models.tokenizer_files import CONFIG_FILE
+
+TEMPLATE_FILE = "chat_template.jinja"
+EXTRA = "templates"
+
+# How sentence-transformers may hand over a message's content: as it is, or as a list of one part.
+FLAT, STRUCTURED = "flat", "structured"
+
+# What is in a template that takes parts, of which a folder of transformers alone says nothing.
+_PARTS = ("content[", "content.", "type")
+
+
+class PairTemplate:
+    """What makes one text of a query and a document, as messages of these roles behind the instruction's."""
+
+    def __init__(
+        self, source: str, *, instruction: str, in_parts: bool, special: Mapping[str, str], where: Path
+    ) -> None:
+        """Compile a template.
+
+        Args:
+            source: In Jinja.
+            instruction: The content of a message of the role "system" before the two; empty for none.
+            in_parts: Whether a message's content is a list of one part instead of the text.
+            special: The tokenizer's special tokens by name, which a template may use.
+            where: The folder, for errors.
+
+        Raises:
+            MissingExtraError: jinja2 is not installed.
+            DamagedFilesError: It is no template.
+            UnsupportedModelError: What it makes of a pair lacks one of the texts.
+        """
+        with needs("jinja2", extra=EXTRA, needed_for="A cross-encoder that puts pairs into a chat template"):
+            from jinja2 import TemplateSyntaxError
+            from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+        self._instruction, self._in_parts, self._special, self._where = instruction, in_parts, dict(special), where
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+        )
+        environment.globals["raise_exception"] = _refuse
+        try:
+            self._template = environment.from_string(source)
+        except TemplateSyntaxError as exc:
+            raise DamagedFilesError(f"the chat template of {where} is not one of Jinja: {exc}") from exc
+        one = self("a query", "a document")
+        if one in (self("another", "a document"), self("a query", "another")):
+            raise UnsupportedModelError(
+                f"the chat template of {where} leaves out messages of the role 'query' or 'document', so that scores "
+                f"would not depend on them. Write a {TEMPLATE_FILE} that holds both, as the model's card has it."
+            )
+
+    def __call__(self, query: str, document: str) -> str:
+        """Return the text that the model is given.
+
+        Raises:
+            DamagedFilesError: The template fails.
+        """
+        messages = [{"role": "system", "content": self._instruction}] if self._instruction else []
+        messages += [{"role": "query", "content": query}, {"role": "document", "content": document}]
+        given = [{**message, "content": self._content(message["content"])} for message in messages]
+        try:
+            return self._template.render(
+                messages=given, tools=None, documents=None, add_generation_prompt=False, **self._special
+            )
+        except Exception as exc:  # a template may fail as any program may
+            raise DamagedFilesError(f"the chat template of {self._where} fails on a pair of texts: {exc}") from exc
+
+    def _content(self, text: str) -> Any:
+        return [{"type": "text", "text": text}] if self._in_parts else text
+
+
+def _refuse(message: str) -> None:
+    raise ValueError(message)
+
+
+def read_template(folder: Path) -> str:
+    """Return a folder's chat template, empty where it has none; of several the default one.
+
+    Raises:
+        DamagedFilesError: It is no text.
+    """
+    file = folder / TEMPLATE_FILE
+    if file.is_file():
+        try:
+            return file.read_text("utf-8")
+        except ValueError as exc:
+            raise DamagedFilesError(f"{file} is not UTF-8: {exc}") from exc
+    where = folder / CONFIG_FILE
+    held = read_json(where).get("chat_template") or ""
+    if isinstance(held, list):
+        named = [one for one in held if isinstance(one, dict) and one.get("name") == "default"]
+        held = named[0].get("template") if named else ""
+    if not isinstance(held, str):
+        raise DamagedFilesError(f"{where}: chat_template is {held!r}; a text is expected.")
+    return held
+
+
+def asked_format(folder: Path, transformer: Mapping[str, Any], *, has_modules: bool) -> str | None:
+    """Return in which format a folder asks for a chat, `FLAT` or `STRUCTURED`; None where it asks for none.
+
+    sentence-transformers writes it into `sentence_bert_config.json`. Of a folder of transformers alone it puts pairs
+    into whatever template is there.
+
+    Args:
+        folder: The model's.
+        transformer: What `read_transformer_config` returned.
+        has_modules: Whether there is a `modules.json`.
+
+    Raises:
+        UnsupportedModelError: There is no template, or which format it takes is not said.
+    """
+    modalities = transformer.get("modality_config")
+    if modalities is not None:
+        if "message" not in modalities:
+            return None
+        if not read_template(folder):
+            raise UnsupportedModelError(
+                f"{folder} asks for pairs in a chat template and has none. Write a {TEMPLATE_FILE} into it."
+            )
+        return str(modalities["message"].get("format", STRUCTURED))
+    template = "" if has_modules else read_template(folder)
+    if not template:
+        return None
+    if any(part in template for part in _PARTS):
+        raise UnsupportedModelError(
+            f"{folder} has a chat template, and nothing says whether it takes texts or lists of their parts. Open the "
+            f"model once with sentence-transformers' CrossEncoder and save it with save_pretrained, which says it."
+        )
+    return FLAT
