@@ -7,7 +7,7 @@ import logging
 import signal
 import socket
 
-from intel_quantized_embeddings.encoders.encoder import Encoder
+from intel_quantized_embeddings.encoders.reranker import kind_of_model
 from intel_quantized_embeddings.errors import MissingExtraError, OptionError
 from intel_quantized_embeddings.options import LoadOptions
 from intel_quantized_embeddings.serving.limits import Limits
@@ -17,6 +17,7 @@ try:
     import uvicorn
 
     from intel_quantized_embeddings.serving.app import make_app
+    from intel_quantized_embeddings.serving.models import ServedModel
 except ModuleNotFoundError as exc:
     missing = (exc.name or "uvicorn").partition(".")[0]
     raise MissingExtraError(package=missing, extra="serve", needed_for="iqe serve") from exc
@@ -42,7 +43,7 @@ def serve(
 
     Raises:
         OptionError: The address can't be listened on, or a value is not allowed.
-        QuantizedEmbeddingsError: As `Encoder.load` lists them.
+        QuantizedEmbeddingsError: As `Reranker.load` lists them.
     """
     if api_key is not None and (not api_key.isascii() or not api_key or api_key.split() != [api_key]):
         raise OptionError(
@@ -50,11 +51,11 @@ def serve(
         )
     served = name or str(options.model)
     with _bound(host, port) as listener:
-        encoder = Encoder.from_options(options)
+        model = kind_of_model(options).from_options(options)
         if api_key is None and not _is_loopback(listener):
             logger.warning("%s can be reached from other machines, and no API key is asked for", host)
         config = uvicorn.Config(
-            make_app(encoder, name=served, limits=limits, api_key=api_key),
+            make_app([ServedModel.of(model, name=served)], limits=limits, api_key=api_key),
             lifespan="on",
             ws="none",
             log_config=None,
@@ -68,9 +69,7 @@ def serve(
             signal.signal(number, lambda *_: None)
         address, bound_port = listener.getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
-        _Server(config, greeting=f"serving {served} on http://{shown}:{bound_port}/v1: {encoder}").run(
-            sockets=[listener]
-        )
+        _Server(config, greeting=f"serving {served} on http://{shown}:{bound_port}/v1: {model}").run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
