@@ -151,9 +151,10 @@ _COMMANDS = (
     Command(
         "serve",
         cli_jobs.run_serve,
-        help="answer OpenAI's /v1/embeddings",
-        description="Serve a model over HTTP as OpenAI's /v1/embeddings (the `serve` extra), with /health and "
-        "/metrics: docs/serving.md. SIGTERM and Ctrl-C answer what was taken on, then end it.",
+        help="answer OpenAI's /v1/embeddings, and Cohere's and Jina's /v1/rerank",
+        description="Serve a model over HTTP (the `serve` extra): an embedder as OpenAI's /v1/embeddings, a "
+        "cross-encoder as Cohere's and Jina's /v1/rerank, with /health and /metrics: docs/serving.md. SIGTERM and "
+        "Ctrl-C answer what was taken on, then end it.",
         loads=True,
         rows=(
             _MODEL,

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from intel_quantized_embeddings.serving import openai, operations
+from intel_quantized_embeddings.serving import openai, operations, rerank
 from intel_quantized_embeddings.serving.api import JSON, Answer, Get, Post
 from intel_quantized_embeddings.serving.limits import Limits
 from intel_quantized_embeddings.serving.models import ServedModel
@@ -22,7 +22,7 @@ from intel_quantized_embeddings.serving.refusals import Refusal
 from intel_quantized_embeddings.serving.service import Service
 
 # The first one writes the errors of paths that no API has.
-APIS = (openai.API, operations.API)
+APIS = (openai.API, rerank.API, operations.API)
 
 _API_OF = {path: api for api in APIS for path in api.paths}
 _PUBLIC = frozenset(route.path for api in APIS for route in api.gets if route.public)
