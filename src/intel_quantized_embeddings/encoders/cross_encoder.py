@@ -104,15 +104,19 @@ class CrossEncoder(LoadedModel[CrossEncoderSettings]):
             )
         return self._settings.activation.apply(scores)
 
-    def tokenize(self, pairs: Sequence[tuple[str, str]]) -> TokenizedTexts:
+    def tokenize(self, pairs: Sequence[tuple[str, str]], *, cut: str | None = None) -> TokenizedTexts:
         """Pairs as token ids; `encode_token_ids` goes on from there.
 
         For callers that must know how long pairs are before they are scored.
 
+        Args:
+            pairs: A query and a document each.
+            cut: Which end is cut of the longer text of a pair that is too long; as in `Encoder.tokenize`.
+
         Raises:
             InvalidTextError: An item is not a pair of texts; the message names its position.
         """
-        return self._tokenizer.encode_pairs(list(_checked(pairs)), second_text=self._second_text)
+        return self._cutting(cut).encode_pairs(list(_checked(pairs)), second_text=self._second_text)
 
     def __repr__(self) -> str:
         return f"CrossEncoder({self._fingerprint}, max_length={self.max_length})"

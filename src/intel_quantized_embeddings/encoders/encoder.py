@@ -164,15 +164,21 @@ class Encoder(LoadedModel[ModelSettings]):
         """
         return self._encode(texts, instruction, show_progress=show_progress)
 
-    def tokenize(self, texts: Sequence[str], *, instruction: str) -> TokenizedTexts:
+    def tokenize(self, texts: Sequence[str], *, instruction: str, cut: str | None = None) -> TokenizedTexts:
         """Texts as token ids, each after an instruction; `encode_token_ids` goes on from there.
 
         For callers that must know how long texts are before they are encoded.
 
+        Args:
+            texts: Any number of them.
+            instruction: Put before each, "" for none.
+            cut: Which end of a text that is too long is cut, "left" or "right"; None for what the model's folder says.
+
         Raises:
             InvalidTextError: An item is not text; the message names its position.
+            OptionError: The model's texts are not cut there.
         """
-        return self._tokenizer.encode(texts, instruction=instruction)
+        return self._cutting(cut).encode(texts, instruction=instruction)
 
     def __repr__(self) -> str:
         return f"Encoder({self._fingerprint}, dimension={self.dimension}, max_length={self.max_length})"

@@ -124,6 +124,9 @@ class LoadedModel(Generic[_Settings]):
         """
         return encode_token_ids(self._runtime, [token_ids], pad_token_id=self._pad_token_id, max_length=self.max_length)
 
+    def _cutting(self, side: str | None) -> Tokenizer:
+        return self._tokenizer if side is None else self._tokenizer.cutting(side)
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle how it was loaded; unpickling loads it again and checks that it is the same."""
         if self._options is None:
