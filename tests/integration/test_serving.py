@@ -145,7 +145,7 @@ class TestPaths:
         assert service.metric("iqe_tokens_per_second") > 0
         assert service.metric("iqe_waiting_tokens") == service.metric("iqe_requests_in_work") == 0
 
-    @pytest.mark.parametrize(("path", "status"), [("/v1/embeddings", 405), ("/v1/completions", 404), ("/", 404)])
+    @pytest.mark.parametrize(("path", "status"), [("/v1/embeddings", 405), ("/v1/completions", 404), ("/nothing", 404)])
     def test_what_is_not_there_is_told_in_openais_form(self, service, path, status):
         told, body = service.get(path)
         assert told == status

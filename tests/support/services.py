@@ -104,17 +104,17 @@ def service_in_thread(
     *models: Any,
     name: str = "tiny",
     limits: Limits | None = None,
-    api_key: str | None = None,
     http: str = "auto",
+    **options: Any,
 ) -> Iterator[Service]:
-    """Serve models from a thread: encoders under a name, and others as `ServedModel`s."""
+    """Serve models from a thread: encoders under a name, others as `ServedModel`s; the options are `make_app`'s."""
     import uvicorn
 
     from intel_quantized_embeddings.serving.app import make_app
     from intel_quantized_embeddings.serving.models import ServedModel
 
     served = [one if isinstance(one, ServedModel) else ServedModel.of(one, name=name) for one in models]
-    app = make_app(served, limits=limits or Limits(), api_key=api_key)
+    app = make_app(served, limits=limits or Limits(), **options)
     config = uvicorn.Config(app, lifespan="on", ws="none", log_config=None, access_log=False, http=http)
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0), backlog=config.backlog) as listener:

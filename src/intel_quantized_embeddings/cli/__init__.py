@@ -151,10 +151,10 @@ _COMMANDS = (
     Command(
         "serve",
         cli_jobs.run_serve,
-        help="answer OpenAI's /v1/embeddings, and Cohere's and Jina's /v1/rerank",
+        help="answer OpenAI's /v1/embeddings, Cohere's /v1/rerank and text-embeddings-inference's routes",
         description="Serve a model over HTTP (the `serve` extra): an embedder as OpenAI's /v1/embeddings, a "
-        "cross-encoder as Cohere's and Jina's /v1/rerank, with /health and /metrics: docs/serving.md. SIGTERM and "
-        "Ctrl-C answer what was taken on, then end it.",
+        "cross-encoder as Cohere's and Jina's /v1/rerank, both as text-embeddings-inference's routes, with /health and "
+        "/metrics: docs/serving.md. SIGTERM and Ctrl-C answer what was taken on, then end it.",
         loads=True,
         rows=(
             _MODEL,
@@ -162,6 +162,10 @@ _COMMANDS = (
             ("--host", str, None, "address to listen on (127.0.0.1, which other machines can't reach)"),
             ("--port", int, None, "port to listen on (8000); 0 takes a free one"),
             ("--api-key", str, "KEY", "ask clients for it; IQE_API_KEY does the same, unseen by `ps`"),
+            (
+                *("--auto-truncate", bool, None),
+                "text-embeddings-inference's routes cut texts that are too long, where requests do not say truncate",
+            ),
             ("--max-body-bytes", int, "N", "of a request (8388608)", "body_bytes"),
             ("--max-texts", int, "N", "in a request (2048)", "texts"),
             (

@@ -109,7 +109,10 @@ def run_serve(options: Namespace) -> None:
     from intel_quantized_embeddings.serving.limits import Limits
     from intel_quantized_embeddings.serving.run import serve
 
-    address = {"api_key": os.environ.get("IQE_API_KEY"), **given(options, "name", "host", "port", "api_key")}
+    address = {
+        "api_key": os.environ.get("IQE_API_KEY"),
+        **given(options, "name", "host", "port", "api_key", "auto_truncate"),
+    }
     limits = given(options, *(field.name for field in fields(Limits)))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     serve(LoadOptions(model=options.model, **load_keywords(options)), limits=Limits(**limits), **address)

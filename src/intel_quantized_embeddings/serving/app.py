@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from intel_quantized_embeddings.serving import openai, operations, rerank
+from intel_quantized_embeddings.serving import openai, operations, rerank, tei
 from intel_quantized_embeddings.serving.api import JSON, Answer, Get, Post
 from intel_quantized_embeddings.serving.limits import Limits
 from intel_quantized_embeddings.serving.models import ServedModel
@@ -22,16 +22,18 @@ from intel_quantized_embeddings.serving.refusals import Refusal
 from intel_quantized_embeddings.serving.service import Service
 
 # The first one writes the errors of paths that no API has.
-APIS = (openai.API, rerank.API, operations.API)
+APIS = (openai.API, rerank.API, tei.API, operations.API)
 
 _API_OF = {path: api for api in APIS for path in api.paths}
 _PUBLIC = frozenset(route.path for api in APIS for route in api.gets if route.public)
 _POSTS = ", ".join(f"POST {route.path}" for api in APIS for route in api.posts)
 
 
-def make_app(models: Sequence[ServedModel[Any]], *, limits: Limits, api_key: str | None = None) -> ASGIApp:
+def make_app(
+    models: Sequence[ServedModel[Any]], *, limits: Limits, api_key: str | None = None, auto_truncate: bool = False
+) -> ASGIApp:
     """Make the ASGI application of some models; clients send the key as `Authorization: Bearer KEY`."""
-    service = Service(models, limits=limits)
+    service = Service(models, limits=limits, auto_truncate=auto_truncate)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -80,7 +80,7 @@ def _model(given: Body, names: Mapping[str, InputType | None]) -> tuple[str, Inp
     return model, said or names[model] or InputType.DOCUMENT
 
 
-def asked_model(given: Body, names: Mapping[str, object]) -> str | None:
+def asked_model(given: Body, names: Collection[str]) -> str | None:
     """Return the model that a body names; None where it names none.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +48,7 @@ class RerankRequest:
     max_tokens: int | None
 
 
-def parse_rerank(body: bytes, *, names: Mapping[str, object], limits: Limits) -> RerankRequest:
+def parse_rerank(body: bytes, *, names: Collection[str], limits: Limits) -> RerankRequest:
     """Read and check the body of a request to one of the cross-encoders of some names.
 
     Raises:

@@ -35,6 +35,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     api_key: str | None = None,
+    auto_truncate: bool = False,
     limits: Limits,
 ) -> None:
     """Load a model and serve it until SIGTERM or SIGINT; what was taken on by then is answered.
@@ -55,7 +56,7 @@ def serve(
         if api_key is None and not _is_loopback(listener):
             logger.warning("%s can be reached from other machines, and no API key is asked for", host)
         config = uvicorn.Config(
-            make_app([ServedModel.of(model, name=served)], limits=limits, api_key=api_key),
+            make_app([ServedModel.of(model, name=served)], limits=limits, api_key=api_key, auto_truncate=auto_truncate),
             lifespan="on",
             ws="none",
             log_config=None,

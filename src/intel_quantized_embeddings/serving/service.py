@@ -57,16 +57,26 @@ class Encoded:
 
 
 class Service:
-    """The state that routes share."""
+    """The state that routes share.
 
-    def __init__(self, models: Sequence[ServedModel[Any]], *, limits: Limits) -> None:
+    Args:
+        models: What is served.
+        limits: What is taken on at most.
+        auto_truncate: Whether text-embeddings-inference's routes cut texts that are too long where a request does not
+            say it.
+    """
+
+    # Tokenizing and writing answers. Two: a long text must not keep all others from being tokenized.
+    tokenizing_threads = 2
+
+    def __init__(self, models: Sequence[ServedModel[Any]], *, limits: Limits, auto_truncate: bool = False) -> None:
         self.limits = limits
+        self.auto_truncate = auto_truncate
         self.metrics = Metrics()
         self.models = Models(models, limits=limits, metrics=self.metrics)
         self._gate = Gate(limits, waiting_seconds=lambda: self.models.waiting_seconds)
         self.metrics.watch_requests(lambda: self._gate.requests)
-        # Tokenizing and writing answers. Two threads: a long text must not keep all others from being tokenized.
-        self._texts_pool = ThreadPoolExecutor(2, thread_name_prefix="texts")
+        self._texts_pool = ThreadPoolExecutor(self.tokenizing_threads, thread_name_prefix="texts")
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
