@@ -102,7 +102,7 @@ class TestLoaded:
     def test_a_service_has_one_model(self, folder):
         pytest.importorskip("starlette", reason="the `serve` extra brings it")
         pytest.importorskip("prometheus_client", reason="the `serve` extra brings it")
-        from intel_quantized_embeddings.serving.models import ServedModel
+        from intel_quantized_embeddings.serving.served import ServedModel
 
         with pytest.raises(OptionError, match="is a Router of two models"):
             ServedModel.of(_load(folder), name="router")

@@ -14,7 +14,7 @@ pytest.importorskip("prometheus_client", reason="the serve extra is not installe
 
 from intel_quantized_embeddings import CrossEncoder, Encoder
 from intel_quantized_embeddings.serving.limits import Limits
-from intel_quantized_embeddings.serving.models import ServedModel
+from intel_quantized_embeddings.serving.served import ServedModel
 from intel_quantized_embeddings.vectors import unit
 from support.http_client import Answer, Connection
 from support.services import BrokenEncoder, service_in_process, service_in_thread

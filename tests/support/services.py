@@ -111,7 +111,7 @@ def service_in_thread(
     import uvicorn
 
     from intel_quantized_embeddings.serving.app import make_app
-    from intel_quantized_embeddings.serving.models import ServedModel
+    from intel_quantized_embeddings.serving.served import ServedModel
 
     served = [one if isinstance(one, ServedModel) else ServedModel.of(one, name=name) for one in models]
     app = make_app(served, limits=limits or Limits(), **options)
@@ -147,7 +147,7 @@ def service_in_process(
     model: Path | str, *options: object, environment: dict[str, str] | None = None
 ) -> Iterator[tuple[ServiceProcess, str]]:
     """Run `iqe serve` on a free port; gives what it said while it started too."""
-    command = [sys.executable, "-m", "intel_quantized_embeddings.cli", "serve", str(model), "--port", "0"]
+    command = [sys.executable, "-m", "intel_quantized_embeddings.cli", "serve", "--port", "0", str(model)]
     process = subprocess.Popen(
         [*command, *map(str, options)], stderr=subprocess.PIPE, text=True, env=os.environ | (environment or {})
     )

@@ -106,16 +106,20 @@ def run_models(options: Namespace) -> None:
 def run_serve(options: Namespace) -> None:
     """`iqe serve`."""
     from intel_quantized_embeddings.options import LoadOptions
-    from intel_quantized_embeddings.serving.limits import Limits
+    from intel_quantized_embeddings.serving.limits import Limits, Residency
     from intel_quantized_embeddings.serving.run import serve
 
-    address = {
+    said = {
         "api_key": os.environ.get("IQE_API_KEY"),
-        **given(options, "name", "host", "port", "api_key", "auto_truncate"),
+        **given(options, "names", "host", "port", "api_key", "auto_truncate"),
     }
-    limits = given(options, *(field.name for field in fields(Limits)))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    serve(LoadOptions(model=options.model, **load_keywords(options)), limits=Limits(**limits), **address)
+    serve(
+        [LoadOptions(model=model, **load_keywords(options)) for model in options.models],
+        limits=Limits(**given(options, *(field.name for field in fields(Limits)))),
+        residency=Residency(**given(options, *(field.name for field in fields(Residency)))),
+        **said,
+    )
 
 
 def run_evaluate(options: Namespace) -> None:

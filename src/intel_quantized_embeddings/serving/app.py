@@ -16,9 +16,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from intel_quantized_embeddings.serving import openai, operations, rerank, tei
 from intel_quantized_embeddings.serving.api import JSON, Answer, Get, Post
-from intel_quantized_embeddings.serving.limits import Limits
-from intel_quantized_embeddings.serving.models import ServedModel
+from intel_quantized_embeddings.serving.limits import Limits, Residency
 from intel_quantized_embeddings.serving.refusals import Refusal
+from intel_quantized_embeddings.serving.served import ServedModel
 from intel_quantized_embeddings.serving.service import Service
 
 # The first one writes the errors of paths that no API has.
@@ -30,10 +30,15 @@ _POSTS = ", ".join(f"POST {route.path}" for api in APIS for route in api.posts)
 
 
 def make_app(
-    models: Sequence[ServedModel[Any]], *, limits: Limits, api_key: str | None = None, auto_truncate: bool = False
+    models: Sequence[ServedModel[Any]],
+    *,
+    limits: Limits,
+    api_key: str | None = None,
+    auto_truncate: bool = False,
+    residency: Residency | None = None,
 ) -> ASGIApp:
     """Make the ASGI application of some models; clients send the key as `Authorization: Bearer KEY`."""
-    service = Service(models, limits=limits, auto_truncate=auto_truncate)
+    service = Service(models, limits=limits, auto_truncate=auto_truncate, residency=residency)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

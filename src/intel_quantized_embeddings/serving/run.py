@@ -6,18 +6,20 @@ import ipaddress
 import logging
 import signal
 import socket
+from collections.abc import Sequence
+from typing import Any
 
-from intel_quantized_embeddings.encoders.reranker import kind_of_model
 from intel_quantized_embeddings.errors import MissingExtraError, OptionError
 from intel_quantized_embeddings.options import LoadOptions
-from intel_quantized_embeddings.serving.limits import Limits
+from intel_quantized_embeddings.process.memory import resident_bytes
+from intel_quantized_embeddings.serving.limits import Limits, Residency
 
 try:
     import prometheus_client  # noqa: F401 - metrics.py imports it too; here its absence is told
     import uvicorn
 
     from intel_quantized_embeddings.serving.app import make_app
-    from intel_quantized_embeddings.serving.models import ServedModel
+    from intel_quantized_embeddings.serving.served import ServedModel
 except ModuleNotFoundError as exc:
     missing = (exc.name or "uvicorn").partition(".")[0]
     raise MissingExtraError(package=missing, extra="serve", needed_for="iqe serve") from exc
@@ -29,16 +31,17 @@ _KEEP_ALIVE_SECONDS = 75
 
 
 def serve(
-    options: LoadOptions,
+    models: Sequence[LoadOptions],
     *,
-    name: str | None = None,
+    names: Sequence[str] = (),
     host: str = "127.0.0.1",
     port: int = 8000,
     api_key: str | None = None,
     auto_truncate: bool = False,
     limits: Limits,
+    residency: Residency,
 ) -> None:
-    """Load a model and serve it until SIGTERM or SIGINT; what was taken on by then is answered.
+    """Serve models until SIGTERM or SIGINT; what was taken on by then is answered.
 
     `iqe serve --help` explains the arguments; the log tells the port where 0 takes a free one.
 
@@ -50,13 +53,22 @@ def serve(
         raise OptionError(
             "the API key is empty, or has spaces or line ends or what is not ASCII; headers can't carry it."
         )
-    served = name or str(options.model)
+    names = names or [str(options.model) for options in models]
+    if len(names) != len(models):
+        raise OptionError(
+            f"there are {len(models)} models and {len(names)} names: give a --name for each, in their order."
+        )
     with _bound(host, port) as listener:
-        model = kind_of_model(options).from_options(options)
+        served = [
+            ServedModel.asked(options, name=name, alone=len(models) == 1)
+            for options, name in zip(models, names, strict=True)
+        ]
+        app = make_app(served, limits=limits, api_key=api_key, auto_truncate=auto_truncate, residency=residency)
+        described = _preloaded(served, residency)
         if api_key is None and not _is_loopback(listener):
             logger.warning("%s can be reached from other machines, and no API key is asked for", host)
         config = uvicorn.Config(
-            make_app([ServedModel.of(model, name=served)], limits=limits, api_key=api_key, auto_truncate=auto_truncate),
+            app,
             lifespan="on",
             ws="none",
             log_config=None,
@@ -70,7 +82,17 @@ def serve(
             signal.signal(number, lambda *_: None)
         address, bound_port = listener.getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
-        _Server(config, greeting=f"serving {served} on http://{shown}:{bound_port}/v1: {model}").run(sockets=[listener])
+        greeting = f"serving {', '.join(names)} on http://{shown}:{bound_port}/v1: {'; '.join(described)}"
+        _Server(config, greeting=greeting).run(sockets=[listener])
+
+
+def _preloaded(models: Sequence[ServedModel[Any]], residency: Residency) -> list[str]:
+    """Load what is to be in memory from the start, and say of each model what it is."""
+    described = []
+    for model in models:
+        is_full = residency.memory_bytes is not None and resident_bytes() > residency.memory_bytes
+        described.append("loaded when it is asked for" if residency.lazy or is_full else repr(model.preload()))
+    return described
 
 
 class _Server(uvicorn.Server):

@@ -16,10 +16,11 @@ from starlette.requests import ClientDisconnect, Request
 from intel_quantized_embeddings.models.tokenizer import TokenizedTexts
 from intel_quantized_embeddings.serving.api import Answer
 from intel_quantized_embeddings.serving.gate import Gate
-from intel_quantized_embeddings.serving.limits import Limits
+from intel_quantized_embeddings.serving.limits import Limits, Residency
 from intel_quantized_embeddings.serving.metrics import Metrics
-from intel_quantized_embeddings.serving.models import Models, Running, ServedModel
+from intel_quantized_embeddings.serving.models import Models
 from intel_quantized_embeddings.serving.refusals import Refusal
+from intel_quantized_embeddings.serving.served import Running, ServedModel
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,16 +65,24 @@ class Service:
         limits: What is taken on at most.
         auto_truncate: Whether text-embeddings-inference's routes cut texts that are too long where a request does not
             say it.
+        residency: Which models are kept in memory.
     """
 
     # Tokenizing and writing answers. Two: a long text must not keep all others from being tokenized.
     tokenizing_threads = 2
 
-    def __init__(self, models: Sequence[ServedModel[Any]], *, limits: Limits, auto_truncate: bool = False) -> None:
+    def __init__(
+        self,
+        models: Sequence[ServedModel[Any]],
+        *,
+        limits: Limits,
+        auto_truncate: bool = False,
+        residency: Residency | None = None,
+    ) -> None:
         self.limits = limits
         self.auto_truncate = auto_truncate
         self.metrics = Metrics()
-        self.models = Models(models, limits=limits, metrics=self.metrics)
+        self.models = Models(models, limits=limits, residency=residency or Residency(), metrics=self.metrics)
         self._gate = Gate(limits, waiting_seconds=lambda: self.models.waiting_seconds)
         self.metrics.watch_requests(lambda: self._gate.requests)
         self._texts_pool = ThreadPoolExecutor(self.tokenizing_threads, thread_name_prefix="texts")

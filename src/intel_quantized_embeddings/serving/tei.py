@@ -17,9 +17,10 @@ from intel_quantized_embeddings.options import Pooling
 from intel_quantized_embeddings.serving.answers import numbers
 from intel_quantized_embeddings.serving.api import Answer, Api, Get, Post
 from intel_quantized_embeddings.serving.bodies import Body, kept_dimensions
-from intel_quantized_embeddings.serving.models import Running, required
+from intel_quantized_embeddings.serving.models import required
 from intel_quantized_embeddings.serving.refusals import Refusal
 from intel_quantized_embeddings.serving.rerank import ranked
+from intel_quantized_embeddings.serving.served import Running
 from intel_quantized_embeddings.serving.tei_requests import (
     EMPTY,
     WRONG,
