@@ -153,7 +153,7 @@ class TestPaths:
 
     def test_all_but_health_asks_for_the_key(self, tiny_encoder):
         openai = pytest.importorskip("openai", reason="openai is not installed")
-        with service_in_thread(tiny_encoder, api_key="secret") as service:
+        with service_in_thread(tiny_encoder, api_keys=["secret"]) as service:
             assert service.get("/health")[0] == 200
             assert service.get("/metrics")[0] == service.get("/v1/models")[0] == 401
             assert service.get("/metrics", headers={"Authorization": "bearer secret"})[0] == 200

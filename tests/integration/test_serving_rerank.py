@@ -151,7 +151,7 @@ def test_a_cross_encoder_makes_no_embeddings_and_an_encoder_ranks_nothing(servic
 
 
 def test_the_key_and_too_large_bodies_are_told_in_coheres_form(model):
-    with service_in_thread(model, name="judge", limits=Limits(body_bytes=1000), api_key="secret") as service:
+    with service_in_thread(model, name="judge", limits=Limits(body_bytes=1000), api_keys=["secret"]) as service:
         status, answer, headers = service.posted("/v1/rerank", {"query": QUERY, "documents": DOCUMENTS})
         assert (status, headers["www-authenticate"]) == (401, "Bearer")
         assert "no API key" in answer["message"]

@@ -204,7 +204,7 @@ class TestRoot:
         assert service.get("/") == service.get("/ping") == (200, "")
 
     def test_all_but_that_asks_for_the_key(self, tiny_encoder):
-        with service_in_thread(tiny_encoder, api_key="secret") as service:
+        with service_in_thread(tiny_encoder, api_keys=["secret"]) as service:
             assert service.get("/")[0] == service.get("/ping")[0] == 200
             assert service.get("/info")[0] == 401
             status, answer, headers = service.posted("/", {"inputs": "a"})

@@ -170,7 +170,12 @@ _COMMANDS = (
             ),
             ("--host", str, None, "address to listen on (127.0.0.1, which other machines can't reach)"),
             ("--port", int, None, "port to listen on (8000); 0 takes a free one"),
-            ("--api-key", str, "KEY", "ask clients for it; IQE_API_KEY does the same, unseen by `ps`"),
+            (
+                *("--api-key", str, "KEY"),
+                "ask clients for it, or for one of several; IQE_API_KEY (with spaces between keys) is not seen by `ps`",
+                {"action": "append", "dest": "api_keys"},
+            ),
+            ("--log-requests", bool, None, "log every request: its path, status, time and id"),
             (
                 *("--auto-truncate", bool, None),
                 "text-embeddings-inference's routes cut texts that are too long, where requests do not say truncate",

@@ -109,10 +109,10 @@ def run_serve(options: Namespace) -> None:
     from intel_quantized_embeddings.serving.limits import Limits, Residency
     from intel_quantized_embeddings.serving.run import serve
 
-    said = {
-        "api_key": os.environ.get("IQE_API_KEY"),
-        **given(options, "names", "host", "port", "api_key", "auto_truncate"),
-    }
+    said = given(options, "names", "host", "port", "api_keys", "auto_truncate", "log_requests")
+    keys = os.environ.get("IQE_API_KEY")
+    if keys is not None:
+        said = {"api_keys": keys.split() or [keys]} | said  # an empty one is refused: it protects nothing
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     serve(
         [LoadOptions(model=model, **load_keywords(options)) for model in options.models],

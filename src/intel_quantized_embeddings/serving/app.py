@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -12,11 +11,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from intel_quantized_embeddings.serving import openai, operations, rerank, tei
 from intel_quantized_embeddings.serving.api import JSON, Answer, Get, Post
 from intel_quantized_embeddings.serving.limits import Limits, Residency
+from intel_quantized_embeddings.serving.middleware import KeyCheck, RequestIds
 from intel_quantized_embeddings.serving.refusals import Refusal
 from intel_quantized_embeddings.serving.served import ServedModel
 from intel_quantized_embeddings.serving.service import Service
@@ -33,11 +33,12 @@ def make_app(
     models: Sequence[ServedModel[Any]],
     *,
     limits: Limits,
-    api_key: str | None = None,
+    api_keys: Sequence[str] = (),
     auto_truncate: bool = False,
     residency: Residency | None = None,
+    log_requests: bool = False,
 ) -> ASGIApp:
-    """Make the ASGI application of some models; clients send the key as `Authorization: Bearer KEY`."""
+    """Make the ASGI application of some models; clients send one of the keys as `Authorization: Bearer KEY`."""
     service = Service(models, limits=limits, auto_truncate=auto_truncate, residency=residency)
 
     @asynccontextmanager
@@ -45,7 +46,7 @@ def make_app(
         async with service.running():
             yield
 
-    app = Starlette(
+    app: ASGIApp = Starlette(
         routes=[
             *(Route(post.path, _posted(service, post), methods=["POST"]) for api in APIS for post in api.posts),
             *(Route(get.path, _shown(service, get)) for api in APIS for get in api.gets),
@@ -53,7 +54,9 @@ def make_app(
         lifespan=lifespan,
         exception_handlers={Refusal: _refuse, HTTPException: _refuse_route, Exception: _fail},
     )
-    return app if api_key is None else _KeyCheck(app, api_key)
+    if api_keys:
+        app = KeyCheck(app, keys=api_keys, public=_PUBLIC, refuse=_answer_to)
+    return RequestIds(app, log_all=log_requests)
 
 
 _Endpoint = Callable[[Request], Awaitable[Response]]
@@ -75,35 +78,6 @@ def _shown(service: Service, get: Get) -> _Endpoint:
 
 def _response(answer: Answer) -> Response:
     return Response(answer.body, answer.status, headers=dict(answer.headers), media_type=answer.media_type)
-
-
-class _KeyCheck:
-    """Lets requests through that bring the key."""
-
-    def __init__(self, app: ASGIApp, api_key: str) -> None:
-        self._app = app
-        self._expected = api_key.encode()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not _is_public(scope) and not self._brought_by(scope):
-            refusal = Refusal(
-                401,
-                "no API key, or not the one that this service was started with; send it as Authorization: Bearer KEY.",
-                code="invalid_api_key",
-                headers={"www-authenticate": "Bearer"},
-            )
-            await _answer_to(refusal, scope["path"])(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
-
-    def _brought_by(self, scope: Scope) -> bool:
-        scheme, _, key = dict(scope["headers"]).get(b"authorization", b"").partition(b" ")
-        # In constant time: how long a wrong key takes must not tell how much of it is right.
-        return hmac.compare_digest(key.strip(), self._expected) and scheme.lower() == b"bearer"
-
-
-def _is_public(scope: Scope) -> bool:
-    return scope["path"] in _PUBLIC and scope["method"] in ("GET", "HEAD")
 
 
 def _answer_to(refusal: Refusal, path: str) -> Response:

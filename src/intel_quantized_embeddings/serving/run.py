@@ -36,8 +36,9 @@ def serve(
     names: Sequence[str] = (),
     host: str = "127.0.0.1",
     port: int = 8000,
-    api_key: str | None = None,
+    api_keys: Sequence[str] = (),
     auto_truncate: bool = False,
+    log_requests: bool = False,
     limits: Limits,
     residency: Residency,
 ) -> None:
@@ -49,7 +50,7 @@ def serve(
         OptionError: The address can't be listened on, or a value is not allowed.
         QuantizedEmbeddingsError: As `Reranker.load` lists them.
     """
-    if api_key is not None and (not api_key.isascii() or not api_key or api_key.split() != [api_key]):
+    if not all(key.isascii() and key.split() == [key] for key in api_keys):
         raise OptionError(
             "the API key is empty, or has spaces or line ends or what is not ASCII; headers can't carry it."
         )
@@ -63,9 +64,16 @@ def serve(
             ServedModel.asked(options, name=name, alone=len(models) == 1)
             for options, name in zip(models, names, strict=True)
         ]
-        app = make_app(served, limits=limits, api_key=api_key, auto_truncate=auto_truncate, residency=residency)
+        app = make_app(
+            served,
+            limits=limits,
+            api_keys=api_keys,
+            auto_truncate=auto_truncate,
+            residency=residency,
+            log_requests=log_requests,
+        )
         described = _preloaded(served, residency)
-        if api_key is None and not _is_loopback(listener):
+        if not api_keys and not _is_loopback(listener):
             logger.warning("%s can be reached from other machines, and no API key is asked for", host)
         config = uvicorn.Config(
             app,
