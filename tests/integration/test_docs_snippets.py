@@ -88,6 +88,7 @@ ROWS = [
     Shown("serving.md", ("from openai",), ("openai",), prepared="service"),
     Shown("serving.md", ("from langchain_openai",), ("langchain_openai",), prepared="service"),
     Shown("serving.md", ("import cohere",), ("cohere",), prepared="service"),
+    Shown("serving.md", ("import InferenceClient",), prepared="service"),
     Shown(
         "reranking.md",
         ("Reranker.load(",),
