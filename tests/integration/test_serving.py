@@ -82,6 +82,11 @@ class TestOpenAI:
         vectors = answer_vectors(answer)
         assert vectors.tobytes() == tiny_encoder.encode_documents(TEXTS).tobytes()
 
+    def test_without_the_version_it_is_the_same(self, service):
+        """As text-embeddings-inference has it."""
+        body = {"model": "tiny", "input": TEXTS}
+        assert service.post("/embeddings", body) == service.post("/v1/embeddings", body)
+
     def test_one_string_is_one_text(self, client, tiny_encoder):
         answer = client.embeddings.create(model="tiny", input=TEXTS[0])
         assert answer_vectors(answer).tobytes() == tiny_encoder.encode_documents(TEXTS[:1]).tobytes()

@@ -93,6 +93,23 @@ class TestNames:
             pass
 
 
+def test_a_query_to_one_model_does_not_wait_for_a_large_request_to_another(tiny_encoder, another):
+    slow = ServedModel("slow", lambda: PacedEncoder(tiny_encoder, tokens_per_second=16_000), scores_pairs=False)
+
+    async def ask(service) -> None:
+        large = Connection(service.port)
+        body = {"model": "slow", "input": ["what is that mountain made of? " * 20] * 2000}
+        waiting = asyncio.ensure_future(large.post("/v1/embeddings", body))
+        await asyncio.to_thread(service.wait_for, "iqe_requests_in_work", 1)
+        answer = await Connection(service.port).post("/v1/embeddings", {"model": "other", "input": "a river"})
+        assert (answer.status, waiting.done()) == (200, False)
+        waiting.cancel()
+        large.close()
+
+    with service_in_thread(slow, ServedModel.of(another, name="other")) as service:
+        asyncio.run(ask(service))
+
+
 class Loads:
     """Loads a model, and keeps count."""
 

@@ -15,6 +15,7 @@ pytest.importorskip("prometheus_client", reason="the serve extra is not installe
 from intel_quantized_embeddings import CrossEncoder, Encoder
 from intel_quantized_embeddings.serving.limits import Limits
 from intel_quantized_embeddings.serving.served import ServedModel
+from intel_quantized_embeddings.serving.tei_requests import Defaults
 from intel_quantized_embeddings.vectors import unit
 from support.http_client import Answer, Connection
 from support.services import BrokenEncoder, service_in_process, service_in_thread
@@ -94,7 +95,7 @@ class TestTooLong:
         assert vectors(answer).tobytes() == tiny_encoder.encode(["a", LONG], instruction="").tobytes()
 
     def test_the_service_may_be_told_to_cut(self, tiny_encoder):
-        with service_in_thread(tiny_encoder, auto_truncate=True) as service:
+        with service_in_thread(tiny_encoder, tei_defaults=Defaults(auto_truncate=True)) as service:
             assert service.posted("/embed", {"inputs": LONG})[2]["x-cut-texts"] == "1"
             assert service.post("/embed", {"inputs": LONG, "truncate": False})[0] == 422
             assert json.loads(service.get("/info")[1])["auto_truncate"] is True
@@ -251,6 +252,7 @@ SENTENCES = {"inputs": {"source_sentence": "a", "sentences": ["b"]}}
         ("/rerank", {"query": "a"}, 422, "Validation", "texts is missing"),
         ("/rerank", {"query": "a", "texts": []}, 400, "Empty", "`texts` cannot be empty"),
         ("/rerank", {"texts": ["a"]}, 422, "Validation", "query is missing"),
+        ("/rerank", {"query": "", "texts": ["a", ""]}, 400, "Empty", "`inputs` cannot be empty"),
         ("/rerank", {"query": "a", "documents": ["b"]}, 422, "Validation", "go to /v1/rerank"),
         ("/rerank", RANK | {"raw_scores": 1}, 422, "Validation", "true or false"),
         ("/similarity", {"inputs": "a"}, 422, "Validation", "a JSON object is expected"),
@@ -302,6 +304,9 @@ def test_too_much_is_a_429(tiny_encoder):
     assert int(refused.headers["retry-after"]) >= 1
 
 
-def test_the_command_may_be_told_to_cut(tiny_int8):
-    with service_in_process(tiny_int8, "--auto-truncate") as (service, _):
-        assert service.post("/embed", {"inputs": LONG})[0] == 200
+def test_the_command_takes_that_servers_options(tiny_int8, tiny_encoder):
+    with service_in_process(tiny_int8, "--auto-truncate", "--default-prompt-name", "query") as (service, _):
+        answer = service.post("/embed", {"inputs": ["a", LONG]})[1]
+        assert vectors(answer).tobytes() == tiny_encoder.encode_queries(["a", LONG]).tobytes()
+        answer = service.post("/embed", {"inputs": "a", "prompt_name": "document"})[1]
+        assert vectors(answer).tobytes() == tiny_encoder.encode_documents(["a"]).tobytes()

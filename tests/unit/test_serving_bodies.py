@@ -14,6 +14,7 @@ from intel_quantized_embeddings.serving.refusals import Refusal
 from intel_quantized_embeddings.serving.rerank_requests import parse_rerank
 
 LIMITS = Limits(texts=10)
+DEFAULTS = tei_requests.Defaults()
 words = st.text("ab:é\ud800\n\x00 ") | st.sampled_from(["left", "Right", "judge", "text"])
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | words,
@@ -26,10 +27,10 @@ FIELDS = [
     *("model", "documents", "top_n", "return_documents", "rank_fields", "max_tokens_per_doc"),
 ]
 PARSERS = {
-    "embed": lambda body: tei_requests.parse_embed(body, limits=LIMITS, auto_truncate=False).texts,
-    "similarity": lambda body: tei_requests.parse_similarity(body, limits=LIMITS, auto_truncate=False).texts,
-    "rank": lambda body: tei_requests.parse_rank(body, limits=LIMITS, auto_truncate=False).texts,
-    "tokenize": lambda body: tei_requests.parse_tokenize(body, limits=LIMITS).texts,
+    "embed": lambda body: tei_requests.parse_embed(body, limits=LIMITS, defaults=DEFAULTS).texts,
+    "similarity": lambda body: tei_requests.parse_similarity(body, limits=LIMITS, defaults=DEFAULTS).texts,
+    "rank": lambda body: tei_requests.parse_rank(body, limits=LIMITS, defaults=DEFAULTS).texts,
+    "tokenize": lambda body: tei_requests.parse_tokenize(body, limits=LIMITS, defaults=DEFAULTS).texts,
     "decode": lambda body: tei_requests.parse_decode(body, limits=LIMITS).ids,
 }
 

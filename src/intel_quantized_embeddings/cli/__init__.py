@@ -180,6 +180,10 @@ _COMMANDS = (
                 *("--auto-truncate", bool, None),
                 "text-embeddings-inference's routes cut texts that are too long, where requests do not say truncate",
             ),
+            (
+                *("--default-prompt-name", str, "NAME"),
+                "they put this prompt of the model before texts, where requests do not say prompt_name",
+            ),
             ("--max-body-bytes", int, "N", "of a request (8388608)", "body_bytes"),
             ("--max-texts", int, "N", "in a request (2048)", "texts"),
             (

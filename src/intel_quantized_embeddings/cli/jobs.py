@@ -108,8 +108,9 @@ def run_serve(options: Namespace) -> None:
     from intel_quantized_embeddings.options import LoadOptions
     from intel_quantized_embeddings.serving.limits import Limits, Residency
     from intel_quantized_embeddings.serving.run import serve
+    from intel_quantized_embeddings.serving.tei_requests import Defaults
 
-    said = given(options, "names", "host", "port", "api_keys", "auto_truncate", "log_requests")
+    said = given(options, "names", "host", "port", "api_keys", "log_requests")
     keys = os.environ.get("IQE_API_KEY")
     if keys is not None:
         said = {"api_keys": keys.split() or [keys]} | said  # an empty one is refused: it protects nothing
@@ -118,6 +119,7 @@ def run_serve(options: Namespace) -> None:
         [LoadOptions(model=model, **load_keywords(options)) for model in options.models],
         limits=Limits(**given(options, *(field.name for field in fields(Limits)))),
         residency=Residency(**given(options, *(field.name for field in fields(Residency)))),
+        tei_defaults=Defaults(**given(options, *(field.name for field in fields(Defaults)))),
         **said,
     )
 

@@ -20,13 +20,14 @@ from intel_quantized_embeddings.serving.middleware import KeyCheck, RequestIds
 from intel_quantized_embeddings.serving.refusals import Refusal
 from intel_quantized_embeddings.serving.served import ServedModel
 from intel_quantized_embeddings.serving.service import Service
+from intel_quantized_embeddings.serving.tei_requests import Defaults
 
 # The first one writes the errors of paths that no API has.
 APIS = (openai.API, rerank.API, tei.API, operations.API)
 
 _API_OF = {path: api for api in APIS for path in api.paths}
 _PUBLIC = frozenset(route.path for api in APIS for route in api.gets if route.public)
-_POSTS = ", ".join(f"POST {route.path}" for api in APIS for route in api.posts)
+_EXAMPLES = ", ".join(f"POST {api.posts[0].path}" for api in APIS if api.posts)
 
 
 def make_app(
@@ -34,12 +35,12 @@ def make_app(
     *,
     limits: Limits,
     api_keys: Sequence[str] = (),
-    auto_truncate: bool = False,
+    tei_defaults: Defaults | None = None,
     residency: Residency | None = None,
     log_requests: bool = False,
 ) -> ASGIApp:
     """Make the ASGI application of some models; clients send one of the keys as `Authorization: Bearer KEY`."""
-    service = Service(models, limits=limits, auto_truncate=auto_truncate, residency=residency)
+    service = Service(models, limits=limits, tei_defaults=tei_defaults, residency=residency)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -94,7 +95,7 @@ async def _refuse(request: Request, exc: Exception) -> Response:
 async def _refuse_route(request: Request, exc: Exception) -> Response:
     """No such path, or not by this method."""
     found = cast("HTTPException", exc)
-    message = f"{request.method} {request.url.path}: {found.detail}. There is {_POSTS}."
+    message = f"{request.method} {request.url.path}: {found.detail}. There are {_EXAMPLES} and others: docs/serving.md."
     return _answer_to(Refusal(found.status_code, message, headers=found.headers), request.url.path)
 
 

@@ -56,6 +56,6 @@ def _model_card(name: str) -> dict[str, Any]:
 
 API = Api(
     error=error_answer,
-    posts=(Post(path="/v1/embeddings", answer=embeddings),),
+    posts=(Post(path="/v1/embeddings", answer=embeddings), Post(path="/embeddings", answer=embeddings)),
     gets=(Get(path="/v1/models", answer=models), Get(path="/v1/models/{name:path}", answer=model)),
 )

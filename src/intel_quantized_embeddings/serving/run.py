@@ -13,6 +13,7 @@ from intel_quantized_embeddings.errors import MissingExtraError, OptionError
 from intel_quantized_embeddings.options import LoadOptions
 from intel_quantized_embeddings.process.memory import resident_bytes
 from intel_quantized_embeddings.serving.limits import Limits, Residency
+from intel_quantized_embeddings.serving.tei_requests import Defaults
 
 try:
     import prometheus_client  # noqa: F401 - metrics.py imports it too; here its absence is told
@@ -37,7 +38,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     api_keys: Sequence[str] = (),
-    auto_truncate: bool = False,
+    tei_defaults: Defaults,
     log_requests: bool = False,
     limits: Limits,
     residency: Residency,
@@ -68,7 +69,7 @@ def serve(
             served,
             limits=limits,
             api_keys=api_keys,
-            auto_truncate=auto_truncate,
+            tei_defaults=tei_defaults,
             residency=residency,
             log_requests=log_requests,
         )

@@ -21,6 +21,7 @@ from intel_quantized_embeddings.serving.metrics import Metrics
 from intel_quantized_embeddings.serving.models import Models
 from intel_quantized_embeddings.serving.refusals import Refusal
 from intel_quantized_embeddings.serving.served import Running, ServedModel
+from intel_quantized_embeddings.serving.tei_requests import Defaults
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,8 +64,7 @@ class Service:
     Args:
         models: What is served.
         limits: What is taken on at most.
-        auto_truncate: Whether text-embeddings-inference's routes cut texts that are too long where a request does not
-            say it.
+        tei_defaults: What requests to text-embeddings-inference's routes mean where they do not say it.
         residency: Which models are kept in memory.
     """
 
@@ -76,11 +76,11 @@ class Service:
         models: Sequence[ServedModel[Any]],
         *,
         limits: Limits,
-        auto_truncate: bool = False,
+        tei_defaults: Defaults | None = None,
         residency: Residency | None = None,
     ) -> None:
         self.limits = limits
-        self.auto_truncate = auto_truncate
+        self.tei_defaults = tei_defaults or Defaults()
         self.metrics = Metrics()
         self.models = Models(models, limits=limits, residency=residency or Residency(), metrics=self.metrics)
         self._gate = Gate(limits, waiting_seconds=lambda: self.models.waiting_seconds)

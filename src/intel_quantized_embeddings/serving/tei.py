@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from intel_quantized_embeddings.errors import OptionError
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from intel_quantized_embeddings.encoders.encoder import Encoder
+    from intel_quantized_embeddings.models.tokenizer import TokenizedTexts
     from intel_quantized_embeddings.serving.service import Encoded, Service
 
 # What another kind of model than a route needs is told with, and a failure of the model's.
@@ -54,7 +54,7 @@ _POOLINGS = {Pooling.LAST.value: "last_token"}
 
 async def embed(service: Service, body: Body) -> Answer:
     """`POST /embed`."""
-    asked = parse_embed(body, limits=service.limits, auto_truncate=service.auto_truncate)
+    asked = parse_embed(body, limits=service.limits, defaults=service.tei_defaults)
     vectors, encoded = await _vectors(service, asked)
     written = await service.off_the_loop(lambda: f"[{','.join(map(numbers, vectors))}]".encode())
     return Answer(body=written, headers=_headers(asked.texts, encoded))
@@ -62,7 +62,7 @@ async def embed(service: Service, body: Body) -> Answer:
 
 async def similarity(service: Service, body: Body) -> Answer:
     """`POST /similarity`: cosines, whatever the model's own way to compare."""
-    asked = parse_similarity(body, limits=service.limits, auto_truncate=service.auto_truncate)
+    asked = parse_similarity(body, limits=service.limits, defaults=service.tei_defaults)
     vectors, encoded = await _vectors(service, asked)
     directions = unit(vectors)
     return Answer(body=numbers(directions[1:] @ directions[0]).encode(), headers=_headers(asked.texts, encoded))
@@ -72,14 +72,14 @@ async def rerank(service: Service, body: Body) -> Answer:
     """`POST /rerank`."""
     if body.get("documents") is not None and body.get("texts") is None:
         raise body.wrong("texts", "texts is missing. Requests with documents, as Cohere has them, go to /v1/rerank.")
-    asked = parse_rank(body, limits=service.limits, auto_truncate=service.auto_truncate)
+    asked = parse_rank(body, limits=service.limits, defaults=service.tei_defaults)
     model = required(service.models.first_cross_encoder, status=_BACKEND, what="cross-encoder")
     pairs = [(asked.query, text) for text in asked.texts]
     async with service.models.using(model) as running:
         encoded = await service.encoded(
             running,
             pairs,
-            partial(running.model.tokenize, cut=asked.cutting.side),
+            _tokenizing(running.model.tokenize, cut=asked.cutting.side),
             too_long=_too_long(asked.cutting, running, "texts"),
         )
     ranks = []
@@ -92,7 +92,7 @@ async def rerank(service: Service, body: Body) -> Answer:
 
 async def tokenize(service: Service, body: Body) -> Answer:
     """`POST /tokenize`."""
-    asked = parse_tokenize(body, limits=service.limits)
+    asked = parse_tokenize(body, limits=service.limits, defaults=service.tei_defaults)
     async with service.models.using(_any(service)) as running:
         instruction = _instruction(running, asked.prompt_name)
         most = running.model.max_length * _MOST_CHARACTERS_A_TOKEN
@@ -117,9 +117,14 @@ async def decode(service: Service, body: Body) -> Answer:
     """`POST /decode`."""
     asked = parse_decode(body, limits=service.limits)
     async with service.models.using(_any(service)) as running:
-        uncut = running.model.tokenizer.uncut
-        texts = [uncut.decode(ids, skip_special_tokens=asked.skip_special_tokens) for ids in asked.ids]
-    return Answer(body=json.dumps(texts, ensure_ascii=False).encode())
+        tokenizer = running.model.tokenizer
+
+        def written() -> bytes:
+            skip = asked.skip_special_tokens
+            texts = [tokenizer.uncut.decode(ids, skip_special_tokens=skip) for ids in asked.ids]
+            return json.dumps(texts, ensure_ascii=False).encode()
+
+        return Answer(body=await service.off_the_loop(written))
 
 
 async def root(service: Service, body: Body) -> Answer:
@@ -154,7 +159,7 @@ async def info(service: Service, request: Request) -> Answer:
             "max_batch_tokens": service.limits.round_tokens,
             "max_batch_requests": None,
             "max_client_batch_size": service.limits.texts,
-            "auto_truncate": service.auto_truncate,
+            "auto_truncate": service.tei_defaults.auto_truncate,
             "tokenization_workers": service.tokenizing_threads,
             "version": __version__,
             "sha": None,
@@ -183,7 +188,7 @@ async def _vectors(service: Service, asked: EmbedRequest) -> tuple[NDArray[np.fl
         encoded = await service.encoded(
             running,
             asked.texts,
-            partial(encoder.tokenize, instruction=_instruction(running, asked.prompt_name), cut=asked.cutting.side),
+            _tokenizing(encoder.tokenize, instruction=_instruction(running, asked.prompt_name), cut=asked.cutting.side),
             too_long=_too_long(asked.cutting, running, "inputs"),
         )
         already_unit = encoder.settings.normalize
@@ -192,17 +197,20 @@ async def _vectors(service: Service, asked: EmbedRequest) -> tuple[NDArray[np.fl
     return unit(encoded.rows) if asked.normalize and not already_unit else encoded.rows, encoded
 
 
-def _too_long(cutting: Cutting, running: Running[Any], field: str) -> Callable[[int], Refusal] | None:
-    """Return what refuses a text that is too long; None where it is to be cut.
+def _tokenizing(tokenize: Callable[..., TokenizedTexts], **options: Any) -> Callable[[Any], TokenizedTexts]:
+    """Return what tokenizes with some options, and refuses those that the model's tokenizer can't do."""
 
-    Raises:
-        Refusal: The model's texts are not cut at that side.
-    """
-    if cutting.side is not None:
+    def refusing(inputs: Any) -> TokenizedTexts:
         try:
-            running.model.tokenizer.cutting(cutting.side)
+            return tokenize(inputs, **options)
         except OptionError as exc:
-            raise Refusal(WRONG, f"truncation_direction: {exc}", param="truncation_direction") from exc
+            raise Refusal(WRONG, str(exc)) from exc
+
+    return refusing
+
+
+def _too_long(cutting: Cutting, running: Running[Any], field: str) -> Callable[[int], Refusal] | None:
+    """Return what refuses a text that is too long; None where it is to be cut."""
     if cutting.allowed:
         return None
     most = running.model.max_length

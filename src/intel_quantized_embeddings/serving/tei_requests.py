@@ -28,6 +28,19 @@ class Side(str, Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Defaults:
+    """What a request means where it does not say it; options of that server's command, under their names there.
+
+    Attributes:
+        auto_truncate: Whether texts that are too long are cut, or refused.
+        default_prompt_name: The name of what is put before texts; None for nothing.
+    """
+
+    auto_truncate: bool = False
+    default_prompt_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cutting:
     """What is to be done with texts that are too long.
 
@@ -84,18 +97,18 @@ def parse_body(raw: bytes) -> Body:
     return Body.parsed(raw, fields=("inputs",), status=WRONG, refuse_others=False)
 
 
-def parse_embed(body: Body, *, limits: Limits, auto_truncate: bool) -> EmbedRequest:
+def parse_embed(body: Body, *, limits: Limits, defaults: Defaults) -> EmbedRequest:
     """Read what `/embed` takes."""
     return EmbedRequest(
         texts=_inputs(body, limits),
-        cutting=_cutting(body, auto_truncate=auto_truncate),
-        prompt_name=_prompt_name(body),
+        cutting=_cutting(body, defaults),
+        prompt_name=_prompt_name(body, defaults),
         normalize=body.flag("normalize", default=True),
         dimensions=body.number("dimensions"),
     )
 
 
-def parse_similarity(body: Body, *, limits: Limits, auto_truncate: bool) -> EmbedRequest:
+def parse_similarity(body: Body, *, limits: Limits, defaults: Defaults) -> EmbedRequest:
     """Read what `/similarity` takes: the texts are the source sentence and those compared with it."""
     inputs = body.inner("inputs")
     if inputs is None:
@@ -106,30 +119,33 @@ def parse_similarity(body: Body, *, limits: Limits, auto_truncate: bool) -> Embe
     _refuse_empty(texts)
     return EmbedRequest(
         texts=texts,
-        cutting=_cutting(parameters, auto_truncate=auto_truncate),
-        prompt_name=_prompt_name(parameters),
+        cutting=_cutting(parameters, defaults),
+        prompt_name=_prompt_name(parameters, defaults),
         normalize=True,
         dimensions=None,
     )
 
 
-def parse_rank(body: Body, *, limits: Limits, auto_truncate: bool) -> RankRequest:
+def parse_rank(body: Body, *, limits: Limits, defaults: Defaults) -> RankRequest:
     """Read what `/rerank` takes."""
+    query, texts = body.text("query"), _listed(body, "texts", most=limits.texts)
+    if not query:
+        _refuse_empty(texts)  # a pair of two
     return RankRequest(
-        query=body.text("query"),
-        texts=_listed(body, "texts", most=limits.texts),
-        cutting=_cutting(body, auto_truncate=auto_truncate),
+        query=query,
+        texts=texts,
+        cutting=_cutting(body, defaults),
         raw_scores=body.flag("raw_scores", default=False),
         return_text=body.flag("return_text", default=False),
     )
 
 
-def parse_tokenize(body: Body, *, limits: Limits) -> TokenizeRequest:
+def parse_tokenize(body: Body, *, limits: Limits, defaults: Defaults) -> TokenizeRequest:
     """Read what `/tokenize` takes."""
     return TokenizeRequest(
         texts=_inputs(body, limits),
         special_tokens=body.flag("add_special_tokens", default=True),
-        prompt_name=_prompt_name(body),
+        prompt_name=_prompt_name(body, defaults),
     )
 
 
@@ -176,15 +192,14 @@ def _empty(field: str) -> Refusal:
     return Refusal(400, f"`{field}` cannot be empty", code=EMPTY, param=field)
 
 
-def _cutting(body: Body, *, auto_truncate: bool) -> Cutting:
+def _cutting(body: Body, defaults: Defaults) -> Cutting:
     side = body.choice("truncation_direction", Side)
-    return Cutting(
-        allowed=body.flag("truncate", default=auto_truncate), side=None if side is None else side.value.lower()
-    )
+    allowed = body.flag("truncate", default=defaults.auto_truncate)
+    return Cutting(allowed=allowed, side=None if side is None else side.value.lower())
 
 
-def _prompt_name(body: Body) -> str | None:
-    return None if body.get("prompt_name") is None else body.text("prompt_name")
+def _prompt_name(body: Body, defaults: Defaults) -> str | None:
+    return defaults.default_prompt_name if body.get("prompt_name") is None else body.text("prompt_name")
 
 
 def _is_id(value: object) -> bool:
