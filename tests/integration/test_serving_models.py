@@ -8,6 +8,7 @@ import re
 import shutil
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -169,6 +170,30 @@ class TestResidency:
             assert service.get("/health")[0] == 200
             assert embed(service, "tiny")[1].tobytes() == before.tobytes()
             assert (loads.count, others.count) == (2, 1)
+
+    def test_what_is_let_go_is_no_longer_in_memory(self, tiny_int8):
+        alive = weakref.WeakSet()
+
+        def load() -> Encoder:
+            alive.add(encoder := Encoder.load(tiny_int8))
+            return encoder
+
+        served = ServedModel("tiny", load, scores_pairs=False)
+        with service_in_thread(served, residency=Residency(idle_seconds=0.3)) as service:
+            assert embed(service, "tiny")[0] == 200
+            self.wait_until(lambda: in_memory(service) == set())
+            self.wait_until(lambda: not alive)
+            assert embed(service, "tiny")[0] == 200
+            assert len(alive) == 1
+
+    def test_what_is_loaded_already_is_not_counted_twice(self, tiny_int8, tiny_encoder, another):
+        """There is room for what is in memory, and not for as much again."""
+        served = [ServedModel.of(tiny_encoder, name="tiny"), ServedModel.of(another, name="other")]
+        for one in served:
+            one.preload()
+            one.resident_bytes = 1 << 40
+        with service_in_thread(*served, residency=Residency(memory_mib=1 << 20)) as service:
+            assert in_memory(service) == {"tiny", "other"}
 
     def test_a_model_that_is_needed_is_not_let_go(self, tiny_encoder):
         """The request takes longer than the model is kept."""

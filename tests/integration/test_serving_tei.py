@@ -61,6 +61,17 @@ class TestEmbed:
             answer = service.post("/embed", {"inputs": TEXTS, "prompt_name": name})[1]
             assert vectors(answer).tobytes() == expected.tobytes()
 
+    def test_so_are_those_that_the_folder_has_under_other_names(self, tmp_path):
+        prompts = {"query": "what is ", "passage": "the ", "clustering": "cat "}
+        encoder = Encoder.load(write_tiny_model(tmp_path / "model", prompts=prompts), precision="fp32")
+        with service_in_thread(encoder) as service:
+            for name, prompt in prompts.items():
+                answer = service.post("/embed", {"inputs": TEXTS, "prompt_name": name})[1]
+                assert vectors(answer).tobytes() == encoder.encode(TEXTS, instruction=prompt).tobytes()
+            assert "there are 'clustering', 'document', 'query'" in str(
+                service.post("/embed", {"inputs": TEXTS, "prompt_name": "other"})[1]
+            )
+
     def test_dimensions_are_the_first_ones_of_length_1(self, service, tiny_encoder):
         answer = vectors(service.post("/embed", {"inputs": TEXTS, "dimensions": 8})[1])
         assert answer.tobytes() == unit(tiny_encoder.encode(TEXTS, instruction="")[:, :8]).tobytes()

@@ -143,7 +143,7 @@ class Models:
 
     async def _load(self, model: ServedModel[_Model]) -> Running[_Model]:
         async with self._one_at_a_time:
-            await self._make_room(model.resident_bytes)
+            await self._make_room(0 if model.is_preloaded else model.resident_bytes)
             loaded = await asyncio.to_thread(model.loaded)
             metrics = self._metrics.of_model(model.name)
             batcher = Batcher(loaded, round_tokens=self._limits.round_tokens, metrics=metrics)

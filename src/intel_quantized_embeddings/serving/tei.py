@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from intel_quantized_embeddings.errors import OptionError
+from intel_quantized_embeddings.models.prompts import DOCUMENT_PROMPTS
 from intel_quantized_embeddings.models.tokens import tokens_of
 from intel_quantized_embeddings.options import Pooling
 from intel_quantized_embeddings.serving.answers import numbers
@@ -227,16 +228,17 @@ def _instruction(running: Running[Any], prompt_name: str | None) -> str:
         return ""
     settings = running.model.settings
     # A cross-encoder has none.
-    prompts: dict[str, str] = dict(getattr(settings, "other_prompts", ()))
-    for name in ("query", "document"):
-        prompts[name] = getattr(settings, f"{name}_instruction", "")
-    if prompt_name not in prompts:
+    prompts = {name: getattr(settings, f"{name}_instruction", "") for name in ("query", "document")}
+    prompts |= dict(getattr(settings, "other_prompts", ()))
+    # A folder may have the document's under another of its names.
+    found = prompts.get("document" if prompt_name in DOCUMENT_PROMPTS and prompt_name not in prompts else prompt_name)
+    if found is None:
         raise Refusal(
             WRONG,
             f"prompt_name={prompt_name!r} is not known here; there are {', '.join(map(repr, sorted(prompts)))}.",
             param="prompt_name",
         )
-    return prompts[prompt_name]
+    return found
 
 
 def _any(service: Service) -> Any:
