@@ -105,7 +105,7 @@ def test_a_service_gives_the_vectors_of_what_it_serves(tmp_path, beir, capsys, m
     model = tiny_models.write_tiny_model(tmp_path / "instructed")
     encoder = Encoder.load(model, query_instruction="what is ")
     monkeypatch.setenv("IQE_API_KEY", "a-key-of-mine")
-    with services.service_in_thread(encoder, api_key="a-key-of-mine") as service:
+    with services.service_in_thread(encoder, api_keys=["a-key-of-mine"]) as service:
         endpoint = Endpoint(f"{service.url}/v1").connect()
         texts = ["the river", "", "a mountain"] * 20
         assert np.array_equal(endpoint.encode_documents(texts), encoder.encode_documents(texts))

@@ -22,13 +22,16 @@ PAGE = ROOT / "docs" / "serving.md"
 TEXT = PAGE.read_text("utf-8")
 
 
-def test_the_request_with_curl_is_answered(minilm_service):
+def test_the_requests_with_curl_are_answered(minilm_service):
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
-    (command,) = (line for block in blocks(PAGE, "sh") for line in block.text.splitlines() if line.startswith("curl"))
-    there = command.replace("127.0.0.1:8000", f"127.0.0.1:{minilm_service.port}")
-    answer = json.loads(subprocess.run(there, shell=True, check=True, capture_output=True).stdout)
-    assert [len(row["embedding"]) for row in answer["data"]] == [2]
+    lines = [line for block in blocks(PAGE, "sh") for line in block.text.splitlines() if line.startswith("curl")]
+    there = [line.replace("127.0.0.1:8000", f"127.0.0.1:{minilm_service.port}") for line in lines]
+    embeddings, ranked = (
+        json.loads(subprocess.run(line, shell=True, check=True, capture_output=True).stdout) for line in there
+    )
+    assert [len(row["embedding"]) for row in embeddings["data"]] == [2]
+    assert [set(result) for result in ranked["results"]] == [{"index", "relevance_score"}]
 
 
 def test_every_metric_is_listed(minilm_service):

@@ -87,6 +87,8 @@ ROWS = [
     Shown("vectors.md", ("truncate_dim=256",), ("langchain_core",)),
     Shown("serving.md", ("from openai",), ("openai",), prepared="service"),
     Shown("serving.md", ("from langchain_openai",), ("langchain_openai",), prepared="service"),
+    Shown("serving.md", ("import cohere",), ("cohere",), prepared="service"),
+    Shown("serving.md", ("import InferenceClient",), prepared="service"),
     Shown(
         "reranking.md",
         ("Reranker.load(",),

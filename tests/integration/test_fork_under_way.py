@@ -287,7 +287,7 @@ SERVING = """
 import asyncio
 from intel_quantized_embeddings.serving.batcher import Batcher
 from intel_quantized_embeddings.serving.metrics import Metrics
-batcher = Batcher(Encoder.load(source, precision="fp32"), round_tokens=512, metrics=Metrics(model="m", fingerprint="f"))
+batcher = Batcher(Encoder.load(source, precision="fp32"), round_tokens=512, metrics=Metrics().of_model("m"))
 batcher.start()
 sys.exit(in_a_child(lambda: asyncio.run(batcher.encode([[1, 2, 3]]))))
 """

@@ -101,11 +101,11 @@ class TestLoaded:
 
     def test_a_service_has_one_model(self, folder):
         pytest.importorskip("starlette", reason="the `serve` extra brings it")
-        from intel_quantized_embeddings.serving.app import make_app
-        from intel_quantized_embeddings.serving.limits import Limits
+        pytest.importorskip("prometheus_client", reason="the `serve` extra brings it")
+        from intel_quantized_embeddings.serving.served import ServedModel
 
         with pytest.raises(OptionError, match="is a Router of two models"):
-            make_app(_load(folder), name="router", limits=Limits())
+            ServedModel.of(_load(folder), name="router")
 
 
 @pytest.mark.parametrize("runtime", ["native", "openvino"])

@@ -82,6 +82,11 @@ class TestOpenAI:
         vectors = answer_vectors(answer)
         assert vectors.tobytes() == tiny_encoder.encode_documents(TEXTS).tobytes()
 
+    def test_without_the_version_it_is_the_same(self, service):
+        """As text-embeddings-inference has it."""
+        body = {"model": "tiny", "input": TEXTS}
+        assert service.post("/embeddings", body) == service.post("/v1/embeddings", body)
+
     def test_one_string_is_one_text(self, client, tiny_encoder):
         answer = client.embeddings.create(model="tiny", input=TEXTS[0])
         assert answer_vectors(answer).tobytes() == tiny_encoder.encode_documents(TEXTS[:1]).tobytes()
@@ -145,7 +150,7 @@ class TestPaths:
         assert service.metric("iqe_tokens_per_second") > 0
         assert service.metric("iqe_waiting_tokens") == service.metric("iqe_requests_in_work") == 0
 
-    @pytest.mark.parametrize(("path", "status"), [("/v1/embeddings", 405), ("/v1/completions", 404), ("/", 404)])
+    @pytest.mark.parametrize(("path", "status"), [("/v1/embeddings", 405), ("/v1/completions", 404), ("/nothing", 404)])
     def test_what_is_not_there_is_told_in_openais_form(self, service, path, status):
         told, body = service.get(path)
         assert told == status
@@ -153,7 +158,7 @@ class TestPaths:
 
     def test_all_but_health_asks_for_the_key(self, tiny_encoder):
         openai = pytest.importorskip("openai", reason="openai is not installed")
-        with service_in_thread(tiny_encoder, api_key="secret") as service:
+        with service_in_thread(tiny_encoder, api_keys=["secret"]) as service:
             assert service.get("/health")[0] == 200
             assert service.get("/metrics")[0] == service.get("/v1/models")[0] == 401
             assert service.get("/metrics", headers={"Authorization": "bearer secret"})[0] == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -20,15 +21,15 @@ from typing import Any
 
 import numpy as np
 
-from intel_quantized_embeddings import Encoder
+from intel_quantized_embeddings import CrossEncoder, Encoder
 from intel_quantized_embeddings.encoding.batching import padded_length
 from intel_quantized_embeddings.serving.limits import Limits
 
 
 class PacedEncoder:
-    """A real encoder that takes its time: so many tokens a second, padding included, and not more."""
+    """A real model that takes its time: so many tokens a second, padding included, and not more."""
 
-    def __init__(self, real: Encoder, *, tokens_per_second: float) -> None:
+    def __init__(self, real: Encoder | CrossEncoder, *, tokens_per_second: float) -> None:
         self._real = real
         self._tokens_per_second = tokens_per_second
 
@@ -69,9 +70,26 @@ class Service:
             return refused.code, refused.read().decode()
 
     def metric(self, name: str) -> float:
-        """One number of `/metrics`, its labels in the name; 0 where it is not there."""
-        found = re.search(rf"^{re.escape(name)} (\S+)$", self.get("/metrics")[1], flags=re.MULTILINE)
-        return float(found[1]) if found else 0.0
+        """One number of `/metrics`, its labels in the name, or the sum of a name's; 0 where it is not there."""
+        labels = "" if "{" in name else r"(?:\{.*\})?"
+        found = re.findall(rf"^{re.escape(name)}{labels} (\S+)$", self.get("/metrics")[1], flags=re.MULTILINE)
+        return sum(map(float, found))
+
+    def post(self, path: str, body: Any, *, headers: dict[str, str] | None = None) -> tuple[int, Any]:
+        """Status and what the JSON of the answer says."""
+        status, answered, _ = self.posted(path, body, headers=headers)
+        return status, answered
+
+    def posted(self, path: str, body: Any, *, headers: dict[str, str] | None = None) -> tuple[int, Any, dict[str, str]]:
+        """Status, what the JSON of the answer says, and the headers, in lower case."""
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data=content, headers=headers or {})
+        try:
+            with urllib.request.urlopen(request) as answer:
+                status, given, raw = answer.status, answer.headers, answer.read()
+        except urllib.error.HTTPError as refused:
+            status, given, raw = refused.code, refused.headers, refused.read()
+        return status, json.loads(raw), {name.lower(): value for name, value in given.items()}
 
     def wait_for(self, name: str, value: float, *, seconds: float = 10.0) -> None:
         """Wait until a metric has a value."""
@@ -83,19 +101,20 @@ class Service:
 
 @contextmanager
 def service_in_thread(
-    encoder: Any,
-    *,
+    *models: Any,
     name: str = "tiny",
     limits: Limits | None = None,
-    api_key: str | None = None,
     http: str = "auto",
+    **options: Any,
 ) -> Iterator[Service]:
-    """Serve an encoder from a thread."""
+    """Serve models from a thread: encoders under a name, others as `ServedModel`s; the options are `make_app`'s."""
     import uvicorn
 
     from intel_quantized_embeddings.serving.app import make_app
+    from intel_quantized_embeddings.serving.served import ServedModel
 
-    app = make_app(encoder, name=name, limits=limits or Limits(), api_key=api_key)
+    served = [one if isinstance(one, ServedModel) else ServedModel.of(one, name=name) for one in models]
+    app = make_app(served, limits=limits or Limits(), **options)
     config = uvicorn.Config(app, lifespan="on", ws="none", log_config=None, access_log=False, http=http)
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0), backlog=config.backlog) as listener:
@@ -128,7 +147,7 @@ def service_in_process(
     model: Path | str, *options: object, environment: dict[str, str] | None = None
 ) -> Iterator[tuple[ServiceProcess, str]]:
     """Run `iqe serve` on a free port; gives what it said while it started too."""
-    command = [sys.executable, "-m", "intel_quantized_embeddings.cli", "serve", str(model), "--port", "0"]
+    command = [sys.executable, "-m", "intel_quantized_embeddings.cli", "serve", "--port", "0", str(model)]
     process = subprocess.Popen(
         [*command, *map(str, options)], stderr=subprocess.PIPE, text=True, env=os.environ | (environment or {})
     )

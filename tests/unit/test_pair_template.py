@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 from intel_quantized_embeddings import CrossEncoder
 from intel_quantized_embeddings.architectures.llama import EUROBERT
 from intel_quantized_embeddings.architectures.qwen3 import QWEN3
-from intel_quantized_embeddings.errors import DamagedFilesError, MissingExtraError, UnsupportedModelError
+from intel_quantized_embeddings.errors import DamagedFilesError, MissingExtraError, OptionError, UnsupportedModelError
 from intel_quantized_embeddings.models.pair_template import PairTemplate, read_template
 from support.tiny_models import tiny_config, write_tiny_cross_encoder
 
@@ -117,6 +117,14 @@ def test_a_cut_chat_keeps_its_end(causal):
     assert max(map(len, rows)) == len(rows[2]) == 24
     end = rows[0][-5:]
     assert all(row[-5:] == end for row in rows)
+
+
+def test_a_chat_is_not_cut_at_its_beginning(causal):
+    model = CrossEncoder.load(causal)
+    pairs = [("a question", "a text")]
+    assert model.tokenize(pairs, cut="right") == model.tokenize(pairs)
+    with pytest.raises(OptionError, match="cut='left' is not allowed"):
+        model.tokenize(pairs, cut="left")
 
 
 def test_a_folder_of_transformers_alone_takes_the_template_that_is_there(tmp_path):

@@ -26,7 +26,7 @@ class Spy:
 @pytest.mark.parametrize(("max_length", "longest"), [(8, 8), (256, 256), (512, 512), (8192, 512)])
 def test_the_start_is_bounded_whatever_the_longest_input(max_length, longest):
     spy = Spy(max_length)
-    batcher = Batcher(spy, round_tokens=512, metrics=Metrics(model="m", fingerprint="f"))
+    batcher = Batcher(spy, round_tokens=512, metrics=Metrics().of_model("m"))
     batcher.start()
     batcher.stop()
     assert max(spy.lengths) == longest

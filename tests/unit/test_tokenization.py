@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from intel_quantized_embeddings import Encoder
 from intel_quantized_embeddings.errors import DamagedFilesError, InvalidTextError, ModelFilesError
 from intel_quantized_embeddings.models.tokenizer import Tokenizer
+from intel_quantized_embeddings.models.tokens import tokens_of
 from support.tiny_models import VOCABULARY, write_tiny_tokenizer
 
 CLS, SEP = VOCABULARY.index("[CLS]"), VOCABULARY.index("[SEP]")
@@ -187,3 +188,23 @@ def test_lowercasing_is_the_models_choice_not_only_the_tokenizers(tmp_path):
     kept = Tokenizer(tmp_path / "tokenizer.json", max_length=8).encode(["Cat cat"])
     lowered = Tokenizer(tmp_path / "tokenizer.json", max_length=8, lowercase=True).encode(["Cat cat"])
     assert (kept.token_ids, lowered.token_ids) == ([[2, 1]], [[1, 1]])
+
+
+def test_the_other_end_of_what_is_too_long_is_cut_where_it_is_asked_for(file):
+    tokenizer = Tokenizer(file, max_length=6)
+    left, right = (tokenizer.cutting(side).encode(["the cat sat on the mat"]) for side in ("left", "right"))
+    assert right == tokenizer.encode(["the cat sat on the mat"])
+    assert left.token_ids == tokenizer.encode(["sat on the mat"]).token_ids
+    assert left.truncated == right.truncated == {0}
+    assert tokenizer.cutting("left").cutting("right") is tokenizer
+
+
+def test_tokens_have_their_place_in_the_texts_bytes(file):
+    tokenizer = Tokenizer(file, max_length=6)
+    text = "日本 The cat sat on the mat"
+    tokens = tokens_of(tokenizer, text, special_tokens=True)
+    assert [token.special for token in tokens] == [True, *[False] * (len(tokens) - 2), True]
+    assert all(token.start is token.stop is None for token in tokens if token.special)
+    for token in tokens[1:-1]:
+        assert text.encode()[token.start : token.stop] == token.text.encode()
+    assert tokens[-2].stop == len(text.encode())

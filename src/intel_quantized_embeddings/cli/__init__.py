@@ -151,16 +151,39 @@ _COMMANDS = (
     Command(
         "serve",
         cli_jobs.run_serve,
-        help="answer OpenAI's /v1/embeddings",
-        description="Serve a model over HTTP as OpenAI's /v1/embeddings (the `serve` extra), with /health and "
-        "/metrics: docs/serving.md. SIGTERM and Ctrl-C answer what was taken on, then end it.",
+        help="answer OpenAI's /v1/embeddings, Cohere's /v1/rerank and text-embeddings-inference's routes",
+        description="Serve models over HTTP (the `serve` extra): embedders as OpenAI's /v1/embeddings, "
+        "cross-encoders as Cohere's and Jina's /v1/rerank, both as text-embeddings-inference's routes, with /health "
+        "and /metrics: docs/serving.md. SIGTERM and Ctrl-C answer what was taken on, then end it.",
         loads=True,
         rows=(
-            _MODEL,
-            ("--name", str, None, "what the model is called in requests (MODEL)"),
+            ("models", str, "MODEL", "a folder or a hub id", _MANY),
+            (
+                *("--name", str, "NAME", "what a model is called in requests (MODEL); once for each, in their order"),
+                {"action": "append", "dest": "names"},
+            ),
+            ("--lazy", bool, None, "load each model when a request first needs it"),
+            ("--idle-seconds", float, "SECONDS", "let a model go after so long without a request"),
+            (
+                *("--max-memory-mib", int, "N"),
+                *("let models go that no request needs while the process has more memory", "memory_mib"),
+            ),
             ("--host", str, None, "address to listen on (127.0.0.1, which other machines can't reach)"),
             ("--port", int, None, "port to listen on (8000); 0 takes a free one"),
-            ("--api-key", str, "KEY", "ask clients for it; IQE_API_KEY does the same, unseen by `ps`"),
+            (
+                *("--api-key", str, "KEY"),
+                "ask clients for it, or for one of several; IQE_API_KEY (with spaces between keys) is not seen by `ps`",
+                {"action": "append", "dest": "api_keys"},
+            ),
+            ("--log-requests", bool, None, "log every request: its path, status, time and id"),
+            (
+                *("--auto-truncate", bool, None),
+                "text-embeddings-inference's routes cut texts that are too long, where requests do not say truncate",
+            ),
+            (
+                *("--default-prompt-name", str, "NAME"),
+                "they put this prompt of the model before texts, where requests do not say prompt_name",
+            ),
             ("--max-body-bytes", int, "N", "of a request (8388608)", "body_bytes"),
             ("--max-texts", int, "N", "in a request (2048)", "texts"),
             (

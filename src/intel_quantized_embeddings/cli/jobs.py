@@ -106,13 +106,22 @@ def run_models(options: Namespace) -> None:
 def run_serve(options: Namespace) -> None:
     """`iqe serve`."""
     from intel_quantized_embeddings.options import LoadOptions
-    from intel_quantized_embeddings.serving.limits import Limits
+    from intel_quantized_embeddings.serving.limits import Limits, Residency
     from intel_quantized_embeddings.serving.run import serve
+    from intel_quantized_embeddings.serving.tei_requests import Defaults
 
-    address = {"api_key": os.environ.get("IQE_API_KEY"), **given(options, "name", "host", "port", "api_key")}
-    limits = given(options, *(field.name for field in fields(Limits)))
+    said = given(options, "names", "host", "port", "api_keys", "log_requests")
+    keys = os.environ.get("IQE_API_KEY")
+    if keys is not None:
+        said = {"api_keys": keys.split() or [keys]} | said  # an empty one is refused: it protects nothing
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    serve(LoadOptions(model=options.model, **load_keywords(options)), limits=Limits(**limits), **address)
+    serve(
+        [LoadOptions(model=model, **load_keywords(options)) for model in options.models],
+        limits=Limits(**given(options, *(field.name for field in fields(Limits)))),
+        residency=Residency(**given(options, *(field.name for field in fields(Residency)))),
+        tei_defaults=Defaults(**given(options, *(field.name for field in fields(Defaults)))),
+        **said,
+    )
 
 
 def run_evaluate(options: Namespace) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from intel_quantized_embeddings.encoders.loaded import LoadedModel
 from intel_quantized_embeddings.encoding.pipeline import encode_token_ids, tokenize_pair_windows
 from intel_quantized_embeddings.errors import InvalidTextError
 from intel_quantized_embeddings.models.scoring import CrossEncoderSettings
-from intel_quantized_embeddings.models.tokenizer import is_listed, shown, utf8
+from intel_quantized_embeddings.models.tokenizer import TokenizedTexts, is_listed, shown, utf8
 from intel_quantized_embeddings.options import LoadOptions, ScoringKeywords, naming_its_options
 from intel_quantized_embeddings.quantization.kinds import CROSS_ENCODER
 from intel_quantized_embeddings.reporting.progress import progress_bar
@@ -66,11 +66,6 @@ class CrossEncoder(LoadedModel[CrossEncoderSettings]):
         """
         return cls.from_options(LoadOptions.from_keywords(model, options))
 
-    @property
-    def max_length(self) -> int:
-        """Longest pair in tokens, special tokens included; longer ones are cut."""
-        return self._settings.max_length
-
     def score(self, pairs: Iterable[tuple[str, str]], show_progress: bool = False) -> NDArray[np.float32]:
         """Score how well each document answers its query.
 
@@ -108,6 +103,20 @@ class CrossEncoder(LoadedModel[CrossEncoderSettings]):
                 "%d of %d pairs are longer than %d tokens; what is beyond was cut", sum(cut), len(cut), self.max_length
             )
         return self._settings.activation.apply(scores)
+
+    def tokenize(self, pairs: Sequence[tuple[str, str]], *, cut: str | None = None) -> TokenizedTexts:
+        """Pairs as token ids; `encode_token_ids` goes on from there.
+
+        For callers that must know how long pairs are before they are scored.
+
+        Args:
+            pairs: A query and a document each.
+            cut: Which end is cut of the longer text of a pair that is too long; as in `Encoder.tokenize`.
+
+        Raises:
+            InvalidTextError: An item is not a pair of texts; the message names its position.
+        """
+        return self._cutting(cut).encode_pairs(list(_checked(pairs)), second_text=self._second_text)
 
     def __repr__(self) -> str:
         return f"CrossEncoder({self._fingerprint}, max_length={self.max_length})"

@@ -15,7 +15,7 @@ from intel_quantized_embeddings.errors import InvalidTextError, UnsupportedModel
 from intel_quantized_embeddings.models.routes import QUERY
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import SourceModel
-from intel_quantized_embeddings.models.tokenizer import TokenizedTexts, Tokenizer, is_listed, shown
+from intel_quantized_embeddings.models.tokenizer import TokenizedTexts, is_listed, shown
 from intel_quantized_embeddings.options import DEFAULT_MODEL, LoadKeywords, LoadOptions, naming_its_options
 from intel_quantized_embeddings.quantization.kinds import EMBEDDER
 from intel_quantized_embeddings.reporting.progress import progress_bar
@@ -129,16 +129,6 @@ class Encoder(LoadedModel[ModelSettings]):
         return self._runtime.dimension
 
     @property
-    def max_length(self) -> int:
-        """Longest input in tokens, instruction and special tokens included; longer texts are cut."""
-        return self._settings.max_length
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """The model's own tokenizer, which cuts at `max_length`."""
-        return self._tokenizer
-
-    @property
     def pad_token_id(self) -> int:
         """The token id that fills up the shorter texts of a batch."""
         return self._pad_token_id
@@ -174,19 +164,21 @@ class Encoder(LoadedModel[ModelSettings]):
         """
         return self._encode(texts, instruction, show_progress=show_progress)
 
-    def tokenize(self, texts: Sequence[str], *, instruction: str) -> TokenizedTexts:
+    def tokenize(self, texts: Sequence[str], *, instruction: str, cut: str | None = None) -> TokenizedTexts:
         """Texts as token ids, each after an instruction; `encode_token_ids` goes on from there.
 
         For callers that must know how long texts are before they are encoded.
 
+        Args:
+            texts: Any number of them.
+            instruction: Put before each, "" for none.
+            cut: Which end of a text that is too long is cut, "left" or "right"; None for what the model's folder says.
+
         Raises:
             InvalidTextError: An item is not text; the message names its position.
+            OptionError: The model's texts are not cut there.
         """
-        return self._tokenizer.encode(texts, instruction=instruction)
-
-    def encode_token_ids(self, token_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Encode what `tokenize` gave, of one call or of several; otherwise as `encode_documents`."""
-        return encode_token_ids(self._runtime, [token_ids], pad_token_id=self._pad_token_id, max_length=self.max_length)
+        return self._cutting(cut).encode(texts, instruction=instruction)
 
     def __repr__(self) -> str:
         return f"Encoder({self._fingerprint}, dimension={self.dimension}, max_length={self.max_length})"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from intel_quantized_embeddings.encoders.loading import Loaded, find_model, load_model
 from intel_quantized_embeddings.encoding.fingerprints import fingerprint_digest, hashed_settings, refuse_another
-from intel_quantized_embeddings.encoding.pipeline import warm_up
+from intel_quantized_embeddings.encoding.pipeline import encode_token_ids, warm_up
 from intel_quantized_embeddings.encoding.probing import report_int8
 from intel_quantized_embeddings.encoding.truncated import truncated_runtime
 from intel_quantized_embeddings.models.source import SourceModel
@@ -17,9 +18,17 @@ from intel_quantized_embeddings.runtimes.base import Runtime
 from intel_quantized_embeddings.runtimes.table import runtime_module
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from typing_extensions import Self
 
-_Settings = TypeVar("_Settings")
+
+class _HasLength(Protocol):
+    @property
+    def max_length(self) -> int: ...
+
+
+_Settings = TypeVar("_Settings", bound=_HasLength)
 _Model = TypeVar("_Model", bound="LoadedModel[Any]")
 
 
@@ -80,6 +89,16 @@ class LoadedModel(Generic[_Settings]):
         return self._settings
 
     @property
+    def max_length(self) -> int:
+        """Longest input in tokens, instruction and special tokens included; longer ones are cut."""
+        return self._settings.max_length
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's own tokenizer, which cuts at `max_length`."""
+        return self._tokenizer
+
+    @property
     def options(self) -> LoadOptions | None:
         """The options it was loaded with; None where `load` did not make it."""
         return self._options
@@ -93,6 +112,18 @@ class LoadedModel(Generic[_Settings]):
         text's result also depends, in its last digits, on the texts beside it.
         """
         return self._fingerprint
+
+    def encode_token_ids(self, token_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Encode what `tokenize` gave, of one call or of several.
+
+        Returns:
+            Rows in input order, float32: vectors as `Encoder.encode_documents` gives them, shape (n_texts, dimension),
+            or a cross-encoder's scores before their activation, shape (n_pairs, 1).
+        """
+        return encode_token_ids(self._runtime, [token_ids], pad_token_id=self._pad_token_id, max_length=self.max_length)
+
+    def _cutting(self, side: str | None) -> Tokenizer:
+        return self._tokenizer if side is None else self._tokenizer.cutting(side)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle how it was loaded; unpickling loads it again and checks that it is the same."""

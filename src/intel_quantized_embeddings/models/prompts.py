@@ -15,7 +15,7 @@ from intel_quantized_embeddings.similarity import Similarity
 
 # sentence-transformers' names of what is asked for and what is searched, in the order it tries them.
 _QUERY_PROMPTS = ("query",)
-_DOCUMENT_PROMPTS = ("document", "passage", "corpus")
+DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 
 # What `config_sentence_transformers.json` may hold; that of a cross-encoder has more.
 _OWN_CONFIG_KEYS = (
@@ -48,12 +48,12 @@ def read_own_config(folder: Path, known: KnownModels | None, *, width: Callable[
         _refuse_shorter_vectors(dimension, width(), path)
     prompts, default = read_prompts(path)
     query = _instruction(prompts, _QUERY_PROMPTS, default, known.query_instruction if known else "")
-    document = _instruction(prompts, _DOCUMENT_PROMPTS, default, known.document_instruction if known else "")
+    document = _instruction(prompts, DOCUMENT_PROMPTS, default, known.document_instruction if known else "")
     # Other names of the document's prompt are not prompts of their own.
     others = {
         name: text
         for name, text in prompts.items()
-        if name not in ("query", "document") and (name not in _DOCUMENT_PROMPTS or text != document)
+        if name not in ("query", "document") and (name not in DOCUMENT_PROMPTS or text != document)
     }
     return {
         "query_instruction": query,

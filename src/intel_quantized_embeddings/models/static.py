@@ -177,6 +177,13 @@ class StaticTokenizer(Tokenizer):
             truncated |= {place for place, text in enumerate(whole) if len(cut[place]) < len(text)}
         return TokenizedTexts(token_ids=token_ids, truncated=truncated)
 
+    def cutting(self, side: str) -> Tokenizer:
+        """See `Tokenizer.cutting`."""
+        truncation = self._tokenizer.truncation
+        if truncation is not None and truncation["direction"] != side:
+            raise OptionError(f"texts of a static model are cut at the {truncation['direction']}, not at the {side}.")
+        return self
+
     @property
     def special_tokens(self) -> int:
         """None are put around a text."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from reprlib import Repr
 from typing import Any
@@ -46,6 +48,8 @@ class Tokenizer:
     cuts there); both are overridden, but for the end that is cut. The files beside it change what it does, as they do
     in transformers.
     """
+
+    _other_side: Tokenizer | None = None
 
     def __init__(
         self, file: Path, *, max_length: int, lowercase: bool = False, pair_template: PairTemplate | None = None
@@ -104,11 +108,35 @@ class Tokenizer:
         number: int = self._tokenizer.num_special_tokens_to_add(False)
         return number
 
+    @cached_property
+    def uncut(self) -> Any:
+        """The same as an object of the tokenizers library that cuts nothing."""
+        uncut = self._copied()
+        uncut.no_truncation()
+        return uncut
+
+    def cutting(self, side: str) -> Tokenizer:
+        """Return the tokenizer that takes tokens away at one side of what is too long, "left" or "right".
+
+        Raises:
+            OptionError: It makes chats of pairs, which are cut at their end alone.
+        """
+        truncation = self._tokenizer.truncation or {}
+        if truncation.get("direction") == side:
+            return self
+        if self._pair_template is not None:
+            raise OptionError(f"cut={side!r} is not allowed; what this model's chat template makes is cut at its end.")
+        if self._other_side is None:
+            length = truncation["max_length"]
+            other = self._other_side = copy(self)
+            other._tokenizer, other._other_side = self._copied(), self
+            other._tokenizer.enable_truncation(length, direction=side)
+            other._long_texts = LongTexts(other._tokenizer, max_length=length)
+        return self._other_side
+
     def counter(self) -> Callable[[str], int]:
         """Make what counts a text's tokens, the special ones left out and nothing cut."""
-        uncut = self._tokenizer.from_str(self._tokenizer.to_str())
-        uncut.encode_special_tokens = self._tokenizer.encode_special_tokens  # which a file does not hold
-        uncut.no_truncation()
+        uncut = self.uncut
 
         def count(text: str) -> int:
             return len(uncut.encode(text, add_special_tokens=False).ids)
@@ -192,6 +220,11 @@ class Tokenizer:
         with self._tokenizer_errors():
             encodings: list[Any] = self._tokenizer.encode_batch_fast(inputs, add_special_tokens=special_tokens)
         return encodings
+
+    def _copied(self) -> Any:
+        copied = self._tokenizer.from_str(self._tokenizer.to_str())
+        copied.encode_special_tokens = self._tokenizer.encode_special_tokens  # which a file does not hold
+        return copied
 
     def _refuse_token_types(self) -> None:
         """Check that a text alone gets the first token type, the only one that the models built here give it."""

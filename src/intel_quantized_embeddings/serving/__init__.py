@@ -1,1 +1,1 @@
-"""`iqe serve`: one encoder behind OpenAI's `/v1/embeddings`."""
+"""`iqe serve`: encoders and cross-encoders behind the APIs of other servers, over one queue."""

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from intel_quantized_embeddings.encoders.cross_encoder import CrossEncoder
 from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.encoding.batching import padded_length
 from intel_quantized_embeddings.errors import ForkedProcessError
-from intel_quantized_embeddings.serving.metrics import Metrics
+from intel_quantized_embeddings.serving.metrics import ModelMetrics
 from intel_quantized_embeddings.serving.rounds import Rounds
 
 if TYPE_CHECKING:
@@ -36,22 +37,31 @@ _WARM_UP_LONGEST = 512  # longer shapes compile when they are first asked for: a
 
 
 class _Job:
-    """A request's texts on their way to vectors, which are filled as rounds end; the event loop waits for `done`."""
+    """A request's texts on their way to rows, which are filled as rounds end; the event loop waits for `done`."""
 
-    def __init__(self, token_ids: Sequence[Sequence[int]], *, dimension: int) -> None:
+    def __init__(self, token_ids: Sequence[Sequence[int]]) -> None:
         self.token_ids = token_ids
-        self.vectors = np.empty((len(token_ids), dimension), dtype=np.float32)
+        self.rows: NDArray[np.float32] | None = None
         self.missing = len(token_ids)
         self.done: Future[NDArray[np.float32]] = Future()
 
+    def fill(self, place: int, row: NDArray[np.float32]) -> None:
+        """Put the row of a text in its place."""
+        if self.rows is None:
+            self.rows = np.empty((len(self.token_ids), len(row)), dtype=np.float32)
+        self.rows[place] = row
+        self.missing -= 1
+        if self.missing == 0 and self.done.set_running_or_notify_cancel():
+            self.done.set_result(self.rows)
+
 
 class Batcher:
-    """Encodes the texts of many requests together, in rounds of `round_tokens` at most."""
+    """Encodes the texts, or pairs of texts, of many requests together, in rounds of `round_tokens` at most."""
 
-    def __init__(self, encoder: Encoder, *, round_tokens: int, metrics: Metrics) -> None:
+    def __init__(self, encoder: Encoder | CrossEncoder, *, round_tokens: int, metrics: ModelMetrics) -> None:
+        self.metrics = metrics
         self._encoder = encoder
         self._round_tokens = round_tokens
-        self._metrics = metrics
         self._waiting: Rounds[_Job] = Rounds()
         self._running_tokens = 0
         self._changed = threading.Condition()  # guards the waiting requests and whether to stop
@@ -105,7 +115,7 @@ class Batcher:
         """Encode a request's texts, one at least; cancelled, those that are not being encoded are dropped.
 
         Returns:
-            Shape: (n_texts, dimension), float32.
+            Vectors, or scores before their activation. Shape: (n_texts, numbers), float32.
 
         Raises:
             ForkedProcessError: The batcher is that of the process that this one was forked from.
@@ -115,7 +125,7 @@ class Batcher:
                 "this process was forked from one that serves: the thread that encodes did not come along. Start each "
                 "service in a process of its own."
             )
-        job = _Job(token_ids, dimension=self._encoder.dimension)
+        job = _Job(token_ids)
         with self._changed:
             if self._stopping:
                 raise asyncio.CancelledError
@@ -143,7 +153,7 @@ class Batcher:
                 logger.exception("a round of %d texts failed", len(texts))
                 self._fail({job for job, _ in texts}, exc)
             else:
-                self._metrics.note_round(tokens=tokens, texts=len(texts), seconds=seconds)
+                self.metrics.note_round(tokens=tokens, texts=len(texts), seconds=seconds)
                 self._hand_out(texts, vectors)
             self._running_tokens = 0
 
@@ -156,10 +166,7 @@ class Batcher:
 
     def _hand_out(self, texts: list[tuple[_Job, int]], vectors: NDArray[np.float32]) -> None:
         for row, (job, place) in zip(vectors, texts, strict=True):
-            job.vectors[place] = row
-            job.missing -= 1
-            if job.missing == 0 and job.done.set_running_or_notify_cancel():
-                job.done.set_result(job.vectors)
+            job.fill(place, row)
 
     def _fail(self, jobs: set[_Job], exc: Exception) -> None:
         for job in jobs:

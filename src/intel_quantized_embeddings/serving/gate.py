@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from intel_quantized_embeddings.serving.batcher import Batcher
 from intel_quantized_embeddings.serving.limits import Limits
-from intel_quantized_embeddings.serving.requests import Refusal
+from intel_quantized_embeddings.serving.refusals import Refusal
 
 # So many of the largest bodies may be in memory at once, whatever number of requests they are of.
 _LARGEST_BODIES = 8
@@ -17,11 +17,16 @@ _LONGEST_RETRY_SECONDS = 60
 
 
 class Gate:
-    """Counts what is in work. Used on the event loop only."""
+    """Counts what is in work. Used on the event loop only.
 
-    def __init__(self, batcher: Batcher, limits: Limits) -> None:
-        self._batcher = batcher
+    Args:
+        limits: The service's limits.
+        waiting_seconds: Tells how long all that waits takes.
+    """
+
+    def __init__(self, limits: Limits, *, waiting_seconds: Callable[[], float]) -> None:
         self._limits = limits
+        self._waiting_seconds = waiting_seconds
         self.requests = 0  # in work
         self._bytes = 0
 
@@ -36,7 +41,7 @@ class Gate:
             Refusal: The body is too large, or there is too much work already.
         """
         if self.requests >= self._limits.waiting_requests:
-            raise self._busy(f"{self.requests} requests are in work", tokens=self._batcher.waiting_tokens)
+            raise self._busy(f"{self.requests} requests are in work", seconds=self._waiting_seconds())
         body = bytearray()
         self.requests += 1
         try:
@@ -49,8 +54,8 @@ class Gate:
             self.requests -= 1
             self._bytes -= len(body)
 
-    def check_waiting(self, tokens: int) -> None:
-        """Check that a request of so many tokens may wait.
+    def check_waiting(self, batcher: Batcher, tokens: int) -> None:
+        """Check that a request of so many tokens may wait for a model's encoder.
 
         What counts is what would be encoded before it. So a queue full of large requests is open to a small one,
         before which it puts little.
@@ -58,10 +63,11 @@ class Gate:
         Raises:
             Refusal: Too many tokens are before it, or more than are encoded in the time that a request may take.
         """
-        ahead = self._batcher.tokens_ahead(tokens)
-        in_time = self._limits.request_seconds * self._batcher.tokens_per_second
+        ahead = batcher.tokens_ahead(tokens)
+        in_time = self._limits.request_seconds * batcher.tokens_per_second
         if ahead >= min(self._limits.waiting_tokens, in_time):
-            raise self._busy(f"{ahead} tokens would be encoded before this request", tokens=ahead)
+            seconds = ahead / batcher.tokens_per_second
+            raise self._busy(f"{ahead} tokens would be encoded before this request", seconds=seconds)
 
     def _check_size(self, size: int, *, held: int) -> None:
         if size > self._limits.body_bytes:
@@ -69,12 +75,11 @@ class Gate:
                 413, f"the body is larger than {self._limits.body_bytes} bytes; send fewer texts in a request."
             )
         if held > _LARGEST_BODIES * self._limits.body_bytes:
-            raise self._busy(f"{held} bytes of requests would be in memory", tokens=self._batcher.waiting_tokens)
+            raise self._busy(f"{held} bytes of requests would be in memory", seconds=self._waiting_seconds())
 
-    def _busy(self, why: str, *, tokens: int) -> Refusal:
-        """Say when to come again: once so many tokens are encoded."""
-        seconds = math.ceil(tokens / self._batcher.tokens_per_second)
-        wait = min(max(seconds, 1), _LONGEST_RETRY_SECONDS)
+    def _busy(self, why: str, *, seconds: float) -> Refusal:
+        """Say when to come again: once what waits is encoded."""
+        wait = min(max(math.ceil(seconds), 1), _LONGEST_RETRY_SECONDS)
         return Refusal(
             429,
             f"{why}; try again in about {wait} s.",

@@ -1,4 +1,4 @@
-"""What a service takes on at most. What is beyond is refused by a status that says so."""
+"""What a service takes on at most, which is refused beyond by a status that says so; and what it keeps in memory."""
 
 from __future__ import annotations
 
@@ -47,3 +47,34 @@ class Limits:
                     raise OptionError(f"{field.name}={value!r} is not allowed; it is a number above 0.")
             else:
                 integer_option(field.name, value, least=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Residency:
+    """When models are loaded and let go.
+
+    Attributes:
+        lazy: Whether each is loaded when a request first needs it, not at the start.
+        idle_seconds: After so long without a request a model is let go; None for never.
+        memory_mib: While the process has more mebibytes in memory, models that no request needs are let go, those
+            unused for longest first, before another is loaded and after; None for no limit.
+
+    Raises:
+        OptionError: A value is not allowed.
+    """
+
+    lazy: bool = False
+    idle_seconds: float | None = None
+    memory_mib: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        seconds = self.idle_seconds
+        if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
+            raise OptionError(f"idle_seconds={seconds!r} is not allowed; it is a number above 0.")
+        integer_option("memory_mib", self.memory_mib, least=1)
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """The limit in bytes."""
+        return None if self.memory_mib is None else self.memory_mib << 20

@@ -25,46 +25,55 @@ class Metrics:
 
     content_type = CONTENT_TYPE_LATEST
 
-    def __init__(self, *, model: str, fingerprint: str) -> None:
-        """Start at zero, for the name that a model is served under and its encoder's fingerprint."""
+    def __init__(self) -> None:
+        """Start at zero."""
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        model_info = Gauge("iqe_model_info", "What is served", ["model", "fingerprint", "version"], registry=registry)
-        model_info.labels(model, fingerprint, __version__).set(1)
+
+        def histogram(name: str, meaning: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(name, meaning, labels, buckets=buckets, registry=registry)
+
         self._requests = Counter(
-            "iqe_requests", "Requests for embeddings by HTTP status; 499: the client went away", ["status"],
+            "iqe_requests", "Requests that bring a body, by HTTP status; 499: the client went away", ["status"],
             registry=registry,
         )  # fmt: skip
-        self._request_seconds = Histogram(
-            "iqe_request_seconds", "From a request's arrival to its answer, of those with status 200",
-            buckets=_SECONDS, registry=registry,
+        self._request_seconds = histogram(
+            "iqe_request_seconds", "From a request's arrival to its answer, of those with status 200", _SECONDS
+        )
+        self.model_info = Gauge(
+            "iqe_model_info", "1 for a model in memory", ["model", "fingerprint", "version"], registry=registry
+        )
+        self.texts = Counter("iqe_texts", "Texts or pairs answered", ["model"], registry=registry)
+        self.tokens = Counter("iqe_tokens", "Their tokens, as usage counts them", ["model"], registry=registry)
+        self.cut = Counter("iqe_cut_texts", "Those longer than the model takes", ["model"], registry=registry)
+        self.round_tokens = histogram(
+            "iqe_round_tokens", "Tokens encoded at once, padding included", _POWERS_OF_TWO, "model"
+        )
+        self.round_texts = histogram("iqe_round_texts", "Texts encoded at once", _POWERS_OF_TWO[:12], "model")
+        self.round_seconds = histogram("iqe_round_seconds", "Time of a round", _SECONDS, "model")
+        self._waiting_tokens = Gauge(
+            "iqe_waiting_tokens", "Tokens that wait or are being encoded, padding included", ["model"],
+            registry=registry,
         )  # fmt: skip
-        self._texts = Counter("iqe_texts", "Texts answered with a vector", registry=registry)
-        self._tokens = Counter("iqe_tokens", "Their tokens, as usage counts them", registry=registry)
-        self._cut = Counter("iqe_cut_texts", "Texts that were longer than the model takes", registry=registry)
-        self._round_tokens = Histogram(
-            "iqe_round_tokens", "Tokens encoded at once, padding included", buckets=_POWERS_OF_TWO, registry=registry
+        self._tokens_per_second = Gauge(
+            "iqe_tokens_per_second", "The encoder's speed of late, padding included", ["model"], registry=registry
         )
-        self._round_texts = Histogram(
-            "iqe_round_texts", "Texts encoded at once", buckets=_POWERS_OF_TWO[:12], registry=registry
-        )
-        self._round_seconds = Histogram("iqe_round_seconds", "Time of a round", buckets=_SECONDS, registry=registry)
+        self._requests_in_work = Gauge("iqe_requests_in_work", "Requests taken and not answered yet", registry=registry)
 
-    def watch(
-        self,
-        *,
-        waiting_tokens: Callable[[], float],
-        requests_in_work: Callable[[], float],
-        tokens_per_second: Callable[[], float],
+    def of_model(self, name: str) -> ModelMetrics:
+        """Return the numbers of the model that is served under a name."""
+        return ModelMetrics(self, name)
+
+    def watch_requests(self, in_work: Callable[[], float]) -> None:
+        """Show how many requests are in work, asked for when it is shown."""
+        self._requests_in_work.set_function(in_work)
+
+    def watch_model(
+        self, name: str, *, waiting_tokens: Callable[[], float], tokens_per_second: Callable[[], float]
     ) -> None:
-        """Show what changes by itself, asked for when it is shown."""
-        shown = {
-            "iqe_waiting_tokens": ("Tokens that wait or are being encoded, padding included", waiting_tokens),
-            "iqe_requests_in_work": ("Requests taken and not answered yet", requests_in_work),
-            "iqe_tokens_per_second": ("The encoder's speed of late, padding included", tokens_per_second),
-        }
-        for name, (meaning, read) in shown.items():
-            Gauge(name, meaning, registry=self._registry).set_function(read)
+        """Show what changes by itself of a model, asked for when it is shown."""
+        self._waiting_tokens.labels(name).set_function(waiting_tokens)
+        self._tokens_per_second.labels(name).set_function(tokens_per_second)
 
     def note_request(self, *, status: int, seconds: float) -> None:
         """Count a request that has its answer."""
@@ -72,18 +81,30 @@ class Metrics:
         if status == 200:
             self._request_seconds.observe(seconds)
 
-    def note_texts(self, *, texts: int, tokens: int, cut: int) -> None:
-        """Count the texts of a request that got vectors."""
-        self._texts.inc(texts)
-        self._tokens.inc(tokens)
-        self._cut.inc(cut)
-
-    def note_round(self, *, tokens: int, texts: int, seconds: float) -> None:
-        """Count what was encoded at once."""
-        self._round_tokens.observe(tokens)
-        self._round_texts.observe(texts)
-        self._round_seconds.observe(seconds)
-
     def text(self) -> bytes:
         """Everything, in Prometheus's text format."""
         return generate_latest(self._registry)
+
+
+class ModelMetrics:
+    """The numbers of one model."""
+
+    def __init__(self, metrics: Metrics, name: str) -> None:
+        self._metrics = metrics
+        self._name = name
+
+    def note_loaded(self, *, fingerprint: str, loaded: bool = True) -> None:
+        """Note that the model is in memory, or no more."""
+        self._metrics.model_info.labels(self._name, fingerprint, __version__).set(int(loaded))
+
+    def note_texts(self, *, texts: int, tokens: int, cut: int) -> None:
+        """Count the texts of a request that got rows."""
+        self._metrics.texts.labels(self._name).inc(texts)
+        self._metrics.tokens.labels(self._name).inc(tokens)
+        self._metrics.cut.labels(self._name).inc(cut)
+
+    def note_round(self, *, tokens: int, texts: int, seconds: float) -> None:
+        """Count what was encoded at once."""
+        self._metrics.round_tokens.labels(self._name).observe(tokens)
+        self._metrics.round_texts.labels(self._name).observe(texts)
+        self._metrics.round_seconds.labels(self._name).observe(seconds)

@@ -6,17 +6,21 @@ import ipaddress
 import logging
 import signal
 import socket
+from collections.abc import Sequence
+from typing import Any
 
-from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.errors import MissingExtraError, OptionError
 from intel_quantized_embeddings.options import LoadOptions
-from intel_quantized_embeddings.serving.limits import Limits
+from intel_quantized_embeddings.process.memory import resident_bytes
+from intel_quantized_embeddings.serving.limits import Limits, Residency
+from intel_quantized_embeddings.serving.tei_requests import Defaults
 
 try:
     import prometheus_client  # noqa: F401 - metrics.py imports it too; here its absence is told
     import uvicorn
 
     from intel_quantized_embeddings.serving.app import make_app
+    from intel_quantized_embeddings.serving.served import ServedModel
 except ModuleNotFoundError as exc:
     missing = (exc.name or "uvicorn").partition(".")[0]
     raise MissingExtraError(package=missing, extra="serve", needed_for="iqe serve") from exc
@@ -28,33 +32,52 @@ _KEEP_ALIVE_SECONDS = 75
 
 
 def serve(
-    options: LoadOptions,
+    models: Sequence[LoadOptions],
     *,
-    name: str | None = None,
+    names: Sequence[str] = (),
     host: str = "127.0.0.1",
     port: int = 8000,
-    api_key: str | None = None,
+    api_keys: Sequence[str] = (),
+    tei_defaults: Defaults,
+    log_requests: bool = False,
     limits: Limits,
+    residency: Residency,
 ) -> None:
-    """Load a model and serve it until SIGTERM or SIGINT; what was taken on by then is answered.
+    """Serve models until SIGTERM or SIGINT; what was taken on by then is answered.
 
     `iqe serve --help` explains the arguments; the log tells the port where 0 takes a free one.
 
     Raises:
         OptionError: The address can't be listened on, or a value is not allowed.
-        QuantizedEmbeddingsError: As `Encoder.load` lists them.
+        QuantizedEmbeddingsError: As `Reranker.load` lists them.
     """
-    if api_key is not None and (not api_key.isascii() or not api_key or api_key.split() != [api_key]):
+    if not all(key.isascii() and key.split() == [key] for key in api_keys):
         raise OptionError(
             "the API key is empty, or has spaces or line ends or what is not ASCII; headers can't carry it."
         )
-    served = name or str(options.model)
+    names = names or [str(options.model) for options in models]
+    if len(names) != len(models):
+        raise OptionError(
+            f"there are {len(models)} models and {len(names)} names: give a --name for each, in their order."
+        )
     with _bound(host, port) as listener:
-        encoder = Encoder.from_options(options)
-        if api_key is None and not _is_loopback(listener):
+        served = [
+            ServedModel.asked(options, name=name, alone=len(models) == 1)
+            for options, name in zip(models, names, strict=True)
+        ]
+        app = make_app(
+            served,
+            limits=limits,
+            api_keys=api_keys,
+            tei_defaults=tei_defaults,
+            residency=residency,
+            log_requests=log_requests,
+        )
+        described = _preloaded(served, residency)
+        if not api_keys and not _is_loopback(listener):
             logger.warning("%s can be reached from other machines, and no API key is asked for", host)
         config = uvicorn.Config(
-            make_app(encoder, name=served, limits=limits, api_key=api_key),
+            app,
             lifespan="on",
             ws="none",
             log_config=None,
@@ -68,9 +91,17 @@ def serve(
             signal.signal(number, lambda *_: None)
         address, bound_port = listener.getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
-        _Server(config, greeting=f"serving {served} on http://{shown}:{bound_port}/v1: {encoder}").run(
-            sockets=[listener]
-        )
+        greeting = f"serving {', '.join(names)} on http://{shown}:{bound_port}/v1: {'; '.join(described)}"
+        _Server(config, greeting=greeting).run(sockets=[listener])
+
+
+def _preloaded(models: Sequence[ServedModel[Any]], residency: Residency) -> list[str]:
+    """Load what is to be in memory from the start, and say of each model what it is."""
+    described = []
+    for model in models:
+        is_full = residency.memory_bytes is not None and resident_bytes() > residency.memory_bytes
+        described.append("loaded when it is asked for" if residency.lazy or is_full else repr(model.preload()))
+    return described
 
 
 class _Server(uvicorn.Server):

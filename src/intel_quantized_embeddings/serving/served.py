@@ -1,0 +1,134 @@
+"""A model of a service: its name, how it is loaded, and what of it is in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+from intel_quantized_embeddings.encoders.cross_encoder import CrossEncoder
+from intel_quantized_embeddings.encoders.encoder import Encoder
+from intel_quantized_embeddings.encoders.loading import find_model
+from intel_quantized_embeddings.encoders.reranker import kind_of_model
+from intel_quantized_embeddings.errors import OptionError
+from intel_quantized_embeddings.options import LoadOptions
+from intel_quantized_embeddings.process.memory import resident_bytes
+from intel_quantized_embeddings.quantization.kinds import CROSS_ENCODER, EMBEDDER
+from intel_quantized_embeddings.serving.batcher import Batcher
+
+_Model = TypeVar("_Model", Encoder, CrossEncoder)
+
+
+@dataclass(frozen=True, slots=True)
+class Running(Generic[_Model]):
+    """A loaded model and what drives it."""
+
+    model: _Model
+    batcher: Batcher
+
+
+class ServedModel(Generic[_Model]):
+    """A model under the name that requests call it by.
+
+    Args:
+        name: The name.
+        load: Loads it.
+        scores_pairs: Whether it is a cross-encoder.
+
+    Attributes:
+        running: The model where it is in memory.
+        loading: What ends when it is, where it is being loaded.
+        users: How many requests need it.
+        last_used: When a request last needed it, or when it was loaded, by `time.monotonic`.
+        resident_bytes: How much memory loading it took at most.
+    """
+
+    def __init__(self, name: str, load: Callable[[], _Model], *, scores_pairs: bool) -> None:
+        self.name = name
+        self.scores_pairs = scores_pairs
+        self.running: Running[_Model] | None = None
+        self.loading: asyncio.Future[Running[_Model]] | None = None
+        self.users = 0
+        self.last_used = 0.0
+        self.resident_bytes = 0
+        self._load: Callable[[], _Model] = load
+        self._preloaded: _Model | None = None
+        self._fingerprint: str | None = None
+
+    @classmethod
+    def of(cls, model: _Model, *, name: str) -> ServedModel[_Model]:
+        """Serve a model that is loaded.
+
+        Raises:
+            OptionError: It is a Router.
+        """
+        if not isinstance(model, CrossEncoder) and model.for_queries is not model.for_documents:
+            raise _refuse_router(name)
+        return cls(name, lambda: model, scores_pairs=isinstance(model, CrossEncoder))
+
+    @classmethod
+    def asked(cls, options: LoadOptions, *, name: str, alone: bool = True) -> ServedModel[Any]:
+        """Serve a model of some options; its files are looked for, and it is not loaded yet.
+
+        Args:
+            options: What to load.
+            name: What requests call it by.
+            alone: Whether the options are of no other model: else those that only embedders have are not given to a
+                cross-encoder.
+
+        Raises:
+            OptionError: It is a Router, or an option is not allowed.
+            QuantizedEmbeddingsError: As `Reranker.load` lists them, of those that show before loading.
+        """
+        kind = kind_of_model(options)
+        scores_pairs = kind is CrossEncoder
+        if scores_pairs and not alone:
+            left_out: dict[str, Any] = dict.fromkeys(CROSS_ENCODER.meaningless)
+            options = replace(options, **left_out)
+        source = find_model(options, CROSS_ENCODER if scores_pairs else EMBEDDER)
+        if source.routes is not None:
+            raise _refuse_router(name)
+        # Of the files that were found: a model that is loaded again is not looked for on the hub again.
+        return ServedModel(name, lambda: kind.from_source(source, options), scores_pairs=scores_pairs)
+
+    @property
+    def is_preloaded(self) -> bool:
+        """Whether `preload` has loaded it, and nothing has taken it from there."""
+        return self._preloaded is not None
+
+    def preload(self) -> _Model:
+        """Load it before the service runs: what is wrong with it shows then.
+
+        Raises:
+            QuantizedEmbeddingsError: As `Reranker.load` lists them.
+        """
+        self._preloaded = self.loaded()
+        return self._preloaded
+
+    def loaded(self) -> _Model:
+        """Load it, or take what was loaded before; one model at a time, so that it shows how much memory each takes.
+
+        Raises:
+            OptionError: Its folder holds another model than when it was first loaded.
+            QuantizedEmbeddingsError: As `Reranker.load` lists them.
+        """
+        model, self._preloaded = self._preloaded, None
+        if model is None:
+            before = resident_bytes()
+            model = self._load()
+            self.resident_bytes = max(self.resident_bytes, resident_bytes() - before)
+        if self._fingerprint not in (None, model.fingerprint):
+            raise OptionError(
+                f"{self.name} was {self._fingerprint}, and its folder now holds {model.fingerprint}: their vectors do "
+                f"not compare. Start the service again to serve that."
+            )
+        self._fingerprint = model.fingerprint
+        return model
+
+
+def _refuse_router(name: str) -> OptionError:
+    return OptionError(
+        f"{name} is a Router of two models, one for queries and one for documents, and a service has one. "
+        f"Serve the folder of each by itself: those that its router_config.json names first."
+    )
