@@ -312,6 +312,7 @@ INTERRUPTED = """
 import os, signal, sys, threading, time
 from intel_quantized_embeddings import Encoder
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has what it starts in the background ignore it
 encoder = Encoder.load(sys.argv[1], runtime="native")
 texts = [[number % 50 + 4] * 60 for number in range(200_000)]
 try:
