@@ -8,9 +8,16 @@ from pathlib import Path
 
 from fuzz.targets import Folders
 from intel_quantized_embeddings import quantize
+from intel_quantized_embeddings.architectures.qwen3 import QWEN3
 from intel_quantized_embeddings.architectures.tensors import INDEX_FILE, WEIGHTS_FILE
 from support.exported_models import write_openvino_export
-from support.tiny_models import write_tiny_cross_encoder, write_tiny_model, write_tiny_router, write_tiny_static
+from support.tiny_models import (
+    write_tiny_causal_scorer,
+    write_tiny_cross_encoder,
+    write_tiny_model,
+    write_tiny_router,
+    write_tiny_static,
+)
 
 
 def write_folders(root: Path) -> Folders:
@@ -34,6 +41,7 @@ def write_folders(root: Path) -> Folders:
         native=native,
         sharded=sharded,
         cross_encoder=cross_encoder,
+        causal=write_tiny_causal_scorer(root / "causal", family=QWEN3, tokens=(30, 31)),
         exported=exported,
         chain=write_tiny_model(root / "chain", pooling="cls+max", behind=[dense, ("LayerNorm", {}), ("Normalize", {})]),
         static=write_tiny_static(root / "static", model2vec=True),

@@ -50,6 +50,7 @@ class Folders:
     native: Path
     sharded: Path
     cross_encoder: Path
+    causal: Path
     exported: Path
     chain: Path
     static: Path
@@ -121,6 +122,9 @@ TARGETS = {
     "manifest": Target(file="manifest.json", kind="int8", read=lambda folder: _encodes(folder, precision="int8")),
     "info": Target(file="manifest.json", kind="int8", read=_info),
     "cross-encoder-config": Target(file="config.json", kind="cross_encoder", read=_scores),
+    "next-token": Target(file="1_LogitScore/config.json", kind="causal", read=_scores),
+    "chat": Target(file="sentence_bert_config.json", kind="causal", read=_scores),
+    "chat-template": Target(file="tokenizer_config.json", kind="causal", read=_scores),
     "native-weights": Target(file="encoder.safetensors", kind="native", read=_native),
     "native-description": Target(file="encoder.json", kind="native", read=_native),
     "openvino": Target(file="openvino_model.xml", kind="exported", read=_encodes),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from intel_quantized_embeddings.architectures import (
@@ -305,6 +305,52 @@ def write_tiny_cross_encoder(
         described["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
     (folder / "tokenizer_config.json").write_text(json.dumps(described))
     return folder
+
+
+# What makes one text of a pair, for `write_tiny_causal_scorer`.
+PAIR_TEMPLATE = "[CLS] {{ messages[0].content }} [SEP] {{ messages[1].content }} [MASK] yes or no [SEP]"
+
+
+def write_tiny_causal_scorer(
+    folder: Path, *, family: Architecture, tokens: tuple[int, int | None], seed: int = 0
+) -> Path:
+    """Write a causal model that scores pairs by the next token, behind a chat template, as sentence-transformers does.
+
+    Args:
+        folder: Where.
+        family: One with `next_token`; the table of words is tied to it.
+        tokens: Whose logit is the score, and whose is subtracted.
+        seed: Of the weights.
+    """
+    write_tiny_cross_encoder(folder, family=family, activation="torch.nn.modules.linear.Identity", seed=seed)
+    tensors = load_file(folder / "model.safetensors")
+    head = (f"{family.head.output}.weight", f"{family.head.output}.bias")
+    save_file({name: array for name, array in tensors.items() if name not in head}, folder / "model.safetensors")
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"architectures": ["TinyForCausalLM"], "tie_word_embeddings": True}
+    (folder / "config.json").write_text(json.dumps(config))
+    modules = [
+        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for i, (path, kind) in enumerate((("", "Transformer"), ("1_LogitScore", "LogitScore")))
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    own = {"model_type": "CrossEncoder", "activation_fn": "torch.nn.modules.linear.Identity"}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(own))
+    (folder / "1_LogitScore").mkdir()
+    wanted, other = tokens
+    score = {"true_token_id": wanted, "false_token_id": other, "module_input_name": "causal_logits"}
+    (folder / "1_LogitScore" / "config.json").write_text(json.dumps(score))
+    ask_for_chats(folder)
+    return folder
+
+
+def ask_for_chats(folder: Path) -> None:
+    """Make a folder ask for pairs in a chat template, as sentence-transformers writes it."""
+    asked = {"text": {"method": "forward", "method_output_name": "logits"}}
+    asked["message"] = {**asked["text"], "format": "flat"}
+    described = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(described | {"chat_template": PAIR_TEMPLATE}))
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"modality_config": asked}))
 
 
 def random_encoder(

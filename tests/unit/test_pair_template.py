@@ -14,9 +14,9 @@ from intel_quantized_embeddings.architectures.llama import EUROBERT
 from intel_quantized_embeddings.architectures.qwen3 import QWEN3
 from intel_quantized_embeddings.errors import DamagedFilesError, MissingExtraError, OptionError, UnsupportedModelError
 from intel_quantized_embeddings.models.pair_template import PairTemplate, read_template
-from support.tiny_models import tiny_config, write_tiny_cross_encoder
+from support.tiny_models import PAIR_TEMPLATE as TEMPLATE
+from support.tiny_models import ask_for_chats, tiny_config, write_tiny_causal_scorer, write_tiny_cross_encoder
 
-TEMPLATE = "[CLS] {{ messages[0].content }} [SEP] {{ messages[1].content }} [MASK] yes or no [SEP]"
 YES, NO = 30, 31
 
 
@@ -25,34 +25,10 @@ def _template(source, tmp_path, **options):
     return PairTemplate(source, **given | options)
 
 
-def _chat(folder, **message):
-    """Make a folder ask for a chat, as sentence-transformers writes it."""
-    asked = {"text": {"method": "forward", "method_output_name": "logits"}}
-    asked["message"] = {**asked["text"], "format": "flat", **message}
-    described = json.loads((folder / "tokenizer_config.json").read_text())
-    (folder / "tokenizer_config.json").write_text(json.dumps(described | {"chat_template": TEMPLATE}))
-    (folder / "sentence_bert_config.json").write_text(json.dumps({"modality_config": asked}))
-    return folder
-
-
 @pytest.fixture
 def causal(tmp_path):
     """A tiny Qwen3 that is scored by the next token."""
-    folder = write_tiny_cross_encoder(tmp_path / "causal", family=QWEN3)
-    tensors = load_file(folder / "model.safetensors")
-    del tensors["score.weight"], tensors["score.bias"]
-    save_file(tensors, folder / "model.safetensors")
-    config = json.loads((folder / "config.json").read_text())
-    config |= {"architectures": ["Qwen3ForCausalLM"], "tie_word_embeddings": True}
-    (folder / "config.json").write_text(json.dumps(config))
-    kinds = {"": "Transformer", "1_LogitScore": "LogitScore"}
-    modules = [{"path": path, "type": f"sentence_transformers.models.{kind}"} for path, kind in kinds.items()]
-    (folder / "modules.json").write_text(json.dumps(modules))
-    own = {"model_type": "CrossEncoder", "activation_fn": "torch.nn.modules.linear.Identity"}
-    (folder / "config_sentence_transformers.json").write_text(json.dumps(own))
-    (folder / "1_LogitScore").mkdir()
-    _tokens(folder, true_token_id=YES, false_token_id=NO)
-    return _chat(folder)
+    return write_tiny_causal_scorer(tmp_path / "causal", family=QWEN3, tokens=(YES, NO))
 
 
 def _tokens(folder, **config):
@@ -130,7 +106,8 @@ def test_a_chat_is_not_cut_at_its_beginning(causal):
 def test_a_folder_of_transformers_alone_takes_the_template_that_is_there(tmp_path):
     folder = write_tiny_cross_encoder(tmp_path / "alone", family=QWEN3)
     plain = CrossEncoder.load(folder, precision="fp32").score(PAIRS[:1])
-    assert not np.array_equal(CrossEncoder.load(_chat(folder), precision="fp32").score(PAIRS[:1]), plain)
+    ask_for_chats(folder)
+    assert not np.array_equal(CrossEncoder.load(folder, precision="fp32").score(PAIRS[:1]), plain)
     (folder / "sentence_bert_config.json").unlink()
     assert CrossEncoder.load(folder, precision="fp32").settings.template == TEMPLATE
     (folder / "chat_template.jinja").write_text("{{ messages[0].content[0].text }}")
