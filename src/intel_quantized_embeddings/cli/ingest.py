@@ -28,16 +28,26 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add both to the `iqe` command."""
     ingest = commands.add_parser(
         "ingest",
-        help="bring files into a Chroma collection",
+        help="bring files into a Chroma collection or another vector store",
         description="Read files and folders (.md .txt .rst .html .py .pdf, and .jsonl with a text a line), split them, "
-        "and bring a Chroma collection to hold exactly their pieces: only new ones are embedded, and what is gone from "
-        "these sources is removed. Interrupted at any moment, it goes on when run again.",
+        "and bring a Chroma collection, or any LangChain store, to hold exactly their pieces: only new ones are "
+        "embedded, and what is gone from these sources is removed. Interrupted at any moment, it goes on "
+        "when run again.",
         epilog="Ends with status 0; 1 where something could not be read or stored (all else is done); 2 where "
         "nothing was done, as of a wrong option or a collection of another encoder; 3 where it had to stop, as of a "
         "full disk: run it again to go on.",
     )
     ingest.add_argument("sources", metavar="SOURCE", nargs="+", help="a file or a folder")
-    _add_collection(ingest)
+    _add_collection(ingest, required=False)
+    ingest.add_argument(
+        "--store",
+        metavar="MODULE:FUNCTION",
+        help="instead of Chroma: your function that makes a LangChain store of the embeddings that it is given",
+    )
+    ingest.add_argument("--ledger", metavar="FILE", help="remembers what that store holds; kept as long as it")
+    ingest.add_argument(
+        "--save", metavar="MODULE:FUNCTION", help="called with that store to make it last, where it lives in memory"
+    )
     ingest.add_argument("--model", metavar="MODEL", help="a folder or a hub id; BGE-small v1.5 when left out")
     ingest.add_argument("--chunk-tokens", type=int, metavar="N", help="longest piece (256, or what the model reads)")
     ingest.add_argument("--overlap-tokens", type=int, metavar="N", help="shared by neighbours (an eighth of a piece)")
@@ -58,7 +68,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog="Ends with status 0, 2 where it refused, 3 where Chroma can't be reached or read.",
     )
     query.add_argument("question", metavar="QUESTION")
-    _add_collection(query)
+    _add_collection(query, required=True)
     query.add_argument("-k", type=int, metavar="N", help="how many to show (5)")
     query.add_argument("--model", metavar="MODEL", help="where the collection's own lies elsewhere; must be the same")
     add_load_options(query)
@@ -73,18 +83,27 @@ def run_ingest(options: Namespace) -> int:
 
         report = ingest(
             options.sources,
-            chroma=options.chroma,
-            collection=options.collection,
             dry_run=options.dry_run,
             reindex=options.reindex,
             show_progress=sys.stderr.isatty(),
-            **given(options, "model", "chunk_tokens", "overlap_tokens", "patience_s"),
-            **load_keywords(options),
+            **given(options, "chroma", "collection", "ledger", "chunk_tokens", "overlap_tokens", "patience_s"),
+            **_model_or_store(options),
         )
     except QuantizedEmbeddingsError as exc:
         return _failed(exc, as_json=options.json)
     print(json.dumps(report.to_mapping(), ensure_ascii=False) if options.json else report)
     return 0 if report.complete else INCOMPLETE
+
+
+def _model_or_store(options: Namespace) -> dict[str, Any]:
+    """Return what loads the encoder, or the store that was made with it."""
+    model = {**given(options, "model"), **load_keywords(options)}
+    if options.store is None:
+        return model | ({"save": options.save} if options.save else {})  # which is refused without a store
+    from intel_quantized_embeddings.cli.stores import imported, made
+
+    store = made(options.store, model)
+    return {"store": store} | ({"save": imported(options.save)} if options.save else {})
 
 
 def run_query(options: Namespace) -> int:
@@ -144,7 +163,7 @@ def _failed(exc: QuantizedEmbeddingsError, *, as_json: bool) -> int:
     return STOPPED if isinstance(exc, VectorStoreError) else REFUSED
 
 
-def _add_collection(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--chroma", metavar="DIR|URL", required=True, help="Chroma's folder, or http://HOST:PORT")
-    parser.add_argument("--collection", metavar="NAME", required=True, help="made where there is none")
+def _add_collection(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    parser.add_argument("--chroma", metavar="DIR|URL", required=required, help="Chroma's folder, or http://HOST:PORT")
+    parser.add_argument("--collection", metavar="NAME", required=required, help="made where there is none")
     parser.add_argument("--json", action="store_true", help="print one JSON value, for scripts")
