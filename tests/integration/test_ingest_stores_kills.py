@@ -82,28 +82,27 @@ def test_twenty_kills_at_random_moments(kind, new_folder, tmp_path, tiny_int8):
         ]
         assert expected[0] != expected[1]
         folder = new_folder("killed")
-        put(states[0], docs)
-        started.whole(folder)
-        put(states[1], docs)
-        seconds = started.whole(folder)
-        now, kills, met = 1, 0, 0
-        while kills < KILLS:
+        now, taken = 1, []
+        for state in (states[0], states[1], states[0], states[1]):
+            put(state, docs)
+            taken.append(started.whole(folder))
+        seconds = min(taken[1:])  # beside other work, some take much longer
+        tried = kills = 0
+        while kills < KILLS and tried < 3 * KILLS:
             now = 1 - now
             put(states[now], docs)
             moments = []
             while not moments or (random_.random() < 0.3 and kills < KILLS):
                 moments.append(random_.uniform(0.0, 1.1) * seconds)
-                met += started.killed(folder, after=moments[-1])
-                kills += 1
+                kills += started.killed(folder, after=moments[-1])
+                tried += 1
             if random_.random() < 0.4:  # what was begun is not what the next run wants
                 now = 1 - now
                 put(states[now], docs)
             started.whole(folder)
             assert started.rows(folder) == expected[now], f"seed {seed}, kill {kills}, killed after {moments} s"
-    print(
-        f"{kind}: seed {seed}, {met} of {kills} kills met a run of {seconds:.2f} s at work, {len(expected[1])} pieces"
-    )
-    assert met >= KILLS // 2
+    print(f"{kind}: seed {seed}, {kills} kills of runs of {seconds:.2f} s, {len(expected[1])} pieces")
+    assert kills == KILLS
 
 
 def test_another_encoder_is_refused_until_everything_is_embedded_again(kind, new_folder, tmp_path, tiny_int8):

@@ -99,6 +99,10 @@ class Ledger:
         rows = [row for id in ids for row in self._ask("SELECT id, text, metadata FROM pieces WHERE id = ?", id)]
         return [Piece(id=id, text=text, metadata=json.loads(kept) if kept else None) for id, text, kept in rows]
 
+    def whole(self) -> list[str]:
+        """Return the ids of what is stored whole and not begun again."""
+        return [id for (id,) in self._ask("SELECT id FROM pieces WHERE metadata IS NOT NULL AND NOT begun")]
+
     def begun(self) -> list[str]:
         """Return the ids of what was begun and did not end."""
         return [id for (id,) in self._ask("SELECT id FROM pieces WHERE begun ORDER BY rowid")]

@@ -141,7 +141,9 @@ def _chroma(
     options: LoadKeywords,
 ) -> Destination:
     if chroma is None or collection is None:
-        raise OptionError("where to? Name chroma= and collection=, or store= and ledger=.")
+        raise OptionError(
+            "where to? Name chroma= and collection= (--chroma, --collection) or store= and ledger= (--store, --ledger)."
+        )
     patience_s = PATIENCE_S if patience_s is None else patience_s
     if not isinstance(patience_s, (int, float)) or not 0 <= patience_s < math.inf:
         raise OptionError(f"patience_s={patience_s!r} is not allowed; it is a number of seconds, 0 or more.")

@@ -175,8 +175,7 @@ class LedgeredStore:
 
     def _begin_what_is_lost(self) -> None:
         """Note as begun what the store has not, though the ledger says so: a store put back from a copy, say."""
-        begun = set(self._ledger.begun())
-        ids = [id for id in self._ledger.metadata_by_id() if id not in begun]
+        ids = self._ledger.whole()
         lost = [id for start in range(0, len(ids), _AT_ONCE) for id in self._lacking(ids[start : start + _AT_ONCE])]
         if lost:
             logger.warning(
