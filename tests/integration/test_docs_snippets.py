@@ -46,13 +46,11 @@ class Shown:
 
 
 QUICKSTART = Shown("README.md", ("InMemoryVectorStore",), ("langchain_core",), prints=r"(\d\.\d\d  .*\n){2}")
-INGESTION = Shown(
-    "ingestion.md",
-    ("import ingest, query", "from langchain_chroma", "import VectorStoreIndex"),
-    ("chromadb", "langchain_text_splitters", *CHROMA),
-    together=True,
-)
+_INGESTED = ("import ingest, query", "from langchain_chroma", "import VectorStoreIndex", "InMemoryVectorStore.load")
+_WITH_INGESTION = ("chromadb", "langchain_text_splitters", *CHROMA)
+INGESTION = Shown("ingestion.md", _INGESTED, _WITH_INGESTION, together=True)
 ROWS = [
+    Shown("ingestion.md", (*_INGESTED, "langchain_qdrant"), (*_WITH_INGESTION, "langchain_qdrant"), together=True),
     Shown(
         "README.md",
         ("VectorStoreIndex",),

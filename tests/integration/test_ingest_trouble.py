@@ -22,7 +22,7 @@ from intel_quantized_embeddings.errors import (
     OtherEncoderError,
     VectorStoreError,
 )
-from intel_quantized_embeddings.ingestion import ingest, query, run
+from intel_quantized_embeddings.ingestion import chroma_store, ingest, query, run
 from intel_quantized_embeddings.integrations.chroma_collections import connect
 from support.chroma_server import ChromaServer, chroma_server
 from support.ingestion import contents, contents_of, iqe, write_texts
@@ -48,17 +48,17 @@ def on_the_server(server: ChromaServer) -> dict:
 def before_write(monkeypatch):
     """Do something before the nth write of a run, which has ten texts each."""
     monkeypatch.setattr(run, "AT_ONCE", 10)
-    real_write, writes = run.Store.write, 0
+    real_write, writes = chroma_store.ChromaStore.write, 0
 
     def arranged(number: int, happens: Callable[[], object]) -> None:
-        def write(self, records, vectors):
+        def write(self, records):
             nonlocal writes
             writes += 1
             if writes == number:
                 happens()
-            real_write(self, records, vectors)
+            real_write(self, records)
 
-        monkeypatch.setattr(run.Store, "write", write)
+        monkeypatch.setattr(chroma_store.ChromaStore, "write", write)
 
     return arranged
 

@@ -10,6 +10,7 @@ from chromadb.api import ClientAPI
 from haystack import Pipeline
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.embeddings import Embeddings
+from langchain_core.vectorstores import VectorStore
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from numpy.typing import NDArray
@@ -141,6 +142,11 @@ def bring_files_into_chroma(client: ClientAPI, encoder: Encoder) -> None:
     assert_type([problem.place for problem in report.problems], list[str])
     assert_type([passage.text for passage in query("one", chroma="folder", collection="docs", k=3)], list[str])
     assert_type(open_collection(client, "docs", encoder=encoder).count(), int)
+
+
+def bring_files_into_any_store(store: VectorStore) -> None:
+    report = ingest(["docs"], store=store, ledger=Path("docs.ledger"), save=lambda store: store.embeddings)
+    assert_type(report.ledger, str | None)
 
 
 def keep_the_old_names() -> None:

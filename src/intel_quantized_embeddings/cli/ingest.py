@@ -21,11 +21,14 @@ if TYPE_CHECKING:
 INCOMPLETE, REFUSED, STOPPED = 1, 2, 3
 _LINES_SHOWN = 4
 _PLACES_SHOWN = 20  # beside the first
-_COLLECTION = (
-    ("--chroma", str, "DIR|URL", "Chroma's folder, or http://HOST:PORT", {"required": True}),
-    ("--collection", str, "NAME", "made where there is none", {"required": True}),
-    ("--json", bool, None, "print one JSON value, for scripts"),
-)
+_AS_JSON = ("--json", bool, None, "print one JSON value, for scripts")
+
+
+def _collection(*, required: bool) -> tuple[tuple[object, ...], ...]:
+    return (
+        ("--chroma", str, "DIR|URL", "Chroma's folder, or http://HOST:PORT", {"required": required}),
+        ("--collection", str, "NAME", "made where there is none", {"required": required}),
+    )
 
 
 def run_ingest(options: Namespace) -> int:
@@ -36,18 +39,27 @@ def run_ingest(options: Namespace) -> int:
 
         report = ingest(
             options.sources,
-            chroma=options.chroma,
-            collection=options.collection,
             dry_run=options.dry_run,
             reindex=options.reindex,
             show_progress=sys.stderr.isatty(),
-            **given(options, "model", "chunk_tokens", "overlap_tokens", "patience_s"),
-            **load_keywords(options),
+            **given(options, "chroma", "collection", "ledger", "chunk_tokens", "overlap_tokens", "patience_s"),
+            **_model_or_store(options),
         )
     except QuantizedEmbeddingsError as exc:
         return _failed(exc, as_json=options.json)
     print(json.dumps(report.to_mapping(), ensure_ascii=False) if options.json else report)
     return 0 if report.complete else INCOMPLETE
+
+
+def _model_or_store(options: Namespace) -> dict[str, Any]:
+    """Return what loads the encoder, or the store that was made with it."""
+    model = {**given(options, "model"), **load_keywords(options)}
+    if options.store is None:
+        return model | ({"save": options.save} if options.save else {})  # which is refused without a store
+    from intel_quantized_embeddings.cli.stores import imported, made
+
+    store = made(options.store, model)
+    return {"store": store} | ({"save": imported(options.save)} if options.save else {})
 
 
 def run_query(options: Namespace) -> int:
@@ -111,16 +123,27 @@ COMMANDS = (
     Command(
         "ingest",
         run_ingest,
-        help="bring files into a Chroma collection",
+        help="bring files into a Chroma collection or another vector store",
         description="Read files and folders (.md .txt .rst .html .py .pdf, and .jsonl with a text a line), split them, "
-        "and bring a Chroma collection to hold exactly their pieces: only new ones are embedded, and what is gone from "
-        "these sources is removed. Interrupted at any moment, it goes on when run again.",
+        "and bring a Chroma collection, or any LangChain store, to hold exactly their pieces: only new ones are "
+        "embedded, and what is gone from these sources is removed. Interrupted at any moment, it goes on when run "
+        "again.",
         epilog="Ends with status 0; 1 where something could not be read or stored (all else is done); 2 where "
         "nothing was done, as of a wrong option or a collection of another encoder; 3 where it had to stop, as of a "
         "full disk: run it again to go on.",
         rows=(
             ("sources", str, "SOURCE", "a file or a folder", {"nargs": "+"}),
-            *_COLLECTION,
+            *_collection(required=False),
+            (
+                *("--store", str, "MODULE:FUNCTION"),
+                "instead of Chroma: your function that makes a LangChain store of the embeddings that it is given",
+            ),
+            ("--ledger", str, "FILE", "remembers what that store holds; kept as long as it"),
+            (
+                *("--save", str, "MODULE:FUNCTION"),
+                "called with that store to make it last, where it lives in memory",
+            ),
+            _AS_JSON,
             ("--model", str, "MODEL", "a folder or a hub id; BGE-small v1.5 when left out"),
             ("--chunk-tokens", int, "N", "longest piece (256, or what the model reads)"),
             ("--overlap-tokens", int, "N", "shared by neighbours (an eighth of a piece)"),
@@ -138,7 +161,8 @@ COMMANDS = (
         epilog="Ends with status 0, 2 where it refused, 3 where Chroma can't be reached or read.",
         rows=(
             ("question", str, "QUESTION", None),
-            *_COLLECTION,
+            *_collection(required=True),
+            _AS_JSON,
             ("-k", int, "N", "how many to show (5)"),
             ("--model", str, "MODEL", "where the collection's own lies elsewhere; must be the same"),
         ),

@@ -12,6 +12,7 @@ from intel_quantized_embeddings.errors import (
     MissingExtraError,
     ModelFilesError,
     OptionError,
+    OtherEncoderError,
     VectorStoreError,
     one_line,
 )
@@ -24,7 +25,7 @@ _Item = TypeVar("_Item")
 _ENDS = (
     *(MemoryError, KeyboardInterrupt, SystemExit, GeneratorExit, CancelledError),
     # Of the encoder or the store, for every text alike.
-    *(ForkedProcessError, MissingExtraError, ModelFilesError, OptionError, VectorStoreError),
+    *(ForkedProcessError, MissingExtraError, ModelFilesError, OptionError, OtherEncoderError, VectorStoreError),
 )
 _LONGEST_REASON = 300
 
@@ -54,6 +55,11 @@ class Problem:
 
 class UnreadableError(Exception):
     """A file, or a part of it, is not what its name says; never leaves this package."""
+
+
+def is_of_the_run(exc: BaseException) -> bool:
+    """Return whether an error ends the run, whatever it did when it was raised, and is no file's or text's."""
+    return isinstance(exc, _ENDS)
 
 
 def do_in_parts(items: Sequence[_Item], do: Callable[[Sequence[_Item]], object]) -> list[tuple[_Item, BaseException]]:

@@ -15,8 +15,10 @@ class IngestionReport:
     """The result of `ingest`, or of a dry run.
 
     Attributes:
-        chroma: Where the collection is.
+        chroma: Where the collection is; None of another store.
         collection: Its name.
+        store: The class of a LangChain store; None of Chroma.
+        ledger: The file that remembers what it holds.
         encoder: The fingerprint of what embedded.
         dry_run: Whether nothing was written.
         files: How many were read, whole or in part.
@@ -32,8 +34,10 @@ class IngestionReport:
         problems: What could not be read or stored. Nothing of such a file was removed.
     """
 
-    chroma: str
-    collection: str
+    chroma: str | None = None
+    collection: str | None = None
+    store: str | None = None
+    ledger: str | None = None
     encoder: str
     dry_run: bool
     files: int
@@ -62,8 +66,9 @@ class IngestionReport:
         again = f" (and {self.repeated:,} that repeat one)" if self.repeated else ""
         done = "would be added" if self.dry_run else "added"
         speed = f" in {self.seconds:.1f} s, {self.added / self.seconds:,.0f} a second" if self.seconds else ""
+        place = f"{self.collection} in {self.chroma}" if self.chroma else f"{self.store} of {self.ledger}"
         lines = [
-            f"{self.collection} in {self.chroma}: {counted(self.files, 'file')}, "
+            f"{place}: {counted(self.files, 'file')}, "
             f"{counted(self.documents, 'document')}, {counted(self.chunks, 'chunk')}{again}{kinds}",
             f"{self.added:,} {done}{speed}; {self.changed:,} with new metadata, {self.removed:,} removed, "
             f"{self.unchanged:,} unchanged",

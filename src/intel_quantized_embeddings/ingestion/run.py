@@ -1,76 +1,79 @@
-"""`ingest`: bring a collection to hold what the sources hold."""
+"""`ingest`: bring a collection or a store to hold what the sources hold."""
 
 from __future__ import annotations
 
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from intel_quantized_embeddings.encoders.encoder import Encoder
-from intel_quantized_embeddings.encoders.shared import shared_encoder
 from intel_quantized_embeddings.errors import OptionError
-from intel_quantized_embeddings.ingestion.documents import read_file
-from intel_quantized_embeddings.ingestion.opening import opened, opened_to_read
-from intel_quantized_embeddings.ingestion.places import Document, from_metadata
-from intel_quantized_embeddings.ingestion.plan import Plan, make_plan
+from intel_quantized_embeddings.ingestion.chroma_opening import ChromaDestination
+from intel_quantized_embeddings.ingestion.destination import Destination, RecordStore
+from intel_quantized_embeddings.ingestion.plan import Plan
 from intel_quantized_embeddings.ingestion.problems import Problem, do_in_parts
+from intel_quantized_embeddings.ingestion.reading import Content, Stored, read_all
 from intel_quantized_embeddings.ingestion.report import IngestionReport
-from intel_quantized_embeddings.ingestion.sources import FoundFiles, Places, find_files
+from intel_quantized_embeddings.ingestion.sources import find_files
 from intel_quantized_embeddings.ingestion.splitting import ChunkSize, Record, RecordMaker, Splitter
-from intel_quantized_embeddings.ingestion.store import Store
 from intel_quantized_embeddings.options import DEFAULT_MODEL, LoadOptions, require_bool
 from intel_quantized_embeddings.reporting.progress import progress_bar
 
 if TYPE_CHECKING:
+    from langchain_core.vectorstores import VectorStore
     from typing_extensions import Unpack
 
+    from intel_quantized_embeddings.ingestion.vector_store_calls import Save
     from intel_quantized_embeddings.options import LoadKeywords
 
-# Embedded and stored together: what a kill loses at most.
+# Embedded and stored together: what a kill loses at most, but in stores that are saved whole.
 AT_ONCE = 512
 PATIENCE_S = 60.0
-
-_EMPTIED = (
-    "there is no file to read in it any more, and the collection has texts from it, which were kept: is a disk not "
-    "mounted? To remove them, name the folder above it, or delete the collection"
-)
 
 
 def ingest(
     sources: Iterable[str | os.PathLike[str]],
     *,
-    chroma: str | os.PathLike[str],
-    collection: str,
-    model: str | os.PathLike[str] = DEFAULT_MODEL,
+    chroma: str | os.PathLike[str] | None = None,
+    collection: str | None = None,
+    model: str | os.PathLike[str] | None = None,
+    store: VectorStore | None = None,
+    ledger: str | os.PathLike[str] | None = None,
+    save: Save | None = None,
     chunk_tokens: int | None = None,
     overlap_tokens: int | None = None,
     dry_run: bool = False,
     reindex: bool = False,
-    patience_s: float = PATIENCE_S,
+    patience_s: float | None = None,
     show_progress: bool = False,
     **options: Unpack[LoadKeywords],
 ) -> IngestionReport:
-    """Read files, split them, and bring a Chroma collection to hold exactly their chunks.
+    """Read files, split them, and bring a Chroma collection or a LangChain store to hold exactly their chunks.
 
     Only chunks that are new are embedded. A chunk that occurs more than once is stored once, with all its sources.
     Chunks that are gone from the sources of this run are removed; those of other sources are never touched.
     Interrupted at any moment and run again, it ends as if it had not been. What is wrong with one file is reported
     and stops nothing.
 
+    It writes to Chroma (`chroma`, `collection`, `model` and its options) or to any vector store of LangChain's
+    (`store`, `ledger`), whose embeddings must be `IntelQuantizedEmbeddings`: they are the model then.
+
     Args:
         sources: Files (.md .txt .rst .html .py .pdf .jsonl) and folders of them.
         chroma: A folder, or the address of a server, "http://HOST:PORT".
         collection: Its name; made where there is none.
-        model: A folder or a hub id, as for `Encoder.load`.
+        model: A folder or a hub id, as for `Encoder.load`; None takes BGE-small v1.5.
+        store: The vector store.
+        ledger: A file that remembers what the store holds, made where there is none: one a store, kept as long as it.
+        save: Called with a store that lives in memory when what it holds must be made to last, all at once or not at
+            all: at the end, and before that each time it has grown by an eighth and by 512 chunks.
         chunk_tokens: Longest chunk in tokens; None takes 256 or what the model reads, whichever is less.
         overlap_tokens: Shared by neighbouring chunks at most; None takes an eighth of a chunk.
         dry_run: Only say what would be done.
-        reindex: Embed everything again: the collection is emptied first, and may be another encoder's.
-        patience_s: How long a server that went away is waited for.
+        reindex: Embed everything again: what was stored is removed first, and may be another encoder's.
+        patience_s: How long a server of Chroma's that went away is waited for; None takes 60 seconds.
         show_progress: Draw bars on the terminal.
         options: Those of `Encoder.load`.
 
@@ -79,8 +82,8 @@ def ingest(
 
     Raises:
         OptionError: A value is not allowed, a source is not there, or reindexing would lose texts.
-        OtherEncoderError: The collection was filled by another encoder.
-        VectorStoreError: Chroma can't be reached or written; what was stored is kept.
+        OtherEncoderError: The collection or store was filled by another encoder.
+        VectorStoreError: It can't be reached or written; what was stored is kept.
         MissingExtraError: Something that is needed is not installed.
         QuantizedEmbeddingsError: As `Encoder.load` lists them.
     """
@@ -90,76 +93,81 @@ def ingest(
         raise OptionError(f"sources={sources!r} is not allowed; it is a list of files and folders.")
     for name, flag in (("dry_run", dry_run), ("reindex", reindex), ("show_progress", show_progress)):
         require_bool(name, flag)
-    if not isinstance(patience_s, (int, float)) or not 0 <= patience_s < math.inf:
-        raise OptionError(f"patience_s={patience_s!r} is not allowed; it is a number of seconds, 0 or more.")
-    load_options = LoadOptions.from_keywords(model, options)
+    if store is None:
+        _refuse("without store=", ledger=ledger, save=save)
+        into = _chroma(chroma, collection, model, patience_s, options)
+    else:
+        _refuse("with store=", chroma=chroma, collection=collection, model=model, patience_s=patience_s, **options)
+        into = _vector_store(store, ledger, save)
     found = find_files(sources)
-    encoder = shared_encoder(load_options)
+    encoder = into.encoder
     size = ChunkSize.settle(encoder, tokens=chunk_tokens, overlap=overlap_tokens)
     tokenizer = encoder.tokenizer
     maker = RecordMaker(Splitter(tokenizer.counter(), size, has_overlong_word=tokenizer.has_overlong_word()))
-    held: dict[str, Any] = {"encoder": encoder, "reindex": reindex, "patience_s": patience_s}
     if dry_run:
-        with opened_to_read(chroma, collection, **held) as store:
-            read, stored = _prepare(found, maker, store, reindex=reindex, show_progress=show_progress)
-        plan = read.plan(stored)
+        with into.opened_to_read(reindex=reindex) as there:
+            content, stored = read_all(found, maker, there, reindex=reindex, show_progress=show_progress)
+        plan = content.plan(stored)
         done = _Done(plan=plan, removed=len(plan.remove), problems=(), seconds=0.0)
     else:
-        with opened(chroma, collection, **held) as index:
-            read, stored = _prepare(found, maker, index.store, reindex=reindex, show_progress=show_progress)
+        with into.opened(reindex=reindex) as index:
+            content, stored = read_all(found, maker, index.store, reindex=reindex, show_progress=show_progress)
             if reindex:
                 index.start_anew()
-            done = _carry_out(read, stored, index.store, encoder, show_progress=show_progress)
+            done = _carry_out(content, stored, index.store, show_progress=show_progress)
     return IngestionReport(
-        chroma=os.fspath(chroma),
-        collection=collection,
-        encoder=encoder.fingerprint,
+        **into.names(),
+        encoder=into.fingerprint,
         dry_run=dry_run,
-        files=read.files,
+        files=content.files,
         passed_over=found.passed_over,
-        documents=read.documents,
-        chunks=len(read.records),
+        documents=content.documents,
+        chunks=len(content.records),
         repeated=maker.repeated,
         added=len(done.plan.add),
         changed=len(done.plan.change),
         unchanged=done.plan.unchanged,
         removed=done.removed,
         seconds=round(done.seconds, 3),
-        problems=(*read.problems, *done.problems),
+        problems=(*content.problems, *done.problems),
     )
 
 
-_Stored: TypeAlias = Mapping[str, Mapping[str, Any]]
+def _chroma(
+    chroma: str | os.PathLike[str] | None,
+    collection: str | None,
+    model: str | os.PathLike[str] | None,
+    patience_s: float | None,
+    options: LoadKeywords,
+) -> Destination:
+    if chroma is None or collection is None:
+        raise OptionError(
+            "where to? Name chroma= and collection= (--chroma, --collection) or store= and ledger= (--store, --ledger)."
+        )
+    patience_s = PATIENCE_S if patience_s is None else patience_s
+    if not isinstance(patience_s, (int, float)) or not 0 <= patience_s < math.inf:
+        raise OptionError(f"patience_s={patience_s!r} is not allowed; it is a number of seconds, 0 or more.")
+    load_options = LoadOptions.from_keywords(DEFAULT_MODEL if model is None else model, options)
+    return ChromaDestination(chroma, collection, options=load_options, patience_s=patience_s)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Read:
-    """The content of the files.
+def _vector_store(store: VectorStore, ledger: str | os.PathLike[str] | None, save: Save | None) -> Destination:
+    from intel_quantized_embeddings.ingestion.vector_store_opening import VectorStoreDestination
 
-    Attributes:
-        roots: What this run answers for,
-        unsure: but for files and folders that were not read whole: what is stored of them may not be gone.
-    """
+    if not isinstance(ledger, (str, os.PathLike)):
+        raise OptionError(f"ledger={ledger!r} is not allowed; it is a file that remembers what the store holds.")
+    if save is not None and not callable(save):
+        raise OptionError(f"save={save!r} is not allowed; it is called with the store.")
+    return VectorStoreDestination(store, ledger=ledger, save=save)
 
-    records: Sequence[Record]
-    files: int
-    documents: int
-    problems: tuple[Problem, ...]
-    roots: Sequence[str]
-    unsure: Sequence[str]
 
-    def answers_for(self) -> Callable[[str], bool]:
-        """Make what tells whether all that a file holds is known."""
-        roots, unsure = Places(self.roots), Places(self.unsure)
-        return lambda source: roots.cover(source) and not unsure.cover(source)
-
-    def plan(self, stored: _Stored, *, failed: Iterable[Record] = ()) -> Plan:
-        """Compare with what is stored, without records that could not be."""
-        without = {record.id for record in failed}
-        sources = {place.source for record in failed for place in record.places}
-        wanted = [record for record in self.records if record.id not in without]
-        sure = replace(self, unsure=[*self.unsure, *sources])
-        return make_plan(wanted, stored, answers_for=sure.answers_for())
+def _refuse(where: str, **given: object) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise OptionError(
+                f"{name}={value!r} is not allowed {where}: a store brings its own model and is named "
+                f"with ledger=, Chroma is named with chroma= and collection=."
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,93 +180,20 @@ class _Done:
     seconds: float
 
 
-def _prepare(
-    found: FoundFiles, maker: RecordMaker, store: Store | None, *, reindex: bool, show_progress: bool
-) -> tuple[_Read, _Stored]:
-    """Read everything and see what is there."""
-    stored = store.metadata_by_id() if store else {}
-    places = {id: [place.source for place in from_metadata(metadata)] for id, metadata in stored.items()}
-    read = _read(found, maker, kept_from={source for its in places.values() for source in its}, shown=show_progress)
-    if not reindex:
-        return read, stored
-    answers_for = read.answers_for()
-    lost = {
-        id: [source for source in its if not answers_for(source)] or ["another program"]
-        for id, its in places.items()
-        if not its or not all(map(answers_for, its))
-    }
-    if lost:
-        raise OptionError(_would_lose(lost))
-    return read, {}
-
-
-def _read(found: FoundFiles, maker: RecordMaker, *, kept_from: set[str], shown: bool) -> _Read:
-    problems = list(found.problems)
-    unsure = list(found.unlisted)
-    documents = files = 0
-    with progress_bar(found.files, shown=shown, unit="file", title="Reading") as advance:
-        for file in found.files:
-            good, wrong = _read_one(file, maker)
-            problems += wrong
-            unsure += [str(file)] if wrong else []
-            documents += good
-            files += bool(good or not wrong)
-            if advance is not None:
-                advance(1)
-    for root in _empty_folders(found):
-        place = Places([root])
-        if any(map(place.cover, kept_from)):
-            unsure.append(root)
-            problems.append(Problem(place=root, reason=_EMPTIED))
-    return _Read(
-        records=maker.records(),
-        files=files,
-        documents=documents,
-        problems=tuple(problems),
-        roots=[str(root) for root in found.roots],
-        unsure=unsure,
-    )
-
-
-def _read_one(file: Path, maker: RecordMaker) -> tuple[int, list[Problem]]:
-    """Read a file and split what it holds: how many documents went well, and what did not."""
-    good, wrong = 0, []
-    for item in read_file(file):
-        if isinstance(item, Document):
-            try:
-                maker.add(item)
-                good += 1
-            except BaseException as exc:  # noqa: BLE001 - `Problem.of` raises what is not the document's
-                wrong.append(Problem.of(file, exc))
-        else:
-            wrong.append(item)
-    return good, wrong
-
-
-def _empty_folders(found: FoundFiles) -> Iterator[str]:
-    for root in found.roots:
-        place = Places([str(root)])
-        if os.path.isdir(root) and not any(place.cover(str(file)) for file in found.files):
-            yield str(root)
-
-
-def _carry_out(read: _Read, stored: _Stored, store: Store, encoder: Encoder, *, show_progress: bool) -> _Done:
+def _carry_out(content: Content, stored: Stored, store: RecordStore, *, show_progress: bool) -> _Done:
     """Add, change, remove."""
     started = time.perf_counter()
-    plan = read.plan(stored)
+    plan = content.plan(stored)
     failed: list[tuple[Record, BaseException]] = []
-
-    def embed_and_store(some: Sequence[Record]) -> None:
-        store.write(some, encoder.encode_documents([record.text for record in some]))
 
     with progress_bar(plan.add, shown=show_progress, unit="text", title="Embedding") as advance:
         for start in range(0, len(plan.add), AT_ONCE):
             some = plan.add[start : start + AT_ONCE]
-            failed += do_in_parts(some, embed_and_store)
+            failed += do_in_parts(some, store.write)
             if advance is not None:
                 advance(len(some))
     if failed:  # what should replace the older pieces of these files is not there
-        plan = read.plan(stored, failed=[record for record, _ in failed])
+        plan = content.plan(stored, failed=[record for record, _ in failed])
     unchangeable = do_in_parts(plan.change, store.change)
     problems = [
         *(Problem.of(_where(record), exc) for record, exc in failed),
@@ -273,13 +208,3 @@ def _carry_out(read: _Read, stored: _Stored, store: Store, encoder: Encoder, *, 
 def _where(record: Record) -> str:
     first, *others = record.places
     return f"{first.source}, piece {first.chunk}" + (f", and {len(others):,} places more" if others else "")
-
-
-def _would_lose(sources_by_id: Mapping[str, Sequence[str]]) -> str:
-    sources = sorted({source for its in sources_by_id.values() for source in its})
-    shown = ", ".join(sources[:3]) + (f" and {len(sources) - 3} more" if len(sources) > 3 else "")
-    return (
-        f"--reindex (reindex=True) would lose {len(sources_by_id):,} texts of the collection, which come from {shown}: "
-        f"they are not among the sources of this run, or can't be read now. Name those sources too, or another "
-        f"collection."
-    )

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.encoders.shared import shared_encoder
 from intel_quantized_embeddings.errors import InvalidTextError, OptionError, OtherEncoderError
-from intel_quantized_embeddings.ingestion.opening import database_may_exist, existing
+from intel_quantized_embeddings.ingestion.chroma_opening import database_may_exist, existing
+from intel_quantized_embeddings.ingestion.chroma_store import retrying
 from intel_quantized_embeddings.ingestion.places import PLACES, from_metadata
-from intel_quantized_embeddings.ingestion.store import retrying
 from intel_quantized_embeddings.integrations.chroma import FINGERPRINT
 from intel_quantized_embeddings.integrations.chroma_collections import (
     check_encoder,

@@ -167,6 +167,11 @@ def _not_inside_a_character(text: str, start: int, end: int) -> int:
     return place if place > start + 1 else end
 
 
+def record_id(text: str) -> str:
+    """Return the id of a text: 32 hexadecimal digits of its hash."""
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
 @dataclass(slots=True)
 class RecordMaker:
     """Makes the records of a run: each text once, with all the documents that have it.
@@ -184,7 +189,7 @@ class RecordMaker:
         """Split a document; where that fails, nothing of it is there."""
         where = document.source, json.dumps(dict(document.metadata), sort_keys=True)
         for number, text in enumerate(self.splitter.split(document)):
-            id = hashlib.sha256(text.encode()).hexdigest()[:32]
+            id = record_id(text)
             self.repeated += id in self._texts
             self._texts.setdefault(id, text)
             place = Place(source=document.source, chunk=number, metadata=document.metadata)

@@ -6,14 +6,16 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from chromadb.errors import NotFoundError
 
 from intel_quantized_embeddings.encoders.encoder import Encoder
+from intel_quantized_embeddings.encoders.shared import shared_encoder
 from intel_quantized_embeddings.errors import OptionError
-from intel_quantized_embeddings.ingestion.store import Store, retrying
+from intel_quantized_embeddings.ingestion.chroma_store import ChromaStore, retrying
 from intel_quantized_embeddings.integrations.chroma import SPACES
 from intel_quantized_embeddings.integrations.chroma_collections import (
     check_encoder,
@@ -24,6 +26,7 @@ from intel_quantized_embeddings.integrations.chroma_collections import (
     take_collection,
 )
 from intel_quantized_embeddings.integrations.chroma_snapshots import DATABASE, IndexCopy, only_writer
+from intel_quantized_embeddings.options import LoadOptions
 
 if TYPE_CHECKING:
     from chromadb import Collection
@@ -39,49 +42,72 @@ def database_may_exist(chroma: str | os.PathLike[str]) -> bool:
     return is_address(chroma) or (_folder(chroma) / DATABASE).is_file()
 
 
-@contextmanager
-def opened_to_read(
-    chroma: str | os.PathLike[str], name: str, *, encoder: Encoder, reindex: bool, patience_s: float
-) -> Iterator[Store | None]:
-    """Open a collection to see what a run would do, None where there is none; nothing is made or changed.
+class ChromaDestination:
+    """A collection of a folder or a server.
 
-    Raises:
-        OtherEncoderError: Another encoder filled it, and it is not to be indexed anew.
-        VectorStoreError: Chroma can't be reached or read.
+    Args:
+        chroma: A folder, or the address of a server.
+        collection: Its name.
+        options: What loads the encoder.
+        patience_s: How long a server that went away is waited for.
     """
-    if not database_may_exist(chroma):
-        yield None
-        return
-    with closing(connect(chroma)) as client:
-        collection = retrying(lambda: existing(client, name), patience_s=patience_s)
-        if collection is not None and not reindex and collection.count():
-            check_encoder(collection, encoder)
-        yield Store(client, collection, patience_s=patience_s) if collection is not None else None
 
+    def __init__(
+        self, chroma: str | os.PathLike[str], collection: str, *, options: LoadOptions, patience_s: float
+    ) -> None:
+        self._chroma = chroma
+        self._collection = collection
+        self._options = options
+        self._patience_s = patience_s
 
-@contextmanager
-def opened(
-    chroma: str | os.PathLike[str], name: str, *, encoder: Encoder, reindex: bool, patience_s: float
-) -> Iterator[Index]:
-    """Open a collection to be filled, made where there is none; as `opened_to_read` otherwise.
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The encoder of the options."""
+        return shared_encoder(self._options)
 
-    Raises:
-        OtherEncoderError: Another encoder filled it.
-        VectorStoreError: Chroma can't be reached or read, or another run is writing in its folder.
-        OptionError: The name is not allowed.
-    """
-    with ExitStack() as held:
-        folder = None if is_address(chroma) else _folder(chroma)
-        if folder is not None:
-            held.enter_context(only_writer(folder))
-        index = Index(chroma, folder=folder, name=name, encoder=encoder, patience_s=patience_s)
-        try:
-            index.open(reindex=reindex)
-            yield index
-        except BaseException as exc:
-            index.close(whole=isinstance(exc, OptionError))  # which is a refusal, before any write
-            raise
-        index.close(whole=True)
+    @property
+    def fingerprint(self) -> str:
+        """The encoder's."""
+        return self.encoder.fingerprint
+
+    def names(self) -> dict[str, str]:
+        """Return what a report calls it."""
+        return {"chroma": os.fspath(self._chroma), "collection": self._collection}
+
+    @contextmanager
+    def opened_to_read(self, *, reindex: bool) -> Iterator[ChromaStore | None]:
+        """Open the collection if it is there; see `Destination`."""
+        if not database_may_exist(self._chroma):
+            yield None
+            return
+        with closing(connect(self._chroma)) as client:
+            found = retrying(lambda: existing(client, self._collection), patience_s=self._patience_s)
+            if found is not None and not reindex and found.count():
+                check_encoder(found, self.encoder)
+            held: dict[str, Any] = {"encoder": self.encoder, "patience_s": self._patience_s}
+            yield ChromaStore(client, found, **held) if found is not None else None
+
+    @contextmanager
+    def opened(self, *, reindex: bool) -> Iterator[Index]:
+        """Open the collection, and hold its folder against other runs; see `Destination`."""
+        with ExitStack() as held:
+            folder = None if is_address(self._chroma) else _folder(self._chroma)
+            if folder is not None:
+                held.enter_context(only_writer(folder))
+            index = Index(
+                self._chroma,
+                folder=folder,
+                name=self._collection,
+                encoder=self.encoder,
+                patience_s=self._patience_s,
+            )
+            try:
+                index.open(reindex=reindex)
+                yield index
+            except BaseException as exc:
+                index.close(whole=isinstance(exc, OptionError))  # which is a refusal, before any write
+                raise
+            index.close(whole=True)
 
 
 class Index:
@@ -143,9 +169,10 @@ class Index:
             logger.warning("%s", other)
         if self._folder is not None:
             self._copy = IndexCopy(self._folder, str(collection.id))
-        self.store = Store(
+        self.store = ChromaStore(
             self._client,
             collection,
+            encoder=self._encoder,
             patience_s=self._patience_s,
             folder=self._folder,
             after_write=self._copy.renew if self._copy else lambda: None,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import httpx
 from chromadb.errors import ChromaError, InvalidArgumentError, RateLimitError
 
+from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.errors import VectorStoreError
 from intel_quantized_embeddings.ingestion.places import to_metadata
 from intel_quantized_embeddings.ingestion.plan import MetadataChange
@@ -21,10 +22,8 @@ from intel_quantized_embeddings.ingestion.splitting import Record
 from intel_quantized_embeddings.reporting.terminal import megabytes
 
 if TYPE_CHECKING:
-    import numpy as np
     from chromadb import Collection
     from chromadb.api import ClientAPI
-    from numpy.typing import NDArray
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +68,7 @@ def retrying(call: Callable[[], _Result], *, patience_s: float, folder: Path | N
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
 
-class Store:
+class ChromaStore:
     """One collection: of a server, which may be away for `patience_s`, or embedded in `folder`."""
 
     def __init__(
@@ -77,11 +76,13 @@ class Store:
         client: ClientAPI,
         collection: Collection,
         *,
+        encoder: Encoder,
         patience_s: float,
         folder: Path | None = None,
         after_write: Callable[[], None] = lambda: None,
     ) -> None:
         self._collection = collection
+        self._encoder = encoder
         self._patience_s = patience_s
         self._folder = folder
         self._after_write = after_write
@@ -96,13 +97,13 @@ class Store:
             if len(page["ids"]) < _PAGE:
                 return found
 
-    def write(self, records: Sequence[Record], vectors: NDArray[np.float32]) -> None:
-        """Store records with their vectors; those that are there already are written over.
+    def write(self, records: Sequence[Record]) -> None:
+        """Embed records and store them; those that are there already are written over.
 
         Args:
             records: Any number of them; one that Chroma does not take is an UnreadableError.
-            vectors: Shape: (n_records, dimension).
         """
+        vectors = self._encoder.encode_documents([record.text for record in records])
 
         def upsert(some: slice) -> None:
             self._collection.upsert(

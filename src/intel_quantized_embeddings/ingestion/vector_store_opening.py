@@ -1,0 +1,98 @@
+"""Any LangChain `VectorStore` opened for a run: the right encoder's, nobody else writing, what was begun undone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from intel_quantized_embeddings.encoders.encoder import Encoder
+from intel_quantized_embeddings.errors import OptionError
+from intel_quantized_embeddings.ingestion.ledger import Ledger
+from intel_quantized_embeddings.ingestion.vector_store import LedgeredStore
+from intel_quantized_embeddings.ingestion.vector_store_calls import Save, StoreCalls
+from intel_quantized_embeddings.integrations.langchain import IntelQuantizedEmbeddings
+from intel_quantized_embeddings.vectors import VectorType
+
+from langchain_core.vectorstores import VectorStore  # isort: skip  # after ours, which says what to install
+
+
+class VectorStoreDestination:
+    """A `VectorStore` whose embeddings are ours, and its ledger.
+
+    Args:
+        store: Of any kind.
+        ledger: The file.
+        save: Called with the store when what it holds must be made to last, as for one that lives in memory.
+
+    Raises:
+        OptionError: The store embeds with something else, or replaces all it holds with each batch.
+    """
+
+    def __init__(self, store: VectorStore, *, ledger: str | os.PathLike[str], save: Save | None) -> None:
+        self._embeddings = _embeddings_of(store)
+        if (type(store).__name__, getattr(store, "mode", None)) == ("LanceDB", "overwrite"):
+            raise OptionError(
+                "langchain-community's LanceDB with mode='overwrite', its default, replaces the whole table with every "
+                "batch that is added. Pass mode='append' to it, or use langchain-lancedb."
+            )
+        self._store = store
+        self._ledger = Path(ledger).expanduser().resolve()
+        self._save = save
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder of the store's embeddings."""
+        return self._embeddings.encoder
+
+    @property
+    def fingerprint(self) -> str:
+        """The encoder's, and the type of the vectors where it is not float32."""
+        type_ = self._embeddings.vector_type
+        return self.encoder.fingerprint + ("" if type_ == VectorType.FLOAT32.value else f"+{type_}")
+
+    def names(self) -> dict[str, str]:
+        """Return what a report calls it."""
+        return {"store": type(self._store).__name__, "ledger": os.fspath(self._ledger)}
+
+    @contextmanager
+    def opened_to_read(self, *, reindex: bool) -> Iterator[LedgeredStore | None]:
+        """Read the ledger alone; see `Destination`."""
+        if not self._ledger.exists():
+            yield None
+            return
+        with closing(Ledger(self._ledger)) as ledger:
+            store = self._ledgered(ledger)
+            if not reindex:
+                store.check_encoder()
+            yield store
+
+    @contextmanager
+    def opened(self, *, reindex: bool) -> Iterator[LedgeredStore]:
+        """Open the ledger, and undo what a killed run had begun; see `Destination`."""
+        with closing(Ledger(self._ledger)) as ledger:
+            store = self._ledgered(ledger)
+            store.open(reindex=reindex)
+            yield store
+            store.settle()
+
+    def _ledgered(self, ledger: Ledger) -> LedgeredStore:
+        calls = StoreCalls(self._store, key=ledger.key, fingerprint=self.fingerprint, save=self._save)
+        return LedgeredStore(calls, ledger, fingerprint=self.fingerprint)
+
+
+def _embeddings_of(store: VectorStore) -> IntelQuantizedEmbeddings:
+    if not isinstance(store, VectorStore):
+        raise OptionError(f"store={type(store).__name__} is not allowed; it is a LangChain VectorStore.")
+    try:
+        embeddings = store.embeddings
+    except Exception:  # noqa: BLE001 - how some say that they have none
+        embeddings = None
+    if not isinstance(embeddings, IntelQuantizedEmbeddings):
+        found = "no embeddings" if embeddings is None else f"the embeddings {type(embeddings).__name__}"
+        raise OptionError(
+            f"the store {type(store).__name__} has {found}; ingestion splits texts by the tokenizer of the encoder "
+            f"that embeds them and keeps its fingerprint. Make the store with IntelQuantizedEmbeddings(model=...)."
+        )
+    return embeddings
