@@ -90,7 +90,7 @@ class OptionError(QuantizedEmbeddingsError, ValueError):
 
 
 class InvalidTextError(QuantizedEmbeddingsError, TypeError):
-    """An input that is not text: not a string, or a string that has no UTF-8 form."""
+    """An input that is not text: not a string, or one that has no UTF-8 form, or of which no token is made."""
 
 
 class HubUploadError(QuantizedEmbeddingsError, OSError):

@@ -11,7 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from intel_quantized_embeddings import CrossEncoder, Encoder
+from intel_quantized_embeddings.architectures.llama import LLAMA
 from intel_quantized_embeddings.errors import InvalidTextError
+from support.tiny_models import without_special_tokens, write_tiny_model
 
 ANY_TEXT = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=300)
 PROPERTY = settings(
@@ -52,6 +54,22 @@ def _assert_unit(vectors: np.ndarray, count: int) -> None:
 def test_awkward_texts_have_unit_vectors(encoder, name):
     _assert_unit(encoder.encode_documents([AWKWARD[name]]), 1)
     _assert_unit(encoder.encode_queries([AWKWARD[name], "the cat"]), 2)
+
+
+def test_a_text_without_a_token_is_named(runtime, tmp_path):
+    """Where the tokenizer puts nothing around a text, as BERT's puts two."""
+    if runtime == "ipex":
+        pytest.skip("it runs the BERT families alone, whose tokenizers put something around every text")
+    folder = without_special_tokens(write_tiny_model(tmp_path / "bare", family=LLAMA))
+    encoder = Encoder.load(folder, precision="fp32", runtime=runtime)
+    _assert_unit(encoder.encode_documents(["the cat"]), 1)
+    for texts in (["the cat", "the cat", "", "a river"], ["cat"] * 2 + [" \n"]):
+        with pytest.raises(InvalidTextError, match="text 2 has no token"):
+            encoder.encode_documents(texts)
+        with pytest.raises(InvalidTextError, match="text 2 has no token"):
+            encoder.tokenize(texts, instruction="")
+    with pytest.raises(InvalidTextError, match="text 1 has no token"):
+        encoder.encode_token_ids([[5], []])
 
 
 @PROPERTY

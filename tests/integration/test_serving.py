@@ -19,9 +19,11 @@ pytest.importorskip("uvicorn", reason="the serve extra is not installed")
 pytest.importorskip("prometheus_client", reason="the serve extra is not installed")
 
 from intel_quantized_embeddings import Encoder
+from intel_quantized_embeddings.architectures.llama import LLAMA
 from intel_quantized_embeddings.serving.limits import Limits
 from support.http_client import Answer, Connection
 from support.services import BrokenEncoder, PacedEncoder, Service, service_in_process, service_in_thread
+from support.tiny_models import without_special_tokens, write_tiny_model
 
 TEXTS = ["the cat sat on the mat", "", "a river", "what is that mountain made of? " * 20, "The  Cat\n", "日本語 😀"]
 
@@ -30,6 +32,15 @@ TEXTS = ["the cat sat on the mat", "", "a river", "what is that mountain made of
 def service(tiny_int8):
     with service_in_thread(Encoder.load(tiny_int8)) as running:
         yield running
+
+
+def test_a_text_without_a_token_is_refused_and_others_go_on(tmp_path):
+    folder = without_special_tokens(write_tiny_model(tmp_path / "bare", family=LLAMA))
+    with service_in_thread(Encoder.load(folder, precision="fp32")) as service:
+        asked = [{"model": "tiny", "input": texts} for texts in (["the cat", ""], ["the cat"], "", "a river")]
+        answers = asyncio.run(post_all(service, asked, connections=4))
+    assert [answer.status for answer in answers] == [400, 200, 400, 200]
+    assert b"text 1 has no token" in answers[0].body
 
 
 @pytest.fixture

@@ -469,6 +469,13 @@ def tiny_weights(config: dict[str, object], *, seed: int) -> dict[str, np.ndarra
     return made
 
 
+def without_special_tokens(folder: Path) -> Path:
+    """Let a model's tokenizer put nothing around a text; not one that is read as BERT's."""
+    described = json.loads((folder / "tokenizer.json").read_text("utf-8"))
+    (folder / "tokenizer.json").write_text(json.dumps(described | {"post_processor": None}), "utf-8")
+    return folder
+
+
 def write_tiny_tokenizer(file: Path) -> None:
     """A WordPiece tokenizer that, like all-MiniLM-L6-v2's, carries padding and truncation to be overridden."""
     tokenizer = Tokenizer(

@@ -178,7 +178,7 @@ class Encoder(LoadedModel[ModelSettings]):
             InvalidTextError: An item is not text; the message names its position.
             OptionError: The model's texts are not cut there.
         """
-        return self._cutting(cut).encode(texts, instruction=instruction)
+        return self._tokenized(self._cutting(cut).encode(texts, instruction=instruction))
 
     def __repr__(self) -> str:
         return f"Encoder({self._fingerprint}, dimension={self.dimension}, max_length={self.max_length})"

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from intel_quantized_embeddings.encoders.loading import Loaded, find_model, load_model
 from intel_quantized_embeddings.encoding.fingerprints import fingerprint_digest, hashed_settings, refuse_another
-from intel_quantized_embeddings.encoding.pipeline import encode_token_ids, warm_up
+from intel_quantized_embeddings.encoding.pipeline import encode_token_ids, require_tokens, warm_up
 from intel_quantized_embeddings.encoding.probing import report_int8
 from intel_quantized_embeddings.encoding.truncated import truncated_runtime
 from intel_quantized_embeddings.models.source import SourceModel
-from intel_quantized_embeddings.models.tokenizer import Tokenizer
+from intel_quantized_embeddings.models.tokenizer import TokenizedTexts, Tokenizer
 from intel_quantized_embeddings.options import LoadOptions, Precision
 from intel_quantized_embeddings.quantization.kinds import Kind
 from intel_quantized_embeddings.runtimes.base import Runtime
@@ -124,6 +124,10 @@ class LoadedModel(Generic[_Settings]):
 
     def _cutting(self, side: str | None) -> Tokenizer:
         return self._tokenizer if side is None else self._tokenizer.cutting(side)
+
+    def _tokenized(self, texts: TokenizedTexts) -> TokenizedTexts:
+        require_tokens(texts.token_ids, self._runtime)
+        return texts
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle how it was loaded; unpickling loads it again and checks that it is the same."""

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from intel_quantized_embeddings.encoding.batching import Batch, most_rows, padded, plan_batches, single_text_shapes
-from intel_quantized_embeddings.errors import DamagedFilesError
+from intel_quantized_embeddings.errors import DamagedFilesError, InvalidTextError
 from intel_quantized_embeddings.models.tokenizer import TokenizedTexts, Tokenizer, utf8
 from intel_quantized_embeddings.runtimes.base import PaddedRuntime, RaggedRuntime, Runtime
 
@@ -140,8 +140,10 @@ def encode_token_ids(
         Vectors in input order. Shape: (n_texts, dimension), float32.
 
     Raises:
+        InvalidTextError: A text has no token.
         DamagedFilesError: A vector has NaN or infinity in it.
     """
+    windows = _with_tokens(windows, runtime, named=named)
     vectors = np.empty((0, runtime.dimension), dtype=np.float32)
     n_texts = 0
     # Closed whatever happens: its threads must not live as long as an error's traceback does.
@@ -163,6 +165,39 @@ def encode_token_ids(
                 on_progress(len(indices))
     vectors.resize((n_texts, runtime.dimension), refcheck=False)
     return vectors
+
+
+def require_tokens(
+    token_ids: Sequence[Sequence[int]],
+    runtime: Runtime,
+    *,
+    first: int = 0,
+    named: Callable[[int], str] = "text {}".format,
+) -> None:
+    """Check that texts, of which the `first`-th is the first, have as many tokens as the runtime needs.
+
+    Tokenizers that put special tokens around a text always give it some.
+
+    Raises:
+        InvalidTextError: A text has no token.
+    """
+    least = runtime.least_tokens if isinstance(runtime, RaggedRuntime) else 1
+    place = next((place for place, ids in enumerate(token_ids) if len(ids) < least), None)
+    if place is not None:
+        raise InvalidTextError(
+            f"{named(first + place)} has no token: the model's tokenizer makes nothing of it and adds nothing of its "
+            f"own, so there is nothing to encode. Leave out texts without a letter."
+        )
+
+
+def _with_tokens(
+    windows: Iterable[Sequence[Sequence[int]]], runtime: Runtime, *, named: Callable[[int], str]
+) -> Iterator[Sequence[Sequence[int]]]:
+    first = 0
+    for window in windows:
+        require_tokens(window, runtime, first=first, named=named)
+        yield window
+        first += len(window)
 
 
 def warm_up(runtime: Runtime, *, max_length: int, clock: Callable[[], float] = time.monotonic) -> int:

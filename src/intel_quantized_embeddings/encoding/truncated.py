@@ -49,6 +49,12 @@ class _Truncated:
 class TruncatedRagged(_Truncated):
     """See `RaggedRuntime`."""
 
+    @property
+    def least_tokens(self) -> int:
+        """As of the other runtime."""
+        least: int = self.runtime.least_tokens
+        return least
+
     def run_ragged(self, token_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """As the other runtime, cut."""
         return self._cut(self.runtime.run_ragged(token_ids))

@@ -32,11 +32,16 @@ class RaggedRuntime(Protocol):
         """The number of threads that a call may use."""
         ...
 
+    @property
+    def least_tokens(self) -> int:
+        """The fewest tokens that a text may have."""
+        ...
+
     def run_ragged(self, token_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Run texts, or pairs of them, with all threads.
 
         Args:
-            token_ids: One sequence for each, of any length that the model takes.
+            token_ids: One sequence for each, of any length that the model takes, from `least_tokens` on.
 
         Returns:
             Shape: (texts, dimension).

@@ -60,6 +60,11 @@ class NativeRuntime:
         """See `RaggedRuntime.streams`."""
         return self._threads
 
+    @property
+    def least_tokens(self) -> int:
+        """See `RaggedRuntime.least_tokens`."""
+        return 1
+
     def run_ragged(self, token_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Encode texts with all threads; see `RaggedRuntime.run_ragged`.
 

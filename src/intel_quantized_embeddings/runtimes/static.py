@@ -33,6 +33,11 @@ class StaticRuntime:
         """One: looking words up waits for memory, not for cores."""
         return 1
 
+    @property
+    def least_tokens(self) -> int:
+        """None: the mean of no rows is zeros."""
+        return 0
+
     def run_ragged(self, token_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Return the mean of each text's words, zeros for a text without any; see `RaggedRuntime.run_ragged`.
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
+from intel_quantized_embeddings.errors import InvalidTextError
 from intel_quantized_embeddings.models.tokenizer import TokenizedTexts
 from intel_quantized_embeddings.serving.api import Answer
 from intel_quantized_embeddings.serving.gate import Gate
@@ -139,7 +140,7 @@ class Service:
             too_long: Refuses the one at a place that is longer than the model takes; None cuts it.
 
         Raises:
-            Refusal: Too much waits already, or an input is too long.
+            Refusal: Too much waits already, or an input is too long, or has no token.
         """
         batcher = running.batcher
         # Twice: tokenizing what is then refused is work too, and more may wait when it is done.
@@ -148,7 +149,10 @@ class Service:
         cut = 0
         for start in range(0, len(inputs), _TOKENIZED_AT_ONCE):
             some = inputs[start : start + _TOKENIZED_AT_ONCE]
-            tokenized = await self.off_the_loop(partial(tokenize, some))
+            try:
+                tokenized = await self.off_the_loop(partial(tokenize, some))
+            except InvalidTextError as exc:
+                raise Refusal(400, f"of the texts from {start} on, {exc}") from exc
             if tokenized.truncated and too_long is not None:
                 raise too_long(start + min(tokenized.truncated))
             token_ids += tokenized.token_ids
