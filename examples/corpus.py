@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 import os
+import platform
 import sysconfig
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 PROSE = (".md", ".txt", ".rst")
@@ -51,6 +53,19 @@ class Entry:
 def read_corpus(docs: Path | None = None) -> list[Entry]:
     """Read a folder of .md, .txt, .rst and .py files; the standard library's docstrings when None."""
     return _unique(_docstrings(_standard_library()) if docs is None else _documents(docs))
+
+
+def standard_library_entries(data: Path) -> list[Entry]:
+    """Read the standard library's docstrings; parsing takes seconds, so the first call leaves them in a folder."""
+    kept = data / f"docstrings-{platform.python_version()}.json"
+    if kept.is_file():
+        return [Entry(**entry) for entry in json.loads(kept.read_text("utf-8"))]
+    entries = read_corpus()
+    data.mkdir(parents=True, exist_ok=True)
+    part = kept.with_suffix(".part")
+    part.write_text(json.dumps([asdict(entry) for entry in entries]), "utf-8")
+    part.replace(kept)  # whole or not at all
+    return entries
 
 
 def _standard_library() -> Path:

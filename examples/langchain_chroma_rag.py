@@ -52,7 +52,7 @@ def rag(options: argparse.Namespace) -> None:
 
 def filled_store(embeddings: IntelQuantizedEmbeddings, options: argparse.Namespace) -> Chroma:
     """Open the collection and add the documents that it does not hold yet."""
-    entries = steps.corpus_entries(options.docs)
+    entries = steps.corpus_entries(options.docs, options.data)
     name = steps.collection_name("langchain", options.docs)
     client, collection = steps.open_collection(options.data, name, encoder=embeddings.encoder, fresh=options.fresh)
     store = Chroma(name, embedding_function=embeddings, client=client)

@@ -48,7 +48,7 @@ def rag(options: argparse.Namespace) -> None:
 
 def filled_index(embedding: IntelQuantizedEmbedding, options: argparse.Namespace) -> VectorStoreIndex:
     """Open the collection as an index and add the documents that it does not hold yet."""
-    entries = steps.corpus_entries(options.docs)
+    entries = steps.corpus_entries(options.docs, options.data)
     name = steps.collection_name("llama_index", options.docs)
     client, collection = steps.open_collection(options.data, name, encoder=embedding.encoder, fresh=options.fresh)
     store = ChromaVectorStore(chroma_collection=collection)

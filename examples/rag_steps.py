@@ -20,7 +20,7 @@ from pathlib import Path
 from chromadb import Collection
 from chromadb.api import ClientAPI
 
-from corpus import Entry, read_corpus
+from corpus import Entry, read_corpus, standard_library_entries
 from intel_quantized_embeddings import Encoder, quantize
 from intel_quantized_embeddings.errors import OtherEncoderError, QuantizedEmbeddingsError
 from intel_quantized_embeddings.int8_folder.manifest import Manifest
@@ -101,12 +101,12 @@ def described(folder: Path, what: str) -> Path:
     return folder
 
 
-def corpus_entries(docs: Path | None) -> list[Entry]:
-    """Read the corpus and say what it is."""
+def corpus_entries(docs: Path | None, data: Path | None = None) -> list[Entry]:
+    """Read the corpus and say what it is; what takes long is kept in `data`, the example's own folder."""
     heading("Documents")
     if docs is not None and not docs.is_dir():
         raise ExampleError(f"--docs {docs} is not a folder.")
-    entries = read_corpus(docs)
+    entries = standard_library_entries(data) if docs is None and data is not None else read_corpus(docs)
     if not entries:
         raise ExampleError(
             f"{docs or 'the standard library'} has no texts; --docs takes .md, .txt, .rst and .py files."

@@ -129,6 +129,12 @@ class TestCorpus:
         assert by_source["json.decoder.JSONDecoder"].text.startswith("Simple JSON")
         assert not [source for source in by_source if source.split(".")[0] in ("test", "idlelib", "turtledemo")]
 
+    def test_the_standard_library_is_parsed_once(self, standard_library, tmp_path, monkeypatch):
+        reads = iter([standard_library])
+        monkeypatch.setattr(corpus, "read_corpus", lambda: next(reads))
+        for _ in range(2):
+            assert corpus.standard_library_entries(tmp_path / "data") == standard_library
+
     def test_same_files_give_the_same_entries(self):
         """Ids hold from run to run, or the second would embed everything again."""
         folder = Path(email.__file__).parent
