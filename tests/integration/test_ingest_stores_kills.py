@@ -20,8 +20,8 @@ KILLS = 20
 FILES = 6
 
 
-# Those that take seconds a kill, in `make test-slow`.
-SLOW = ("qdrant", "lancedb", "pgvector")
+# Those of other packages, in `make test-slow`: ten seconds and more each.
+SLOW = ("faiss", "qdrant", "lancedb", "pgvector")
 
 
 @pytest.fixture(params=[pytest.param(kind, marks=[pytest.mark.slow] if kind in SLOW else []) for kind in KINDS])
