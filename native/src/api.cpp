@@ -244,7 +244,7 @@ void take_all(Model& m, Tensors& tensors) {
     m.words = tensors.take<float>(c.vocabulary * embedded, "words");
   }
   // Where angles or a bias say where a token stands, all places have one row.
-  const bool one_place = c.rotary || tensors.holds("positions", embedded * (int64_t)sizeof(float));
+  const bool one_place = c.rotary || (c.relative && tensors.holds("positions", embedded * (int64_t)sizeof(float)));
   m.positions = tensors.take<float>((one_place ? 1 : c.positions) * embedded, "positions");
   m.place_stride = one_place ? 0 : m.embedded_stride;
   if (c.second_text) m.second_text = tensors.take<float>(embedded, "second_text");

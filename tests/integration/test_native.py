@@ -248,6 +248,12 @@ class TestDamage:
         with pytest.raises(DamagedFilesError, match=rf"'words\.codes' has {4 * codes.size} bytes"):
             self._runs(other)
 
+    def test_one_row_for_all_places_is_an_error_where_places_differ(self, graph):
+        native = read_native(graph)
+        row = native.arrays["positions"].reshape(-1)[: native.shape.hidden]
+        with pytest.raises(DamagedFilesError, match="'positions' has 128 bytes"):
+            self._runs(self._changed(graph, positions=row))
+
     @pytest.mark.parametrize(
         "name", ["words.scales", "layers.0.qkv.scales", "layers.0.intermediate.factors", "layers.1.output_norm.bias"]
     )
