@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intel_quantized_embeddings import Encoder
-from intel_quantized_embeddings.errors import DamagedFilesError, InvalidTextError, ModelFilesError
+from intel_quantized_embeddings.errors import DamagedFilesError, InvalidTextError, ModelFilesError, OptionError
 from intel_quantized_embeddings.models.tokenizer import Tokenizer
 from intel_quantized_embeddings.models.tokens import tokens_of
 from support.tiny_models import VOCABULARY, write_tiny_tokenizer
@@ -197,6 +197,18 @@ def test_the_other_end_of_what_is_too_long_is_cut_where_it_is_asked_for(file):
     assert left.token_ids == tokenizer.encode(["sat on the mat"]).token_ids
     assert left.truncated == right.truncated == {0}
     assert tokenizer.cutting("left").cutting("right") is tokenizer
+
+
+@pytest.mark.parametrize("side", ["up", "", 5, True])
+def test_there_are_two_ends_to_cut(file, side):
+    tokenizer = Tokenizer(file, max_length=6)
+    for _ in range(2):
+        with pytest.raises(OptionError, match=f"cut={side!r} is not allowed; it is 'left', 'right' or None"):
+            tokenizer.cutting(side)
+    assert (
+        tokenizer.cutting("left").encode(["the cat sat on the mat"]).token_ids
+        == tokenizer.encode(["sat on the mat"]).token_ids
+    )
 
 
 def test_tokens_have_their_place_in_the_texts_bytes(file):

@@ -119,8 +119,10 @@ class Tokenizer:
         """Return the tokenizer that takes tokens away at one side of what is too long, "left" or "right".
 
         Raises:
-            OptionError: It makes chats of pairs, which are cut at their end alone.
+            OptionError: It is another side; or pairs become chats, which are cut at their end alone.
         """
+        if side not in ("left", "right"):
+            raise OptionError(f"cut={side!r} is not allowed; it is 'left', 'right' or None.")
         truncation = self._tokenizer.truncation or {}
         if truncation.get("direction") == side:
             return self
@@ -128,10 +130,11 @@ class Tokenizer:
             raise OptionError(f"cut={side!r} is not allowed; what this model's chat template makes is cut at its end.")
         if self._other_side is None:
             length = truncation["max_length"]
-            other = self._other_side = copy(self)
+            other = copy(self)
             other._tokenizer, other._other_side = self._copied(), self
             other._tokenizer.enable_truncation(length, direction=side)
             other._long_texts = LongTexts(other._tokenizer, max_length=length)
+            self._other_side = other  # whole: other threads take it as soon as it is there
         return self._other_side
 
     def counter(self) -> Callable[[str], int]:
