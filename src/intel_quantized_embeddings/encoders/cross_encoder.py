@@ -116,7 +116,8 @@ class CrossEncoder(LoadedModel[CrossEncoderSettings]):
         Raises:
             InvalidTextError: An item is not a pair of texts; the message names its position.
         """
-        return self._tokenized(self._cutting(cut).encode_pairs(list(_checked(pairs)), second_text=self._second_text))
+        encoded = self._cutting(cut).encode_pairs(list(_checked(pairs)), second_text=self._second_text)
+        return self._tokenized(encoded, named="pair {}".format)
 
     def __repr__(self) -> str:
         return f"CrossEncoder({self._fingerprint}, max_length={self.max_length})"

@@ -176,9 +176,9 @@ class Encoder(LoadedModel[ModelSettings]):
 
         Raises:
             InvalidTextError: An item is not text; the message names its position.
-            OptionError: The model's texts are not cut there.
+            OptionError: `cut` is another word.
         """
-        return self._tokenized(self._cutting(cut).encode(texts, instruction=instruction))
+        return self._tokenized(self._cutting(cut).encode(texts, instruction=instruction), named="text {}".format)
 
     def __repr__(self) -> str:
         return f"Encoder({self._fingerprint}, dimension={self.dimension}, max_length={self.max_length})"

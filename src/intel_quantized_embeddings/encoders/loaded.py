@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from intel_quantized_embeddings.encoders.loading import Loaded, find_model, load_model
@@ -125,8 +125,8 @@ class LoadedModel(Generic[_Settings]):
     def _cutting(self, side: str | None) -> Tokenizer:
         return self._tokenizer if side is None else self._tokenizer.cutting(side)
 
-    def _tokenized(self, texts: TokenizedTexts) -> TokenizedTexts:
-        require_tokens(texts.token_ids, self._runtime)
+    def _tokenized(self, texts: TokenizedTexts, *, named: Callable[[int], str]) -> TokenizedTexts:
+        require_tokens(texts.token_ids, self._runtime, named=named)
         return texts
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -142,7 +142,8 @@ def _chroma(
 ) -> Destination:
     if chroma is None or collection is None:
         raise OptionError(
-            "where to? Name chroma= and collection= (--chroma, --collection) or store= and ledger= (--store, --ledger)."
+            "no place to write to is named; give chroma= and collection= (--chroma, --collection) or store= and "
+            "ledger= (--store, --ledger)."
         )
     patience_s = PATIENCE_S if patience_s is None else patience_s
     if not isinstance(patience_s, (int, float)) or not 0 <= patience_s < math.inf:

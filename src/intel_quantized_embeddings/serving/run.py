@@ -58,7 +58,7 @@ def serve(
     names = names or [str(options.model) for options in models]
     if len(names) != len(models):
         raise OptionError(
-            f"there are {len(models)} models and {len(names)} names: give a --name for each, in their order."
+            f"--name is given {len(names)} times and MODEL {len(models)}: give a name for each model, in their order."
         )
     with _bound(host, port) as listener:
         served = [

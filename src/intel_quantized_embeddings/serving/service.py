@@ -152,7 +152,7 @@ class Service:
             try:
                 tokenized = await self.off_the_loop(partial(tokenize, some))
             except InvalidTextError as exc:
-                raise Refusal(400, f"of the texts from {start} on, {exc}") from exc
+                raise Refusal(400, f"of those from {start} on, {exc}" if start else str(exc)) from exc
             if tokenized.truncated and too_long is not None:
                 raise too_long(start + min(tokenized.truncated))
             token_ids += tokenized.token_ids
