@@ -18,19 +18,12 @@ from intel_quantized_embeddings.errors import InvalidTextError, OptionError, Oth
 from intel_quantized_embeddings.ingestion import IngestionReport, ingest, query, run
 from intel_quantized_embeddings.integrations.chroma_collections import connect, open_collection
 from support.cpu_kinds import SLOWER_IN_INT8
-from support.ingestion import contents, iqe, write_texts
-
-CAT, RIVER = "the cat sat on the mat", "a cold river in the old city"
+from support.ingestion import CAT, RIVER, contents, iqe, write_small_docs, write_texts
 
 
 @pytest.fixture
 def docs(tmp_path) -> Path:
-    folder = tmp_path / "docs"
-    (folder / "deep").mkdir(parents=True)
-    (folder / "cat.md").write_text(f"# cat\n\n{CAT}\n", "utf-8")
-    (folder / "deep" / "river.txt").write_text(RIVER, "utf-8")
-    (folder / "lines.jsonl").write_text('{"text": "music and light", "id": 1, "title": "songs"}\n', "utf-8")
-    return folder
+    return write_small_docs(tmp_path / "docs")
 
 
 @pytest.fixture

@@ -20,9 +20,7 @@ from intel_quantized_embeddings import IntelQuantizedEmbeddings
 from intel_quantized_embeddings.cli import main
 from intel_quantized_embeddings.errors import OptionError, OtherEncoderError, VectorStoreError
 from intel_quantized_embeddings.ingestion import IngestionReport, ingest, run
-from support.ingestion import iqe, write_texts
-
-CAT, RIVER = "the cat sat on the mat", "a cold river in the old city"
+from support.ingestion import CAT, RIVER, iqe, write_small_docs, write_texts
 
 
 class OnlyAddsAndDeletes(InMemoryVectorStore):
@@ -76,12 +74,7 @@ def store(request, embeddings):
 
 @pytest.fixture
 def docs(tmp_path) -> Path:
-    folder = tmp_path / "docs"
-    (folder / "deep").mkdir(parents=True)
-    (folder / "cat.md").write_text(f"# cat\n\n{CAT}\n", "utf-8")
-    (folder / "deep" / "river.txt").write_text(RIVER, "utf-8")
-    (folder / "lines.jsonl").write_text('{"text": "music and light", "id": 1, "title": "songs"}\n', "utf-8")
-    return folder
+    return write_small_docs(tmp_path / "docs")
 
 
 @pytest.fixture

@@ -265,7 +265,7 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            (["--name", "a"], "there are 2 models and 1 names: give a --name for each"),
+            (["--name", "a"], "--name is given 1 times and MODEL 2"),
             (["--name", "a", "--name", "a"], "two models are called 'a'"),
             (["--idle-seconds", "0"], "idle_seconds=0.0 is not allowed"),
             (["--max-memory-mib", "0"], "memory_mib=0 is not allowed"),

@@ -15,9 +15,19 @@ from chromadb.config import Settings
 
 from support.tiny_models import VOCABULARY
 
+CAT, RIVER = "the cat sat on the mat", "a cold river in the old city"
 _WORDS = [word for word in VOCABULARY if word.isalpha() and len(word) > 1]
 
 Contents = dict[str, tuple[str, dict, bytes]]
+
+
+def write_small_docs(folder: Path) -> Path:
+    """Write three documents, one of them in a folder of its own and one as a line of JSON."""
+    (folder / "deep").mkdir(parents=True)
+    (folder / "cat.md").write_text(f"# cat\n\n{CAT}\n", "utf-8")
+    (folder / "deep" / "river.txt").write_text(RIVER, "utf-8")
+    (folder / "lines.jsonl").write_text('{"text": "music and light", "id": 1, "title": "songs"}\n', "utf-8")
+    return folder
 
 
 def write_texts(folder: Path, *, files: int, paragraphs: int, seed: int = 0, first: int = 0) -> Path:
