@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from itertools import product
 
 import numpy as np
 import pytest
@@ -27,14 +28,16 @@ SPECIAL = {
 
 
 def _rows() -> list[tuple[str, str, str, str, object]]:
+    """The tables' rows; one that names several files or keys is several."""
     rows, kind = [], ""
     for line in (ROOT / "docs" / "model-settings.md").read_text("utf-8").splitlines():
         if line.startswith("## "):
             kind = line.removeprefix("## ")
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if line.startswith("| `") and len(cells) == 5:
-            file, key, fate, example = cells[:4]
-            rows.append((kind, file.strip("`"), key.strip("`"), fate, json.loads(example.strip("`"))))
+            files, keys, fate, example = cells[:4]
+            for file, key in product(files.split(", "), keys.split(", ")):
+                rows.append((kind, file.strip("`"), key.strip("`"), fate, json.loads(example.strip("`"))))
     return rows
 
 
