@@ -407,10 +407,10 @@ def tiny_config(family: Architecture) -> dict[str, object]:
     }
     if isinstance(keys.layer_norm_eps, str):
         config[keys.layer_norm_eps] = family.default_norm_eps
-    if keys.relative_attention_buckets is not None:
-        config[keys.relative_attention_buckets] = 32
     if keys.embedding_size is not None:
         config[keys.embedding_size] = EMBEDDING
+    if keys.attention_scale is not None:
+        config[keys.attention_scale] = 16
     if keys.num_key_heads is not None:
         config |= {keys.num_key_heads: HEADS // 2, "head_dim": 16}
     if family.layer_kinds is not None and family.weights.token_type_embeddings is None:

@@ -43,7 +43,7 @@ _WRITTEN = {
         "vocab_size": 30522,
     },
 }
-_WRITTEN["mpnet"] = {**_WRITTEN["bert"], "relative_attention_num_buckets": 16}
+_WRITTEN["mpnet"] = {**_WRITTEN["bert"], "relative_attention_num_buckets": 32}
 _WRITTEN |= dict.fromkeys(
     ("roberta", "xlm-roberta", "camembert", "nomic_bert", "gte", "new", "electra", "jina_embeddings_v3"),
     _WRITTEN["bert"],
@@ -73,7 +73,7 @@ def test_what_transformers_writes_is_read(model_type):
         int(pads_with_1),
         *((2, 510) if counted_after_padding else (0, 512)),
     )
-    assert config.relative_attention_buckets == (16 if model_type == "mpnet" else 0)
+    assert config.relative_attention_buckets == (32 if model_type == "mpnet" else 0)
 
 
 def test_what_no_key_says_is_the_familys():
@@ -106,7 +106,6 @@ def test_what_a_family_says_holds_together(family):
     assert not of_others & set(family.model_types)
     has_buckets = family.block.relative_attention_buckets > 0
     assert has_buckets == (family.weights.relative_attention_bias is not None)
-    assert has_buckets == (family.keys.relative_attention_buckets is not None)
     assert family.weights.token_type_embeddings is not None or not family.tells_texts_apart
 
 
@@ -236,6 +235,18 @@ def test_gemmas_windows_are_halved_where_it_looks_both_ways():
     assert both_ways.embedding_factor == 384**0.5
     with pytest.raises(UnsupportedModelError, match="attn_logit_softcapping=50"):
         _read("gemma3_text", attn_logit_softcapping=50.0)
+
+
+def test_gemmas_scale_is_transformers_own_where_no_file_says_it():
+    """256, whatever a head's size; the head's size gave other vectors without a word."""
+    assert _read("gemma3_text").attention_scale == 256**-0.5
+    assert _read("gemma3_text", query_pre_attn_scalar=24).attention_scale == 24**-0.5
+
+
+def test_other_numbers_of_mpnets_buckets_are_refused():
+    """transformers counts 32 whatever the file says, so that what it trained with 64 has the last 32 unused."""
+    with pytest.raises(UnsupportedModelError, match=r"relative_attention_num_buckets=64; .*counts 32"):
+        _read("mpnet", relative_attention_num_buckets=64)
 
 
 def test_jinas_adapters_are_refused_with_the_way_out():

@@ -114,7 +114,9 @@ class EncoderConfig:
         pad = config.get("pad_token_id")
         hidden, heads = held.size(keys.hidden_size), held.size(keys.num_heads)
         head_size = _head_size(held, architecture, hidden=hidden, heads=heads)
-        scaled_by = held.positive(keys.attention_scale or head_size, default=head_size)
+        scaled_by = held.positive(
+            keys.attention_scale or head_size, default=architecture.default_attention_scale or head_size
+        )
         factor = architecture.embedding_factor
         result = EncoderConfig(
             architecture=architecture,
@@ -178,11 +180,8 @@ def exported_limits(config: Mapping[str, Any], *, default_max_length: int) -> tu
 
 def _block(architecture: Architecture, held: ConfigValues) -> Block:
     """The family's flags, with what `config.json` decides of them."""
-    keys, block = architecture.keys, architecture.block
-    block = replace(block, activation=_activation(held, keys.activation, block))
-    if keys.relative_attention_buckets is not None:
-        buckets = held.size(keys.relative_attention_buckets, default=block.relative_attention_buckets)
-        block = replace(block, relative_attention_buckets=buckets)
+    block = architecture.block
+    block = replace(block, activation=_activation(held, architecture.keys.activation, block))
     if architecture.weights.token_type_embeddings is not None and held.named("type_vocab_size") == 0:
         block = replace(block, token_types=False)
     return block if architecture.biases is None else replace(block, biases=architecture.biases(held))

@@ -119,7 +119,6 @@ class ConfigKeys:
 
     Attributes:
         layer_norm_eps: A number where no `config.json` decides it.
-        relative_attention_buckets: None where there are none.
         num_key_heads: Heads of keys and values; None where there are as many as of queries.
         head_size: None where all heads are as wide as the hidden state.
         attention_scale: What scores are divided by the root of; None where it is the head's size.
@@ -134,7 +133,6 @@ class ConfigKeys:
     activation: str = "hidden_act"
     layer_norm_eps: str | float = "layer_norm_eps"
     max_positions: str = "max_position_embeddings"
-    relative_attention_buckets: str | None = None
     num_key_heads: str | None = None
     head_size: str | None = None
     attention_scale: str | None = None
@@ -267,6 +265,8 @@ class Architecture:
         keys: Its sizes in `config.json`.
         default_norm_eps: What is added to a norm's variance where `config.json` does not say it.
         default_embedding_size: Numbers in an embedding where `config.json` does not say it.
+        default_attention_scale: What scores are divided by the root of where `config.json` does not say it; None where
+            it is the head's size.
         pad_token_id: The padding id where `config.json` names none.
         tells_texts_apart: Whether a pair's second text is of the second token type. Elsewhere tokenizers give no types,
             whatever the size of the table.
@@ -290,6 +290,7 @@ class Architecture:
     keys: ConfigKeys = ConfigKeys()
     default_norm_eps: float = 1e-12
     default_embedding_size: int | None = None
+    default_attention_scale: float | None = None
     pad_token_id: int = 0
     tells_texts_apart: bool = False
     refusals: tuple[Refusal, ...] = ()

@@ -48,6 +48,7 @@ GEMMA3 = Architecture(
     embedding_factor=math.sqrt,
     keys=replace(DECODER_KEYS, activation="hidden_activation", attention_scale="query_pre_attn_scalar"),
     default_norm_eps=1e-6,
+    default_attention_scale=256,
     refusals=(
         Refusal(key="attn_logit_softcapping", unless=(None,), why="scores that are capped are not built in."),
         NO_ROPE_SCALING,

@@ -3,7 +3,6 @@
 from intel_quantized_embeddings.architectures.description import (
     Architecture,
     Block,
-    ConfigKeys,
     HeadNames,
     Refusal,
     WeightNames,
@@ -13,13 +12,17 @@ MPNET = Architecture(
     name="mpnet",
     model_types=("mpnet",),
     block=Block(positions_after_padding=True, relative_attention_buckets=32),
-    keys=ConfigKeys(relative_attention_buckets="relative_attention_num_buckets"),
     pad_token_id=1,
     refusals=(
         Refusal(
             key="pad_token_id",
             unless=(1, None),
             why="MPNet counts positions from the padding id 1, whatever that file says, and no other is built in.",
+        ),
+        Refusal(
+            key="relative_attention_num_buckets",
+            unless=(32,),
+            why="transformers makes a table of so many buckets and counts 32 in it, and no other number is built in.",
         ),
     ),
     prefixes=("mpnet.",),
