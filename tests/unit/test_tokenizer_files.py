@@ -53,6 +53,16 @@ def test_under_another_class_the_file_counts_as_it_is(folder, name):
     assert _words(configured, "Cat cat") == ["[CLS]", "cat", "cat", "[SEP]"]
 
 
+@pytest.mark.parametrize(("model_type", "name"), [("modernbert", "BertTokenizer"), ("electra", "ElectraTokenizer")])
+def test_a_class_that_builds_nothing_leaves_the_file_as_it_is(folder, model_type, name):
+    """ModernBERT has none in transformers 5; Electra's keeps what surrounds the vocabulary, as DistilBERT's does."""
+    (folder / "config.json").write_text(json.dumps({"model_type": model_type}))
+    file = folder / "tokenizer.json"
+    tokenizer = json.loads(file.read_text()) | {"normalizer": None}
+    file.write_text(json.dumps(tokenizer))
+    assert _words(_configure(folder, tokenizer_class=name), "Cat cat") == ["[CLS]", "[UNK]", "cat", "[SEP]"]
+
+
 def test_of_another_architectures_class_only_berts_flags_count(folder):
     """As every DistilBERT's: what else its tokenizer.json says is kept."""
     configured = _configure(folder, tokenizer_class="DistilBertTokenizer", do_lower_case=False, cls_token="the")

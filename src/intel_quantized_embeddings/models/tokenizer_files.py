@@ -57,14 +57,16 @@ _ROBERTAS = {
     "pad_token": "<pad>",
     "mask_token": "<mask>",
 }
+_BERT = TokenizerClass(
+    model="WordPiece",
+    special=_BERTS,
+    between=1,
+    second_type=1,
+    input_names=("input_ids", "token_type_ids", "attention_mask"),
+)
 CLASSES = {
-    "BertTokenizer": TokenizerClass(
-        model="WordPiece",
-        special=_BERTS,
-        between=1,
-        second_type=1,
-        input_names=("input_ids", "token_type_ids", "attention_mask"),
-    ),
+    "BertTokenizer": _BERT,
+    "ElectraTokenizer": _BERT,
     "DistilBertTokenizer": TokenizerClass(model="WordPiece", special=_BERTS, between=1, second_type=1),
     "MPNetTokenizer": TokenizerClass(model="WordPiece", special={**_ROBERTAS, "unk_token": "[UNK]"}, second_type=1),
     "RobertaTokenizer": TokenizerClass(model="BPE", special=_ROBERTAS),
@@ -72,12 +74,9 @@ CLASSES = {
     "CamembertTokenizer": TokenizerClass(model="", special=_ROBERTAS),
 }
 
-# Another name of the same class; transformers 5.5 alone takes it for none.
-_SAME_CLASS = {"ElectraTokenizer": "BertTokenizer"}
-
 # The class of each architecture: what is taken where tokenizer_config.json names none. Where it names another one, as
-# every DistilBERT's does, versions differ: 4.57 obeys BERT's flags and keeps the rest of tokenizer.json, 5.5 keeps all
-# of it, 5.24 builds what that other class builds. What two of the three do is done here.
+# every DistilBERT's and Electra's does, versions differ: 4.57 obeys BERT's flags and keeps the rest of tokenizer.json,
+# 5.5 keeps all of it, 5.24 builds what that other class builds. What two of the three do is done here.
 _CLASS_OF = {
     **dict.fromkeys(
         (
@@ -97,7 +96,11 @@ _CLASS_OF = {
     **dict.fromkeys(("roberta", "roberta-prelayernorm", "longformer", "data2vec-text"), "RobertaTokenizer"),
     **dict.fromkeys(("xlm-roberta", "xmod", "jina_embeddings_v3"), "XLMRobertaTokenizer"),
     "camembert": "CamembertTokenizer",
+    "gemma3_text": "GemmaTokenizer",
+    "qwen3": "Qwen2Tokenizer",
 }
+# Of these transformers 5 takes tokenizer.json as it is, whatever class the file beside it names.
+_WITHOUT_CLASS = ("modernbert",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +179,8 @@ def _class_name(config: Mapping[str, Any], model: Mapping[str, Any], where: Path
     """Return the class that is taken, and whether it is the architecture's own."""
     asked = config.get("tokenizer_class")
     model_type = model.get("model_type")
+    if model_type in _WITHOUT_CLASS:
+        return None, False
     own = _CLASS_OF.get(model_type) if isinstance(model_type, str) else None
     if asked is None:
         asked = model.get("tokenizer_class") or own
@@ -185,5 +190,4 @@ def _class_name(config: Mapping[str, Any], model: Mapping[str, Any], where: Path
     if not isinstance(asked, str):
         raise DamagedFilesError(f"{where} has tokenizer_class={asked!r}; the name of a class is expected.")
     asked = asked.removesuffix("Fast")
-    asked = _SAME_CLASS.get(asked, asked)
     return (asked, own in (None, asked)) if asked in CLASSES else (None, False)
