@@ -67,6 +67,13 @@ class TestAnswers:
         returned = {result["index"]: result["document"] for result in answer["results"]}
         assert returned == {0: {"text": "a river"}, 1: documents[1], 2: documents[2]}
 
+    def test_half_of_a_surrogate_pair_beside_the_text_comes_back_as_it_was(self, service):
+        """JSON can spell it and UTF-8 can't: the answer was a failure of the service."""
+        documents = [{"text": "日本語", "title": "\ud800", "\udfff": 1}]
+        status, answer = ask(service, {"documents": documents, "return_documents": True})
+        assert status == 200
+        assert answer["results"][0]["document"] == documents[0]
+
     def test_objects_are_read_by_their_text_or_the_fields_that_are_named(self, service, model):
         documents = [{"title": "Rivers", "text": "They end in the sea.", "year": 1999}]
         (by_text,) = ask(service, {"documents": documents})[1]["results"]
@@ -108,6 +115,7 @@ class TestAnswers:
     ("body", "status", "message"),
     [
         (b"{", 400, "not JSON"),
+        (b'{"query": "a", "documents": [{"text": "b", "price": NaN}], "return_documents": true}', 400, "it has NaN"),
         ({"model": "other"}, 404, "'other' is not served here; there are 'judge'"),
         ({"query": None}, 400, "query is missing"),
         ({"query": ["a"]}, 400, "it is a string"),

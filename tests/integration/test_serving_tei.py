@@ -140,6 +140,16 @@ class TestTooLong:
             assert (status, answer["error_type"]) == (422, "Validation")
             assert "cut at the right" in answer["error"]
 
+    def test_a_static_models_tokens_are_those_that_it_sees(self, tmp_path):
+        """Its tokenizer may have a template, which its texts do not go through."""
+        encoder = Encoder.load(write_tiny_static(tmp_path / "static"), precision="fp32")
+        with service_in_thread(encoder) as service:
+            status, answer = service.post("/tokenize", {"inputs": "the cat"})
+        assert status == 200
+        assert [[token["id"] for token in one] for one in answer] == encoder.tokenize(
+            ["the cat"], instruction=""
+        ).token_ids
+
 
 class TestRerank:
     def test_scores_are_the_cross_encoders(self, service, model):

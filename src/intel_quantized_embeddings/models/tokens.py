@@ -35,7 +35,8 @@ def tokens_of(tokenizer: Tokenizer, text: str, *, special_tokens: bool) -> list[
         text: The text, after its instruction.
         special_tokens: Whether the special tokens around it are among them.
     """
-    encoding = tokenizer.uncut.encode(text, add_special_tokens=special_tokens)
+    # A static model's tokenizer has a template that its texts do not go through.
+    encoding = tokenizer.uncut.encode(text, add_special_tokens=special_tokens and tokenizer.special_tokens > 0)
     bytes_before = list(accumulate((len(character.encode()) for character in text), initial=0))
     tokens = []
     for id_, name, special, (start, stop) in zip(

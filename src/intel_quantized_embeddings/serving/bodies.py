@@ -40,7 +40,7 @@ class Body:
             Refusal: It is not JSON (400), not an object, or has an unknown field.
         """
         try:
-            given = json.loads(raw)
+            given = json.loads(raw, parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as exc:
             raise Refusal(400, f"the body is not JSON: {exc}") from exc
         if not isinstance(given, dict):
@@ -130,6 +130,11 @@ class Body:
         if value is not None and value not in allowed:
             raise self.wrong(field, f"{field}={shown(value)} is not allowed; it is {' or '.join(map(repr, allowed))}.")
         return None if value is None else choices(value)
+
+
+def _refuse_constant(name: str) -> None:
+    """Python reads and writes NaN and infinities, which JSON does not have: answers may hold what was sent."""
+    raise ValueError(f"it has {name}, which is no number of JSON.")
 
 
 def kept_dimensions(asked: int | None, dimension: int, *, status: int = 400) -> int:

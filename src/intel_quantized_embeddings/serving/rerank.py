@@ -73,7 +73,8 @@ def _answer(asked: RerankRequest, encoded: Encoded, *, name: str, version: str) 
         meta["warnings"] = [f"{encoded.cut} documents were longer than the model takes with the query, and cut."]
     usage = {"prompt_tokens": encoded.tokens, "total_tokens": encoded.tokens}
     whole = {"id": str(uuid.uuid4()), "model": name, "object": "list", "results": results, "usage": usage, "meta": meta}
-    return json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode()
+    # A document's other fields may hold half of a surrogate pair, which goes back as it came: JSON can spell it.
+    return json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace")
 
 
 API = Api(
