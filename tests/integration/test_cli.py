@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 
@@ -9,11 +11,13 @@ import pytest
 
 from intel_quantized_embeddings import Encoder
 from intel_quantized_embeddings.cli import main
+from support.tiny_models import write_tiny_model
 
 
-def iqe(*arguments: object) -> subprocess.CompletedProcess[str]:
+def iqe(*arguments: object, encoding: str = "utf-8") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "intel_quantized_embeddings.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
 def test_quantize_writes_a_folder_and_prints_its_fidelity(tiny, tmp_path):
@@ -48,6 +52,17 @@ def test_a_mistake_is_one_line_on_stderr(tiny, tmp_path, monkeypatch, capsys, ar
     assert shown.err.startswith("iqe: ")
     assert message in shown.err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_terminal_that_is_not_utf8_ends_no_command(tmp_path):
+    """The list of models has Chinese in it; JSON is JSON there too, as Python's escapes of bytes are not."""
+    done = iqe("models", encoding="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\u4e3a" in done.stdout
+    folder = write_tiny_model(tmp_path / "modèle 😀")
+    done = iqe("info", folder, "--json", encoding="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["folder"] == str(folder)
 
 
 def test_help_names_the_commands(capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_command(options: argparse.Namespace) -> int:
     """Run what options ask for, and say what went wrong in a line; returns what `main` does."""
+    _take_any_text()
     try:
         run: Callable[[argparse.Namespace], int | None] = options.run
         status = run(options)
@@ -44,6 +46,16 @@ def run_command(options: argparse.Namespace) -> int:
         print("iqe: stopped; nothing was left half done.", file=sys.stderr)
         return 130
     return status or 0
+
+
+def _take_any_text() -> None:
+    """Let a terminal that is not UTF-8 show what it can of names and texts, instead of ending the run.
+
+    JSON for scripts is ASCII, so that it stays JSON there.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -34,7 +34,7 @@ def catalogue_json() -> str:
             for model, listed in KNOWN_CROSS_ENCODERS.items()
         ],
     }
-    return json.dumps(facts, indent=2, ensure_ascii=False)
+    return json.dumps(facts, indent=2)
 
 
 def catalogue_text() -> str:

@@ -72,7 +72,7 @@ class Diagnosis:
     def json(self) -> str:
         """The findings, for scripts."""
         facts: dict[str, Any] = {"well": self.well, **dataclasses.asdict(self)}
-        return json.dumps(facts, indent=2, ensure_ascii=False)
+        return json.dumps(facts, indent=2)
 
     @property
     def text(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 import textwrap
@@ -33,7 +32,6 @@ def _collection(*, required: bool) -> tuple[tuple[object, ...], ...]:
 
 def run_ingest(options: Namespace) -> int:
     """`iqe ingest`."""
-    _take_any_text()
     try:
         from intel_quantized_embeddings.ingestion import ingest
 
@@ -47,7 +45,7 @@ def run_ingest(options: Namespace) -> int:
         )
     except QuantizedEmbeddingsError as exc:
         return _failed(exc, as_json=options.json)
-    print(json.dumps(report.to_mapping(), ensure_ascii=False) if options.json else report)
+    print(json.dumps(report.to_mapping()) if options.json else report)
     return 0 if report.complete else INCOMPLETE
 
 
@@ -64,7 +62,6 @@ def _model_or_store(options: Namespace) -> dict[str, Any]:
 
 def run_query(options: Namespace) -> int:
     """`iqe query`."""
-    _take_any_text()
     try:
         from intel_quantized_embeddings.ingestion import query
 
@@ -78,17 +75,10 @@ def run_query(options: Namespace) -> int:
     except QuantizedEmbeddingsError as exc:
         return _failed(exc, as_json=options.json)
     if options.json:
-        print(json.dumps([passage.to_mapping() for passage in passages], ensure_ascii=False))
+        print(json.dumps([passage.to_mapping() for passage in passages]))
     else:
         print("\n\n".join(_shown(rank, passage) for rank, passage in enumerate(passages, start=1)) or "nothing in it")
     return 0
-
-
-def _take_any_text() -> None:
-    """Let a terminal that is not UTF-8 show what it can of file names and texts, instead of ending the run."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def _shown(rank: int, passage: Passage) -> str:
@@ -115,7 +105,7 @@ def _failed(exc: QuantizedEmbeddingsError, *, as_json: bool) -> int:
     """Say why, for people on stderr and for scripts on stdout."""
     print(f"iqe: {exc}", file=sys.stderr)
     if as_json:
-        print(json.dumps({"error": {"type": type(exc).__name__, "message": str(exc)}}, ensure_ascii=False))
+        print(json.dumps({"error": {"type": type(exc).__name__, "message": str(exc)}}))
     return STOPPED if isinstance(exc, VectorStoreError) else REFUSED
 
 

@@ -60,7 +60,7 @@ class Inspection:
     @property
     def json(self) -> str:
         """The facts, for scripts."""
-        return json.dumps(self.facts, indent=2, ensure_ascii=False)
+        return json.dumps(self.facts, indent=2)
 
 
 def inspect_folder(model: str | os.PathLike[str]) -> Inspection:

@@ -142,7 +142,7 @@ def run_compare(options: Namespace) -> None:
     asked = _all_given(options)
     as_json = asked.pop("json", False)
     results = compare(Options(**asked), command=["iqe", *options.arguments])
-    print(json.dumps(results.as_json(), indent=2, ensure_ascii=False) if as_json else table(results).rstrip())
+    print(json.dumps(results.as_json(), indent=2) if as_json else table(results).rstrip())
 
 
 def run_push(options: Namespace) -> None:
