@@ -40,6 +40,7 @@ MODELS = {
     "bert-one-type": lambda: transformers.BertConfig(**SIZES, type_vocab_size=1),
     "roberta": lambda: transformers.RobertaConfig(**SIZES, type_vocab_size=1, pad_token_id=0),
     "xlm-roberta": lambda: transformers.XLMRobertaConfig(**SIZES, type_vocab_size=1, pad_token_id=0),
+    "roberta-two-types": lambda: transformers.RobertaConfig(**SIZES, type_vocab_size=2, pad_token_id=0),
     "camembert": lambda: transformers.CamembertConfig(**SIZES, type_vocab_size=1, pad_token_id=0),
     "distilbert": lambda: transformers.DistilBertConfig(**DISTILBERT_SIZES),
     "mpnet": lambda: transformers.MPNetConfig(**SIZES, pad_token_id=1),
@@ -53,6 +54,9 @@ if hasattr(transformers, "GteConfig"):
     MODELS["gte"] = lambda: transformers.GteConfig(**SIZES, pad_token_id=0, type_vocab_size=1)
 if hasattr(transformers, "JinaEmbeddingsV3Config"):
     MODELS["jina-v3"] = lambda: transformers.JinaEmbeddingsV3Config(**SIZES, pad_token_id=0)
+    MODELS["jina-v3-two-types"] = lambda: transformers.JinaEmbeddingsV3Config(
+        **SIZES, pad_token_id=0, type_vocab_size=2
+    )
 PAIRS = [
     ("what is the cat on", "the cat sat on the red mat"),
     ("", ""),
@@ -76,7 +80,7 @@ def reference(request, tmp_path_factory):
             parameter.normal_(1 if is_scale else 0, 0.3)
     folder = tmp_path_factory.mktemp(request.param)
     model.save_pretrained(folder)
-    _write_tokenizer(folder, types=request.param.startswith(("bert", "electra")) and model.config.type_vocab_size > 1)
+    _write_tokenizer(folder, types=getattr(model.config, "type_vocab_size", 1) > 1)
     return model, transformers.AutoTokenizer.from_pretrained(folder), folder
 
 

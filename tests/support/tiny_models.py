@@ -301,7 +301,7 @@ def write_tiny_cross_encoder(
     save_file(tensors, str(folder / "model.safetensors"))
     write_tiny_tokenizer(folder / "tokenizer.json")
     described = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[PAD]", "model_max_length": max_length}
-    if family.tells_texts_apart:
+    if family.weights.token_type_embeddings is not None:
         described["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
     (folder / "tokenizer_config.json").write_text(json.dumps(described))
     return folder

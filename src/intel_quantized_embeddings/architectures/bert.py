@@ -5,7 +5,6 @@ from intel_quantized_embeddings.architectures.description import Architecture, H
 BERT = Architecture(
     name="bert",
     model_types=("bert",),
-    tells_texts_apart=True,
     prefixes=("bert.",),
     weights=WeightNames(
         word_embeddings="embeddings.word_embeddings.weight",

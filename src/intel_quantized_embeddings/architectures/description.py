@@ -268,8 +268,6 @@ class Architecture:
         default_attention_scale: What scores are divided by the root of where `config.json` does not say it; None where
             it is the head's size.
         pad_token_id: The padding id where `config.json` names none.
-        tells_texts_apart: Whether a pair's second text is of the second token type. Elsewhere tokenizers give no types,
-            whatever the size of the table.
         refusals: Variants that are not built in, beside those of any family.
     """
 
@@ -292,5 +290,4 @@ class Architecture:
     default_embedding_size: int | None = None
     default_attention_scale: float | None = None
     pad_token_id: int = 0
-    tells_texts_apart: bool = False
     refusals: tuple[Refusal, ...] = ()

@@ -24,7 +24,6 @@ JINA_BERT = Architecture(
     keys=ConfigKeys(activation="feed_forward_type"),
     own_code=(*_CLASSES, *(f"{one}--{name}" for one in _REPOSITORIES for name in _CLASSES)),
     position_types=("alibi",),
-    tells_texts_apart=True,
     prefixes=("bert.",),
     weights=replace(
         BERT.weights,

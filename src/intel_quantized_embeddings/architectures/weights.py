@@ -79,7 +79,7 @@ class EncoderWeights:
         final_norm: The one behind the last layer; None without.
         relative_attention_bias: (buckets, heads); None where a family has none.
         second_text: What a token of a pair's second text has added beside, (embedding,): the second token type's
-            embedding less the first's. None where a family does not tell the two apart.
+            embedding less the first's. None where there is none. Whether a tokenizer gives it is its own to say.
     """
 
     word_embeddings: Array
@@ -130,7 +130,7 @@ class _Loader:
         if names.token_type_embeddings is not None and config.block.token_types:
             types = self._tensor(names.token_type_embeddings, (None, embedding))
             positions = positions + types[0]
-            if config.architecture.tells_texts_apart and len(types) > 1:
+            if len(types) > 1:
                 second_text = types[1] - types[0]
         words = self._tensor(names.word_embeddings, (config.vocab_size, embedding))
         return EncoderWeights(
