@@ -51,6 +51,13 @@ def test_a_template_gets_the_instruction_and_the_two_texts_as_they_are(tmp_path)
     assert parts("a", "b") == "text:a;text:b;"
 
 
+def test_json_in_a_template_is_written_as_transformers_writes_it(tmp_path):
+    """Jinja's own filter gave apostrophes and angle brackets as numbers, and sorted keys."""
+    source = "{{ messages[0].content | tojson }} {{ messages[1] | tojson }}"
+    template = _template(source, tmp_path)
+    assert template("what's <b>?", "é") == """"what's <b>?" {"role": "document", "content": "é"}"""
+
+
 @pytest.mark.parametrize(
     ("source", "error", "said"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ class PairTemplate:
             trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
         )
         environment.globals["raise_exception"] = _refuse
+        environment.filters["tojson"] = _as_json
         try:
             self._template = environment.from_string(source)
         except TemplateSyntaxError as exc:
@@ -82,6 +84,17 @@ class PairTemplate:
 
 def _refuse(message: str) -> None:
     raise ValueError(message)
+
+
+def _as_json(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """Write a value as JSON; Jinja's own filter of the name spells what HTML takes for markup, and sorts keys."""
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
 def read_template(folder: Path) -> str:
