@@ -1,4 +1,4 @@
-"""What can go wrong, as types.
+"""The errors that this package raises.
 
     QuantizedEmbeddingsError
     ├── MissingExtraError         (ImportError)        an optional dependency is not installed
@@ -12,7 +12,7 @@
     ├── OtherEncoderError         (ValueError)         a collection holds the vectors of another encoder
     ├── VectorStoreError          (OSError)            a vector store can't be reached, read or written
     ├── QuantizationError         (RuntimeError)       making an int8 model failed
-    └── ForkedProcessError        (RuntimeError)       a process was forked in the middle of what it needs
+    └── ForkedProcessError        (RuntimeError)       a process was forked while a thread held what it needs
 
 Each also inherits the builtin a caller would reach for, so `except ImportError` and
 `except ValueError` keep working. Foreign errors are mapped where they enter (the hub in
@@ -62,7 +62,8 @@ def one_line(error: BaseException) -> str:
 def needs(package: str, *, extra: str, needed_for: str, may_be_too_old: bool = False) -> Iterator[None]:
     """Import optional libraries inside the `with` block; a MissingExtraError names the extra that brings them.
 
-    `needed_for` is what needs them; with `may_be_too_old` an AttributeError means a version without what is needed.
+    `needed_for` names the caller in the message. With `may_be_too_old` an AttributeError means that the installed
+    version is too old.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Every option of loading, once: what each may be, checked before anything is looked up or downloaded."""
+"""Every option of loading, with its values and checks, which run before anything is looked up or downloaded."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ class Choice(str, Enum):
 
 
 def require_bool(name: str, value: object) -> None:
-    """Refuse what merely counts as true or false, such as "no", 1 or None."""
+    """Refuse everything but True and False, such as "no", 1 or None."""
     if not isinstance(value, bool):
         raise OptionError(f"{name}={value!r} is not allowed; it is True or False.")
 
 
 def listed_choices(kind: type[Enum]) -> str:
-    """Say what there is to choose from: "int8, bf16 or fp32"."""
+    """List the values to choose from: "int8, bf16 or fp32"."""
     *first, last = (str(member.value) for member in kind)
     return f"{', '.join(first)} or {last}"
 
 
 def integer_option(name: str, value: object, *, least: int) -> int | None:
-    """Take a number that may be numpy's, or None; anything else, or less than `least`, is an OptionError."""
+    """Return an integer, also numpy's, as an int, or None; anything else, or less than `least`, is an OptionError."""
     if value is None:
         return None
     try:
@@ -62,7 +62,7 @@ def integer_option(name: str, value: object, *, least: int) -> int | None:
 
 
 class RuntimeName(Choice, option="runtime"):
-    """The runtimes there are. Chosen by name or by the model's folder, never by what happens to be installed."""
+    """The runtimes. They are chosen by name or by the model's folder, never by what happens to be installed."""
 
     NATIVE = "native"
     OPENVINO = "openvino"
@@ -84,8 +84,8 @@ class Pooling(Choice, option="pooling"):
     """The pooling modes of sentence-transformers, over the text's own tokens: padding is left out.
 
     CLS: the first token's vector. MEAN: the mean. LAST: the last token's, as decoder models use. MAX: the greatest of
-    each number. MEAN_SQRT_LENGTH: the sum divided by the root of how many there are. WEIGHTED_MEAN: the mean, the n-th
-    token counting n times.
+    each number. MEAN_SQRT_LENGTH: the sum divided by the root of the number of tokens. WEIGHTED_MEAN: the mean, the
+    n-th token counting n times.
     """
 
     CLS = "cls"
@@ -97,7 +97,7 @@ class Pooling(Choice, option="pooling"):
 
     @classmethod
     def parse_several(cls, value: str | Enum) -> tuple[Self, ...]:
-        """Turn words that are joined by "+" into members, whose vectors are put one behind another."""
+        """Turn words joined by "+" into members, whose vectors are concatenated."""
         words = value.split("+") if isinstance(value, str) and not isinstance(value, Enum) else [value]
         return tuple(cls.parse(word) for word in words)
 
@@ -130,7 +130,7 @@ class LoadKeywords(ScoringKeywords, total=False):
 def _shown(text: str, *, moves_vectors: bool = True, flag: str | None = None, unit: str = "N") -> dict[str, Any]:
     """Return an option's metadata: for `iqe COMMAND --help`, its text, its flag if not its name, and its value's unit.
 
-    `moves_vectors` says whether vectors depend on it: a Chroma collection keeps those.
+    `moves_vectors` says whether vectors depend on the option: a Chroma collection keeps those that do.
     """
     return {"help": text, "moves_vectors": moves_vectors, "flag": flag, "unit": unit}
 
@@ -187,7 +187,7 @@ class LoadOptions:
 
     @classmethod
     def from_keywords(cls, model: str | os.PathLike[str], keywords: Mapping[str, Any]) -> LoadOptions:
-        """Take a model and what a class of an integration was given besides; unknown names are refused."""
+        """Make options from a model and an integration's keyword arguments; an unknown name is an OptionError."""
         if not isinstance(model, (str, os.PathLike)):
             raise OptionError(f"model={model!r} is neither a folder nor a hub id like {DEFAULT_MODEL!r}.")
         allowed = [option.name for option in dataclasses.fields(cls)]
@@ -197,7 +197,7 @@ class LoadOptions:
         return cls(model=os.fspath(model), **keywords)
 
     def __post_init__(self) -> None:
-        """Check every value; enums and numpy's integers become plain ones."""
+        """Check every value, and turn words into enums and numpy's integers into ints."""
         if self.runtime is not None:
             self._set("runtime", RuntimeName.parse(self.runtime).value)
         self._set("precision", Precision.parse(self.precision).value)

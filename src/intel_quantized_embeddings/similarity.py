@@ -1,4 +1,4 @@
-"""How a model's vectors are compared: by what it was trained for, the higher the better."""
+"""The similarities that models are trained for: functions of vectors, the higher the more alike."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class Similarity(Choice, option="similarity_fn_name"):
     def to_documents(self, query: NDArray[np.float32], documents: NDArray[np.float32]) -> NDArray[np.float32]:
         """Compare a query, (dimension,), with documents, (n_documents, dimension). Shape: (n_documents,).
 
-        Each is compared by itself, so that its result does not depend on its company: a matrix product rounds otherwise
-        for other numbers of rows.
+        Each document is compared by itself, so that its result does not depend on the others: a matrix product rounds
+        differently for other numbers of rows.
         """
         import numpy as np
 

@@ -1,4 +1,4 @@
-"""Pure functions on vectors: unit length, smaller forms to store, and comparing those."""
+"""Pure functions on vectors: unit length, smaller types to store, and their cosines."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class VectorType(Choice, option="vector_type"):
         return to_binary(vectors) if self is VectorType.BINARY else vectors
 
     def listed(self, vectors: NDArray[np.float32], *, lengths_matter: bool = False) -> list[list[float]]:
-        """Vectors in this type as frameworks take them: Python's numbers in lists, whole ones if not FLOAT32.
+        """Return vectors in this type as frameworks take them: lists of floats, or of ints if not FLOAT32.
 
         Args:
             vectors: Shape: (n_texts, dimension).
-            lengths_matter: Whether their lengths do, as `ModelSettings.lengths_matter` says; a warning is logged once
-                where this type loses them.
+            lengths_matter: Whether vectors are compared by their lengths too (`ModelSettings.lengths_matter`); a
+                warning is logged once where this type loses them.
         """
         if lengths_matter and self is not VectorType.FLOAT32:
             _warn_of_lost_lengths(self.value)
@@ -58,14 +58,14 @@ def _warn_of_lost_lengths(kind: str) -> None:
 
 
 def unit(vectors: NDArray[Any]) -> NDArray[np.float32]:
-    """Vectors divided by their lengths; one of zeros stays so. Shape: as given, (..., dimension)."""
+    """Divide vectors by their lengths; zeros stay zeros. Shape: as given, (..., dimension)."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     divided: NDArray[np.float32] = (vectors / np.maximum(lengths, 1e-12)).astype(np.float32, copy=False)
     return divided
 
 
 def truncated(vectors: NDArray[np.float32], dimension: int, *, normalize: bool) -> NDArray[np.float32]:
-    """The first numbers of each vector (Kusupati et al. 2022, Matryoshka Representation Learning).
+    """Keep the first numbers of each vector (Kusupati et al. 2022, Matryoshka Representation Learning).
 
     Args:
         vectors: Shape: (n_texts, at least `dimension`).
@@ -82,14 +82,14 @@ def truncated(vectors: NDArray[np.float32], dimension: int, *, normalize: bool) 
 def to_int8(vectors: NDArray[np.float32]) -> NDArray[np.int8]:
     """Round vectors to integers from -127 to 127, each vector by its own largest.
 
-    A vector's length is lost and its direction kept: compare by cosine, not by inner product. Nothing but the vector
-    itself decides, so a text has the same numbers whatever it was encoded with, unlike with ranges taken from a sample.
+    A vector's length is lost and its direction kept: compare by cosine, not by inner product. The range
+    is the vector's own, so a text has the same numbers in any call, unlike with ranges taken from a sample.
 
     Args:
         vectors: Shape: (..., dimension).
 
     Returns:
-        The same shape. A vector of zeros stays so.
+        The same shape. Zeros stay zeros.
     """
     largest = np.abs(vectors).max(axis=-1, keepdims=True, initial=0)
     steps = 127 / np.where(largest == 0, 1, largest).astype(np.float64)
@@ -113,9 +113,9 @@ def to_binary(vectors: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def cosines(query: NDArray[np.float32], documents: NDArray[Any]) -> NDArray[np.float32]:
-    """Cosines of a query with documents of any type, to score again what an index of small vectors found.
+    """Return the cosines of a query with documents of any type, to rescore the results of an index of small vectors.
 
-    The query keeps all its digits, whatever the documents lost: asymmetric distances, as Jégou, Douze and Schmid
+    The query stays in float32 whatever the type of the documents: asymmetric distances, as Jégou, Douze and Schmid
     (2011, Product Quantization for Nearest Neighbor Search) call them. A bit counts as 1 or -1.
 
     Args:
@@ -146,7 +146,7 @@ def cosines(query: NDArray[np.float32], documents: NDArray[Any]) -> NDArray[np.f
         rows = np.unpackbits(rows, axis=1, count=len(query)).astype(np.float32) * 2 - 1
     rows = rows.astype(np.float32, copy=False)
     lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(query)
-    # One product a document, whatever its company: a matrix product rounds otherwise for other numbers of rows.
+    # One product for each document: a matrix product rounds differently for other numbers of rows.
     products = np.array([row @ query for row in rows], dtype=np.float32)
     found: NDArray[np.float32] = products / np.maximum(lengths, np.float32(1e-12))
     return found

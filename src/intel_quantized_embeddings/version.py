@@ -1,3 +1,3 @@
-"""The version, for the package's own modules: importing it from the root would make them depend on the door."""
+"""The version, for the package's own modules, which must not import from the package's root."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""What an encoder is, once: one description a family, and what reads configurations and weights by it."""
+"""Descriptions of encoders, one for each family, and readers of configurations and weights that follow them."""
 
 from intel_quantized_embeddings.architectures.config import EncoderConfig, exported_limits, hidden_size
 from intel_quantized_embeddings.architectures.description import Activation

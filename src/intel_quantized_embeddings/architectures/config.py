@@ -25,7 +25,7 @@ _GATED_ACTIVATIONS = {"swiglu": Activation.SILU, "geglu": Activation.GELU, "regl
 
 # Ids are 32 bits wide to the tokenizers library.
 MOST_TOKENS = 2**32
-# Of a text, whatever its rotary positions could tell apart.
+# The longest input in tokens, however many positions rotary embeddings could tell apart.
 LONGEST_TEXT = 2**17
 
 
@@ -35,17 +35,17 @@ class EncoderConfig:
 
     Attributes:
         architecture: The family, with the names of its tensors.
-        block: What it computes.
+        block: The computation, as flags.
         num_heads: Heads of queries.
         num_key_heads: Heads of keys and values, each shared by as many heads of queries.
         head_size: Numbers in a head.
-        attention_scale: What attention's scores are multiplied with.
+        attention_scale: Factor of attention's scores.
         embedding_size: Numbers in an embedding, before they become a hidden state.
-        layers: What differs from layer to layer, for each.
+        layers: For each layer, what differs between layers.
         max_positions: Rows of the position table, or the longest input where positions are rotary.
         max_length: The longest input in tokens that the positions can serve.
         first_position: Position of the first token: 0, or pad_token_id + 1.
-        embedding_factor: What embeddings of words are multiplied with.
+        embedding_factor: Factor of word embeddings.
     """
 
     architecture: Architecture
@@ -96,7 +96,7 @@ class EncoderConfig:
         Args:
             config: The parsed file.
             where: What to call the model in an error.
-            exported: Whether a graph computes it, whatever variant of the architecture it is.
+            exported: Whether an exported graph computes it, so that any variant of the architecture is allowed.
 
         Raises:
             UnsupportedModelError: The architecture, or a variant of it, is not built in.
@@ -151,7 +151,7 @@ class EncoderConfig:
 
 
 def hidden_size(config: Mapping[str, Any]) -> int | None:
-    """Return how many numbers a token's vector has, by any architecture's `config.json`; None where it is not said."""
+    """Return the size of a token's vector, by any architecture's `config.json`; None if it is not given."""
     architecture = architecture_of(config)
     keys: tuple[str, ...] = ("hidden_size", "dim", "d_model")
     if architecture is not None:
@@ -165,7 +165,7 @@ def exported_limits(config: Mapping[str, Any], *, default_max_length: int) -> tu
 
     Args:
         config: Its `config.json`, of any architecture.
-        default_max_length: The longest input where that does not say it.
+        default_max_length: The longest input if `config.json` does not give it.
     """
     try:
         known = EncoderConfig.from_hf(config, where="the export", exported=True)
@@ -179,7 +179,7 @@ def exported_limits(config: Mapping[str, Any], *, default_max_length: int) -> tu
 
 
 def _block(architecture: Architecture, held: ConfigValues) -> Block:
-    """The family's flags, with what `config.json` decides of them."""
+    """Return the family's flags, with those that `config.json` decides."""
     block = architecture.block
     block = replace(block, activation=_activation(held, architecture.keys.activation, block))
     if architecture.weights.token_type_embeddings is not None and held.named("type_vocab_size") == 0:
@@ -241,7 +241,7 @@ _MAPPED = ("AutoConfig", "AutoModel", "AutoModelForSequenceClassification")
 
 
 def _refuse_variants(config: Mapping[str, Any], architecture: Architecture, *, where: str) -> None:
-    """Refuse what would load without complaint and compute something else."""
+    """Refuse variants that would load without an error and be computed wrongly."""
     position_type = config.get("position_embedding_type", "absolute")
     if position_type not in architecture.position_types:
         raise UnsupportedModelError(

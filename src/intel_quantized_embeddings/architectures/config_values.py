@@ -11,12 +11,12 @@ _MOST_LAYERS = 1000
 
 
 def is_whole(value: Any) -> TypeGuard[int]:
-    """Return whether a value is a whole number, which True and False are not."""
+    """Return whether a value is an integer; True and False are not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 class ConfigValues:
-    """What a `config.json` holds, checked."""
+    """The values of a `config.json`, checked when they are read."""
 
     def __init__(self, config: Mapping[str, Any], *, where: str) -> None:
         self._config = config
@@ -31,21 +31,21 @@ class ConfigValues:
         return value
 
     def whole(self, key: str, *, default: int) -> int:
-        """Return a whole number that may be 0."""
+        """Return an integer of at least 0."""
         value = self._config.get(key, default)
         if not is_whole(value) or value < 0:
-            raise self.damaged(f"has {key}={value!r}; a whole number of at least 0 is needed there.")
+            raise self.damaged(f"has {key}={value!r}; an integer of at least 0 is needed there.")
         return value
 
     def layers(self, key: str) -> int:
-        """Return how many layers there are: something is kept of each."""
+        """Return the number of layers, which is limited because something is kept for each."""
         count = self.size(key)
         if count > _MOST_LAYERS:
             raise self.damaged(f"has {key}={count}; at most {_MOST_LAYERS} are allowed.")
         return count
 
     def positive(self, key: str | float, *, default: float) -> float:
-        """Return the number under a key, or the one that stands in the key's place."""
+        """Return the positive number under a key, or the default."""
         if not isinstance(key, str):
             return key
         value = self._config.get(key, default)
@@ -54,14 +54,14 @@ class ConfigValues:
         return float(value)
 
     def flag(self, key: str, *, default: bool) -> bool:
-        """Return whether something is so, which a file may leave out."""
+        """Return the true or false under a key, or the default."""
         value = self._config.get(key, default)
         if not isinstance(value, bool):
             raise DamagedFilesError(f"config.json of {self._where} has {key}={value!r}; true or false is needed there.")
         return value
 
     def names(self, key: str, *, known: Sequence[str], count: int) -> tuple[str, ...] | None:
-        """Return as many names as asked for, each a known one; None where the file has none."""
+        """Return a list of `count` known names; None if the file has no such key."""
         value = self._config.get(key)
         if value is None:
             return None
@@ -75,7 +75,7 @@ class ConfigValues:
         return tuple(value)
 
     def section(self, key: str) -> ConfigValues:
-        """Return the values of an object in the file, none where it is not there."""
+        """Return the values of an object in the file; empty if it is not there."""
         value = self._config.get(key)
         if value is not None and not isinstance(value, Mapping):
             raise DamagedFilesError(f"config.json of {self._where} has {key}={value!r}; an object is needed there.")
@@ -85,11 +85,11 @@ class ConfigValues:
         return key in self._config
 
     def is_null(self, key: str) -> bool:
-        """Return whether the file says null, which is not the same as nothing."""
+        """Return whether the file has the key with the value null."""
         return key in self._config and self._config[key] is None
 
     def named(self, key: str) -> Any:
-        """Return what stands under a key, unchecked; None where there is nothing."""
+        """Return the value under a key, unchecked; None if there is none."""
         return self._config.get(key)
 
     def refuse(self, why: str) -> UnsupportedModelError:
@@ -97,5 +97,5 @@ class ConfigValues:
         return UnsupportedModelError(f"config.json of {self._where} {why}")
 
     def damaged(self, why: str) -> DamagedFilesError:
-        """Return the error for what can't be so."""
+        """Return the error for a value that no sound model has."""
         return DamagedFilesError(f"config.json of {self._where} {why}")

@@ -1,7 +1,7 @@
-"""What there is to say of a family of encoders, as data: `Architecture` and its parts.
+"""The description of a family of encoders, as data: `Architecture` and its parts.
 
-The defaults are BERT's, so that a family says how it differs. A family is a module that makes one `Architecture` and
-a row in `architectures/table.py`; whoever reads a model, or builds one, asks the description and knows no family.
+The defaults are BERT's, so that a family says only how it differs. A family is a module that makes one `Architecture`
+and a row in `architectures/table.py`. Readers and builders of models follow the description and know no family.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Activation(str, Enum):
 
 
 class NormPlace(Enum):
-    """Where the norms of a layer stand, around its two halves: attention and the feed-forward network.
+    """The places of a layer's norms around its two halves: attention and the feed-forward network.
 
     POST: on the sum of what goes into a half and what comes out, in the sum's place. PRE: on what goes into the half
     alone, and once more behind the last layer. SANDWICH: as PRE, and on what comes out of the half too, before it is
@@ -53,9 +53,9 @@ class Rotary:
     """Rotary positions (https://arxiv.org/abs/2104.09864).
 
     Attributes:
-        theta: Their base.
-        ntk: So many times as long texts as they were trained for, by GTE's way of stretching them
-            (https://arxiv.org/abs/2407.19669, section 2.1); 1 as they were trained.
+        theta: The base of the frequencies.
+        ntk: Factor by which positions are stretched for longer texts than those of the training, in GTE's way
+            (https://arxiv.org/abs/2407.19669, section 2.1); 1 for none.
     """
 
     theta: float
@@ -64,11 +64,11 @@ class Rotary:
 
 @dataclass(frozen=True, slots=True)
 class LayerKind:
-    """What differs from layer to layer.
+    """The properties in which layers of one encoder differ.
 
     Attributes:
-        before: So many tokens before its own place a query sees; None for all.
-        after: And so many behind it.
+        before: Number of tokens before its own place that a query sees; None for all.
+        after: Number of tokens behind its own place that a query sees; None for all.
         rotary: The rotary positions; None where positions are learned.
     """
 
@@ -79,24 +79,24 @@ class LayerKind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """What an encoder computes, by flags that the builders read.
+    """The computation of an encoder, as flags that the builders read.
 
-    Of an `Architecture` they are what holds where `config.json` says nothing, of an `EncoderConfig` what holds.
+    An `Architecture` has the family's defaults, an `EncoderConfig` the values of one model.
 
     Attributes:
-        positions_after_padding: Whether the first token has the position after the padding id, and padding, which
-            counts no further, the one of that id (fairseq's habit); else positions count from 0.
-        relative_attention_buckets: Distances that a learned bias of attention scores tells apart, as T5's does; 0
-            without one.
+        positions_after_padding: Whether positions count from the padding id + 1, and padding has the position of that
+            id (as in fairseq); else positions count from 0.
+        relative_attention_buckets: Number of distances that a learned bias of attention scores tells apart, as in T5; 0
+            without such a bias.
         alibi: Whether scores have a bias that grows with the distance, by a slope of each head, on both sides
             (https://arxiv.org/abs/2108.12409), instead of positions.
-        activation: What stands between the two layers of the feed-forward network.
-        gated: Whether a second layer beside the first, which is activated, is multiplied with it.
-        norms: Where they stand.
-        rms_norm: Whether norms leave the mean where it is (https://arxiv.org/abs/1910.07467).
-        norm_offset: What is added to the weights of norms.
+        activation: The activation between the two layers of the feed-forward network.
+        gated: Whether the first layer's activated output is multiplied with that of a second layer beside it.
+        norms: The places of the norms.
+        rms_norm: Whether norms do not subtract the mean (https://arxiv.org/abs/1910.07467).
+        norm_offset: Number that is added to the weights of norms.
         first_norm_missing: Whether the first layer, behind the norm over the embeddings, begins without one.
-        biases: The parts that have them.
+        biases: The parts that have biases.
         token_types: Whether embeddings of token types are added.
     """
 
@@ -115,14 +115,14 @@ class Block:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigKeys:
-    """What a family calls in `config.json` what differs from model to model.
+    """The keys of a family's `config.json` under which the sizes of a model stand.
 
     Attributes:
-        layer_norm_eps: A number where no `config.json` decides it.
-        num_key_heads: Heads of keys and values; None where there are as many as of queries.
-        head_size: None where all heads are as wide as the hidden state.
-        attention_scale: What scores are divided by the root of; None where it is the head's size.
-        embedding_size: Numbers in an embedding; None where there are always as many as in the hidden state.
+        layer_norm_eps: A key, or the number itself if no `config.json` decides it.
+        num_key_heads: Heads of keys and values; None if there are always as many as of queries.
+        head_size: None if all heads together are always as wide as the hidden state.
+        attention_scale: The number whose root divides the scores; None if that is always the head's size.
+        embedding_size: Numbers in an embedding; None if it is always the size of the hidden state.
     """
 
     vocab_size: str = "vocab_size"
@@ -141,7 +141,7 @@ class ConfigKeys:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Values of a key of `config.json` that would load without complaint and compute something else.
+    """Values of a key of `config.json` that would load without an error and be computed wrongly.
 
     Attributes:
         key: The key; a file without it is fine.
@@ -154,7 +154,7 @@ class Refusal:
     why: str
 
 
-# Of families whose layers differ in their positions: it would not be said which of them it scales.
+# For families whose layers differ in their positions: the key does not say which of them it scales.
 NO_ROPE_SCALING = Refusal(
     key="rope_scaling",
     unless=(None, {"rope_type": "default"}, {"type": "default"}),
@@ -164,29 +164,29 @@ NO_ROPE_SCALING = Refusal(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightNames:
-    """Which tensor is which weight: Hugging Face's names, without the prefix of a checkpoint that has a head.
+    """Hugging Face's names of the tensors, without the prefix of a checkpoint that has a head.
 
-    Those of a layer are relative to `layer.format(number)`. Names of linear layers and norms lack what names their
-    two tensors.
+    Names of a layer's tensors are relative to `layer.format(number)`. Names of linear layers and norms lack the
+    suffixes of their two tensors.
 
     Attributes:
         position_embeddings: None where positions are rotary, or a bias of attention's scores.
         embedding_norm: The norm over the embeddings; None where there is none.
-        embedding_projection: What makes hidden states of embeddings that are narrower or wider, behind that norm; None
-            where they never are.
-        qkv: Queries, keys and values in one layer, in this order; None where each has its own.
-        gate: The layer that is activated and multiplied with the intermediate one; None where there is none, or where
-            one layer is both.
-        gate_and_intermediate: Both in one layer; None where each has its own.
-        gate_first: Whether the gate comes first in it.
-        query_norm: The norm of each head of queries, and so on for keys; None without.
-        qkv_norm: The norm in front of attention, in families that have one there, and so on: `attention_norm` and
-            `output_norm` are behind a half of the layer, the others in front.
-        final_norm: The one behind the last layer.
-        norm_parts: What norms call their scale and shift; checkpoints converted from TensorFlow say gamma and beta.
+        embedding_projection: The linear layer behind that norm that makes hidden states of narrower or wider
+            embeddings; None if embeddings always have the hidden state's width.
+        qkv: The layer of queries, keys and values, in this order; None if each has its own.
+        gate: The layer that is activated and multiplied with the intermediate one; None if there is none, or if one
+            layer is both.
+        gate_and_intermediate: The layer that is both; None if each has its own.
+        gate_first: Whether the gate comes first in that layer.
+        query_norm: The norm of each head of queries; None without one. `key_norm` is the same for keys.
+        qkv_norm: The norm in front of attention; None without one. `intermediate_norm` is in front of the feed-forward
+            network, `attention_norm` and `output_norm` are behind the two.
+        final_norm: The norm behind the last layer.
+        norm_parts: The suffixes of a norm's scale and shift; checkpoints converted from TensorFlow have gamma and beta.
         token_type_embeddings: None where there are no token types.
         relative_attention_bias: None where the block has no relative buckets.
-        none_of: Layers that a variant has which is not built in, and whose files say nothing else of it.
+        none_of: Layers of variants that are not built in and that only such tensors reveal.
     """
 
     word_embeddings: str
@@ -222,14 +222,14 @@ class HeadNames:
     """Names of the layers of a cross-encoder's head.
 
     Attributes:
-        dense: The one on the pooled vector, the first token's; None where `output` is alone.
-        output: The one that gives the scores.
-        activation: What follows the dense one, by transformers' name.
+        dense: The layer on the pooled vector; None if `output` is the only layer.
+        output: The layer that gives the scores.
+        activation: The activation behind `dense`, by transformers' name.
         norm: A layer norm between the two; None without one.
-        activation_key: The key of `config.json` that names another one; None where it does not decide it.
-        pooling: The key of `config.json` that says which vector is pooled, "cls" or "mean"; None for the first token's.
-        last_token: Whether the last token's vector is pooled, where no key says it.
-        may_lack_biases: Whether a layer of it may have no bias.
+        activation_key: The key of `config.json` that names another activation; None if none does.
+        pooling: The key of `config.json` that names the pooling, "cls" or "mean"; None for the first token's vector.
+        last_token: Whether the last token's vector is pooled, if no key names the pooling.
+        may_lack_biases: Whether a layer of the head may have no bias.
     """
 
     dense: str | None
@@ -244,30 +244,30 @@ class HeadNames:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
-    """All there is of one family.
+    """The description of one family.
 
     Attributes:
-        name: What messages call it.
-        model_types: What `config.json` calls it.
-        written_as: What it says of it instead, where `model_type` is another family's.
-        weights: Its tensors.
-        head: Its sequence classifier; None where none is built in.
-        next_token: The layer that gives a causal model's scores of each token as the next one, without a bias. Where
-            `config.json` ties it, it is the table of words. None where none is built in.
-        prefixes: What its checkpoints with a head put before every name of the encoder.
-        block: What it computes.
-        biases: Reads which parts have biases; None where `config.json` does not decide it.
-        layer_kinds: Reads what differs from layer to layer; None where nothing does.
-        embedding_factor: What embeddings of words are multiplied with, by the width of the hidden state.
-        renamed: Other names of keys in `config.json`, and those that are meant.
-        own_code: How entries of `auto_map` begin that name a repository's code which computes the same.
-        position_types: The values of `position_embedding_type` that mean what is built in.
-        keys: Its sizes in `config.json`.
-        default_norm_eps: What is added to a norm's variance where `config.json` does not say it.
-        default_embedding_size: Numbers in an embedding where `config.json` does not say it.
-        default_attention_scale: What scores are divided by the root of where `config.json` does not say it; None where
-            it is the head's size.
-        pad_token_id: The padding id where `config.json` names none.
+        name: The family's name in messages.
+        model_types: Values of `model_type` in `config.json`.
+        written_as: Keys and values of `config.json` that mean this family if `model_type` is another's.
+        weights: The names of its tensors.
+        head: Its sequence classifier; None if none is built in.
+        next_token: The layer, without a bias, that gives a causal model's logits of the next token; the table of word
+            embeddings if `config.json` ties the two. None if none is built in.
+        prefixes: Prefixes of the encoder's tensors in checkpoints that have a head.
+        block: The computation.
+        biases: Function that reads which parts have biases; None if `config.json` does not decide it.
+        layer_kinds: Function that reads in what layers differ; None if they do not.
+        embedding_factor: Function from the width of the hidden state to the factor of word embeddings.
+        renamed: Alternative keys of `config.json`, and the keys that they stand for.
+        own_code: Prefixes of `auto_map` entries that name a repository's code which computes the same.
+        position_types: The values of `position_embedding_type` that are built in.
+        keys: The keys of its sizes in `config.json`.
+        default_norm_eps: Number added to a norm's variance if `config.json` does not give it.
+        default_embedding_size: Numbers in an embedding if `config.json` does not give it.
+        default_attention_scale: The number whose root divides the scores if `config.json` does not give it; None for the
+            head's size.
+        pad_token_id: The padding id if `config.json` gives none.
         refusals: Variants that are not built in, beside those of any family.
     """
 

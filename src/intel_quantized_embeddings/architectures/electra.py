@@ -1,4 +1,4 @@
-"""Electra (https://arxiv.org/abs/2003.10555): BERT's layers, in small ones behind embeddings that are narrower."""
+"""Electra (https://arxiv.org/abs/2003.10555): BERT's layers; small models have narrower embeddings."""
 
 from __future__ import annotations
 

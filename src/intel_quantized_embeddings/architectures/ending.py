@@ -1,4 +1,4 @@
-"""What follows the last layer, as data: pooling, and a chain of steps that each text's row goes through."""
+"""The part of a model behind the last layer, as data: pooling, and a chain of steps on each text's row."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class StepActivation(str, Enum):
-    """What follows a dense step's product. Those that layers have too have the same words."""
+    """The activation of a dense step. Names are those of `Activation` where both have it."""
 
     IDENTITY = "identity"
     TANH = "tanh"
@@ -56,8 +56,8 @@ class Ending:
     """Everything behind the last layer, of an embedder or a cross-encoder.
 
     Attributes:
-        poolings: How token vectors become one row: one, or several, whose rows lie one behind another.
-        steps: What the row goes through, in order.
+        poolings: One pooling, or several whose rows are concatenated.
+        steps: The steps on that row, in order.
     """
 
     poolings: tuple[Pooling, ...]
@@ -65,23 +65,23 @@ class Ending:
 
     @staticmethod
     def plain(pooling: Pooling, *, normalize: bool) -> Ending:
-        """One pooling, and unit length or not."""
+        """Make an ending of one pooling, with or without scaling to length 1."""
         return Ending(poolings=(pooling,), steps=(UnitLength(),) if normalize else ())
 
     @property
     def row_pooling(self) -> Pooling | None:
-        """The only pooling; None of several."""
+        """The only pooling; None if there are several."""
         return self.poolings[0] if len(self.poolings) == 1 else None
 
     def as_plain(self) -> tuple[Pooling, bool] | None:
-        """Return the pooling, cls, mean or last, and whether rows get length 1; None where there is more to it."""
+        """Return the pooling, cls, mean or last, and whether rows get length 1; None if there is more."""
         single = self.row_pooling
         if single not in (Pooling.CLS, Pooling.MEAN, Pooling.LAST) or self.steps not in ((), (UnitLength(),)):
             return None
         return single, bool(self.steps)
 
     def widths(self, hidden: int, *, where: str) -> tuple[int, ...]:
-        """Return how many numbers a row has behind pooling and behind each step.
+        """Return the width of a row behind pooling and behind each step.
 
         Args:
             hidden: Numbers in a token's vector.
@@ -107,9 +107,9 @@ class Ending:
         return tuple(widths)
 
     def folded(self) -> Ending:
-        """Return the same with products of matrices in place of linear steps without anything between them.
+        """Return the same with consecutive linear steps multiplied into one, where that is less work.
 
-        Only where that is less work. In double precision, so that it is nearer to the exact than two steps are.
+        The product is computed in double precision, so that one step is more exact than the two.
         """
         steps: list[Step] = []
         for step in self.steps:

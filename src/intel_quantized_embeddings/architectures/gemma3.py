@@ -19,7 +19,7 @@ from intel_quantized_embeddings.architectures.llama import DECODER_BLOCK, DECODE
 
 
 def _layer_kinds(config: ConfigValues) -> tuple[LayerKind, ...]:
-    """Read both spellings: transformers 5 lists every layer, before it every n-th, the last of each n, was global."""
+    """Read both spellings: transformers 5 lists every layer; before, each n-th layer was global."""
     count = config.layers("num_hidden_layers")
     every = config.size("sliding_window_pattern", default=6)
     listed = config.names("layer_types", known=(FULL, SLIDING), count=count)
@@ -30,7 +30,7 @@ def _layer_kinds(config: ConfigValues) -> tuple[LayerKind, ...]:
     window = config.size("sliding_window", default=4096)
     key = "use_bidirectional_attention"
     both_ways = not config.is_null(key) and config.flag(key, default=False)
-    # Of n tokens causal, the token itself among them; of n tokens around it where it looks both ways.
+    # A causal window of n tokens includes the token itself; a bidirectional one has n tokens around it.
     before, after = (window // 2, window // 2) if both_ways else (window - 1, 0)
     kinds = {
         FULL: LayerKind(after=None if both_ways else 0, rotary=whole),

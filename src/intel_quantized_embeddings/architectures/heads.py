@@ -87,20 +87,20 @@ def load_head(folder: Path, config: EncoderConfig, described: Mapping[str, Any],
 def load_next_token(
     folder: Path, config: EncoderConfig, described: Mapping[str, Any], tokens: tuple[int, int | None], *, name: str
 ) -> Ending:
-    """Read what scores a pair by the token that a causal model would go on with.
+    """Read a head that scores a pair by a causal model's next token.
 
-    The score is the logit of one token, less that of another where there is one: the logarithm of how many times as
-    likely the first is.
+    The score is the logit of one token, less that of another if there is one: the logarithm of the ratio of their
+    probabilities.
 
     Args:
         folder: The model's files.
         config: The encoder's sizes.
         described: The content of `config.json`.
-        tokens: The ids of the two, of the second None without one.
+        tokens: The ids of the two tokens; the second is None without one.
         name: What to call the model in an error.
 
     Raises:
-        UnsupportedModelError: The family has no such layer, or it is none that is built in.
+        UnsupportedModelError: The family has no such layer, or it is not built in.
         DamagedFilesError: Its weights are missing or have another shape, or an id is not the model's.
     """
     architecture = config.architecture
@@ -133,7 +133,7 @@ def _named(known: Mapping[str, Any], described: Mapping[str, Any], key: str, *, 
 
 
 def _found(reader: TensorReader, layer: str) -> str | None:
-    """The layer's name with whatever prefix it has."""
+    """Return the layer's name with the prefix that it has in this file."""
     return next((prefix + layer for prefix in PREFIXES if f"{prefix}{layer}.weight" in reader), None)
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from intel_quantized_embeddings.architectures.bert import BERT
 from intel_quantized_embeddings.architectures.description import ALL_PARTS, Architecture, Block, ConfigKeys, Part
 
-# The repositories that keep the code of this variant. The one of jina-embeddings-v2-base-code has norms on queries and
-# keys, and is another; what has such layers is refused, whatever its files are called.
+# The repositories that keep the code of this variant. jina-embeddings-v2-base-code is another variant, with norms on
+# queries and keys; a model with such layers is refused, whatever its files are called.
 _REPOSITORIES = (
     "jinaai/jina-bert-implementation",
     "jinaai/jina-reranker-v1-tiny-en",

@@ -1,4 +1,4 @@
-"""What several families say in the same words of `config.json`: windows, rotary positions and biases."""
+"""Readers of keys of `config.json` that several families share: windows, rotary positions and biases."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BIASES = {
 
 
 def read_biases(config: ConfigValues) -> frozenset[Part]:
-    """Return the parts that `attention_bias`, `mlp_bias` and `norm_bias` give biases: none where they are not there."""
+    """Return the parts to which `attention_bias`, `mlp_bias` and `norm_bias` give biases; none without these keys."""
     return frozenset(part for key, parts in _BIASES.items() if config.flag(key, default=False) for part in parts)
 
 
@@ -24,13 +24,13 @@ def read_rotary(parameters: ConfigValues, *, default: float) -> Rotary:
     """Return the rotary positions that an object describes.
 
     Args:
-        parameters: With `rope_theta`, and beside it `rope_type` and what belongs to it; before transformers 5 those
-            were in an object of their own, `rope_scaling`.
-        default: The base where it has none.
+        parameters: An object with `rope_theta`, `rope_type` and that type's parameters; before transformers 5 the
+            latter were in an object of their own, `rope_scaling`.
+        default: The base if it has none.
 
     Raises:
-        UnsupportedModelError: Positions are scaled in a way that is not built in, or turn part of a head.
-        DamagedFilesError: A number is none.
+        UnsupportedModelError: Positions are scaled in a way that is not built in, or turn only part of a head.
+        DamagedFilesError: A value is not a number.
     """
     scaling = parameters if parameters.named("rope_scaling") is None else parameters.section("rope_scaling")
     kind = scaling.named("rope_type") or scaling.named("type") or "default"
@@ -55,7 +55,7 @@ def rotary_everywhere(config: ConfigValues, *, default: float) -> tuple[LayerKin
 def decoder_layers(config: ConfigValues, *, default: float) -> tuple[LayerKind, ...]:
     """Return a decoder's layers: causal unless `is_causal` is false, some with a window.
 
-    Which ones `layer_types` says; before transformers 5 those from the `max_window_layers`-th on, if any.
+    `layer_types` says which; before transformers 5 the layers from the `max_window_layers`-th on.
     """
     count = config.layers("num_hidden_layers")
     names = config.names("layer_types", known=(FULL, SLIDING), count=count)
@@ -69,7 +69,7 @@ def decoder_layers(config: ConfigValues, *, default: float) -> tuple[LayerKind, 
     kinds = {FULL: LayerKind(after=after, rotary=rotary)}
     if SLIDING in names:
         window = config.size("sliding_window")
-        # A causal window of n tokens has the token itself in it; elsewhere transformers takes n on both sides.
+        # A causal window of n tokens includes the token itself; otherwise transformers takes n on both sides.
         kinds[SLIDING] = LayerKind(
             before=window - 1 if causal else window, after=0 if causal else window, rotary=rotary
         )
@@ -77,7 +77,7 @@ def decoder_layers(config: ConfigValues, *, default: float) -> tuple[LayerKind, 
 
 
 def _top_level_rotary(config: ConfigValues, *, default: float) -> Rotary:
-    """Return what `rope_parameters` says, else what older files have outside of it."""
+    """Return `rope_parameters`, or the same from the keys of older files."""
     if config.named("rope_parameters") is None:
         return read_rotary(config, default=default)
     if config.named("rope_scaling") is not None:

@@ -17,14 +17,14 @@ from intel_quantized_embeddings.architectures.layer_kinds import FULL, SLIDING, 
 
 
 def _layer_kinds(config: ConfigValues) -> tuple[LayerKind, ...]:
-    """Read both spellings: transformers 5 lists every layer, before it every n-th was global."""
+    """Read both spellings: transformers 5 lists every layer; before, every n-th layer was global."""
     count = config.layers("num_hidden_layers")
     listed = config.names("layer_types", known=(FULL, SLIDING), count=count)
     every = config.size("global_attn_every_n_layers", default=3)
     names = listed or tuple(SLIDING if i % every else FULL for i in range(count))
     parameters = config.section("rope_parameters")
     whole = read_rotary(parameters.section(FULL), default=config.positive("global_rope_theta", default=160_000.0))
-    # A null is the global one, as it was in the class that wrote it.
+    # null means the global base, as in the class that wrote it.
     null = config.is_null("local_rope_theta")
     local = whole.theta if null else config.positive("local_rope_theta", default=10_000.0)
     window = read_rotary(parameters.section(SLIDING), default=local)

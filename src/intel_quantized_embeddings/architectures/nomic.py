@@ -14,7 +14,7 @@ from intel_quantized_embeddings.architectures.description import (
 )
 from intel_quantized_embeddings.architectures.layer_kinds import rotary_everywhere
 
-# The hub's copies have the keys of GPT-2, which transformers 5 passes over: it takes its defaults.
+# The hub's copies have the keys of GPT-2, which transformers 5 ignores in favour of its defaults.
 _RENAMED = {
     "n_embd": "hidden_size",
     "n_layer": "num_hidden_layers",
@@ -67,7 +67,7 @@ NOMIC = Architecture(
         qkv="attn.Wqkv",
         attention_output="attn.out_proj",
         attention_norm="norm1",
-        # The second is the one that is activated.
+        # The second layer is the one that is activated.
         intermediate="mlp.fc11",
         gate="mlp.fc12",
         output="mlp.fc2",

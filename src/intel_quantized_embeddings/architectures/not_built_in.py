@@ -17,8 +17,8 @@ class NotBuiltIn:
     """Why an architecture is not built in.
 
     Attributes:
-        has: What it has that the builders lack.
-        instead: What to do.
+        has: The part of it that the builders lack.
+        instead: The advice in the message.
     """
 
     has: str
@@ -46,6 +46,6 @@ _ROWS: Mapping[str, NotBuiltIn] = {
 
 
 def why_not(model_type: Any) -> str:
-    """Return what a message says of an architecture that is not built in: why, where that is known, and the way out."""
+    """Return the part of a message that says why an architecture is not built in, if known, and what to do instead."""
     row = _ROWS.get(model_type) if isinstance(model_type, str) else None
     return CONVERT if row is None else f"It has {row.has}. {row.instead}"

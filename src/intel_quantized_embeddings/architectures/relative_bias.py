@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def bias_by_offset(config: EncoderConfig, weights: EncoderWeights, reach: int) -> NDArray[np.float32] | None:
-    """Tabulate an encoder's bias for every offset key - query in [-reach, reach]; None where it has none.
+    """Tabulate an encoder's bias for every offset key - query in [-reach, reach]; None if it has none.
 
     Returns:
         Shape: (heads, 2 * reach + 1).
@@ -31,8 +31,8 @@ def bias_by_offset(config: EncoderConfig, weights: EncoderWeights, reach: int) -
 def alibi_slopes(heads: int) -> NDArray[np.float32]:
     """Return the slope of each head (https://arxiv.org/abs/2108.12409, section 3): 2^(-8 / heads) and its powers.
 
-    Where the number of heads is no power of two, those of the next smaller one come first, and behind them every second
-    one of the next larger one, as the authors' code has it.
+    If the number of heads is not a power of two, the slopes of the next smaller power come first, then every second
+    slope of the next larger one, as in the authors' code.
     """
     smaller = 1 << (heads.bit_length() - 1)
     exponents = [8 * (i + 1) / smaller for i in range(smaller)]

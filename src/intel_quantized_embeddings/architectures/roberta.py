@@ -1,4 +1,4 @@
-"""RoBERTa (https://arxiv.org/abs/1907.11692): XLM-RoBERTa and CamemBERT are one with another vocabulary."""
+"""RoBERTa (https://arxiv.org/abs/1907.11692): XLM-RoBERTa and CamemBERT are the same with other vocabularies."""
 
 from intel_quantized_embeddings.architectures.bert import BERT
 from intel_quantized_embeddings.architectures.description import Architecture, Block, HeadNames

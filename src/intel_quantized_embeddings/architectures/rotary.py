@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 # float64 (W. J. Cody and W. Waite, Software Manual for the Elementary Functions, 1980).
 _HALF_PI = tuple(float.fromhex(part) for part in ("0x1.921fb544p+0", "0x1.0b4611a6p-34", "0x1.3198a2e037073p-69"))
 
-# Positions that are computed together: few enough that what stands in between is small beside the tables.
+# Positions that are computed together: few enough that intermediate arrays are small beside the tables.
 _ROWS = 1024
 
-# Taylor's series up to pi / 4: what follows is below 2^-57.
+# Taylor's series up to pi / 4: the remaining terms are below 2^-57.
 _SINE = tuple((-1) ** i / math.factorial(2 * i + 1) for i in range(9))
 _COSINE = tuple((-1) ** i / math.factorial(2 * i) for i in range(10))
 
@@ -45,11 +45,11 @@ def rotary_tables(frequencies: NDArray[np.float32], positions: int) -> tuple[NDA
     """Tabulate cosines and sines of the angles of positions from 0.
 
     Angles are rounded to float32 first, as transformers does: at thousands of positions that moves them by up to 2^-12.
-    The rest is float64 sums and products, which every CPU rounds alike, where a library's sine is free to differ.
+    The rest is float64 sums and products, which every CPU rounds alike; libraries' sines differ.
 
     Args:
-        frequencies: What `inverse_frequencies` returns.
-        positions: How many, at most 2^20.
+        frequencies: The result of `inverse_frequencies`.
+        positions: The number of positions, at most 2^20.
 
     Returns:
         Cosines and sines. Shape of each: (positions, head_size / 2).

@@ -27,15 +27,15 @@ ARCHITECTURES: tuple[Architecture, ...] = (
 
 _BY_MODEL_TYPE = {model_type: one for one in ARCHITECTURES for model_type in one.model_types}
 
-# As `config.json` calls them.
+# By `model_type` of `config.json`.
 BUILT_IN = tuple(sorted(_BY_MODEL_TYPE))
 
-# What may stand before the name of a tensor: a checkpoint may carry any family's, not only the one of its own.
+# Prefixes of tensors: a checkpoint may have any family's prefix, not only its own.
 PREFIXES = ("", *(prefix for one in ARCHITECTURES for prefix in one.prefixes))
 
 
 def architecture_of(config: Mapping[str, Any]) -> Architecture | None:
-    """Return the architecture that a `config.json` names; None where it is not built in."""
+    """Return the architecture that a `config.json` names; None if it is not built in."""
     for one in ARCHITECTURES:
         if one.written_as and all(config.get(key) == value for key, value in one.written_as.items()):
             return one

@@ -83,7 +83,7 @@ class TensorReader:
         return name in self._files
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """A tensor's shape, by the header of its file: nothing else is read.
+        """Return a tensor's shape, from the header of its file alone.
 
         Raises:
             DamagedFilesError: The tensor is not there.
@@ -125,7 +125,7 @@ class TensorReader:
                 with np.errstate(over="ignore"):  # beyond float32: found below
                     held = opened.get_tensor(name) if row is None else part[row : row + 1]
                     tensor = np.ascontiguousarray(held, dtype=np.float32)
-        # Both extremes are NaN where any number is, and need no second array as isfinite does.
+        # Both extremes are NaN if any number is, and need no second array as isfinite does.
         if tensor.size and not (np.isfinite(tensor.min()) and np.isfinite(tensor.max())):
             raise DamagedFilesError(f"tensor {name!r} of {file} holds numbers that are not finite (NaN or infinity).")
         return tensor

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# Queries, keys and values, each (batch, heads, length, head_size), and what is added to the scores.
+# Queries, keys and values, each (batch, heads, length, head_size), and the term that is added to the scores.
 Attention = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
@@ -42,11 +42,11 @@ class TorchEmbedder(nn.Module):
         Args:
             config: The encoder's sizes.
             weights: Its weights, float32.
-            ending: What follows its layers.
+            ending: The part behind its layers.
 
         Raises:
-            UnsupportedModelError: It is of another family, or there is more to it than pooling by cls, mean or last,
-                and length 1.
+            UnsupportedModelError: The model is of another family, or has more behind its layers than pooling by cls,
+                mean or last, and scaling to length 1.
         """
         super().__init__()
         if config.rotaries or config.block.gated or config.architecture.keys.embedding_size is not None:
@@ -103,7 +103,7 @@ class TorchEmbedder(nn.Module):
 
 
 class TorchPooling(nn.Module):
-    """The last hidden state to one vector a text, as sentence-transformers defines each mode."""
+    """Pools the last hidden state into one vector for each text, as sentence-transformers defines each mode."""
 
     def __init__(self, ending: Ending) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class TorchPooling(nn.Module):
         self._pooling, self._normalize = plain
 
     def forward(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
-        """(batch, length, hidden) -> (batch, hidden) in float32; with CLS pooling one token is enough."""
+        """Pool (batch, length, hidden) into (batch, hidden) in float32; with CLS pooling length 1 is enough."""
         hidden = hidden.to(torch.float32)
         if self._pooling is Pooling.CLS:
             pooled = hidden[:, 0]
@@ -147,8 +147,8 @@ class _Embeddings(nn.Module):
             is_token = (input_ids != self._pad).to(torch.int64)
             position_ids = is_token.cumsum(dim=1) * is_token + self._pad
         else:
-            # One row of positions a text, not one for all: where both have the same shape, and so always or never,
-            # IPEX adds and normalizes in one step, which rounds otherwise.
+            # One row of positions for each text, not one for all: where both have the same shape,
+            # IPEX adds and normalizes in one step, which rounds differently; so it always does.
             position_ids = torch.arange(input_ids.size(1)).expand_as(input_ids)
         embedded: Tensor = self.norm(self.words(input_ids) + self.positions(position_ids))
         return embedded
@@ -158,8 +158,8 @@ class EncoderLayer(nn.Module):
     """One post-norm layer; with `first_only` its output is (batch, 1, hidden).
 
     Attributes:
-        scales: What the input of some linear layers is multiplied by (SmoothQuant), by the name of the
-            layer; `query` stands for key and value too.
+        scales: Factors of the inputs of some linear layers (SmoothQuant), by the name of the layer; `query` stands for
+            key and value too.
     """
 
     def __init__(self, config: EncoderConfig, layer: LayerWeights, *, first_only: bool) -> None:
@@ -185,7 +185,7 @@ class EncoderLayer(nn.Module):
         return outer
 
     def _attend(self, hidden: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """The rows that the layer goes on with, and what they attend to: both (batch, length or 1, hidden)."""
+        """Return the rows that the layer computes, and their attention's output: both (batch, length or 1, hidden)."""
         rows, inputs = hidden, self._scaled(hidden, "query")
         asking = inputs
         if self._first_only:
@@ -203,7 +203,7 @@ class EncoderLayer(nn.Module):
         return inputs * self.scales[name] if name in self.scales else inputs
 
     def _split(self, projected: Tensor) -> Tensor:
-        """(batch, length, hidden) -> (batch, heads, length, head_size)."""
+        """Reshape (batch, length, hidden) into (batch, heads, length, head_size)."""
         return projected.unflatten(-1, (self._heads, self._head_size)).transpose(1, 2)
 
     def _activate(self, inputs: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Safetensors -> `EncoderWeights`: the same shape of object for every family."""
+"""Safetensors -> `EncoderWeights`, the same class for every family."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ class Norm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerWeights:
-    """One transformer layer. What a family does not have is None.
+    """The weights of one transformer layer. Parts that a family does not have are None.
 
     Attributes:
-        gate: What is activated and multiplied with the intermediate layer, which is then not activated.
+        gate: The layer that is activated and multiplied with the intermediate one, which is then not activated.
         query_norm: The weight of the norm of each head of queries, (head_size,).
-        key_norm: And of keys.
-        qkv_norm: In front of attention.
-        attention_norm: Behind attention.
-        intermediate_norm: In front of the feed-forward network.
-        output_norm: Behind it.
+        key_norm: The weight of the norm of each head of keys, (head_size,).
+        qkv_norm: The norm in front of attention.
+        attention_norm: The norm behind attention.
+        intermediate_norm: The norm in front of the feed-forward network.
+        output_norm: The norm behind the feed-forward network.
     """
 
     query: Linear
@@ -67,19 +67,19 @@ class LayerWeights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderWeights:
-    """Everything learned, float32.
+    """The weights of an encoder, float32.
 
     Attributes:
-        word_embeddings: (vocab, embedding), times the factor that a family multiplies them with.
+        word_embeddings: (vocab, embedding), multiplied with the family's factor.
         position_embeddings: (max_positions, embedding), with the first token type's embedding
             already added: a text alone is all of type 0, so the sum is a constant. With rotary positions or ALiBi that
             embedding alone, (1, embedding), or zeros.
-        embedding_norm: The one over the embeddings; None without.
-        embedding_projection: What makes hidden states of them; None where they have that width.
-        final_norm: The one behind the last layer; None without.
-        relative_attention_bias: (buckets, heads); None where a family has none.
-        second_text: What a token of a pair's second text has added beside, (embedding,): the second token type's
-            embedding less the first's. None where there is none. Whether a tokenizer gives it is its own to say.
+        embedding_norm: The norm over the embeddings; None without one.
+        embedding_projection: The layer that makes hidden states of embeddings; None if they have that width.
+        final_norm: The norm behind the last layer; None without one.
+        relative_attention_bias: (buckets, heads); None if a family has none.
+        second_text: The second token type's embedding less the first's, (embedding,), which is added to the tokens of a
+            pair's second text. None without one. The tokenizer decides whether a text gets it.
     """
 
     word_embeddings: Array
@@ -199,7 +199,7 @@ class _Loader:
     def _parts(
         self, at: str, fused: str | None, single: tuple[str, ...], rows: tuple[int, ...], *, part: Part
     ) -> tuple[Linear, ...]:
-        """Return linear layers that read the same, each with its own tensor or one behind the other in one."""
+        """Return linear layers with the same input, each from its own tensor or all from one."""
         columns = self._config.hidden_size
         if fused is not None:
             return _split(self._linear(at + fused, sum(rows), columns, part=part), rows)
@@ -234,7 +234,7 @@ class _Loader:
         return weight + np.float32(offset) if offset else weight
 
     def _tensor(self, name: str, shape: tuple[int | None, ...]) -> Array:
-        # Before it is read: a file may claim any size.
+        # Checked before it is read: a file may claim any size.
         held = self._reader.shape(self._prefix + name)
         fits = len(held) == len(shape) and all(
             want is None or have == want for have, want in zip(held, shape, strict=True)
@@ -256,7 +256,7 @@ class _Loader:
 
 
 def _split(linear: Linear, rows: tuple[int, ...]) -> tuple[Linear, ...]:
-    """Return the parts of a layer that lie one behind the other, each of so many rows."""
+    """Split a layer into consecutive parts with the given numbers of rows."""
     ends = np.cumsum(rows)[:-1]
     parts = zip(np.split(linear.weight, ends), np.split(linear.bias, ends), strict=True)
     return tuple(Linear(weight, bias) for weight, bias in parts)

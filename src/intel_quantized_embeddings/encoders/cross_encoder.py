@@ -52,8 +52,8 @@ class CrossEncoder(LoadedModel[CrossEncoderSettings]):
             local_files_only: Never ask the hub.
             num_threads: Threads for one call.
             instruction_set: Which instructions the native runtime uses.
-            max_length: Longest pair in tokens; of a longer one, the longer text is cut. None for what the
-                model's folder says.
+            max_length: Longest pair in tokens; of a longer one, the longer text is cut. None takes the
+                folder's.
             warm_shapes: Run the lengths that one pair can be padded to once while loading; see `Encoder.load`.
 
         Raises:
@@ -76,7 +76,7 @@ class CrossEncoder(LoadedModel[CrossEncoderSettings]):
 
         Returns:
             Scores in input order, the higher the better, through the activation that the model's folder names: from
-            0 to 1 for a sigmoid, which it is where none is named, any number for Identity. Shape: (n_pairs,), float32.
+            0 to 1 for a sigmoid (if the folder names none, too), any number for Identity. Shape: (n_pairs,), float32.
 
         Raises:
             InvalidTextError: An item is not a pair of texts; the message names its position.
@@ -105,13 +105,11 @@ class CrossEncoder(LoadedModel[CrossEncoderSettings]):
         return self._settings.activation.apply(scores)
 
     def tokenize(self, pairs: Sequence[tuple[str, str]], *, cut: str | None = None) -> TokenizedTexts:
-        """Pairs as token ids; `encode_token_ids` goes on from there.
-
-        For callers that must know how long pairs are before they are scored.
+        """Tokenize pairs for `encode_token_ids`, for callers that must know the lengths of pairs before scoring them.
 
         Args:
             pairs: A query and a document each.
-            cut: Which end is cut of the longer text of a pair that is too long; as in `Encoder.tokenize`.
+            cut: The end at which the longer text of a pair that is too long is cut; as in `Encoder.tokenize`.
 
         Raises:
             InvalidTextError: An item is not a pair of texts; the message names its position.
@@ -123,7 +121,7 @@ class CrossEncoder(LoadedModel[CrossEncoderSettings]):
         return f"CrossEncoder({self._fingerprint}, max_length={self.max_length})"
 
     def _token_ids(self, pairs: Iterable[tuple[str, str]], cut: bytearray) -> Generator[list[list[int]], None, None]:
-        """Token ids window by window; `cut` gets a byte for every pair, 1 for those that were cut."""
+        """Return token ids window by window; `cut` gets a byte for every pair, 1 for those that were cut."""
         tokenized = tokenize_pair_windows(_checked(pairs), self._tokenizer, second_text=self._second_text)
         with closing(tokenized) as windows:
             for window in windows:
@@ -132,7 +130,7 @@ class CrossEncoder(LoadedModel[CrossEncoderSettings]):
 
 
 def _checked(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Pass on what is a pair of texts; anything else is an InvalidTextError that names its position."""
+    """Yield pairs of texts; anything else is an InvalidTextError that names its position."""
     for position, pair in enumerate(pairs):
         if isinstance(pair, str) or not isinstance(pair, (list, tuple)) or len(pair) != 2:
             raise InvalidTextError(f"pair {position} is {shown(pair)}; a (query, document) of two texts is expected.")

@@ -1,4 +1,4 @@
-"""`Encoder`: texts in, vectors out. The only thing the integrations know."""
+"""`Encoder`: texts in, vectors out. The integrations use nothing else."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Encoder(LoadedModel[ModelSettings]):
     """
 
     _kind = EMBEDDER
-    _routes: tuple[Encoder, Encoder] | None = None  # of a Router, the model of queries and that of documents
+    _routes: tuple[Encoder, Encoder] | None = None  # the models of queries and of documents, if this is a Router
 
     @classmethod
     @naming_its_options
@@ -64,8 +64,8 @@ class Encoder(LoadedModel[ModelSettings]):
             pooling: "cls", "mean" or "last".
             normalize: Whether vectors have length 1.
             max_length: Longest input in tokens; longer texts are cut.
-            truncate_dim: Keep that many first numbers of each vector, and make it of length 1 again if the
-                model normalizes: for models trained so (Matryoshka). None keeps all.
+            truncate_dim: Keep that many first numbers of each vector, scaled to length 1 again if the model
+                normalizes: for models trained for that (Matryoshka). None keeps all.
             query_instruction: Put before every query.
             document_instruction: Put before every document.
             allow_torchscript: Open a TorchScript model that others made: as optimum-intel wrote them, or an
@@ -86,10 +86,10 @@ class Encoder(LoadedModel[ModelSettings]):
 
     @classmethod
     def from_source(cls, source: SourceModel, options: LoadOptions) -> Encoder:
-        """Load a model whose files are known: of a Router both of its models.
+        """Load a model whose files are known; of a Router, both of its models.
 
         Raises:
-            UnsupportedModelError: Beside what `load` lists, the vectors of the two differ in what they can't differ in.
+            UnsupportedModelError: Beside the cases of `load`: the two models' vectors can't be compared.
         """
         routes = source.routes
         if routes is None:
@@ -109,18 +109,18 @@ class Encoder(LoadedModel[ModelSettings]):
 
     @classmethod
     def _of_route(cls, source: SourceModel, options: LoadOptions) -> Encoder:
-        if source.static is not None:  # which has no runtime, whatever the other has
+        if source.static is not None:  # a static model has no runtime, whatever the other model has
             options = replace(options, runtime=None, instruction_set=None)
         return super().from_source(source, options)
 
     @property
     def for_queries(self) -> Encoder:
-        """What queries go through: this model, or one of its own in a Router."""
+        """The model that encodes queries: this one, or a Router's model for them."""
         return self if self._routes is None else self._routes[0]
 
     @property
     def for_documents(self) -> Encoder:
-        """What documents go through, as `for_queries`."""
+        """The model that encodes documents, as `for_queries`."""
         return self if self._routes is None else self._routes[1]
 
     @property
@@ -130,16 +130,16 @@ class Encoder(LoadedModel[ModelSettings]):
 
     @property
     def pad_token_id(self) -> int:
-        """The token id that fills up the shorter texts of a batch."""
+        """The token id that pads the shorter texts of a batch."""
         return self._pad_token_id
 
     def encode_documents(self, texts: Iterable[str], show_progress: bool = False) -> NDArray[np.float32]:
         """Encode texts to be searched.
 
         Args:
-            texts: Any number of them, from any iterable, which is read as they are encoded: beside the
-                vectors, memory holds some 2,000 texts and about 200 bytes for each other. None is
-                altered but by the document instruction; identical ones are encoded once.
+            texts: Any number of them, from any iterable, which is read while they are encoded: beside the
+                vectors, memory holds some 2,000 texts and about 200 bytes for each other. Only the document
+                instruction is added to them; identical ones are encoded once.
             show_progress: Draw a bar on the terminal.
 
         Returns:
@@ -158,21 +158,17 @@ class Encoder(LoadedModel[ModelSettings]):
         return encoder._encode(texts, encoder.settings.query_instruction, show_progress=show_progress)
 
     def encode(self, texts: Iterable[str], *, instruction: str, show_progress: bool = False) -> NDArray[np.float32]:
-        """Encode texts after an instruction of one's own, "" for none; as `encode_documents` otherwise.
-
-        For texts that are neither searched nor searched with, as in clustering.
-        """
+        """Encode texts after the given instruction, "" for none, as in clustering; otherwise as `encode_documents`."""
         return self._encode(texts, instruction, show_progress=show_progress)
 
     def tokenize(self, texts: Sequence[str], *, instruction: str, cut: str | None = None) -> TokenizedTexts:
-        """Texts as token ids, each after an instruction; `encode_token_ids` goes on from there.
-
-        For callers that must know how long texts are before they are encoded.
+        """Tokenize texts for `encode_token_ids`, for callers that must know the lengths of texts before encoding them.
 
         Args:
             texts: Any number of them.
             instruction: Put before each, "" for none.
-            cut: Which end of a text that is too long is cut, "left" or "right"; None for what the model's folder says.
+            cut: The end at which a text that is too long is cut, "left" or "right"; None for the end that the model's
+                folder names.
 
         Raises:
             InvalidTextError: An item is not text; the message names its position.
@@ -216,7 +212,7 @@ class Encoder(LoadedModel[ModelSettings]):
     def _token_ids(
         self, texts: Iterable[str], instruction: str, cut: bytearray
     ) -> Generator[list[list[int]], None, None]:
-        """Token ids window by window; `cut` gets a byte for every text, 1 for those that were cut."""
+        """Return token ids window by window; `cut` gets a byte for every text, 1 for those that were cut."""
         with closing(tokenize_windows(texts, self._tokenizer, instruction=instruction)) as windows:
             for window in windows:
                 cut.extend(place in window.truncated for place in range(len(window.token_ids)))

@@ -1,4 +1,4 @@
-"""What every loaded model is: opened by its options, pickled as them, known by a fingerprint."""
+"""The base of loaded models: opened by options, pickled as these options, known by a fingerprint."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class LoadedModel(Generic[_Settings]):
         fingerprint: str,
         second_text: int = 0,
     ) -> None:
-        """Put loaded parts together; `load` is what most callers want."""
+        """Put loaded parts together; most callers want `load`."""
         self._runtime = runtime
         self._tokenizer = tokenizer
         self._settings = settings
@@ -58,7 +58,7 @@ class LoadedModel(Generic[_Settings]):
 
     @classmethod
     def from_options(cls, options: LoadOptions) -> Self:
-        """Load with options that were checked; see `load`. One that means nothing to such a model is an OptionError."""
+        """Load with checked options; see `load`. An option that such a model does not have is an OptionError."""
         return cls.from_source(find_model(options, cls._kind), options)
 
     @classmethod
@@ -85,7 +85,7 @@ class LoadedModel(Generic[_Settings]):
 
     @property
     def settings(self) -> _Settings:
-        """The settings in force: what the model's folder says, or the caller instead."""
+        """The settings in force: the caller's, else those of the model's folder."""
         return self._settings
 
     @property
@@ -100,12 +100,12 @@ class LoadedModel(Generic[_Settings]):
 
     @property
     def options(self) -> LoadOptions | None:
-        """The options it was loaded with; None where `load` did not make it."""
+        """The options that the model was loaded with; None if `load` did not make it."""
         return self._options
 
     @property
     def fingerprint(self) -> str:
-        """A short string that stands for everything that results depend on.
+        """A short string of everything that results depend on.
 
         Weights, tokenizer, runtime, precision, pooling, normalization, instructions, maximum length
         and numbers kept: two models with the same fingerprint give the same results. Where it says `int8-dynamic`, a
@@ -114,7 +114,7 @@ class LoadedModel(Generic[_Settings]):
         return self._fingerprint
 
     def encode_token_ids(self, token_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Encode what `tokenize` gave, of one call or of several.
+        """Encode the results of one call of `tokenize`, or of several.
 
         Returns:
             Rows in input order, float32: vectors as `Encoder.encode_documents` gives them, shape (n_texts, dimension),
@@ -130,18 +130,18 @@ class LoadedModel(Generic[_Settings]):
         return texts
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle how it was loaded; unpickling loads it again and checks that it is the same."""
+        """Pickle the options and the fingerprint; unpickling loads the model again and checks that it is the same."""
         if self._options is None:
             raise TypeError(f"only what {type(self).__name__}.load made can be pickled.")
         return _load_again, (type(self), self._options, self._fingerprint)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """Nothing in it changes, so a copy is itself."""
+        """Return the model itself, which is immutable."""
         return self
 
 
 def _compiled(loaded: Loaded, options: LoadOptions) -> Runtime:
-    """Make a model ready to run, and say where int8 is worth less here than it should be."""
+    """Make a model ready to run, and warn where int8 is less faithful or slower here than it should be."""
     if loaded.runtime is None:
         static: Runtime = loaded.graph
         return static
@@ -157,7 +157,7 @@ def _compiled(loaded: Loaded, options: LoadOptions) -> Runtime:
 
 
 def _fingerprint(kind: Kind, loaded: Loaded, options: LoadOptions, *, cut_to: int | None) -> str:
-    """`runtime-precision-` and what the kind is called, and 12 hexadecimal digits of a hash over all that matters."""
+    """Return runtime, precision, kind, and 12 hexadecimal digits of a hash over all that results depend on."""
     cut = {} if cut_to is None else {"truncate_dim": cut_to}
     hashed = hashed_settings(loaded.settings, leave_out=kind.not_hashed) | cut
     digest = fingerprint_digest(loaded.hashes, hashed)

@@ -1,4 +1,4 @@
-"""A model's folder -> the graph to compile: quantized, quantized on first use, or as it is."""
+"""A model's folder -> the graph to compile: quantized before, on first use, or not at all."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """A graph and what is needed to drive it.
+    """A graph, with its tokenizer and settings.
 
     Attributes:
-        runtime: What is to run it: as asked for, or as its folder says. None for a static model.
-        graph: What that runtime compiles; of a static model what runs.
-        folder: Where its tokenizer is.
-        settings: What the folder and the caller say.
-        pad_token_id: What padding must hold.
+        runtime: The runtime that runs it: as asked for, or its folder's. None for a static model.
+        graph: The graph that the runtime compiles; a static model runs as it is.
+        folder: The folder of the tokenizer.
+        settings: The caller's settings, else the folder's.
+        pad_token_id: The id of padding.
         hashes: SHA-256 of the files that results depend on.
         dynamic: Whether activations are quantized batch by batch.
-        second_text: Added to the token ids of a pair's second text.
-        manifest: Of a folder that this package wrote; None for what others made.
-        tokenizer: Of a static model; None where it is the folder's usual one.
+        second_text: Number added to the token ids of a pair's second text.
+        manifest: The manifest of a folder that this package wrote; None for other folders.
+        tokenizer: A static model's tokenizer; None for the folder's usual one.
     """
 
     runtime: RuntimeName | None
@@ -71,8 +71,8 @@ class Loaded:
 
 
 def find_model(options: LoadOptions, kind: Kind) -> SourceModel:
-    """Find what `Encoder.load` or `CrossEncoder.load` was asked for, once all that can be checked before is."""
-    if options.runtime is not None:  # known before anything is downloaded
+    """Find a model for `Encoder.load` or `CrossEncoder.load`, after all checks that need no download."""
+    if options.runtime is not None:  # checked before anything is downloaded
         _require_able(RuntimeName(options.runtime), kind, options)
     for name in kind.meaningless:
         value = getattr(options, name)
@@ -83,11 +83,11 @@ def find_model(options: LoadOptions, kind: Kind) -> SourceModel:
 
 
 def load_model(options: LoadOptions, kind: Kind, source: SourceModel | None = None) -> Loaded:
-    """Open what was asked for, with the errors of `Encoder.load`; `source` is looked up where it is not known."""
+    """Open a model, with the errors of `Encoder.load`; `source` is looked up if it is None."""
     source = find_model(options, kind) if source is None else source
     if source.is_quantized:
         return _quantized(source.path, kind, options, from_hub=source.revision)
-    if source.routes is not None:  # of which an embedder loads both models by themselves
+    if source.routes is not None:  # an embedder loads both models of a Router, each by itself
         raise refuse_routes(source.name, what="which scores no pairs")
     if source.static is not None:
         return _static(source, source.static, kind, options)
@@ -95,14 +95,14 @@ def load_model(options: LoadOptions, kind: Kind, source: SourceModel | None = No
 
 
 def _of_layers(source: SourceModel, kind: Kind, options: LoadOptions) -> Loaded:
-    """Open what others made of a model, or their model's weights, in the precision asked for."""
+    """Open an export or a model's weights in the precision asked for."""
     options = _settled(options, kind, runtime_of_weights(source.weights.kind))
     settings = kind.settings(source, options)
-    # Whether what others made is int8 already shows only when it is opened; safetensors never are.
+    # Only opening an export shows whether it is int8 already; safetensors never are.
     quantizable = source.weights.kind is WeightKind.SAFETENSORS and source.weights.files
     wants_int8 = options.precision == Precision.INT8.value
     if wants_int8 and source.weights.kind is WeightKind.EXPORT:
-        # Only of an fp32 one is there an int8 form: then it need not be opened to see that it is.
+        # Only fp32 exports have an int8 form in the cache, so one that has need not be opened to see its precision.
         before = _quantized_before(source, settings, kind, options)
         if before is not None:
             return before
@@ -150,7 +150,7 @@ def _static(source: SourceModel, where: Path, kind: Kind, options: LoadOptions) 
 
 
 def _require_able(runtime: RuntimeName, kind: Kind, options: LoadOptions) -> None:
-    """Check that a runtime can do what is asked of it; the OptionError says which can."""
+    """Check that a runtime can do what the options ask; the OptionError names the runtimes that can."""
     if kind.scores_pairs:
         require_scoring(runtime)
     require_precision(runtime, Precision(options.precision))
@@ -158,7 +158,7 @@ def _require_able(runtime: RuntimeName, kind: Kind, options: LoadOptions) -> Non
 
 
 def _settled(options: LoadOptions, kind: Kind, runtime: RuntimeName) -> LoadOptions:
-    """Return the options with a model's own runtime where none was asked for; raises what `_require_able` does."""
+    """Return the options with a model's own runtime if none was asked for; raises the errors of `_require_able`."""
     if options.runtime is not None:
         return options
     _require_able(runtime, kind, options)
@@ -166,7 +166,7 @@ def _settled(options: LoadOptions, kind: Kind, runtime: RuntimeName) -> LoadOpti
 
 
 def _quantized_before(source: SourceModel, settings: Any, kind: Kind, options: LoadOptions) -> Loaded | None:
-    """Open the int8 form of an export in the cache; None where there is none."""
+    """Open the int8 form of an export in the cache; None if there is none."""
     with importing():
         from intel_quantized_embeddings.quantization.cache import quantized_before
 
@@ -198,7 +198,7 @@ def _quantized_at_once(source: SourceModel, settings: Any, kind: Kind, options: 
 
 
 def _quantized_on_first_use(source: SourceModel, settings: Any, kind: Kind, options: LoadOptions) -> Loaded:
-    """Open the int8 form in the cache, made now if it is not there."""
+    """Open the int8 form in the cache, quantizing the model first if it is not there."""
     with importing():
         from intel_quantized_embeddings.quantization.cache import quantized_on_first_use
 
@@ -207,14 +207,14 @@ def _quantized_on_first_use(source: SourceModel, settings: Any, kind: Kind, opti
     )
     with _explain_cache_damage(folder):
         loaded = _quantized(folder, kind, options)
-    # Vectors don't depend on these, so a folder in the cache may have been made when the source said otherwise.
+    # Vectors don't depend on these, so a folder in the cache may have been made with other values of them.
     as_today = {name: getattr(settings, name) for name in kind.not_hashed}
     return replace(loaded, settings=replace(loaded.settings, **as_today))
 
 
 @contextmanager
 def _explain_cache_damage(folder: Path) -> Iterator[None]:
-    """Say of a folder that was made on first use, and is damaged, what to do."""
+    """Add advice to the error of a damaged folder in the cache."""
     try:
         yield
     except (DamagedFilesError, ModelFilesError) as exc:
@@ -226,7 +226,7 @@ def _explain_cache_damage(folder: Path) -> Iterator[None]:
 def _quantized(folder: Path, kind: Kind, options: LoadOptions, *, from_hub: str | None = None) -> Loaded:
     """Open a folder that `quantize` wrote, after checking that it is whole and what was asked for.
 
-    `from_hub` is the commit of a folder from the hub, whose manifest proves that it is what somebody wrote, not who.
+    `from_hub` is the commit of a folder from the hub. A manifest proves that files are unchanged, not who wrote them.
     """
     manifest = kind.manifest_class.read(folder)
     options = _settled(options, kind, RuntimeName(manifest.runtime))
@@ -259,7 +259,7 @@ def _overridden(settings: Any, kind: Kind, options: LoadOptions, *, max_position
 
 
 def _refuse_other(folder: Path, manifest: FolderManifest, option: str, wanted: object, held: object) -> None:
-    """Check that an option is not given, or is what a quantized folder was made with."""
+    """Check that an option is not given, or has the value that a quantized folder was made with."""
     if wanted is not None and wanted != held:
         raise OptionError(
             f"{option}={wanted!r} was asked of {folder}, which was quantized with {option}={held!r}. Pass "
@@ -270,7 +270,7 @@ def _refuse_other(folder: Path, manifest: FolderManifest, option: str, wanted: o
 def _open_graph(folder: Path, manifest: FolderManifest, options: LoadOptions) -> tuple[Any, dict[str, str]]:
     """Read the graph of a quantized folder, after checking runtime, precision and every hash.
 
-    Returns the graph, and the hashes of what its results depend on.
+    Returns the graph, and the hashes of the files that its results depend on.
     """
     _refuse_other(folder, manifest, "runtime", options.runtime, manifest.runtime)
     _refuse_other(folder, manifest, "precision", options.precision, manifest.precision)

@@ -1,4 +1,4 @@
-"""`Reranker`: a query and the documents that a first search found in, their better order out."""
+"""`Reranker`: puts the documents that a first search found in a better order."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class RankedDocument:
     """One of the documents that were ranked.
 
     Attributes:
-        index: Its place among the documents given.
-        score: The higher the better; from a bi-encoder the similarity that its folder names, a cosine if none, and
-            whatever the model gives from a cross-encoder.
+        index: Its place among the given documents.
+        score: The higher the better: a bi-encoder's similarity (its folder's, else the cosine), or a cross-encoder's
+            score.
     """
 
     index: int
@@ -36,7 +36,7 @@ class RankedDocument:
 
 
 class Reranker:
-    """Ranks documents by what a model thinks of each beside the query. Safe to use from several threads at once.
+    """Ranks documents by a model's score of each for a query. Safe to use from several threads at once.
 
     A bi-encoder (`Encoder`) embeds query and documents apart and compares the vectors as it was trained to, by cosine
     or dot product: fast. A cross-encoder (`CrossEncoder`) reads each document together with the query: slower, and as
@@ -63,8 +63,8 @@ class Reranker:
         Args:
             model: A folder (fp32 or quantized) or a hub id.
             options: Those of `Encoder.load`. `max_length` is that of a text, or a pair of texts. A cross-encoder
-                refuses `pooling`, `normalize`, `truncate_dim` and instructions. `normalize` changes nothing where the
-                cosine is taken, and makes a cosine of a dot product.
+                refuses `pooling`, `normalize`, `truncate_dim` and instructions. `normalize` turns a dot product into a
+                cosine, and changes nothing if the similarity is the cosine.
 
         Raises:
             QuantizedEmbeddingsError: As `Encoder.load` and `CrossEncoder.load` list them.
@@ -74,15 +74,15 @@ class Reranker:
 
     @property
     def model(self) -> Encoder | CrossEncoder:
-        """The model it ranks with."""
+        """The model that it ranks with."""
         return self._model
 
     def score(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
         """Score every document.
 
         Args:
-            query: What is looked for.
-            documents: Texts.
+            query: The text to search for.
+            documents: The texts to score.
 
         Returns:
             In the order of the documents, the higher the better. Shape: (n_documents,), float32.
@@ -102,11 +102,11 @@ class Reranker:
         return self._model.settings.similarity.to_documents(vector, self._model.encode_documents(listed))
 
     def rank(self, query: str, documents: Sequence[str], *, top_n: int | None = None) -> list[RankedDocument]:
-        """Put documents in order, the best first; equal ones stay as they were.
+        """Put documents in order, the best first; equal scores keep their order.
 
         Args:
-            query: What is looked for.
-            documents: Texts.
+            query: The text to search for.
+            documents: The texts to order.
             top_n: How many to return; None returns all.
 
         Raises:

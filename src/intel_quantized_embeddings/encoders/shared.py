@@ -1,4 +1,4 @@
-"""One model in a process for all objects that ask for the same."""
+"""One model in a process for all objects that ask for the same options."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _LOADED: WeakValueDictionary[tuple[LoadOptions, object], Any] = WeakValueDiction
 
 
 def shared_encoder(options: LoadOptions) -> Encoder:
-    """Load an encoder, or take the one that another object loaded with the same options and still holds.
+    """Load an encoder, or return the one that another object loaded with the same options and still holds.
 
-    A folder that was written anew meanwhile is loaded anew. Errors are those of `Encoder.load`.
+    A folder that was rewritten meanwhile is loaded again. Errors are those of `Encoder.load`.
     """
     return cast("Encoder", _shared(options, Encoder))
 
 
 def shared_reranker(options: LoadOptions) -> Reranker:
-    """A reranker on a model loaded or taken so; a bi-encoder is the same one that embeds."""
+    """Return a reranker on a model shared in the same way; a bi-encoder is shared with those that embed."""
     return Reranker(_shared(options, kind_of_model(options)))
 
 
@@ -42,7 +42,7 @@ def _shared(options: LoadOptions, kind: type[Encoder | CrossEncoder]) -> Encoder
 
 
 def _state(model: str | os.PathLike[str]) -> object:
-    """Return inode and time of a folder's files, of its modules' and behind links too; None for a hub id."""
+    """Return inode and modification time of all files of a folder, links followed; None for a hub id."""
     folder = Path(model).expanduser()
     if not folder.is_dir():
         return None

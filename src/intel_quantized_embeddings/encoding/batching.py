@@ -16,9 +16,9 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# One core works as fast on 512 tokens as on 2,048 (docs/benchmarks.md), and small batches share out better.
+# One core works as fast on 512 tokens as on 2,048 (docs/benchmarks.md), and small batches spread better over cores.
 TOKEN_BUDGET = 512
-# Short texts are most queries, and padded in steps of 16 they would take longer: docs/benchmarks.md says how much.
+# Queries are mostly short, and padded in steps of 16 they would take longer (docs/benchmarks.md).
 SHORT = 64
 SHORT_STEP = 8
 STEP = 16
@@ -32,8 +32,8 @@ class Batch:
     """Texts that go through the encoder together.
 
     Attributes:
-        indices: Their places in the input.
-        length: The length in tokens that all of them are padded to.
+        indices: The texts' places in the input.
+        length: The length in tokens that all are padded to.
     """
 
     indices: tuple[int, ...]
@@ -47,7 +47,7 @@ def padded_length(length: int, *, max_length: int) -> int:
 
 
 def _step(length: int) -> int:
-    """The grid's step that ends at or above a length."""
+    """Return the grid's step at a length."""
     if length <= SHORT:
         return SHORT_STEP
     return STEP if length <= LONG else STEP * _largest_power_of_two((length - 1) // LONG) * 2
@@ -59,7 +59,7 @@ def most_rows(length: int, *, token_budget: int = TOKEN_BUDGET) -> int:
 
 
 def single_text_shapes(*, max_length: int) -> list[tuple[int, int]]:
-    """Every shape, (rows, length), that one text of up to `max_length` tokens can be given."""
+    """Return every shape, (rows, length), that one text of up to `max_length` tokens can have."""
     shapes, length = [], 0
     while length < max_length:
         length = padded_length(length + 1, max_length=max_length)
@@ -68,7 +68,7 @@ def single_text_shapes(*, max_length: int) -> list[tuple[int, int]]:
 
 
 def planned_shapes(*, max_length: int, token_budget: int = TOKEN_BUDGET) -> list[tuple[int, int]]:
-    """Every shape, (rows, length), that `plan_batches` can give texts of up to `max_length` tokens."""
+    """Return every shape, (rows, length), that `plan_batches` can give texts of up to `max_length` tokens."""
     shapes = []
     for _, length in single_text_shapes(max_length=max_length):
         full = most_rows(length, token_budget=token_budget)
@@ -79,7 +79,7 @@ def planned_shapes(*, max_length: int, token_budget: int = TOKEN_BUDGET) -> list
 def plan_batches(lengths: Sequence[int], *, max_length: int, token_budget: int = TOKEN_BUDGET) -> list[Batch]:
     """Group texts by their padded length, longest first, into batches that hold every index exactly once.
 
-    A text is padded to its own place on the grid and no further, whatever comes with it, so that runtimes whose
+    A text is always padded to its own length on the grid, whatever the other texts are, so that runtimes whose
     rounding depends on the padding still give it one vector. The grid ends at `max_length`; a batch has at most
     `token_budget` tokens, padding included, unless one text alone exceeds it.
     """
@@ -98,7 +98,7 @@ def plan_batches(lengths: Sequence[int], *, max_length: int, token_budget: int =
 
 
 def _largest_power_of_two(rows: int) -> int:
-    """The largest power of two that is not above `rows`, and at least 1."""
+    """Return the largest power of two that is not above `rows`, and at least 1."""
     return 1 << (max(rows, 1).bit_length() - 1)
 
 
@@ -107,7 +107,7 @@ def padded(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Pad token ids on the right, to `length` or that of the longest text.
 
-    Returns the ids, and the mask, which is 1 for a text's own. Shape of both: (n_texts, length), int64.
+    Returns the ids, and the mask, which is 1 for a text's own tokens. Shape of both: (n_texts, length), int64.
     """
     width = max(map(len, token_ids), default=0) if length is None else length
     input_ids = np.full((len(token_ids), width), pad_token_id, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""What a model's results depend on, as a short string."""
+"""Fingerprints: short strings of everything that a model's results depend on."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from intel_quantized_embeddings.errors import DamagedFilesError
 
 
 def hashed_settings(settings: Any, *, leave_out: Container[str] = ()) -> dict[str, Any]:
-    """Return the settings that a fingerprint or a cache's name is made of, but for those to `leave_out`.
+    """Return the settings for a fingerprint or a cache's name, without those to `leave_out`.
 
-    Those that have a default are left out while they keep it. So a setting that a later version adds changes no
-    fingerprint of a model that does not use it, and no index has to be made again for it.
+    Settings at their default are left out. So a setting that a later version adds changes no fingerprint of a model
+    that does not use it, and no index has to be made again for it.
     """
     return {
         field.name: getattr(settings, field.name)
@@ -27,13 +27,13 @@ def hashed_settings(settings: Any, *, leave_out: Container[str] = ()) -> dict[st
 
 
 def fingerprint_digest(hashes: Mapping[str, str], settings: Mapping[str, Any]) -> str:
-    """12 hexadecimal digits of a hash over the files' hashes and the settings."""
+    """Return 12 hexadecimal digits of a hash over the files' hashes and the settings."""
     depends_on = {"files": dict(hashes), "settings": dict(settings)}
     return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def refuse_another(found: str, *, pickled: str, model: str | os.PathLike[str]) -> None:
-    """Check that what was loaded to unpickle a model is the model that was pickled."""
+    """Check that the model loaded by unpickling is the model that was pickled."""
     if found != pickled:
         raise DamagedFilesError(
             f"the model pickled as {pickled} loads as {found} here: the files of {model}, or the int8 model made from "

@@ -1,4 +1,4 @@
-"""Texts -> vectors, with every part busy: read, tokenize ahead, plan, run batches side by side, put rows in order.
+"""Texts -> vectors: read, tokenize ahead, plan, run batches side by side, put rows in order.
 
 Texts are read on the caller's thread in windows of a few hundred. While one window is encoded the next is
 tokenized on another thread. A batch that is not full waits for texts of its length in later windows, so
@@ -36,23 +36,23 @@ logger = logging.getLogger(__name__)
 
 _Item = TypeVar("_Item")  # a text, or a pair of them
 
-# The first window is small, so that there is soon something to run. A window also ends at a number of characters:
-# the tokenizers library needs some 20 times its texts' size for a moment.
+# The first window is small, so that encoding begins soon. A window also ends at a number of characters: the tokenizers
+# library needs some 20 times its texts' size for a moment.
 FIRST_WINDOW = 128
 LARGEST_WINDOW = 512
 WINDOW_CHARACTERS = 1_000_000
 
-# What warming up may take. All lengths of a model of 512 tokens are 8,576 tokens, MiniLM's 256 a third of a second; of
+# Limits of warming up. All lengths of a model of 512 tokens are 8,576 tokens, MiniLM's 256 take a third of a second. Of
 # a large or a long model the shorter lengths, which queries have, are run, and the others when they first come.
 WARM_TOKENS = 10_000
 WARM_SECONDS = 1.5
 
 
 class DistinctTexts:
-    """Passes each text on when it first comes, and keeps which row of the result answers for each.
+    """Yields each distinct text once, and remembers which row of the result belongs to each text.
 
     Attributes:
-        rows: For every text read so far, its place among the distinct ones.
+        rows: For every text read so far, its place among the distinct texts.
     """
 
     def __init__(self, texts: Iterable[str]) -> None:
@@ -60,7 +60,7 @@ class DistinctTexts:
         self.rows = array("q")
 
     def named(self, row: int) -> str:
-        """Call a distinct text by its first place among all, which is where the caller has it."""
+        """Name a distinct text by its first position in the caller's input."""
         return f"text {self.rows.index(row)}"
 
     def __iter__(self) -> Iterator[str]:
@@ -69,7 +69,7 @@ class DistinctTexts:
         Raises:
             InvalidTextError: An item is not text; the message names its position.
         """
-        # Digests, not texts: those of a generator must not all stay in memory.
+        # Digests, not texts: the texts of a generator must not all stay in memory.
         seen: dict[bytes, int] = {}
         for position, text in enumerate(self._texts):
             digest = hashlib.blake2b(utf8(text, position=position), digest_size=16).digest()
@@ -83,7 +83,7 @@ class DistinctTexts:
 def tokenize_windows(
     texts: Iterable[str], tokenizer: Tokenizer, *, instruction: str
 ) -> Generator[TokenizedTexts, None, None]:
-    """Tokenize window after window, each while the one before is being used.
+    """Tokenize window after window, each while the one before is being encoded.
 
     `texts` is read on the calling thread only: it may be a database cursor.
     """
@@ -130,11 +130,11 @@ def encode_token_ids(
 
     Args:
         runtime: The compiled encoder.
-        windows: Any number of parts, each of any number of texts, one sequence of ids a text.
-        pad_token_id: What padding holds.
-        max_length: Where the grid of lengths ends.
+        windows: Any number of windows, each of any number of texts, one sequence of ids for each text.
+        pad_token_id: The id of padding.
+        max_length: The end of the grid of lengths.
         on_progress: Called after every batch with the number of texts in it.
-        named: What an error calls the text of a row, for callers whose own texts are other than these.
+        named: Function from a row to the text's name in errors, for callers whose input differs from these texts.
 
     Returns:
         Vectors in input order. Shape: (n_texts, dimension), float32.
@@ -146,7 +146,7 @@ def encode_token_ids(
     windows = _with_tokens(windows, runtime, named=named)
     vectors = np.empty((0, runtime.dimension), dtype=np.float32)
     n_texts = 0
-    # Closed whatever happens: its threads must not live as long as an error's traceback does.
+    # Closed in any case: its threads must not live as long as an error's traceback.
     with closing(_encoded(runtime, windows, pad_token_id=pad_token_id, max_length=max_length)) as encoded:
         for indices, rows in encoded:
             spoilt = np.flatnonzero(~np.isfinite(rows).all(axis=1))
@@ -158,7 +158,7 @@ def encode_token_ids(
                 )
             n_texts = max(n_texts, max(indices) + 1)
             if n_texts > len(vectors):
-                # Grown in place, by half: no second copy of everything stands beside it.
+                # Grown in place, by half, so that there is no second copy of everything.
                 vectors.resize((n_texts + n_texts // 2, runtime.dimension), refcheck=False)
             vectors[list(indices)] = rows
             if on_progress is not None:
@@ -174,9 +174,9 @@ def require_tokens(
     first: int = 0,
     named: Callable[[int], str] = "text {}".format,
 ) -> None:
-    """Check that texts, of which the `first`-th is the first, have as many tokens as the runtime needs.
+    """Check that texts have as many tokens as the runtime needs; `first` is the place of the first one.
 
-    Tokenizers that put special tokens around a text always give it some.
+    Tokenizers that put special tokens around a text always give it enough.
 
     Raises:
         InvalidTextError: A text has no token.
@@ -201,10 +201,10 @@ def _with_tokens(
 
 
 def warm_up(runtime: Runtime, *, max_length: int, clock: Callable[[], float] = time.monotonic) -> int:
-    """Run the shapes that one text can have, so that no query waits for one to be prepared.
+    """Run the shapes that one text can have, so that no query waits for its shape to be prepared.
 
-    The shortest come first. Longer ones are left out once `WARM_TOKENS` or `WARM_SECONDS` would be exceeded, which
-    bounds what loading takes whatever the model's size and length.
+    The shortest come first. Longer ones are left out once `WARM_TOKENS` or `WARM_SECONDS` would be exceeded, so that
+    the time of loading is bounded for any model.
 
     Returns:
         The longest length that was run, in tokens; `max_length` where a runtime has no shapes to prepare.
@@ -244,7 +244,7 @@ def _windows(items: Iterable[_Item], *, characters: Callable[[_Item], int]) -> I
 
 
 def _planned(windows: Iterable[Sequence[Sequence[int]]], *, max_length: int) -> Iterator[PlannedIds]:
-    """Batches in the order to run them: the full ones of each window, and what is left at the end."""
+    """Yield batches in the order to run them: the full ones of each window, and the others at the end."""
     waiting: list[tuple[int, Sequence[int]]] = []
     n_texts = 0
 
@@ -267,9 +267,9 @@ def _planned(windows: Iterable[Sequence[Sequence[int]]], *, max_length: int) -> 
 
 
 def _many(streams: int) -> int:
-    """From how many batches on side by side is the faster way: two for each stream, measured with two streams.
+    """Return the number of batches from which running them side by side is faster: two a stream, measured with two.
 
-    At most 8, by reckoning: a batch of 512 tokens is too small to keep more than about 8 threads busy.
+    At most 8, by calculation: a batch of 512 tokens is too small to keep more than about 8 threads busy.
     """
     return min(2 * streams, 8)
 
@@ -277,7 +277,7 @@ def _many(streams: int) -> int:
 def _encoded(
     runtime: Runtime, windows: Iterable[Sequence[Sequence[int]]], *, pad_token_id: int, max_length: int
 ) -> Generator[Rows, None, None]:
-    """Encode windows as the runtime takes them: as they are, or in padded batches."""
+    """Encode windows as they are or in padded batches, whichever the runtime takes."""
     if isinstance(runtime, RaggedRuntime):
         return _ragged(runtime, windows)
     return _run(runtime, _planned(windows, max_length=max_length), pad_token_id=pad_token_id)
@@ -309,7 +309,7 @@ def _run(runtime: PaddedRuntime, batches: Iterator[PlannedIds], *, pad_token_id:
     try:
         for batch, token_ids in chain(few, batches):
             running.append(pool.submit(encode, batch, token_ids))
-            # Twice as many as there are streams, so that none waits while the oldest is taken.
+            # Twice as many as there are streams, so that no stream waits while the oldest result is taken.
             if len(running) > 2 * runtime.streams:
                 yield running.popleft().result()
         while running:

@@ -1,4 +1,4 @@
-"""What int8 is worth on the CPU where it is loaded: the folder's probes are run, and what is worse is said."""
+"""Check int8 on the CPU where it is loaded: run the folder's probes, and warn where int8 is worse than it should be."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def run_probes(runtime: Runtime, manifest: FolderManifest) -> ProbeResult:
-    """Run a folder's probes, each alone as a query is, and compare them with what the folder gave where it was made."""
+    """Run a folder's probes, each alone like a query, and compare the results with those where the folder was made."""
     rows = [
         encode_token_ids(
             runtime, [[probe.token_ids]], pad_token_id=manifest.pad_token_id, max_length=manifest.max_positions
@@ -34,10 +34,10 @@ def report_int8(
     """Log one line where int8 is clearly less faithful on this CPU than where it was made, or slower than fp32.
 
     Args:
-        compiled: The model, its rows whole.
-        manifest: Of the folder it is from; None for a model that others quantized.
-        options: How it was loaded. Nothing is looked at unless it is int8.
-        runtime: What compiled it.
+        compiled: The model, with rows of full length.
+        manifest: The folder's manifest; None for a model that others quantized.
+        options: The options of loading. Nothing is checked unless the precision is int8.
+        runtime: The runtime that compiled it.
     """
     if options.precision != Precision.INT8.value:
         return

@@ -1,4 +1,4 @@
-"""A runtime that keeps the first numbers of every vector, for models trained so that these suffice."""
+"""A runtime that keeps the first numbers of every vector, for models trained for that (Matryoshka)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def truncated_runtime(runtime: Runtime, *, dimension: int, normalize: bool) -> TruncatedRagged | TruncatedPadded:
     """Cut another runtime's vectors to their first numbers; see `truncated`.
 
-    Fewer than asked for are an OptionError.
+    If vectors have fewer, that is an OptionError.
     """
     if dimension > runtime.dimension:
         raise OptionError(
