@@ -265,8 +265,8 @@ class Architecture:
         keys: The keys of its sizes in `config.json`.
         default_norm_eps: Number added to a norm's variance if `config.json` does not give it.
         default_embedding_size: Numbers in an embedding if `config.json` does not give it.
-        default_attention_scale: The number whose root divides the scores if `config.json` does not give it; None for the
-            head's size.
+        default_attention_scale: The number whose root divides the scores if `config.json` does not give it; None for
+            the head's size.
         pad_token_id: The padding id if `config.json` gives none.
         refusals: Variants that are not built in, beside those of any family.
     """

@@ -1,1 +1,1 @@
-"""The format of a quantized folder, apart from making one."""
+"""The format of a quantized folder; `quantization/` makes such folders."""

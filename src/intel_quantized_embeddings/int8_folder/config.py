@@ -1,4 +1,4 @@
-"""How to quantize, as asked for: in Python, in a YAML file, and in a folder's manifest."""
+"""`QuantizationConfig`: settings of quantization in Python, in a YAML file, and in a folder's manifest."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError
 class MethodName(str, Enum):
     """The method of quantization.
 
-    The ranges of activations are set once, from calibration texts, or anew for every batch; QAT (quantization-aware
-    training) is static, and fine-tunes the weights before. The native engine sets them anew for every token.
+    STATIC sets the ranges of activations once, from calibration texts, DYNAMIC for every batch, PER_TOKEN (the native
+    engine's) for every token. QAT (quantization-aware training) fine-tunes the weights, then does as STATIC.
     """
 
     STATIC = "static"
@@ -43,18 +43,19 @@ class QuantizationConfig:
 
     Attributes:
         method: "static"; "per-token", which is the native runtime's; "dynamic": more faithful than static, slower, and
-            a text's vector depends on its company; or "qat": static after fine-tuning the weights, more faithful and as
-            fast, and takes minutes and torch to make. None is "per-token" for runtime "native", "static" for others.
+            the same text gets a slightly different vector in another batch; or "qat": static after fine-tuning the
+            weights, more faithful and as fast, which takes minutes and torch. None is "per-token" for runtime "native",
+            "static" for others.
         smooth_quant: SmoothQuant's strengths to compare, each in [0, 1] or None (`off` in YAML) for none; the most
-            faithful is kept. None is the usual comparison.
+            faithful is kept. None compares the usual ones.
         activation_ranges: "mean" of the texts' extremes or the "widest" of them (IPEX has only that). None is the
-            runtime's usual: docs/quantization.md.
+            runtime's default: docs/quantization.md.
         floating_point_layers: Linear layers to leave in floating point: `layer.5.output`, or `layer.5` for all of
             its linear layers.
         max_drop: The largest loss allowed against fp32, as a share; None is no limit.
-        qat_minutes: How long fine-tuning may take.
-        weight_bits: 8, or 7: a little less faithful, and the same on every CPU, where 8 saturate on CPUs without VNNI.
-            None is 8 on CPUs that have it and 7 on others (IPEX has only 8).
+        qat_minutes: Limit of fine-tuning.
+        weight_bits: 8, or 7, which is a little less faithful but exact on every CPU; sums of 8 saturate without VNNI.
+            None is 8 on CPUs with VNNI or AMX and 7 on others (IPEX has only 8).
 
     Raises:
         OptionError: A value is not allowed.
@@ -72,7 +73,7 @@ class QuantizationConfig:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if value is not None or field.default is not None:
-                # Frozen: set what a list or an `off` of YAML stands for.
+                # The class is frozen; a list becomes a tuple, and `off` of YAML None.
                 object.__setattr__(self, field.name, _CHECKS[field.name](field.name, value))
         if self.method in [method.value for method in WITHOUT_CALIBRATION]:
             for key in ("smooth_quant", "activation_ranges", "weight_bits"):
@@ -110,7 +111,7 @@ def read_config(file: Path) -> QuantizationConfig:
     Raises:
         ModelFilesError: There is no such file.
         DamagedFilesError: It is not YAML.
-        OptionError: A key or a value is not allowed; the message names the file, both, and what is.
+        OptionError: A key or a value is not allowed; the message names the file, both, and the allowed ones.
     """
     import yaml
 
@@ -175,7 +176,7 @@ def _not_allowed(key: str, value: Any, allowed: str) -> OptionError:
     return OptionError(f"{key}={value!r} is not allowed; it is {allowed}.")
 
 
-# Every key, with what checks its value and gives it the form it is kept in; None stays where it is the default.
+# By key, the function that checks a value and returns it in the form that is kept. None stays if it is the default.
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "method": partial(_one_of, MethodName),
     "smooth_quant": _strengths,

@@ -1,4 +1,4 @@
-"""How close int8 vectors are to fp32 ones."""
+"""The closeness of int8 vectors and scores to fp32's."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class CosineSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fidelity:
-    """Cosines on documents and on queries, texts that were not calibrated on."""
+    """Cosines on documents and on queries that were held out from calibration."""
 
     documents: CosineSummary
     queries: CosineSummary
@@ -38,22 +38,22 @@ class Fidelity:
 
     @property
     def score(self) -> float:
-        """The score that settings are compared by: the mean cosine, documents and queries weighing the same."""
+        """The score that settings are compared by: the mean cosine, with the same weight for documents and queries."""
         return (self.documents.mean + self.queries.mean) / 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreFidelity:
-    """The closeness of a cross-encoder's int8 scores to its fp32 scores, on pairs that were not calibrated on.
+    """The closeness of a cross-encoder's int8 scores to its fp32 scores, on held-out pairs.
 
-    Scores before any activation, which would press most of them together at its ends.
+    Scores are compared before any activation, which would press most of them together at its ends.
 
     Attributes:
-        rank_correlation: Spearman's, between the two.
+        rank_correlation: Spearman's correlation of the two.
         mean_difference: Mean absolute difference.
-        largest_difference: The largest one.
-        spread: Standard deviation of the fp32 scores, which the differences are to be seen beside.
-        count: Pairs.
+        largest_difference: Largest absolute difference.
+        spread: Standard deviation of the fp32 scores, to compare the differences with.
+        count: Number of pairs.
     """
 
     rank_correlation: float
@@ -110,14 +110,14 @@ def row_cosines(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray
 
 
 def _ranks(scores: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The rank of every score; equal scores share the mean of theirs."""
+    """Return the rank of every score; equal scores share the mean of their ranks."""
     _, group, sizes = np.unique(scores, return_inverse=True, return_counts=True)
     ranks: NDArray[np.float64] = (np.cumsum(sizes) - (sizes - 1) / 2)[group]
     return ranks
 
 
 def _correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """Pearson's; 0 where one of the two never changes."""
+    """Return Pearson's correlation; 0 if one of the two is constant."""
     one, other = one - one.mean(), other - other.mean()
     scale = float(np.sqrt((one @ one) * (other @ other)))
     return float(one @ other) / scale if scale else 0.0

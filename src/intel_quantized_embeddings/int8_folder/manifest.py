@@ -1,4 +1,4 @@
-"""`manifest.json`: what a quantized folder is, where it came from, and what every file must hash to."""
+"""`manifest.json`: the record of a quantized folder, its source, and the hash of every file."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ logger = logging.getLogger(__name__)
 
 MODEL_CARD = "README.md"
 
-# What a folder may hold; a manifest that names no kind is an embedder's.
+# Kinds of models that a folder may hold; a manifest without a kind is an embedder's.
 EMBEDDER = "embedder"
 CROSS_ENCODER = "cross-encoder"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderManifest:
-    """The record of a quantized folder, whatever kind of model it holds.
+    """The record of a quantized folder with any kind of model.
 
     Attributes:
-        config: The settings it was asked for with; `method` is what came of them.
-        probes: Inputs with their rows in fp32 and int8, to see whether int8 is as good where the folder is loaded.
+        config: The settings that were asked for; `method` has those that were chosen.
+        probes: Inputs with their rows in fp32 and int8, to check that int8 is as faithful where the folder is loaded.
     """
 
     KIND: ClassVar[str]
-    FORMAT: ClassVar[int]  # the version of this kind that is read and written
+    FORMAT: ClassVar[int]  # the format version that is read and written
 
     format_version: int
     source: Source
@@ -67,9 +67,9 @@ class FolderManifest:
         """Read a folder's manifest.
 
         Raises:
-            ModelFilesError: There is none.
+            ModelFilesError: There is no manifest.
             UnsupportedModelError: It is of another kind of model, or of a format or runtime that this version lacks.
-            DamagedFilesError: It is not a manifest.
+            DamagedFilesError: The file is not a manifest.
         """
         path = folder / MANIFEST_FILE
         if not path.is_file():
@@ -107,16 +107,16 @@ class FolderManifest:
 
     @property
     def spread(self) -> float | None:
-        """Standard deviation of fp32's scores on held-out pairs; None of vectors, or where it was not measured."""
+        """Standard deviation of fp32's scores on held-out pairs; None for vectors, or if it was not measured."""
         return None
 
     def require_sound(self) -> None:
-        """Check the numbers that a batch is made by, the probes, and that the files which results depend on are listed.
+        """Check the limits of a batch, the probes, and that the files which results depend on are listed.
 
         Raises:
             ValueError: A number is impossible, or a file is not listed.
         """
-        # What results depend on: the hash of each must be listed, so that a fingerprint covers them.
+        # Files that results depend on: the hash of each must be listed, so that a fingerprint covers them.
         for name in (*RUNTIMES[RuntimeName(self.runtime)].encoder_files, TOKENIZER_FILE):
             if name not in self.files:
                 raise ValueError(f"files does not list {name!r}, whose hash must be checked")
@@ -134,7 +134,7 @@ class FolderManifest:
     def write(self, folder: Path) -> None:
         """Write `manifest.json` into a folder."""
         parts = {**dataclasses.asdict(self), "config": self.config.to_mapping()}
-        parts["files"] = parts.pop("files")  # the longest part comes last
+        parts["files"] = parts.pop("files")  # last, because it is the longest part
         content = json.dumps(parts, indent=2, ensure_ascii=False)
         (folder / MANIFEST_FILE).write_text(content + "\n", "utf-8")
 
@@ -168,7 +168,7 @@ class FolderManifest:
 
     def _check_probes(self, vocabulary: object, folder: Path) -> None:
         largest = max(max(probe.token_ids) for probe in self.probes)
-        # Ids of a pair's second text are raised by the vocabulary's size.
+        # The vocabulary's size is added to the ids of a pair's second text.
         if isinstance(vocabulary, int) and largest >= (2 if self.numbers == 1 else 1) * vocabulary:
             raise DamagedFilesError(
                 f"{folder / MANIFEST_FILE} has a probe with the token id {largest}, and the model knows {vocabulary}. "
@@ -178,11 +178,11 @@ class FolderManifest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest(FolderManifest):
-    """Everything known of a quantized embedding model's folder.
+    """The record of a quantized embedding model's folder.
 
     Attributes:
-        fidelity: Cosines to fp32 on texts that were not calibrated on; None where they were not measured.
-        drop: What it loses against fp32; None where no limit was set.
+        fidelity: Cosines to fp32 on held-out texts; None if they were not measured.
+        drop: The loss against fp32; None if no limit was set.
     """
 
     KIND: ClassVar[str] = EMBEDDER
@@ -202,11 +202,11 @@ class Manifest(FolderManifest):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrossEncoderManifest(FolderManifest):
-    """Everything known of a quantized cross-encoder's folder.
+    """The record of a quantized cross-encoder's folder.
 
     Attributes:
-        second_text: What the ids of a pair's second text are raised by before they enter the graph.
-        fidelity: Its scores beside those in fp32; None where they were not measured.
+        second_text: Number added to the token ids of a pair's second text so that the graph can tell the two apart.
+        fidelity: Its scores compared with fp32's; None if they were not measured.
     """
 
     KIND: ClassVar[str] = CROSS_ENCODER
@@ -220,22 +220,22 @@ class CrossEncoderManifest(FolderManifest):
 
     @property
     def numbers(self) -> int:
-        """A score."""
+        """The number of scores: 1."""
         return 1
 
     @property
     def spread(self) -> float | None:
-        """Standard deviation of fp32's scores on held-out pairs; None where it was not measured."""
+        """Standard deviation of fp32's scores on held-out pairs; None if it was not measured."""
         return None if self.fidelity is None else self.fidelity.spread
 
 
 def read_manifest(folder: Path) -> FolderManifest:
-    """Read the manifest of a folder of either kind; raises what `FolderManifest.read` does."""
+    """Read the manifest of a folder of either kind; raises the errors of `FolderManifest.read`."""
     is_one = read_json(folder / MANIFEST_FILE).get("kind") == CROSS_ENCODER
     return CrossEncoderManifest.read(folder) if is_one else Manifest.read(folder)
 
 
 def hash_files(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file in a folder but the manifest itself, by relative path."""
+    """Return the SHA-256 of every file in a folder but the manifest itself, by relative path."""
     files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != MANIFEST_FILE)
     return {file.relative_to(folder).as_posix(): file_sha256(file) for file in files}

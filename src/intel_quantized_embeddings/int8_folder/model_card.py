@@ -125,7 +125,7 @@ def _how(manifest: FolderManifest) -> str:
 
 
 def _weights(manifest: FolderManifest) -> str:
-    """Say on which CPUs the weights are as faithful as here, where there is a choice."""
+    """Return a sentence on the CPUs on which the weights are as faithful as here, if the bits were a choice."""
     if manifest.method.weight_bits == 7:
         return "\nWeights in 7 bits: as faithful on every CPU."
     if manifest.method.weight_bits == 8:

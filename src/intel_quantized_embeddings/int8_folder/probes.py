@@ -1,7 +1,7 @@
 """Probes of a quantized folder: a few inputs with the rows that fp32 and int8 gave for them where it was made.
 
-Whoever loads the folder runs them again, because int8 sums are not exact on every CPU (`runtimes/int8_products.py`):
-where the rows leave fp32's by clearly more than they did, the folder is worse here than its manifest says.
+Loading the folder runs them again, because int8 sums are not exact on every CPU (`runtimes/int8_products.py`): if the
+rows differ from fp32's by clearly more than they did, the folder is less faithful here than its manifest says.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from intel_quantized_embeddings.int8_folder.fidelity import row_cosines
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Inputs of a manifest, and their longest in tokens: some 10 ms of MiniLM. A score is one number where a vector is
-# hundreds, so a cross-encoder has more of them.
+# Number of probes, and their longest in tokens: some 10 ms of MiniLM. A score is one number and a vector hundreds, so a
+# cross-encoder has more probes.
 COUNT_OF_VECTORS = 4
 COUNT_OF_SCORES = 8
 LONGEST = 64
@@ -38,9 +38,9 @@ class Probe:
     """One input, and its row in two precisions: a vector, or a score before any activation.
 
     Attributes:
-        token_ids: As the model takes them.
-        fp32: The row that the fp32 model gave: float32, little-endian, in base64.
-        int8: The row that the folder's own graph gave where it was made, in the same form.
+        token_ids: The model's input.
+        fp32: The fp32 model's row: float32, little-endian, in base64.
+        int8: The row of the folder's own graph where it was made, in the same form.
     """
 
     token_ids: tuple[int, ...]
@@ -63,7 +63,7 @@ class ProbeResult:
         here: The figure on this machine.
         worse: Whether the folder loses clearly more here.
         moved: The largest absolute difference between a number of the rows here and the same where it was made.
-        count: Probes.
+        count: Number of probes.
     """
 
     measure: str
@@ -87,7 +87,7 @@ def choose(token_ids: Sequence[Sequence[int]], *, count: int) -> list[int]:
 
 
 def rows_of(probes: Sequence[Probe]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the rows of fp32 and of int8; what is not base64 of finite numbers is a ValueError.
+    """Return the rows of fp32 and of int8; anything but base64 of finite numbers is a ValueError.
 
     Shape: (probes, dimension).
     """

@@ -28,14 +28,14 @@ def push_to_hub(
 ) -> str:
     """Upload a folder that `quantize` wrote to the hub, where `Encoder.load(repo_id)` finds it.
 
-    Every file is checked against the manifest first. One commit then holds the files that it lists, and itself;
-    whatever else is in the folder stays here. The model card, `README.md`, may have been edited.
+    Every file is checked against the manifest first. One commit then holds the manifest and the files that it lists;
+    other files of the folder stay here. The model card, `README.md`, may have been edited.
 
     Args:
         folder: An int8 folder, also of a cross-encoder.
-        repo_id: Where it goes, "owner/name". Made if it is not there.
-        revision: The branch to commit to instead of main. Made if it is not there.
-        private: Make a new repository private; one that exists stays as it is.
+        repo_id: The repository, "owner/name", which is made if it does not exist.
+        revision: The branch to commit to instead of main, which is made if it does not exist.
+        private: Make a new repository private; an existing one stays as it is.
         token: A token that may write; None takes `HF_TOKEN` or that of `hf auth login`.
         commit_message: None names the source model.
 
@@ -45,7 +45,7 @@ def push_to_hub(
     Raises:
         OptionError: `repo_id` is not of that form, or `private` is not True or False.
         ModelFilesError: The folder or a file of it is missing.
-        DamagedFilesError: A file is not the one that was written.
+        DamagedFilesError: A file was changed after it was written.
         UnsupportedModelError: The folder was written by a newer version.
         HubUploadError: There is no token, it may not write there, or the hub can't be reached.
 
@@ -81,12 +81,12 @@ def _commit(
     token: str | None,
     message: str,
 ) -> str:
-    """The seam to huggingface_hub: every error of it becomes a HubUploadError here."""
+    """Commit by huggingface_hub, whose errors all become a HubUploadError here."""
     from huggingface_hub import HfApi, constants
 
     if constants.HF_HUB_OFFLINE:
         raise HubUploadError(f"{folder} was not uploaded to {repo_id}: HF_HUB_OFFLINE is set. Unset it to upload.")
-    # True asks for the user's own token and complains if there is none, before anything is sent.
+    # True takes the user's own token, and raises an error if there is none, before anything is sent.
     api = HfApi(token=True if token is None else token)
     try:
         api.create_repo(repo_id, private=private, exist_ok=True)
@@ -133,7 +133,7 @@ def _problem(exc: Exception, repo_id: str) -> str:
 
 
 def _causes(exc: BaseException | None) -> Iterator[BaseException]:
-    """An error and what it was raised from: an upload's threads wrap what the hub said."""
+    """Yield an error and its causes: an upload's threads wrap the hub's errors."""
     while exc is not None:
         yield exc
         exc = exc.__cause__

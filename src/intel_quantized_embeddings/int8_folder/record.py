@@ -1,4 +1,4 @@
-"""What a folder records of its source, of how it was made, and of what it loses against fp32."""
+"""The parts of a manifest: the source, the method, the calibration, and the loss against fp32."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Training:
     """The fine-tuning of weights before they were rounded (quantization-aware training).
 
     Attributes:
-        texts: How many it could learn from.
-        steps: Batches it learned from.
-        score_before: What the weights had without it once they were rounded: the mean cosine on the texts held out.
-        score_after: What they have with it, every linear layer in int8 that can be.
+        texts: Number of texts that it could learn from.
+        steps: Number of batches that it learned from.
+        score_before: The mean cosine of the rounded weights on the held-out texts, without fine-tuning.
+        score_after: The same with fine-tuning, with every linear layer in int8 that can be.
     """
 
     texts: int
@@ -33,17 +33,17 @@ class Training:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """The way a folder was quantized.
+    """The method and settings by which a folder was quantized.
 
     Attributes:
         name: One of `MethodName`.
-        smooth_quant_alpha: SmoothQuant's strength in [0, 1]; None is without it.
+        smooth_quant_alpha: SmoothQuant's strength in [0, 1]; None without SmoothQuant.
         alphas_tried: The held-out score of each strength that was compared.
-        attention: The arithmetic of attention, "fp32" or "bf16"; None where the quantizer decides.
-        activation_ranges: "mean" of the texts' extremes or the "widest"; None where it was not recorded.
+        attention: The arithmetic of attention, "fp32" or "bf16"; None if the quantizer has no choice.
+        activation_ranges: "mean" of the texts' extremes or the "widest"; None if it was not recorded.
         floating_point_layers: Linear layers that are not int8.
-        training: What was done to the weights before; None unless it is quantization-aware training.
-        weight_bits: Bits of int8 weights, 8 or 7; None where the quantizer has no choice.
+        training: The fine-tuning of the weights; None without quantization-aware training.
+        weight_bits: Bits of int8 weights, 8 or 7; None if the quantizer has no choice.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Method:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """The texts that set the ranges: their digest, and the number of each kind."""
+    """The calibration texts: their digest, and the number of each kind."""
 
     digest: str
     documents: int
@@ -70,9 +70,9 @@ class SpeedCost:
     """The cost of layers in floating point: throughput on the held-out texts, the three graphs taking turns.
 
     Attributes:
-        int8_by_fp32: With no layer put back, by that of fp32.
-        kept_by_fp32: Of the folder, by that of fp32.
-        kept_by_int8: Of the folder, by that with no layer put back.
+        int8_by_fp32: Throughput with every layer in int8, relative to fp32's.
+        kept_by_fp32: Throughput of the folder, relative to fp32's.
+        kept_by_int8: Throughput of the folder, relative to that with every layer in int8.
     """
 
     int8_by_fp32: float
@@ -88,15 +88,15 @@ class SpeedCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drop:
-    """A folder's loss against fp32 where a limit was set.
+    """A folder's loss against fp32, if a limit was set.
 
     Attributes:
-        measure: Of what: the mean cosine on the held-out texts, or the main score on a dataset.
+        measure: The measure of the loss: the mean cosine on the held-out texts, or the main score on a dataset.
         limit: The largest loss allowed, as a share.
-        before: Lost before any layer was put back in floating point.
-        kept: Lost by the folder.
-        put_back: Layers put back to get there, in that order.
-        speed: What they cost; None where there are none.
+        before: The loss before any layer was put back in floating point.
+        kept: The loss of the folder.
+        put_back: The layers that were put back in floating point, in that order.
+        speed: The cost of these layers; None without any.
     """
 
     measure: str
@@ -115,5 +115,5 @@ class Drop:
 
 
 def percent(share: float) -> str:
-    """A share as a person reads it: 0.0123 is 1.23 %."""
+    """Format a share for people: 0.0123 is "1.23 %"."""
     return f"{100 * share:.3g} %"

@@ -1,4 +1,4 @@
-"""What sentence-transformers' modules behind the Transformer say and hold: pooling, and the chain that follows it."""
+"""Readers of sentence-transformers' modules behind the Transformer: pooling, and the chain that follows it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _DENSE_KEYS = (
     "module_output_name",
     "use_residual",
 )
-# Of torch.nn, by the class's name: sentence-transformers writes `torch.nn.modules.activation.Tanh`.
+# Activations of torch.nn, by the class's name: sentence-transformers writes `torch.nn.modules.activation.Tanh`.
 _ACTIVATIONS = {
     "Identity": StepActivation.IDENTITY,
     "Tanh": StepActivation.TANH,
@@ -56,7 +56,7 @@ _ACTIVATIONS = {
 }
 _TORCH = ("torch.nn", "torch.nn.modules", "torch.nn.modules.activation", "torch.nn.modules.linear")
 
-# torch.nn.LayerNorm's own, which the module does not change.
+# The default of torch.nn.LayerNorm, which the module does not change.
 _EPSILON = 1e-5
 
 
@@ -71,8 +71,8 @@ class _DenseConfig:
 def behind_pooling(modules: list[tuple[str, Path]]) -> list[tuple[str, Path]]:
     """Return the modules that a pooled row goes through; Dropout does nothing to it.
 
-    Without a Pooling module whoever says how to pool means: before them all. One that stands before the Pooling finds
-    no row yet, and does nothing.
+    Without a Pooling module, pooling comes before all modules. A module before the Pooling has no row to work on, and
+    does nothing.
     """
     kinds = [kind for kind, _ in modules]
     first = kinds.index("Pooling") + 1 if "Pooling" in kinds else 1
@@ -80,7 +80,7 @@ def behind_pooling(modules: list[tuple[str, Path]]) -> list[tuple[str, Path]]:
 
 
 def read_chain(modules: list[tuple[str, Path]]) -> tuple[tuple[str, ...], bool]:
-    """Read what a row goes through, in words, and whether it comes out with length 1, which the words leave out.
+    """Describe the chain behind pooling in words, but for a last scaling to length 1; return whether there is one, too.
 
     A folder without a pipeline gives unit vectors.
     """
@@ -93,7 +93,7 @@ def read_chain(modules: list[tuple[str, Path]]) -> tuple[tuple[str, ...], bool]:
 
 
 def chain_width(folder: Path, hidden: int) -> int:
-    """Return how many numbers a folder's vectors have, of a model with so many in a token's; a folder's own pooling."""
+    """Return the size of a folder's vectors, by its own pooling, from the size of a token's vector."""
     modules = read_modules(folder)
     widths = [_dense_config(where).gives for kind, where in behind_pooling(modules) if kind == "Dense"]
     if widths:
@@ -103,17 +103,17 @@ def chain_width(folder: Path, hidden: int) -> int:
 
 
 def load_ending(folder: Path, settings: ModelSettings) -> Ending:
-    """Read what follows an embedder's layers, with its weights; pooling and normalization are the settings'."""
+    """Read the part behind an embedder's layers, with its weights; pooling and normalization come from the settings."""
     chain = _without_last_normalize(behind_pooling(read_modules(folder)))
     steps = [_step(kind, where) for kind, where in chain]
     return Ending(poolings=settings.poolings, steps=(*steps, *([UnitLength()] if settings.normalize else [])))
 
 
 def scoring_chain(folder: Path) -> list[tuple[str, Path]]:
-    """Return the modules of a cross-encoder that is a chain.
+    """Return the modules of a cross-encoder that is a chain of modules.
 
-    They are Transformer, Pooling, and what makes a score of the row; or Transformer and LogitScore. There are none
-    where its head is the classifier of its architecture.
+    They are Transformer, Pooling, and modules that make a score of the row; or Transformer and LogitScore. The list is
+    empty if its head is the classifier of its architecture.
 
     Raises:
         UnsupportedModelError: There is a module that is not built in.
@@ -125,12 +125,12 @@ def scoring_chain(folder: Path) -> list[tuple[str, Path]]:
 
 
 def scores_next_token(folder: Path) -> bool:
-    """Return whether a cross-encoder's score is how likely one token is to come next: it has a LogitScore."""
+    """Return whether a cross-encoder scores by the next token: it has a LogitScore."""
     return any(kind == "LogitScore" for kind, _ in scoring_chain(folder))
 
 
 def scoring_words(folder: Path) -> tuple[str, ...]:
-    """Return the steps of `scoring_chain` in words, pooling first; empty where there is none.
+    """Describe the steps of `scoring_chain` in words, pooling first; empty if there are none.
 
     Modules that do not give one score are an UnsupportedModelError.
     """
@@ -155,13 +155,13 @@ def scoring_words(folder: Path) -> tuple[str, ...]:
 
 
 def load_scoring_chain(folder: Path, encoder: EncoderConfig, described: dict[str, Any], *, name: str) -> Ending:
-    """Read a cross-encoder's chain with its weights; raises what `load_ending` and `scoring_words` do.
+    """Read a cross-encoder's chain with its weights; raises the errors of `load_ending` and `scoring_words`.
 
     Args:
-        folder: The model's.
-        encoder: Its sizes.
+        folder: The model's folder.
+        encoder: The encoder's sizes.
         described: The content of its `config.json`.
-        name: What to call it in an error.
+        name: The model's name in errors.
     """
     modules = scoring_chain(folder)
     if scores_next_token(folder):
@@ -174,7 +174,7 @@ def load_scoring_chain(folder: Path, encoder: EncoderConfig, described: dict[str
 
 
 def module_weights(folder: Path) -> tuple[Path, ...]:
-    """Return the files with weights of a folder's modules, those that are there; of the Transformer none."""
+    """Return the existing files with weights of a folder's modules, without the Transformer's."""
     return tuple(
         file for kind, where in read_modules(folder) if kind in WITH_WEIGHTS for file in safetensors_files(where)
     )
@@ -189,7 +189,7 @@ def _scoring_pooling(modules: list[tuple[str, Path]]) -> Pooling:
 
 
 def _next_tokens(folder: Path, modules: list[tuple[str, Path]]) -> tuple[int, int | None]:
-    """Read the ids of a LogitScore: of the token whose logit counts, and of the one whose logit is subtracted."""
+    """Read the two ids of a LogitScore: the token whose logit counts, and the token whose logit is subtracted."""
     kinds = [kind for kind, _ in modules]
     if kinds != ["Transformer", "LogitScore"] or modules[0][1].resolve() != folder.resolve():
         raise UnsupportedModelError(
@@ -215,7 +215,7 @@ def _token_id(config: dict[str, Any], key: str, path: Path) -> int | None:
 
 
 def _without_last_normalize(chain: list[tuple[str, Path]]) -> list[tuple[str, Path]]:
-    """Scaling to length 1 twice is scaling once."""
+    """Drop a Normalize at the end: scaling to length 1 twice is scaling once."""
     while chain and chain[-1][0] == "Normalize":
         chain = chain[:-1]
     return chain
@@ -240,7 +240,7 @@ def _refuse_other_normalize(path: Path) -> None:
 def _refuse_other_rows(config: dict[str, Any], path: Path, *, output: str) -> None:
     """Check that a module reads and writes the pooled row."""
     for key, only in (("module_input_name", _SENTENCE), ("module_output_name", output)):
-        # Where it writes is where it reads, unless it says so.
+        # A module writes where it reads, unless it says otherwise.
         value = config.get(key, _SENTENCE)
         if value is None and key == "module_output_name":
             value = _SENTENCE
@@ -258,7 +258,7 @@ def _dense_config(where: Path, *, output: str = _SENTENCE) -> _DenseConfig:
     bias = config.get("bias", True)
     if not isinstance(bias, bool):
         raise DamagedFilesError(f"{path} has bias={bias!r}; true or false is expected.")
-    asked = str(config.get("activation_function", "torch.nn.modules.activation.Tanh"))  # what the class takes by itself
+    asked = str(config.get("activation_function", "torch.nn.modules.activation.Tanh"))  # the class's default
     package, _, name = asked.rpartition(".")
     if package not in _TORCH or name not in _ACTIVATIONS:
         raise UnsupportedModelError(

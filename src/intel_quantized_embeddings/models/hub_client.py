@@ -1,4 +1,4 @@
-"""The seam to huggingface_hub's downloads: every error of it becomes a ModelFilesError here."""
+"""Downloads by huggingface_hub, whose errors all become a ModelFilesError here."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def snapshot(
     local_files_only: bool,
     hint: str,
 ) -> Path:
-    """Fetch what matches `patterns` and is not here yet; `hint` is the end of messages that no such model is known."""
+    """Fetch the files that match `patterns` and are not here yet; `hint` ends messages about an unknown model."""
     with importing():
         from huggingface_hub import constants, snapshot_download
         from huggingface_hub.utils import get_session
 
         offline = local_files_only or constants.HF_HUB_OFFLINE
         if not offline:
-            # Made now, where no fork comes between: OpenSSL's locks can't be made anew in a forked process.
+            # Created now, while no fork can happen: OpenSSL's locks can't be recreated in a forked process.
             get_session()
     try:
         return Path(
@@ -85,9 +85,9 @@ def _problem(exc: Exception, model: str, *, revision: str | None, offline: bool,
 def note_missing(
     names: Collection[str], model: str, path: Path, cache_folder: str | None, *, local_files_only: bool
 ) -> None:
-    """Have the hub's client note which files a repository does not have, once: then it is known offline too.
+    """Make the hub's client note once which files a repository does not have, so that this is known offline too.
 
-    Its version 2 keeps a list of the repository, and nothing is left to ask.
+    Version 2 of the client keeps a list of the repository and needs no such notes.
     """
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError

@@ -1,9 +1,9 @@
-"""What is known of published models, a row a family with the models best known of it: `known_models.json`.
+"""Facts about published models, a row for each family with its best known models: `known_models.json`.
 
 Sources are the models' cards and the files of their folders on the hub, at https://huggingface.co/ID; a test compares
 with mteb's registry. Models whose sources disagree, or whose architecture is not built in, are not listed by id, and
-may still match by pattern. Of models that take any task in words, the instruction is the one that their cards, or
-their stored prompts, have for search. Cross-encoders' own files say how they are used; nothing is filled in by name.
+may still match by pattern. Models that take any task in words have the instruction for search of their cards or
+stored prompts. Cross-encoders' own files say how they are used; nothing is filled in by name.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Listed:
         architecture: The `model_type` of its config.json; "static" for a table of tokens' rows, "jina_bert" for a BERT
             with ALiBi.
         dimension: Numbers in a vector.
-        shorter: Fewer numbers that its vectors may be cut to (Matryoshka), ascending, as its card says; where the card
-            allows any from a least one up, that one and its doublings.
+        shorter: Sizes that its vectors may be cut to (Matryoshka), ascending, as its card says; if the card allows any
+            size from a smallest one up, that one and its doublings.
     """
 
     architecture: str
@@ -50,9 +50,9 @@ class KnownModels:
         pattern: Matches the last part of a model's id, lower case, whole but for an owner before it (after which
             folder names have "--" or "_" for "/"), and for words such as "int8" and "onnx" at the end, so that
             `bge-small-en-v1.5-rag-int8-static` is a BGE, and `bge-small-en-v1.5-legal` is not known.
-        behind: What follows the pooling, beside a scaling to length 1, in words. It is in files that no name makes up
-            for, so that a folder without them gets no pooling by its name either.
-        licence: Of the models listed, as the hub abbreviates it.
+        behind: The modules behind pooling, without a scaling to length 1, in words. A name can't replace their files,
+            so a folder without them gets no pooling by its name either.
+        licence: The licence of the listed models, as the hub abbreviates it.
         models: Hub id -> facts, of the models best known.
     """
 

@@ -47,11 +47,11 @@ _IDEOGRAPH = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]")
 
 
 class LongTexts:
-    """Cuts what a tokenizer need not see.
+    """Cuts the part of a text that its tokenizer need not see.
 
     Args:
-        tokenizer: The tokenizers library's, which cuts at `max_length`.
-        max_length: In tokens, special ones included.
+        tokenizer: A tokenizer of the tokenizers library that cuts at `max_length`.
+        max_length: The longest text in tokens, special ones included.
     """
 
     def __init__(self, tokenizer: Any, *, max_length: int) -> None:
@@ -62,7 +62,7 @@ class LongTexts:
         self._separators, self._ideographs = _separators(tokenizer)
 
     def is_long(self, text: str) -> bool:
-        """Return whether a text has far more characters than there is room for."""
+        """Return whether a text has far more characters than fit into `max_length`."""
         return len(text) > 2 * self._least
 
     def cut(self, text: str) -> str:
@@ -86,7 +86,7 @@ class LongTexts:
         rest = beginning[kept:]
         if self._ideographs:
             rest = _IDEOGRAPH.sub(r" \g<0> ", rest)
-        # What stands between two separators is a word if it has a letter or digit, which no normalizer takes away.
+        # The part between two separators is a word if it has a letter or digit, which no normalizer removes.
         words = self._separators.split(rest)[1:-1]
         return sum(any(map(str.isalnum, word)) for word in words) >= (self._words or 0)
 
@@ -97,7 +97,7 @@ class LongTexts:
         encoded = [self._tokenizer.encode(self.cut(text), add_special_tokens=False) for text in whole]
         found = [_number(one) for one in encoded]
         if sum(found) > room and room % 2 and min(found) > room // 2:
-            # The longer one gets the odd token: the longer whole, not what is left of it.
+            # The text that was longer before cutting gets the odd token.
             found = [_number(self._tokenizer.encode(text, add_special_tokens=False)) for text in whole]
         kept = _shared_out(found, room)
         left = self._tokenizer.truncation["direction"] == "left"
@@ -114,7 +114,7 @@ class LongTexts:
         return ids, types, sum(found) > room
 
     def _layout(self) -> list[tuple[int | None, int, int]]:
-        """The parts of a pair: special tokens by id, and its texts by number (0 or 1), each with its token type."""
+        """Return a pair's parts: special tokens by id, and its texts by number (0 or 1), each with its token type."""
         for word in ("a", "1", ".", "the"):
             sample = self._tokenizer.encode(word, word)
             layout: list[tuple[int | None, int, int]] = []
@@ -144,7 +144,7 @@ def _shared_out(found: list[int], room: int) -> list[int]:
 
 
 def _words_that_separate(tokenizer: Any) -> int | None:
-    """Count the words that keep apart what is before and behind them: None where no number of them does."""
+    """Count the words after which the text before can't depend on the text behind; None if no number suffices."""
     truncation = tokenizer.truncation or {}
     if truncation.get("direction") != "right":
         return None
@@ -153,16 +153,16 @@ def _words_that_separate(tokenizer: Any) -> int | None:
     if not all(map(_normalizes_locally, _steps(tokenizer.normalizer, "normalizers"))):
         return None
     splits = _steps(tokenizer.pre_tokenizer, "pretokenizers")
-    # One split at spaces is enough; with what else is there, all must be known.
+    # One split at spaces is enough; beside others, all must be known.
     if not any(map(_splits_at_spaces, splits)) or not all(step.get("type") in _LOCAL_SPLITS for step in splits):
         return None
-    # A token that was added by hand may hold several words, and so reach over a few.
+    # An added token may hold several words, and so reach over a few.
     longest = max((len(token.content.split()) for token in tokenizer.get_added_tokens_decoder().values()), default=0)
     return longest + 2
 
 
 def _separators(tokenizer: Any) -> tuple[re.Pattern[str], bool]:
-    """Return what surely ends a word for this tokenizer, and whether an ideograph is a word of its own."""
+    """Return the characters that surely end a word for a tokenizer, and whether an ideograph is a word by itself."""
     normalizers = _steps(tokenizer.normalizer, "normalizers")
     splits = _steps(tokenizer.pre_tokenizer, "pretokenizers")
     lines = any(step.get("type") in _SPLITS_AT_LINES for step in splits)

@@ -1,6 +1,6 @@
-"""What sentence-transformers' files say of each module: `modules.json`, and the configuration of every module in it.
+"""Readers of sentence-transformers' `modules.json` and of the configuration of every module in it.
 
-These files are understood completely: a key that is not known is refused, since it may change vectors.
+Unknown keys in these files are refused, because they may change vectors.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ HANDLED_MODULES = (
     "LogitScore",
 )
 
-# Only what is imported from here is the class of that name; anything else is code of the repository's own.
+# Only classes under this package are sentence-transformers'; any other is the repository's own code.
 _THEIR_PACKAGE = "sentence_transformers."
 
 _MODULE_KEYS = ("type", "path", "name", "idx", "kwargs")
 
-# In the order in which sentence-transformers looks for it: the first that says anything counts.
+# In the order in which sentence-transformers looks for them: the first that is not empty counts.
 _TRANSFORMER_CONFIGS = tuple(
     f"sentence_{family}_config.json"
     for family in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
 
-# What a Transformer module must say of itself, by the kind of the model that it is in.
+# Values that a Transformer module must have, by the kind of its model.
 _TASKS = {
     "feature-extraction": ("last_hidden_state", "token_embeddings"),
     "sequence-classification": ("logits", "scores"),
     "text-generation": ("logits", "causal_logits"),
 }
-# How a message's content may be handed over, where pairs go through a chat template.
+# Forms of a message's content, if pairs go through a chat template.
 _FORMATS = ("flat", "structured")
-# Arguments of loading that change where and how torch computes, and no vector beyond rounding.
+# Arguments of loading that change where and how torch computes, and vectors only by rounding.
 _HARMLESS_ARGUMENTS = frozenset(
     {
         "add_pooling_layer",
@@ -131,7 +131,7 @@ def _kind(type_: str, path: Path) -> str:
 
 
 def refuse_other_pipelines(folder: Path, modules: list[tuple[str, Path]]) -> None:
-    """Check that modules are one Transformer, in the folder itself, then at most one Pooling, and a chain behind it."""
+    """Check that the modules are one Transformer, in the folder itself, then at most one Pooling, then a chain."""
     if not modules:
         return
     path = folder / "modules.json"
@@ -160,12 +160,12 @@ def read_transformer_config(transformer: Path, *, task: str, chats: bool = False
 
     Args:
         transformer: The module's folder.
-        task: What the model does, as `transformer_task` says it.
-        chats: Whether it may ask for what it is given in a chat template.
+        task: The value of `transformer_task` that the model must have.
+        chats: Whether it may ask for a chat template.
 
     Raises:
-        UnsupportedModelError: It asks for something that is not built in.
-        DamagedFilesError: It is not a JSON object.
+        UnsupportedModelError: A value is not built in.
+        DamagedFilesError: The file is not a JSON object.
     """
     for name in _TRANSFORMER_CONFIGS:
         path = transformer / name
@@ -213,7 +213,7 @@ def _refuse_arguments(config: dict[str, Any], path: Path) -> None:
 
 
 def longest_input(config: dict[str, Any]) -> object:
-    """Return what a Transformer module's configuration says of its longest input, None where it says nothing."""
+    """Return the longest input by a Transformer module's configuration, None if it has none."""
     for key in _TOKENIZER_ARGUMENTS:
         if (value := (config.get(key) or {}).get("model_max_length")) is not None:
             return value
@@ -221,7 +221,7 @@ def longest_input(config: dict[str, Any]) -> object:
 
 
 def refuse_unknown_keys(config: dict[str, Any], known: Collection[str], path: Path) -> None:
-    """Check that a file which is understood completely has no key beyond the known ones."""
+    """Check that a file has only known keys."""
     if unknown := sorted(set(config) - set(known)):
         raise UnsupportedModelError(
             f"{path} has {unknown[0]}={config[unknown[0]]!r}, a key that is not known here and may change vectors. "

@@ -1,7 +1,7 @@
-"""Which other files an ONNX file keeps its tensors in, read from its bytes, and the same graph with them in memory.
+"""ONNX files whose tensors are in other files: the names of these, and the same graph with the tensors in memory.
 
 ONNX is protobuf (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto). Only the fields that lead to a tensor's
-`external_data` are looked into; everything else is passed over by its length.
+`external_data` are parsed; the others are skipped by their length.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from intel_quantized_embeddings.files.inside import path_inside
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# A message's fields that are messages on the way to a tensor, by number, and what each holds.
+# A message's fields that lead to a tensor, by number, and the messages that they hold.
 _FIELDS: dict[str, dict[int, str]] = {
     "Model": {7: "Graph", 25: "Function"},
     "Graph": {1: "Node", 5: "Tensor", 15: "SparseTensor"},
@@ -40,7 +40,7 @@ _DEEPEST = 100
 # A tensor's `external_data` by key -> what to write instead, None to leave it.
 _Visit: TypeAlias = Callable[[Mapping[str, bytes]], Mapping[str, bytes] | None]
 
-# What OpenVINO takes for "the offset is an address in this process's memory".
+# The location that tells OpenVINO that the offset is an address in this process's memory.
 _IN_MEMORY = b"*/_ORT_MEM_ADDR_/*"
 
 
@@ -59,11 +59,11 @@ def external_files(model: Path, *, folder: Path) -> list[Path]:
 
 @contextmanager
 def readable(model: Path, *, folder: Path) -> Iterator[str | bytes]:
-    """Yield what OpenVINO can read an ONNX file from while the block lasts.
+    """Yield a form of an ONNX file that OpenVINO can read while the block lasts.
 
-    That is its path, and OpenVINO maps the data into memory, unless links lead out of the graph's folder, as the hub's
-    cache has them: those it refuses. Then it is the graph as bytes, with addresses of the data mapped here, which
-    OpenVINO copies. Files may not leave the model's folder, but for the hub's blobs.
+    That is its path, whose data OpenVINO maps into memory. Only if links lead out of the graph's folder, which OpenVINO
+    refuses and the hub's cache has, it is the graph as bytes, with addresses of the data mapped here, which OpenVINO
+    copies. Files may not leave the model's folder, but for the hub's blobs.
     """
     mapped: dict[bytes, NDArray[np.uint8]] = {}
     base = model.parent.resolve()
@@ -98,7 +98,7 @@ def _mapped(file: Path) -> NDArray[np.uint8]:
 
 
 def _inside(model: Path, location: bytes, folder: Path) -> Path:
-    """The file of a location, which is relative to the ONNX file."""
+    """Return the file of a location, which is relative to the ONNX file."""
     if location == _IN_MEMORY:
         raise DamagedFilesError(f"{model} keeps a tensor at an address in memory; a file is expected.")
     try:
@@ -106,7 +106,7 @@ def _inside(model: Path, location: bytes, folder: Path) -> Path:
         beside = model.parent.relative_to(folder).as_posix()
     except ValueError as exc:
         raise DamagedFilesError(f"{model} is not in {folder}.") from exc
-    # Joined as text: an absolute location must be seen as one.
+    # Joined as text, so that an absolute location is recognized.
     return path_inside(folder, name if PureWindowsPath(name).anchor else f"{beside}/{name}", listed_in=model)
 
 
@@ -128,7 +128,7 @@ def _walk(model: Path, visit: _Visit) -> list[memoryview | bytes] | None:
     try:
         with model.open("rb") as opened:
             content = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
-        if content.find(b"location") < 0:  # the key of every external tensor, and soon looked for
+        if content.find(b"location") < 0:  # every external tensor has this key, which is found quickly
             return None
         return _changed(memoryview(content), "Model", visit, depth=0)
     except (ValueError, IndexError) as exc:
@@ -138,7 +138,7 @@ def _walk(model: Path, visit: _Visit) -> list[memoryview | bytes] | None:
 
 
 def _changed(message: memoryview, kind: str, visit: _Visit, *, depth: int) -> list[memoryview | bytes] | None:
-    """A message in pieces, with what `visit` wants written; None where that is nothing."""
+    """Return a message in pieces, with the changes of `visit`; None if there are none."""
     if depth > _DEEPEST:
         raise ValueError(f"its messages are more than {_DEEPEST} deep")
     if kind == "Tensor":
@@ -170,13 +170,13 @@ def _changed_tensor(message: memoryview, visit: _Visit) -> list[memoryview | byt
 
 
 def _entry(message: memoryview) -> tuple[str, bytes]:
-    """Key and value of a StringStringEntry."""
+    """Return key and value of a StringStringEntry."""
     texts = {number: bytes(message[value:end]) for number, _, value, end in _fields(message)}
     return texts.get(1, b"").decode("utf-8", "replace"), texts.get(2, b"")
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int, int, int]]:
-    """Number, start, start of the value and end of each field that is bytes, text or a message."""
+    """Yield number, start, start of the value and end of each field that is bytes, text or a message."""
     at = 0
     while at < len(message):
         start = at
@@ -199,7 +199,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int, int, int]]:
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """A number, and where it ends."""
+    """Read a number; return it and its end."""
     value = shift = 0
     while True:
         byte = message[at]
@@ -217,7 +217,7 @@ def _field(number: int, content: bytes) -> bytes:
 
 
 def _header(number: int, length: int) -> bytes:
-    """The bytes before a field of bytes, text or a message."""
+    """Return the bytes before a field of bytes, text or a message."""
     return _written((number << 3) | _BYTES) + _written(length)
 
 

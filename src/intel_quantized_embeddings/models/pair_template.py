@@ -14,15 +14,15 @@ from intel_quantized_embeddings.models.tokenizer_files import CONFIG_FILE
 TEMPLATE_FILE = "chat_template.jinja"
 EXTRA = "templates"
 
-# How sentence-transformers may hand over a message's content: as it is, or as a list of one part.
+# Forms of a message's content in sentence-transformers: the text itself, or a list of one part.
 FLAT, STRUCTURED = "flat", "structured"
 
-# What is in a template that takes parts, of which a folder of transformers alone says nothing.
+# Appears in templates that take parts, which a folder of transformers alone does not say.
 _PARTS = ("content[", "content.", "type")
 
 
 class PairTemplate:
-    """What makes one text of a query and a document, as messages of these roles behind the instruction's."""
+    """Makes one text of a query and a document: messages of these roles, after the instruction's."""
 
     def __init__(
         self, source: str, *, instruction: str, in_parts: bool, special: Mapping[str, str], where: Path
@@ -30,7 +30,7 @@ class PairTemplate:
         """Compile a template.
 
         Args:
-            source: In Jinja.
+            source: The template, in Jinja.
             instruction: The content of a message of the role "system" before the two; empty for none.
             in_parts: Whether a message's content is a list of one part instead of the text.
             special: The tokenizer's special tokens by name, which a template may use.
@@ -38,8 +38,8 @@ class PairTemplate:
 
         Raises:
             MissingExtraError: jinja2 is not installed.
-            DamagedFilesError: It is no template.
-            UnsupportedModelError: What it makes of a pair lacks one of the texts.
+            DamagedFilesError: It is not a template.
+            UnsupportedModelError: Its result lacks one of the pair's texts.
         """
         with needs("jinja2", extra=EXTRA, needed_for="A cross-encoder that puts pairs into a chat template"):
             from jinja2 import TemplateSyntaxError
@@ -63,7 +63,7 @@ class PairTemplate:
             )
 
     def __call__(self, query: str, document: str) -> str:
-        """Return the text that the model is given.
+        """Return the text that the model reads.
 
         Raises:
             DamagedFilesError: The template fails.
@@ -98,10 +98,10 @@ def _as_json(
 
 
 def read_template(folder: Path) -> str:
-    """Return a folder's chat template, empty where it has none; of several the default one.
+    """Return a folder's chat template, the default one of several, empty if it has none.
 
     Raises:
-        DamagedFilesError: It is no text.
+        DamagedFilesError: It is not a text.
     """
     file = folder / TEMPLATE_FILE
     if file.is_file():
@@ -120,18 +120,18 @@ def read_template(folder: Path) -> str:
 
 
 def asked_format(folder: Path, transformer: Mapping[str, Any], *, has_modules: bool) -> str | None:
-    """Return in which format a folder asks for a chat, `FLAT` or `STRUCTURED`; None where it asks for none.
+    """Return the format of the chat that a folder asks for, `FLAT` or `STRUCTURED`; None if it asks for none.
 
-    sentence-transformers writes it into `sentence_bert_config.json`. Of a folder of transformers alone it puts pairs
-    into whatever template is there.
+    sentence-transformers writes it into `sentence_bert_config.json`. For a folder of transformers alone it puts pairs
+    into any template that is there.
 
     Args:
-        folder: The model's.
-        transformer: What `read_transformer_config` returned.
+        folder: The model's folder.
+        transformer: The result of `read_transformer_config`.
         has_modules: Whether there is a `modules.json`.
 
     Raises:
-        UnsupportedModelError: There is no template, or which format it takes is not said.
+        UnsupportedModelError: There is no template, or its format is not known.
     """
     modalities = transformer.get("modality_config")
     if modalities is not None:

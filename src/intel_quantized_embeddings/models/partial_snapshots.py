@@ -1,7 +1,7 @@
-"""Which files that decide a model's settings are missing from a folder though the model may have them.
+"""Find files that decide a model's settings and are missing from a folder though the model may have them.
 
-Libraries fill the hub's cache with the files that they need themselves. What this package reads beside is then not
-there, and would be taken for something that the model does not have.
+Libraries fill the hub's cache with only the files that they need. Other files that this package reads are then missing,
+as if the model did not have them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 _MODULES = "modules.json"
 _SENTENCE = "sentence_bert_config.json"
 
-# The options that say the same as a file, where a caller gives all of them.
+# By file, the options that together say the same.
 _DECIDED_BY = {
     _MODULES: ("pooling", "normalize"),
     "config_sentence_transformers.json": ("query_instruction", "document_instruction"),
@@ -33,8 +33,8 @@ SETTINGS = tuple(option for options in _DECIDED_BY.values() for option in option
 def never_fetched(folder: Path, *, scores_pairs: bool) -> list[str]:
     """List the files that decide settings, are not in a folder of the hub's client, and may be in the repository.
 
-    That one is not in the repository is known by the client's list of it (`trees`, written by version 2), by its note
-    of having asked (`.no_exist`), or because all of the repository is there. Other folders are what they are. A
+    A file is not in the repository if the client's list of it (`trees`, written by version 2) or its note of having
+    asked (`.no_exist`) says so, or if all of the repository is there. Other folders are taken as complete. A
     cross-encoder's settings are its tokenizer's.
     """
     folder = folder.resolve()  # a link to a snapshot is one
@@ -46,12 +46,12 @@ def never_fetched(folder: Path, *, scores_pairs: bool) -> list[str]:
 
 
 def undecided(names: Collection[str], *, given: Collection[str]) -> list[str]:
-    """Return the files that decide something which the caller did not."""
+    """Return the files that decide something that the caller did not decide."""
     return [name for name in names if not _DECIDED_BY[name] or not set(_DECIDED_BY[name]) <= set(given)]
 
 
 def refuse_undecided(names: Collection[str], *, model: str, folder: Path, by_path: bool) -> None:
-    """Say which files were never fetched: as an error for a hub id, in the log for a folder that somebody chose."""
+    """Report files that were never fetched: as an error for a hub id, in the log for a folder given by its path."""
     if not names:
         return
     listed = ", ".join(names)
@@ -72,9 +72,9 @@ def _deciding(folder: Path, listed: set[str] | None) -> Iterator[str]:
     yield "tokenizer_config.json"
     yield _MODULES
     if not (folder / _MODULES).is_file() and _known_absent(folder, _MODULES, listed):
-        return  # then nobody reads the others
+        return  # then the others are not read
     yield "config_sentence_transformers.json"
-    # Its other names are those of other architectures, and are asked for after this one.
+    # Its other names, of other architectures, are tried after this one.
     if not any(folder.glob("sentence_*config.json")) and not any(folder.glob("[0-9]_*/sentence_*config.json")):
         yield _SENTENCE
 
@@ -86,23 +86,23 @@ def _known_absent(folder: Path, name: str, listed: set[str] | None) -> bool:
 
 
 def _is_snapshot(folder: Path) -> bool:
-    """Return whether it is one of the hub's cache: models--OWNER--NAME/snapshots/COMMIT."""
+    """Return whether a folder is in the hub's cache: models--OWNER--NAME/snapshots/COMMIT."""
     folder = folder.absolute()
     return folder.parent.name == "snapshots" and "--" in folder.parent.parent.name
 
 
 def _is_download(folder: Path) -> bool:
-    """Return whether `hf download --local-dir` wrote it."""
+    """Return whether `hf download --local-dir` wrote a folder."""
     return (folder / ".cache" / "huggingface" / "download").is_dir()
 
 
 def _listed(folder: Path) -> set[str] | None:
-    """The names of a repository's files, as the hub's client wrote them down; None where it did not."""
+    """Return the names of a repository's files as the hub's client listed them; None if it did not."""
     if _is_snapshot(folder):
         lists = [folder.absolute().parent.parent / "trees" / f"{folder.absolute().name}.json"]
     else:
         lists = list((folder / ".cache" / "huggingface" / "trees").glob("*.json"))
-    if len(lists) != 1 or not lists[0].is_file():  # of several commits, who knows
+    if len(lists) != 1 or not lists[0].is_file():  # several commits: not known which
         return None
     try:
         files = json.loads(lists[0].read_text("utf-8"))["files"]

@@ -1,4 +1,4 @@
-"""What the configuration of sentence-transformers' Pooling module says, in the spelling of any version."""
+"""Reader of the configuration of sentence-transformers' Pooling module, in the spelling of any version."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _POOLING_FLAGS = {
     "pooling_mode_lasttoken": "lasttoken",
 }
 _POOLING_KEYS = ("pooling_mode", "include_prompt", "embedding_dimension", "word_embedding_dimension", *_POOLING_FLAGS)
-# Spellings of today's names that are not pooling_mode's own.
+# Alternative spellings of pooling modes.
 _POOLING_NAMES = {"cls_token": "cls", "mean_tokens": "mean", "lasttoken": "last"}
 
 
 def read_poolings(path: Path) -> tuple[Pooling, ...]:
-    """Read the configuration of a Pooling module: one mode, or several whose rows are put one behind another."""
+    """Read the configuration of a Pooling module: one mode, or several whose rows are concatenated."""
     check_pooling(path)
     config = read_json(path)
     asked = config.get("pooling_mode")
@@ -39,7 +39,7 @@ def read_poolings(path: Path) -> tuple[Pooling, ...]:
 
 
 def check_pooling(path: Path) -> None:
-    """Check what the configuration of a Pooling module says beside the mode, which a caller may choose."""
+    """Check the configuration of a Pooling module, but for the mode, which a caller may choose."""
     config = read_json(path)
     refuse_unknown_keys(config, _POOLING_KEYS, path)
     include = config.get("include_prompt", True)

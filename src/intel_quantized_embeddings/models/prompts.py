@@ -1,4 +1,4 @@
-"""What `config_sentence_transformers.json` says: prompts, and how vectors are to be compared."""
+"""Reader of `config_sentence_transformers.json`: prompts, and how vectors are to be compared."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from intel_quantized_embeddings.models.modules import refuse_unknown_keys
 from intel_quantized_embeddings.models.routes import own_config_file
 from intel_quantized_embeddings.similarity import Similarity
 
-# sentence-transformers' names of what is asked for and what is searched, in the order it tries them.
+# sentence-transformers' names of prompts for queries and documents, in the order in which it tries them.
 _QUERY_PROMPTS = ("query",)
 DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 
-# What `config_sentence_transformers.json` may hold; that of a cross-encoder has more.
+# Keys that `config_sentence_transformers.json` may have; a cross-encoder's file may have more.
 _OWN_CONFIG_KEYS = (
     "model_type",
     "prompts",
@@ -30,10 +30,9 @@ _OWN_CONFIG_KEYS = (
 
 
 def read_own_config(folder: Path, known: KnownModels | None, *, width: Callable[[], int | None]) -> dict[str, Any]:
-    """Read what an embedder's file says, as fields of `ModelSettings`, filling gaps from what is known by name.
+    """Read an embedder's file as fields of `ModelSettings`, filling gaps from the models known by name.
 
-    `width` says how many numbers its vectors have, where that can be known: a file that asks for shorter ones is
-    refused.
+    `width` is the size of its vectors, if known: a file that asks for shorter ones is refused.
     """
     path = own_config_file(folder)
     config = read_json(path)
@@ -79,7 +78,7 @@ def read_prompts(path: Path) -> tuple[dict[str, str], str | None]:
 
 
 def read_similarity(folder: Path) -> Similarity:
-    """Read how vectors are to be compared from a folder, quantized or not; the cosine where it does not say."""
+    """Read how vectors are to be compared from a folder, quantized or not; the cosine if it does not say."""
     path = own_config_file(folder)
     asked = read_json(path).get("similarity_fn_name")
     try:
@@ -92,10 +91,10 @@ def read_similarity(folder: Path) -> Similarity:
 
 
 def _instruction(prompts: dict[str, str], names: tuple[str, ...], default: str | None, known: str) -> str:
-    """The first prompt of its kind, in the order sentence-transformers documents, else the default one.
+    """Return the first prompt of its kind, in the order that sentence-transformers documents, else the default one.
 
-    Empty prompts are placeholders that sentence-transformers writes by itself: alone, they do not hide
-    what is known. (Its version 6 lets its placeholders hide a `passage` prompt; the model means the prompt.)
+    Empty prompts are placeholders that sentence-transformers writes by itself: alone, they do not hide the instruction
+    known by name. (Its version 6 lets its placeholders hide a `passage` prompt; the model means the prompt.)
     """
     for name in names:
         if name in prompts:

@@ -29,9 +29,9 @@ class Routes:
     """The two models of a Router.
 
     Attributes:
-        query: The folder of the model that queries go through.
-        document: And documents.
-        default: Which of the two takes a text that is said to be neither.
+        query: The folder of the model for queries.
+        document: The folder of the model for documents.
+        default: The route of texts that are neither.
     """
 
     query: Path
@@ -40,7 +40,7 @@ class Routes:
 
 
 def read_routes(folder: Path) -> Routes | None:
-    """Read a Router; None for a folder that is none.
+    """Read a Router; None for any other folder.
 
     Other routes than query and document are an UnsupportedModelError.
     """
@@ -68,7 +68,7 @@ def read_routes(folder: Path) -> Routes | None:
 
 
 def route_modules(folder: Path) -> list[tuple[str, Path]] | None:
-    """Return the (type, folder) of the modules of a route that begins in a folder; None where none does."""
+    """Return the (type, folder) of the modules of a route that begins in a folder; None if none does."""
     router = folder.parent
     if not folder.name or (folder / "modules.json").is_file():
         return None
@@ -92,7 +92,7 @@ def route_modules(folder: Path) -> list[tuple[str, Path]] | None:
 
 
 def route_patterns(folder: Path) -> list[str] | None:
-    """Return patterns of the files of a Router's modules; None where there is no Router."""
+    """Return patterns of the files of a Router's modules; None without a Router."""
     config = _config(folder)
     if config is None:
         return None
@@ -103,7 +103,7 @@ def route_patterns(folder: Path) -> list[str] | None:
 
 
 def refuse_routes(model: str, *, what: str) -> UnsupportedModelError:
-    """Return the error of what a Router can't be."""
+    """Return the error for a place that takes one model, which a Router is not."""
     return UnsupportedModelError(
         f"{model} is a Router of two models, one for queries and one for documents, {what}. Encoder.load takes both; "
         f"whatever takes one model takes the folder of either, which {CONFIG_FILE} names first."
@@ -111,7 +111,7 @@ def refuse_routes(model: str, *, what: str) -> UnsupportedModelError:
 
 
 def own_config_file(folder: Path) -> Path:
-    """Return where a model's `config_sentence_transformers.json` is: of a route's, beside the Router."""
+    """Return the path of a model's `config_sentence_transformers.json`; a route's is beside the Router."""
     own = folder / OWN_CONFIG_FILE
     if own.is_file() or route_modules(folder) is None:
         return own
@@ -119,7 +119,7 @@ def own_config_file(folder: Path) -> Path:
 
 
 def _config(folder: Path) -> dict[str, Any] | None:
-    """The Router's own file, where `modules.json` begins with one."""
+    """Return the Router's own file, if `modules.json` begins with a Router."""
     listed, path = folder / "modules.json", folder / CONFIG_FILE
     if not (listed.is_file() and path.is_file()):
         return None

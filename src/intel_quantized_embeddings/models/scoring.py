@@ -1,4 +1,4 @@
-"""What a cross-encoder's folder says besides the weights: its longest input, and what its scores go through."""
+"""A cross-encoder's settings, read from its folder: the longest input, and the activation of scores."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# What `config_sentence_transformers.json` of a cross-encoder may hold.
+# Keys that a cross-encoder's `config_sentence_transformers.json` may have.
 _OWN_CONFIG_KEYS = (
     "model_type",
     "activation_fn",
@@ -33,7 +33,7 @@ _OWN_CONFIG_KEYS = (
     "requirements",
 )
 
-# A query's first token and a document's beside the special ones, of which a pair has three or four.
+# One token of a query, one of a document, and the special tokens of a pair, three or four.
 FEWEST_TOKENS = 6
 
 
@@ -44,7 +44,7 @@ class Activation(str, Enum):
     SIGMOID = "Sigmoid"
 
     def apply(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Put scores through it. Shape of both: (n_pairs,)."""
+        """Apply the activation to scores. Shape of both: (n_pairs,)."""
         if self is Activation.IDENTITY:
             return scores
         import numpy as np
@@ -59,13 +59,13 @@ class CrossEncoderSettings:
     """The settings by which pairs of texts become scores, besides the weights.
 
     Attributes:
-        max_length: Longest pair in tokens, special tokens included; what is longer is cut.
-        activation: What scores go through.
+        max_length: Longest pair in tokens, special tokens included; longer ones are cut.
+        activation: The activation of scores.
         lowercase: Whether texts are lowercased before tokenization, whatever the tokenizer does.
-        modules: What makes the score of token vectors, in words; none where it is the architecture's own classifier.
-        template: What makes one text of a pair, in Jinja; empty where the tokenizer's own template for pairs does.
-        instruction: The message before the two in it.
-        in_parts: Whether each message in it is a list of one part.
+        modules: The modules that make a score of token vectors, in words; empty for the architecture's own classifier.
+        template: The chat template of pairs, in Jinja; empty if the tokenizer's own template for pairs is used.
+        instruction: The message before query and document in the template.
+        in_parts: Whether each message in the template is a list of one part.
     """
 
     max_length: int
@@ -77,7 +77,7 @@ class CrossEncoderSettings:
     in_parts: bool = False
 
     def tokenizer(self, folder: Path) -> Tokenizer:
-        """Open a folder's tokenizer; raises what `Tokenizer` and `PairTemplate` do."""
+        """Open a folder's tokenizer; raises the errors of `Tokenizer` and `PairTemplate`."""
         template = None
         if self.template:
             template = PairTemplate(
@@ -92,7 +92,7 @@ class CrossEncoderSettings:
         )
 
     def override(self, *, max_length: int | None, max_positions: int) -> CrossEncoderSettings:
-        """Replace the length where the caller gives one; the OptionError says what it may be."""
+        """Replace the length by the caller's, if given; the OptionError names the allowed values."""
         if max_length is None:
             return dataclasses.replace(self, max_length=min(self.max_length, max_positions))
         if not FEWEST_TOKENS <= max_length <= max_positions:
@@ -108,8 +108,7 @@ def read_cross_encoder_settings(
 ) -> CrossEncoderSettings:
     """Read a cross-encoder's folder, as sentence-transformers and transformers write it.
 
-    `name` is what an error calls the model, `default_max_length` for a folder that does not say how many tokens it
-    takes.
+    `name` is the model's name in errors, `default_max_length` is for a folder that does not give its longest input.
     """
     config = read_json(folder / "config.json")
     own, instruction = _own_config(folder / "config_sentence_transformers.json")
@@ -145,7 +144,7 @@ def read_cross_encoder_settings(
 
 
 def _own_config(path: Path) -> tuple[dict[str, Any], str]:
-    """Return what a file says, and the prompt that it puts before pairs."""
+    """Return the content of a file, and the prompt that it puts before pairs."""
     own = read_json(path)
     refuse_unknown_keys(own, _OWN_CONFIG_KEYS, path)
     kind = own.get("model_type", "CrossEncoder")
@@ -159,7 +158,7 @@ def _own_config(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def _activation(config: dict[str, Any], own: dict[str, Any], *, name: str) -> Activation:
-    """The one that sentence-transformers takes: three versions wrote three places; sigmoid where none is named."""
+    """Return the activation that sentence-transformers takes, from one of three places; sigmoid if none is named."""
     nested = config.get("sentence_transformers") or {}
     if not isinstance(nested, dict):
         raise DamagedFilesError(f"config.json of {name}: sentence_transformers is {nested!r}; a table is expected.")
@@ -170,7 +169,7 @@ def _activation(config: dict[str, Any], own: dict[str, Any], *, name: str) -> Ac
         return Activation.SIGMOID
     package, _, last = str(asked).rpartition(".")
     known = {activation.value: activation for activation in Activation}
-    # Of a class outside torch sentence-transformers takes its own default instead, whatever the class is called.
+    # For any class outside torch, sentence-transformers takes its own default instead.
     if package.split(".")[0] != "torch" or last not in known:
         allowed = " and ".join(known)
         raise UnsupportedModelError(f"{name} puts its scores through {asked!r}; built in are {allowed} of torch.nn.")

@@ -1,4 +1,4 @@
-"""What a model's folder says of pooling, normalization, instructions and length.
+"""A model's settings, read from its folder: pooling, normalization, instructions and length.
 
 Reads what sentence-transformers writes, the forms of versions 2 to 6.
 """
@@ -30,7 +30,7 @@ from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE
 from intel_quantized_embeddings.options import Pooling
 from intel_quantized_embeddings.similarity import Similarity
 
-# transformers writes a huge number here where a tokenizer has no limit of its own.
+# transformers writes a huge number here if a tokenizer has no limit of its own.
 _NO_LIMIT = 1_000_000
 
 
@@ -39,19 +39,18 @@ class ModelSettings:
     """The settings by which texts become vectors, besides the weights.
 
     Attributes:
-        pooling: How token vectors become one vector.
-        normalize: Whether vectors are scaled to length 1, at last.
-        max_length: Longest input in tokens, special tokens included; what is longer is cut.
+        pooling: The (first) pooling.
+        normalize: Whether vectors are scaled to length 1 at the end.
+        max_length: Longest input in tokens, special tokens included; longer ones are cut.
         query_instruction: Put before every query.
         document_instruction: Put before every document.
         lowercase: Whether texts are lowercased before tokenization, whatever the tokenizer does
             (`do_lower_case` of `sentence_bert_config.json`).
-        similarity: How vectors are to be compared (`similarity_fn_name`). They do not depend on it.
-        default_instruction: Put before a text that is said to be neither query nor document (`default_prompt_name`);
-            the vectors of queries and documents do not depend on it.
+        similarity: The function that compares vectors (`similarity_fn_name`), which do not depend on it.
+        default_instruction: Put before texts that are neither queries nor documents (`default_prompt_name`).
         other_prompts: The folder's other prompts as (name, text), for `IntelQuantizedSentenceTransformer`.
-        more_poolings: Others, whose vectors are put behind the first one's.
-        modules: What the pooled vector goes through before that, in words: "Dense 384 to 768, Identity".
+        more_poolings: Further poolings, whose vectors are appended to the first one's.
+        modules: The modules between pooling and normalization, in words: "Dense 384 to 768, Identity".
     """
 
     pooling: Pooling
@@ -68,21 +67,21 @@ class ModelSettings:
 
     @property
     def poolings(self) -> tuple[Pooling, ...]:
-        """How token vectors become one: one mode, or several whose vectors are put one behind another."""
+        """The poolings: one, or several whose vectors are concatenated."""
         return (self.pooling, *self.more_poolings)
 
     @property
     def pooling_name(self) -> str:
-        """The poolings as the option `pooling` takes them."""
+        """The poolings in the form of the option `pooling`."""
         return "+".join(mode.value for mode in self.poolings)
 
     @property
     def lengths_matter(self) -> bool:
-        """Whether a vector's length changes how it compares."""
+        """Whether the similarity depends on the lengths of vectors."""
         return not self.normalize and self.similarity is not Similarity.COSINE
 
     def tokenizer(self, folder: Path) -> Tokenizer:
-        """Open a folder's tokenizer; raises what `Tokenizer` does."""
+        """Open a folder's tokenizer; raises the errors of `Tokenizer`."""
         return Tokenizer(folder / TOKENIZER_FILE, max_length=self.max_length, lowercase=self.lowercase)
 
     def override(
@@ -93,7 +92,7 @@ class ModelSettings:
         document_instruction: str | None = None,
         max_positions: int | None = None,
     ) -> ModelSettings:
-        """Replace what is not None.
+        """Replace the settings that are not None.
 
         Raises:
             OptionError: `max_length` is below 3 or above what the model has positions for.
@@ -120,8 +119,8 @@ class ModelSettings:
 def is_cross_encoder(folder: Path) -> bool:
     """Return whether a folder holds a model that scores pairs of texts.
 
-    Its `config.json` names a sequence classifier, and no module pools; or it says that it does, and a chain of modules
-    makes the score.
+    That is the case if its `config.json` names a sequence classifier and no module pools, or if the folder says that it
+    is a cross-encoder and a chain of modules makes the score.
     """
     if scoring_chain(folder):
         return True
@@ -140,17 +139,17 @@ def read_settings(
     normalize: bool | None = None,
     default_max_length: int | None = None,
 ) -> ModelSettings:
-    """Read a model folder's settings, filling gaps from what is known by name.
+    """Read a model folder's settings, filling gaps from the models known by name.
 
     Args:
         folder: The model's folder.
         name: Its hub id, or the folder as the user named it.
-        pooling: Overrides the folder.
-        normalize: Overrides the folder.
-        default_max_length: For a folder that does not say how many tokens its model takes.
+        pooling: Overrides the folder's.
+        normalize: Overrides the folder's.
+        default_max_length: For a folder that does not give its longest input.
 
     Raises:
-        OptionError: `pooling` is unknown; or the folder does not say it, and neither does the caller.
+        OptionError: `pooling` is unknown, or neither the folder nor the caller names it.
         UnsupportedModelError: The folder asks for a pooling or module that is not built in.
         DamagedFilesError: A metadata file is not what it should be.
     """
@@ -199,7 +198,7 @@ def read_static_settings(folder: Path, where: Path, *, name: str, normalize: boo
 
 
 def _width(folder: Path, model: dict[str, Any]) -> int | None:
-    """Numbers in a model's vectors; None where its configuration does not say."""
+    """Return the size of a model's vectors; None if its configuration does not give it."""
     own = hidden_size(model)
     return None if own is None else chain_width(folder, own)
 
@@ -207,7 +206,7 @@ def _width(folder: Path, model: dict[str, Any]) -> int | None:
 def _names(folder: Path, name: str) -> list[str]:
     """Return the model's own names: as asked for, its folder, the hub's cache folder.
 
-    `_name_or_path` of config.json is not one of them: it names what the model was made from.
+    `_name_or_path` of config.json is not one of them: it names the model's ancestor.
     """
     resolved = folder.resolve()
     names = [name, resolved.name]
@@ -256,7 +255,7 @@ def _poolings(
 
 
 def read_max_length(folder: Path, transformer: dict[str, Any], config: dict[str, Any], default: int | None) -> int:
-    """Find the longest input in tokens that a folder's files name; `default` is for one that does not say it.
+    """Find the longest input in tokens that a folder's files name; `default` is for a folder that names none.
 
     `transformer` is its `sentence_bert_config.json`, `config` its `config.json`.
     """

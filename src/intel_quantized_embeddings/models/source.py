@@ -1,4 +1,4 @@
-"""A model's folder: what its files are and say, read once and passed on."""
+"""`SourceModel`: a model's folder, whose files are read once and passed on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from intel_quantized_embeddings.models.weight_files import WeightFiles, WeightKi
 from intel_quantized_embeddings.options import Pooling
 
 MANIFEST_FILE = "manifest.json"
-# What results depend on beside the weights.
+# Files that results depend on, beside the weights.
 DECIDING_FILES = ("config.json", TOKENIZER_FILE, *BESIDE)
 
 
@@ -32,7 +32,7 @@ DECIDING_FILES = ("config.json", TOKENIZER_FILE, *BESIDE)
 class SourceModel:
     """A model's folder.
 
-    What is read of it is kept: properties read a file the first time, and raise what reading it raises.
+    Properties read a file at first use, keep its content, and raise the errors of reading it.
 
     Attributes:
         path: The folder.
@@ -46,48 +46,48 @@ class SourceModel:
 
     @cached_property
     def static(self) -> Path | None:
-        """Where the table of a static model is; None for any other model."""
+        """The folder of a static model's table; None for any other model."""
         return None if self.is_quantized else static_folder(self.path)
 
     @cached_property
     def routes(self) -> Routes | None:
-        """The two models of a Router; None for a model that is one."""
+        """The two models of a Router; None for any other model."""
         return None if self.is_quantized else read_routes(self.path)
 
     def route(self, folder: Path) -> SourceModel:
-        """Return one of the two."""
+        """Return one of the Router's two models."""
         return SourceModel(path=folder, name=f"{self.name}/{folder.name}", revision=self.revision)
 
     @property
     def is_quantized(self) -> bool:
-        """Whether this package wrote it: it has a manifest."""
+        """Whether this package quantized the folder: it has a manifest."""
         return (self.path / MANIFEST_FILE).is_file()
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The content of `config.json`, empty where there is none."""
+        """The content of `config.json`, empty if there is none."""
         return read_json(self.path / "config.json")
 
     @cached_property
     def is_cross_encoder(self) -> bool:
-        """Whether it scores pairs of texts."""
+        """Whether the model scores pairs of texts."""
         if self.static is not None or self.routes is not None:
             return False
         return is_cross_encoder(self.path)
 
     @cached_property
     def is_chain(self) -> bool:
-        """Whether it scores pairs of texts by a chain of modules."""
+        """Whether the model scores pairs of texts by a chain of modules."""
         return bool(scoring_chain(self.path))
 
     @property
     def weight_files(self) -> tuple[Path, ...]:
-        """All files with weights, those of the modules behind the encoder too."""
+        """All files with weights, also of the modules behind the encoder."""
         return self.weights.files if self.static is not None else (*self.weights.files, *module_weights(self.path))
 
     @cached_property
     def weights(self) -> WeightFiles:
-        """The files with the weights of its encoder; of a static model its table and tokenizer."""
+        """The files with the encoder's weights; a static model's table and tokenizer."""
         if self.static is not None:
             return WeightFiles(static_files(self.static), WeightKind.SAFETENSORS)
         return find_weight_files(self.path, self.config)
@@ -99,7 +99,7 @@ class SourceModel:
         normalize: bool | None = None,
         default_max_length: int | None = None,
     ) -> ModelSettings:
-        """Read how its texts become vectors; see `read_settings`."""
+        """Read the settings by which texts become vectors; see `read_settings`."""
         if self.routes is not None:
             raise refuse_routes(self.name, what="whose settings are two")
         if self.static is not None:
@@ -109,14 +109,14 @@ class SourceModel:
         )
 
     def cross_encoder_settings(self, *, default_max_length: int | None = None) -> CrossEncoderSettings:
-        """Read how its pairs become scores; see `read_cross_encoder_settings`."""
+        """Read the settings by which pairs become scores; see `read_cross_encoder_settings`."""
         return read_cross_encoder_settings(self.path, name=self.name, default_max_length=default_max_length)
 
     def hashes(self) -> dict[str, str]:
-        """Return the SHA-256 of the files that its results depend on, by name."""
+        """Return the SHA-256 of the files that results depend on, by name."""
         files = [*self.weight_files, *(self.path / name for name in DECIDING_FILES)]
         return {self.relative(file): file_sha256(file) for file in files if file.is_file()}
 
     def relative(self, file: Path) -> str:
-        """Name a file from the folder: some of a route's modules are beside it."""
+        """Return a file's path relative to the folder; some of a route's modules are beside it."""
         return Path(os.path.relpath(file, self.path)).as_posix()

@@ -1,4 +1,4 @@
-"""Static models, as sentence-transformers and model2vec write them: a text's vector is the mean of its words' rows."""
+"""Static models, as sentence-transformers and model2vec write them: a text's vector is the mean of its tokens' rows."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 
 MODULE = "StaticEmbedding"
 
-# sentence-transformers cuts no text by itself; a number is needed to count with.
+# sentence-transformers cuts no text by itself; the code needs a number.
 UNLIMITED = 1 << 17
 _TYPES = ("F64", "F32", "F16", "I64", "I32", "I16", "I8")
-# What model2vec cuts at where `config.json` does not say.
+# The length at which model2vec cuts if `config.json` does not give one.
 _MODEL2VEC_LENGTH = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StaticTable:
-    """The vectors of words.
+    """The table of a static model.
 
     Attributes:
-        rows: (rows, dimension), in the type it is kept in.
-        mapping: Of each token id its row; None where ids are rows.
-        weights: What the row of each token id is multiplied with, float32; None for nothing.
+        rows: (rows, dimension), in the type of its file.
+        mapping: The row of each token id; None if ids are rows.
+        weights: The factor of each token id's row, float32; None without factors.
     """
 
     rows: NDArray[Any]
@@ -47,12 +47,12 @@ class StaticTable:
 
     @property
     def tokens(self) -> int:
-        """How many token ids there are."""
+        """The number of token ids."""
         return len(self.rows) if self.mapping is None else len(self.mapping)
 
 
 def static_folder(folder: Path) -> Path | None:
-    """Return where a static model's table and tokenizer are; None for a folder that is none."""
+    """Return the folder of a static model's table and tokenizer; None for any other model."""
     listed = folder / "modules.json"
     if listed.is_file():
         parsed = parse_json(listed)
@@ -67,7 +67,7 @@ def static_folder(folder: Path) -> Path | None:
 
 
 def static_files(where: Path) -> tuple[Path, ...]:
-    """Return the files that a static model's vectors depend on: the table first."""
+    """Return the files that a static model's vectors depend on, the table first."""
     return tuple(file for file in (where / WEIGHTS_FILE, where / TOKENIZER_FILE) if file.is_file())
 
 
@@ -77,7 +77,7 @@ def is_model2vec(where: Path) -> bool:
 
 
 def static_length(folder: Path, where: Path) -> int:
-    """Return how many tokens of a text are looked at: model2vec's own number, else where the tokenizer's file cuts."""
+    """Return the longest input in tokens: model2vec's own number, else the one at which the tokenizer's file cuts."""
     file = where / TOKENIZER_FILE
     truncation = read_json(file).get("truncation")
     value = truncation.get("max_length") if isinstance(truncation, dict) else None
@@ -126,13 +126,13 @@ class StaticTokenizer(Tokenizer):
     """A static model's tokenizer: without special tokens, and by `tokenizer.json` alone."""
 
     def __init__(self, where: Path, *, max_length: int, own_length: int | None = None) -> None:
-        """Open it.
+        """Open a folder's tokenizer.
 
         Args:
             where: The folder with `tokenizer.json`.
-            max_length: Where texts are cut, in tokens; `UNLIMITED` for nowhere.
-            own_length: Where model2vec cuts texts of this model, if it wrote it. It leaves unknown words out, and cuts
-                texts by characters before that, at so many times the length of a usual word.
+            max_length: Longest input in tokens, `UNLIMITED` for no limit.
+            own_length: The length in tokens at which model2vec cuts, for a model that it wrote. It leaves unknown words
+                out, and before that cuts texts at `own_length` times the characters of a median word.
         """
         with importing():
             from tokenizers import Tokenizer as FastTokenizer
@@ -146,7 +146,7 @@ class StaticTokenizer(Tokenizer):
             self._tokenizer.no_padding()
             self._tokenizer.no_truncation()
             if max_length < UNLIMITED:
-                # model2vec cuts ends, whatever the file says.
+                # model2vec always cuts at the end.
                 self._tokenizer.enable_truncation(max_length, direction=side if own_length is None else "right")
         self._token_types = False
         self._known_ids = None
@@ -186,7 +186,7 @@ class StaticTokenizer(Tokenizer):
 
     @property
     def special_tokens(self) -> int:
-        """None are put around a text."""
+        """The number of special tokens around a text: 0."""
         return 0
 
     def _encode_batch(self, inputs: list[Any], *, special_tokens: bool = False) -> list[Any]:
@@ -196,7 +196,7 @@ class StaticTokenizer(Tokenizer):
 
 
 def refuse_options(model: str, *, pooling: str | None, runtime: str | None, instruction_set: str | None) -> None:
-    """Check that nothing is asked of a static model that it has not."""
+    """Refuse options that a static model does not have."""
     if pooling not in (None, "mean"):
         raise OptionError(f"pooling={pooling!r} is not available for {model}: a static model is the mean of its words.")
     for name, value in (("runtime", runtime), ("instruction_set", instruction_set)):
@@ -208,7 +208,7 @@ def refuse_options(model: str, *, pooling: str | None, runtime: str | None, inst
 
 
 def refuse_static(model: str, *, what: str) -> UnsupportedModelError:
-    """Return the error of what a static model can't be: quantized, trained, a cross-encoder."""
+    """Return the error for a use that a static model does not allow: quantizing, training, scoring pairs."""
     return UnsupportedModelError(
         f"{model} is a static model: a table of words' vectors without layers, {what}. Load it as it is with "
         f"Encoder.load."
@@ -216,7 +216,7 @@ def refuse_static(model: str, *, what: str) -> UnsupportedModelError:
 
 
 def _unknown_id(tokenizer: Any) -> int | None:
-    """The id of unknown words; Unigram has it itself, the others by the token."""
+    """Return the id of unknown words; a Unigram model gives it, others by the token."""
     model = json.loads(tokenizer.to_str())["model"]
     if model.get("type") == "Unigram":
         unknown = model.get("unk_id")
@@ -238,7 +238,7 @@ def _reader(where: Path) -> TensorReader:
 
 
 def _array(file: Path, reader: TensorReader, name: str) -> NDArray[Any]:
-    """A tensor in the type it is kept in, bfloat16 widened."""
+    """Return a tensor in the type of its file, bfloat16 widened to float32."""
     from safetensors import safe_open
 
     with safe_open(str(file), framework="np") as opened:

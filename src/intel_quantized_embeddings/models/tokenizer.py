@@ -33,8 +33,8 @@ class TokenizedTexts:
     """Token ids of several texts.
 
     Attributes:
-        token_ids: One list a text, special tokens included, at its natural length.
-        truncated: Places of the texts that were longer than the maximum and were cut.
+        token_ids: A list for each text, special tokens included, at its natural length.
+        truncated: Places of the texts that were too long and were cut.
     """
 
     token_ids: list[list[int]]
@@ -45,8 +45,8 @@ class Tokenizer:
     """A model's tokenizer, cutting at `max_length` and never padding.
 
     `tokenizer.json` may carry padding and truncation of its own (all-MiniLM-L6-v2's pads to 128 and
-    cuts there); both are overridden, but for the end that is cut. The files beside it change what it does, as they do
-    in transformers.
+    cuts there); both are overridden, but for the end that is cut. The files beside it change it as they do in
+    transformers.
     """
 
     _other_side: Tokenizer | None = None
@@ -86,13 +86,13 @@ class Tokenizer:
         self._known_ids = known if isinstance(known, int) else None
 
     def encode(self, texts: Sequence[str], *, instruction: str = "") -> TokenizedTexts:
-        """Tokenize texts, each after `instruction`; nothing else about them is changed.
+        """Tokenize texts, each after `instruction`, without any other change.
 
         Raises:
             InvalidTextError: An item is not a string, or a string with no UTF-8 form.
             DamagedFilesError: The file's rules fail on them.
             OptionError: The instruction has no UTF-8 form; or, in a forked process, TOKENIZERS_PARALLELISM asks for
-                threads that are not there.
+                threads that can't run.
         """
         check_instruction(instruction)
         check_texts(texts)
@@ -104,22 +104,22 @@ class Tokenizer:
 
     @property
     def special_tokens(self) -> int:
-        """The number of tokens that the model's template puts around one text."""
+        """The number of special tokens that the model's template puts around one text."""
         number: int = self._tokenizer.num_special_tokens_to_add(False)
         return number
 
     @cached_property
     def uncut(self) -> Any:
-        """The same as an object of the tokenizers library that cuts nothing."""
+        """The same tokenizer as an object of the tokenizers library, without cutting."""
         uncut = self._copied()
         uncut.no_truncation()
         return uncut
 
     def cutting(self, side: str) -> Tokenizer:
-        """Return the tokenizer that takes tokens away at one side of what is too long, "left" or "right".
+        """Return the same tokenizer, cutting long texts at one side, "left" or "right".
 
         Raises:
-            OptionError: It is another side; or pairs become chats, which are cut at their end alone.
+            OptionError: `side` is another word, or "left" for pairs in a chat template, which are cut at their end.
         """
         if side not in ("left", "right"):
             raise OptionError(f"cut={side!r} is not allowed; it is 'left', 'right' or None.")
@@ -134,11 +134,11 @@ class Tokenizer:
             other._tokenizer, other._other_side = self._copied(), self
             other._tokenizer.enable_truncation(length, direction=side)
             other._long_texts = LongTexts(other._tokenizer, max_length=length)
-            self._other_side = other  # whole: other threads take it as soon as it is there
+            self._other_side = other  # assigned when complete, because other threads use it at once
         return self._other_side
 
     def counter(self) -> Callable[[str], int]:
-        """Make what counts a text's tokens, the special ones left out and nothing cut."""
+        """Return a function that counts a text's tokens without the special ones and without cutting."""
         uncut = self.uncut
 
         def count(text: str) -> int:
@@ -147,9 +147,9 @@ class Tokenizer:
         return count
 
     def has_overlong_word(self) -> Callable[[str], bool] | None:
-        """Make what tells a text with a word too long for the tokenizer to look into, which it takes as unknown.
+        """Return a function that finds texts with a word that is too long for the tokenizer, which makes it unknown.
 
-        WordPiece has such a limit, of 100 characters as a rule; None for tokenizers without one.
+        WordPiece has such a limit, usually 100 characters; None for tokenizers without a limit.
         """
         own = json.loads(self._tokenizer.to_str())["model"]
         limit = own.get("max_input_chars_per_word") if own.get("type", "WordPiece") == "WordPiece" else None
@@ -158,7 +158,7 @@ class Tokenizer:
         normalizer, pre_tokenizer = self._tokenizer.normalizer, self._tokenizer.pre_tokenizer
 
         def has_one(text: str) -> bool:
-            if len(text) <= limit and text.isascii():  # what is normalized may become longer
+            if len(text) <= limit and text.isascii():  # normalizing may make a word longer
                 return False
             normal = normalizer.normalize_str(text) if normalizer is not None else text
             words = pre_tokenizer.pre_tokenize_str(normal) if pre_tokenizer is not None else [(normal, (0, 0))]
@@ -167,15 +167,15 @@ class Tokenizer:
         return has_one
 
     def encode_pairs(self, pairs: Sequence[tuple[str, str]], *, second_text: int) -> TokenizedTexts:
-        """Tokenize pairs by the tokenizer's own template; where one is too long, its longer text is cut.
+        """Tokenize pairs by the tokenizer's own template; of a pair that is too long, the longer text is cut.
 
-        Where there is a chat template, by that: what is too long is cut at its end, and the last tokens give way to
-        those that end every chat.
+        With a chat template, by that template: a long chat is cut at its end, and the tokens that end every chat
+        replace the last ones.
 
         Args:
             pairs: Two strings each, with a UTF-8 form.
-            second_text: What the ids of a pair's second text are raised by, where the files beside `tokenizer.json` say
-                that the model is given token types.
+            second_text: Number added to the ids of a pair's second text, if the files beside `tokenizer.json` say that
+                the model takes token types.
         """
         if self._pair_template is not None:
             return self._encode_chats(pairs, self._pair_template)
@@ -209,7 +209,7 @@ class Tokenizer:
         return TokenizedTexts(token_ids=rows, truncated=truncated)
 
     def _tail_of(self, template: PairTemplate) -> list[int]:
-        """Return the tokens that end every chat, whatever its texts are: those of two that have none in common."""
+        """Return the tokens that end every chat: the common end of two chats whose texts have no token in common."""
         one, other = (
             self._tokenizer.encode(template(text, text), add_special_tokens=False).ids for text in ("0", "1 2 3 4")
         )
@@ -226,11 +226,11 @@ class Tokenizer:
 
     def _copied(self) -> Any:
         copied = self._tokenizer.from_str(self._tokenizer.to_str())
-        copied.encode_special_tokens = self._tokenizer.encode_special_tokens  # which a file does not hold
+        copied.encode_special_tokens = self._tokenizer.encode_special_tokens  # a file does not have this kind
         return copied
 
     def _refuse_token_types(self) -> None:
-        """Check that a text alone gets the first token type, the only one that the models built here give it."""
+        """Check that a single text gets the first token type, the only one that models here have for it."""
         if self._token_types and any(self._tokenizer.encode("").type_ids):
             raise UnsupportedModelError(
                 f"{self._file} gives a text alone other token types than 0, which is not built in. If the model has "
@@ -238,7 +238,7 @@ class Tokenizer:
             )
 
     def _known(self, ids: list[int]) -> list[int]:
-        """Return a text's ids, once all are seen to be the model's: to ask for its vocabulary takes far longer."""
+        """Return ids after checking that the model has them all; comparing vocabularies would take far longer."""
         largest = max(ids, default=0)
         if self._known_ids is not None and largest >= self._known_ids:
             raise DamagedFilesError(
@@ -249,7 +249,7 @@ class Tokenizer:
 
     @contextmanager
     def _tokenizer_errors(self) -> Iterator[None]:
-        """The seam to the tokenizers library: a fault of the file is a plain Exception to it, or a panic of Rust."""
+        """Map errors of the tokenizers library, which reports a faulty file as a plain Exception or a panic of Rust."""
         try:
             yield
         except BaseException as exc:
@@ -263,7 +263,7 @@ def _truncated(encodings: Sequence[Any]) -> set[int]:
 
 
 def is_listed(value: object) -> bool:
-    """Return whether a value is several items in an order: not one text, nor a table or a set, which has none."""
+    """Return whether a value is a sequence of items: not a single text, a table or a set."""
     return isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping, set, frozenset))
 
 
@@ -289,14 +289,14 @@ def is_utf8(text: str) -> bool:
 
 
 def shown(value: object) -> str:
-    """A value as a message shows it: cut, whatever its size."""
+    """Return a value as messages show it: its beginning, whatever its size."""
     short = Repr()
     short.maxother = short.maxstring = 80
     return short.repr(value)
 
 
 def utf8(text: object, *, position: int, kind: str = "text") -> bytes:
-    """The bytes of a text; what has none is an InvalidTextError that names its `kind` and `position`."""
+    """Return a text's bytes in UTF-8; without these it is an InvalidTextError that names its `kind` and `position`."""
     if not isinstance(text, str):
         raise InvalidTextError(
             f"{kind} {position} is {shown(text)} of type {type(text).__name__}; every text must be a str."

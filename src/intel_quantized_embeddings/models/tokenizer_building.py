@@ -1,4 +1,4 @@
-"""Making of a `tokenizer.json` what transformers makes of it and of the files beside it."""
+"""Build the tokenizer that transformers makes of a `tokenizer.json` and the files beside it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from intel_quantized_embeddings.models.tokenizer_files import CLASSES, SPECIAL_T
 
 
 def apply_tokenizer_files(tokenizer: Any, files: TokenizerFiles) -> Any:
-    """Make of a `tokenizer.json`, as the library opens it, what transformers makes with the files beside it."""
+    """Change a `tokenizer.json`, as the library opens it, in the way that transformers does by the files beside it."""
     kind = CLASSES.get(files.class_name or "")
     defaults = kind.special if kind and files.own_class else {}
     special = {name: token for name in SPECIAL_TOKENS if (token := _token(files, name, defaults)) is not None}
@@ -34,13 +34,13 @@ def apply_tokenizer_files(tokenizer: Any, files: TokenizerFiles) -> Any:
 
 
 def _fits(tokenizer: Any, kind: TokenizerClass, files: TokenizerFiles) -> bool:
-    """Return whether a `tokenizer.json` can be the class's: its kind of model, and its special tokens' names."""
+    """Return whether a `tokenizer.json` fits the class: by its kind of model and its special tokens' names."""
     unnamed = [kind.special[name] for name in kind.ends if name not in files.config]
     return kind.model == type(tokenizer.model).__name__ and all(tokenizer.token_to_id(t) is not None for t in unnamed)
 
 
 def _built(tokenizer: Any, files: TokenizerFiles) -> Any:
-    """Build what comes before the vocabulary as the class does."""
+    """Build the steps before the vocabulary as the class does."""
     from tokenizers import Tokenizer, normalizers, pre_tokenizers
 
     built = Tokenizer(tokenizer.model)
@@ -80,7 +80,7 @@ def _berts_normalizer(files: TokenizerFiles, *, clean_text: bool) -> Any:
 
 
 def _post_processor(tokenizer: Any, words: Mapping[str, str], files: TokenizerFiles, kind: TokenizerClass) -> Any:
-    """Put around a text what the class puts."""
+    """Put the class's special tokens around a text."""
     from tokenizers import processors
 
     start, end = (words[name] for name in kind.ends)
@@ -120,7 +120,7 @@ def _flag(files: TokenizerFiles, key: str, default: bool) -> bool:
 
 
 def _token(files: TokenizerFiles, name: str, defaults: Mapping[str, str]) -> Any:
-    """Return a special token with the ways in which it is found; None where there is none of this name."""
+    """Return a special token with the flags by which it is found in texts; None if there is none of this name."""
     value = files.config.get(name, defaults.get(name))
     return None if value is None else _added_token(value, files, special=True)
 
@@ -138,7 +138,7 @@ def _added_token(value: Any, files: TokenizerFiles, *, special: bool) -> Any:
 
 
 def _add_tokens(tokenizer: Any, files: TokenizerFiles, special: Mapping[str, Any]) -> None:
-    """Add the tokens that the files name and `tokenizer.json` does not, or finds in another way.
+    """Add the tokens that the files name and that `tokenizer.json` does not have, or finds by other flags.
 
     A special token for whose id the model has no vector is left out; transformers adds it, and fails on such a text.
     """

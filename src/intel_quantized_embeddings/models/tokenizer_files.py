@@ -1,9 +1,9 @@
-"""What the files beside `tokenizer.json` make of it, as transformers 5 obeys them.
+"""Read the files beside `tokenizer.json` as transformers 5 does.
 
 `tokenizer_config.json` names a class. The classes of the built-in architectures do not take `tokenizer.json` as it is:
-they keep its vocabulary and build what surrounds it from their own arguments, which are that file's other keys. Under
-any other class, `PreTrainedTokenizerFast` among them, `tokenizer.json` counts as it is. CamemBERT's counts so too:
-transformers 5.5 and 5.24 build different things around its vocabulary, and transformers 4 builds nothing.
+they keep its vocabulary and build the other steps from their own arguments, which are that file's other keys. Under
+any other class, `PreTrainedTokenizerFast` among them, `tokenizer.json` counts as it is. CamemBERT's counts as it is
+too: transformers 5.5 and 5.24 build different things around its vocabulary, and transformers 4 builds nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from intel_quantized_embeddings.files.json_files import read_json
 
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
-# What is read beside tokenizer.json and goes where it goes.
+# Files that are read beside tokenizer.json and copied with it.
 BESIDE = (CONFIG_FILE, "special_tokens_map.json", "added_tokens.json")
 
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -28,15 +28,15 @@ _NAMES_WITHOUT_TYPES = ("input_ids", "attention_mask")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizerClass:
-    """A tokenizer class of transformers that builds its own from a vocabulary.
+    """A tokenizer class of transformers that builds its tokenizer from a vocabulary.
 
     Attributes:
         model: The kind of `tokenizer.json`'s model that it takes.
-        special: The special tokens where no file names them.
-        ends: Which of them stand before and behind a text.
+        special: The special tokens if no file names them.
+        ends: The two special tokens before and behind a text.
         between: How often the latter stands between the texts of a pair.
         second_type: The token type of a pair's second text.
-        input_names: What it gives the model where no file names it.
+        input_names: The model's inputs if no file names them.
     """
 
     model: str
@@ -74,9 +74,9 @@ CLASSES = {
     "CamembertTokenizer": TokenizerClass(model="", special=_ROBERTAS),
 }
 
-# The class of each architecture: what is taken where tokenizer_config.json names none. Where it names another one, as
-# every DistilBERT's and Electra's does, versions differ: 4.57 obeys BERT's flags and keeps the rest of tokenizer.json,
-# 5.5 keeps all of it, 5.24 builds what that other class builds. What two of the three do is done here.
+# The class of each architecture, for a tokenizer_config.json that names none. If it names another architecture's class,
+# as every DistilBERT's and Electra's does, versions differ: 4.57 obeys BERT's flags and keeps the rest of tokenizer.json,
+# 5.5 keeps all of it, 5.24 builds that other class's tokenizer. This package does what two of the three do.
 _CLASS_OF = {
     **dict.fromkeys(
         (
@@ -109,14 +109,14 @@ class TokenizerFiles:
 
     Attributes:
         config: `tokenizer_config.json` with the special tokens of `special_tokens_map.json`.
-        added_tokens: Of `added_tokens.json`, where the configuration does not list them itself.
-        class_name: The class that transformers takes, None where it takes `tokenizer.json` as it is.
-        own_class: Whether it is the architecture's, which builds its own tokenizer from the vocabulary. Of another one
-            only BERT's flags count.
-        token_types: Whether a pair's second text is told apart by its token types.
-        truncation_side: From which end a text that is too long is cut, None where `tokenizer.json` decides.
-        vocab_size: For how many ids the model has vectors, None where `config.json` does not say it.
-        where: The configuration, for errors.
+        added_tokens: The tokens of `added_tokens.json`, if the configuration does not list them itself.
+        class_name: The class that transformers takes, None if it takes `tokenizer.json` as it is.
+        own_class: Whether it is the architecture's class, which builds its tokenizer from the vocabulary. Of another
+            class only BERT's flags count.
+        token_types: Whether a pair's second text has another token type.
+        truncation_side: The end at which long texts are cut, None if `tokenizer.json` decides.
+        vocab_size: Number of ids for which the model has vectors, None if `config.json` does not give it.
+        where: The configuration's path, for errors.
     """
 
     config: Mapping[str, Any]
@@ -130,7 +130,7 @@ class TokenizerFiles:
 
 
 def read_tokenizer_files(folder: Path) -> TokenizerFiles:
-    """Read what is beside a folder's `tokenizer.json`; code that comes with the model is refused."""
+    """Read the files beside a folder's `tokenizer.json`; code that comes with the model is refused."""
     where = folder / CONFIG_FILE
     config = read_json(where)
     if mapped := config.get("auto_map"):
@@ -141,7 +141,7 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
                 f"tokenizer.json gives the same ids without it, take the key out."
             )
     added: dict[str, Any] = {}
-    if "added_tokens_decoder" not in config:  # transformers before 4.34 kept them in files of their own
+    if "added_tokens_decoder" not in config:  # transformers before 4.34 kept added tokens in files of their own
         config |= read_json(folder / "special_tokens_map.json")
         added = read_json(folder / "added_tokens.json")
         if not all(isinstance(number, int) for number in added.values()):
@@ -176,7 +176,7 @@ def special_tokens(folder: Path) -> dict[str, str]:
 
 
 def _class_name(config: Mapping[str, Any], model: Mapping[str, Any], where: Path) -> tuple[str | None, bool]:
-    """Return the class that is taken, and whether it is the architecture's own."""
+    """Return the class that transformers takes, and whether it is the architecture's own."""
     asked = config.get("tokenizer_class")
     model_type = model.get("model_type")
     if model_type in _WITHOUT_CLASS:

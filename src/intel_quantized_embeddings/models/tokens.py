@@ -1,4 +1,4 @@
-"""A text -> its tokens one by one, with where each stands in the text."""
+"""A text -> its tokens, with the place of each in the text."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Token:
 
     Attributes:
         id: Its id.
-        text: The part of the text that it stands for; of a special token its name.
+        text: Its part of the text; a special token's name.
         special: Whether the model's template put it there.
-        start: Where that part begins, in bytes of UTF-8; None for a special token.
-        stop: Where it ends.
+        start: The beginning of that part, in bytes of UTF-8; None for a special token.
+        stop: The end of that part.
     """
 
     id: int
@@ -31,9 +31,9 @@ def tokens_of(tokenizer: Tokenizer, text: str, *, special_tokens: bool) -> list[
     """Return the tokens of a text with a UTF-8 form; nothing is cut.
 
     Args:
-        tokenizer: The model's.
+        tokenizer: The model's tokenizer.
         text: The text, after its instruction.
-        special_tokens: Whether the special tokens around it are among them.
+        special_tokens: Whether to return the special tokens around it too.
     """
     # A static model's tokenizer has a template that its texts do not go through.
     encoding = tokenizer.uncut.encode(text, add_special_tokens=special_tokens and tokenizer.special_tokens > 0)

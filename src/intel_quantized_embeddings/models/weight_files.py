@@ -1,4 +1,4 @@
-"""Which of a model folder's files hold its weights: one decision for fetching, loading and hashing."""
+"""The files of a model's folder that hold its weights: one decision for fetching, loading and hashing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from intel_quantized_embeddings.options import DEFAULT_RUNTIME, RuntimeName
 
 SAFETENSORS = (WEIGHTS_FILE, INDEX_FILE)
 
-# Exports of others; the plain ones come before variants, which are taken only when one is alone.
+# Exports; the plain ones come before variants, of which only a single one is taken.
 EXPORTS = (
     ("openvino/openvino_model.xml", "openvino/openvino_model.bin"),
     ("openvino_model.xml", "openvino_model.bin"),
@@ -28,7 +28,7 @@ EXPORTS = (
     ("openvino_model_*.xml", "openvino_model_*.bin"),
 )
 
-# What optimum-intel wrote for Intel Extension for PyTorch: config.json says "torchscript": true, and the
+# optimum-intel's format for Intel Extension for PyTorch: config.json says "torchscript": true, and the
 # file is a TorchScript archive under the name of pickled weights.
 TORCHSCRIPT = ("pytorch_model.bin",)
 
@@ -42,7 +42,7 @@ class WeightKind(str, Enum):
 
 
 def runtime_of_weights(kind: WeightKind) -> RuntimeName:
-    """Return what runs a model that was not made here, where no runtime is asked for."""
+    """Return the runtime of a model that this package did not make, if none is asked for."""
     return {WeightKind.EXPORT: RuntimeName.OPENVINO, WeightKind.TORCHSCRIPT: RuntimeName.IPEX}.get(
         kind, DEFAULT_RUNTIME
     )
@@ -54,7 +54,7 @@ class WeightFiles:
 
     Attributes:
         files: For an export, the graph comes first.
-        kind: SAFETENSORS also where there are no files.
+        kind: SAFETENSORS also if there are no files.
     """
 
     files: tuple[Path, ...]
@@ -62,17 +62,16 @@ class WeightFiles:
 
 
 def wanted_patterns(config: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
-    """Return patterns of a model's weights in the order of preference; `named_files` lists what else belongs to them.
+    """Return patterns of a model's weights, the preferred ones first; `named_files` lists files that belong to them.
 
-    Safetensors come first where the architecture is built in; elsewhere only what others made a graph of
-    can be run.
+    Safetensors come first if the architecture is built in; otherwise only an exported graph can be run.
     """
     built_in = (SAFETENSORS,) if is_built_in(config) else ()
     return (*built_in, *EXPORTS, *((TORCHSCRIPT,) if _is_torchscript(config) else ()))
 
 
 def named_files(folder: Path, patterns: tuple[str, ...]) -> list[str]:
-    """List the files, there or not, that those of a pattern name: shards of an index, data of an ONNX file.
+    """List the files, existing or not, that the files of patterns name: shards of an index, data of an ONNX file.
 
     `patterns` are some of `wanted_patterns`; a name that leads out of the folder is a DamagedFilesError.
     """
@@ -87,8 +86,10 @@ def named_files(folder: Path, patterns: tuple[str, ...]) -> list[str]:
 def find_weight_files(folder: Path, config: Mapping[str, Any]) -> WeightFiles:
     """Find the weights of a folder whose `config.json` says `config`.
 
-    Several variants of an export without a plain one are an OptionError, a file that another one names and that is
-    missing a ModelFilesError, an empty one or a Git LFS pointer a DamagedFilesError.
+    Raises:
+        OptionError: There are several variants of an export and no plain one.
+        ModelFilesError: A file that another one names is missing.
+        DamagedFilesError: A file is empty or a Git LFS pointer.
     """
     safetensors = _whole(safetensors_files(folder)) if any(is_there(folder / name) for name in SAFETENSORS) else ()
     if safetensors and is_built_in(config):
@@ -109,7 +110,7 @@ def find_weight_files(folder: Path, config: Mapping[str, Any]) -> WeightFiles:
 
 
 def _matching(folder: Path, pattern: str) -> list[Path]:
-    """The files of a pattern in their order; a link that leads nowhere is an error."""
+    """Return the files of a pattern in order; a dangling link is an error."""
     where = (folder / pattern).parent
     if not where.is_dir():
         return []
@@ -117,7 +118,7 @@ def _matching(folder: Path, pattern: str) -> list[Path]:
 
 
 def _beside(graph: Path, folder: Path) -> list[Path]:
-    """The files with the weights of a graph."""
+    """Return the files with the weights of a graph."""
     require_whole(graph)
     files = external_files(graph, folder=folder) if graph.suffix == ".onnx" else _constants_of(graph)
     missing = [file.relative_to(folder).as_posix() for file in files if not is_there(file)]
@@ -130,14 +131,14 @@ def _beside(graph: Path, folder: Path) -> list[Path]:
 
 
 def _constants_of(graph: Path) -> list[Path]:
-    """OpenVINO's file with a graph's constants, where it has any."""
+    """Return OpenVINO's file with a graph's constants, if it has any."""
     constants = graph.with_suffix(".bin")
     return [constants] if constants.exists() or b'"Const"' in graph.read_bytes() else []
 
 
 def _whole(files: list[Path]) -> tuple[Path, ...]:
     for file in files:
-        require_whole(file, may_be_empty=file.suffix == ".bin")  # of a graph without constants it is
+        require_whole(file, may_be_empty=file.suffix == ".bin")  # the file of a graph without constants is empty
     return tuple(files)
 
 
