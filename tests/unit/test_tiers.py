@@ -14,7 +14,7 @@ SOURCES = Path(__file__).resolve().parents[2] / "src" / PACKAGE
 # A module's own name goes before that of its package.
 TIERS = (
     ("errors", "version"),
-    ("options",),
+    ("options", "texts"),
     ("files", "process"),
     ("vectors", "reporting", "architectures", "runtimes.table"),
     ("similarity",),

@@ -12,10 +12,11 @@ from intel_quantized_embeddings.encoders.loaded import LoadedModel
 from intel_quantized_embeddings.encoding.pipeline import encode_token_ids, tokenize_pair_windows
 from intel_quantized_embeddings.errors import InvalidTextError
 from intel_quantized_embeddings.models.scoring import CrossEncoderSettings
-from intel_quantized_embeddings.models.tokenizer import TokenizedTexts, is_listed, shown, utf8
+from intel_quantized_embeddings.models.tokenizer import TokenizedTexts
 from intel_quantized_embeddings.options import LoadOptions, ScoringKeywords, naming_its_options
 from intel_quantized_embeddings.quantization.kinds import CROSS_ENCODER
 from intel_quantized_embeddings.reporting.progress import progress_bar
+from intel_quantized_embeddings.texts import is_listed, shown, utf8
 
 if TYPE_CHECKING:
     import numpy as np

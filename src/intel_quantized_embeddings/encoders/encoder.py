@@ -15,10 +15,11 @@ from intel_quantized_embeddings.errors import InvalidTextError, UnsupportedModel
 from intel_quantized_embeddings.models.routes import QUERY
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import SourceModel
-from intel_quantized_embeddings.models.tokenizer import TokenizedTexts, is_listed, shown
+from intel_quantized_embeddings.models.tokenizer import TokenizedTexts
 from intel_quantized_embeddings.options import DEFAULT_MODEL, LoadKeywords, LoadOptions, naming_its_options
 from intel_quantized_embeddings.quantization.kinds import EMBEDDER
 from intel_quantized_embeddings.reporting.progress import progress_bar
+from intel_quantized_embeddings.texts import is_listed, shown
 
 if TYPE_CHECKING:
     import numpy as np

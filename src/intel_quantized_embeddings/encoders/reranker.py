@@ -13,8 +13,8 @@ from intel_quantized_embeddings.encoders.cross_encoder import CrossEncoder
 from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.errors import InvalidTextError
 from intel_quantized_embeddings.models.hub import find_asked
-from intel_quantized_embeddings.models.tokenizer import check_texts, is_listed, shown
 from intel_quantized_embeddings.options import LoadKeywords, LoadOptions, integer_option, naming_its_options
+from intel_quantized_embeddings.texts import check_texts, is_listed, shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -23,8 +23,9 @@ import numpy as np
 
 from intel_quantized_embeddings.encoding.batching import Batch, most_rows, padded, plan_batches, single_text_shapes
 from intel_quantized_embeddings.errors import DamagedFilesError, InvalidTextError
-from intel_quantized_embeddings.models.tokenizer import TokenizedTexts, Tokenizer, utf8
+from intel_quantized_embeddings.models.tokenizer import TokenizedTexts, Tokenizer
 from intel_quantized_embeddings.runtimes.base import PaddedRuntime, RaggedRuntime, Runtime
+from intel_quantized_embeddings.texts import utf8
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -16,7 +16,7 @@ from intel_quantized_embeddings.errors import (
     VectorStoreError,
     one_line,
 )
-from intel_quantized_embeddings.models.tokenizer import is_utf8
+from intel_quantized_embeddings.texts import is_utf8
 
 _Item = TypeVar("_Item")
 

@@ -22,8 +22,8 @@ from intel_quantized_embeddings.integrations.chroma_collections import (
     kept_config,
     no_collection,
 )
-from intel_quantized_embeddings.models.tokenizer import shown
 from intel_quantized_embeddings.options import LoadOptions, integer_option
+from intel_quantized_embeddings.texts import shown
 
 if TYPE_CHECKING:
     from chromadb import Collection

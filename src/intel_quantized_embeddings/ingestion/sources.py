@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.ingestion.documents import KINDS, kind
 from intel_quantized_embeddings.ingestion.problems import Problem
-from intel_quantized_embeddings.models.tokenizer import is_utf8
+from intel_quantized_embeddings.texts import is_utf8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
-from intel_quantized_embeddings.models.tokenizer import shown
+from intel_quantized_embeddings.texts import shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -19,7 +19,7 @@ with needs("llama_index.core", extra="llama-index", needed_for="IntelQuantizedEm
 from pydantic import BeforeValidator, Field, field_validator
 
 from intel_quantized_embeddings.integrations.options import EncoderOptions
-from intel_quantized_embeddings.models.tokenizer import check_texts, is_listed, shown
+from intel_quantized_embeddings.texts import check_texts, is_listed, shown
 
 # LlamaIndex cuts its input into pieces before an embedder sees it; the largest it allows leaves the
 # batching to the encoder, which sorts by length.

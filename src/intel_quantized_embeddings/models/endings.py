@@ -2,70 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from intel_quantized_embeddings.architectures import (
-    Dense,
     EncoderConfig,
     Ending,
-    LayerNorm,
-    Linear,
-    Norm,
-    StepActivation,
     UnitLength,
     load_next_token,
 )
-from intel_quantized_embeddings.architectures.ending import Step
-from intel_quantized_embeddings.architectures.tensors import TensorReader, safetensors_files
-from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, UnsupportedModelError
+from intel_quantized_embeddings.architectures.tensors import safetensors_files
+from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 from intel_quantized_embeddings.files.json_files import read_json
+from intel_quantized_embeddings.models.ending_modules import (
+    SCORES,
+    dense_in_words,
+    in_words,
+    load_dense,
+    load_step,
+    read_dense,
+    refuse_other_normalize,
+)
 from intel_quantized_embeddings.models.modules import read_modules, refuse_other_pipelines, refuse_unknown_keys
 from intel_quantized_embeddings.models.poolings import read_poolings
 from intel_quantized_embeddings.options import Pooling
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from intel_quantized_embeddings.models.settings import ModelSettings
 
 # Modules that have weights of their own, in `model.safetensors` of their folder.
 WITH_WEIGHTS = ("Dense", "LayerNorm")
 
-_SENTENCE, _SCORES, _LOGITS = "sentence_embedding", "scores", "causal_logits"
-
-_DENSE_KEYS = (
-    "in_features",
-    "out_features",
-    "bias",
-    "activation_function",
-    "module_input_name",
-    "module_output_name",
-    "use_residual",
-)
-# Activations of torch.nn, by the class's name: sentence-transformers writes `torch.nn.modules.activation.Tanh`.
-_ACTIVATIONS = {
-    "Identity": StepActivation.IDENTITY,
-    "Tanh": StepActivation.TANH,
-    "GELU": StepActivation.GELU,
-    "ReLU": StepActivation.RELU,
-    "Sigmoid": StepActivation.SIGMOID,
-}
-_TORCH = ("torch.nn", "torch.nn.modules", "torch.nn.modules.activation", "torch.nn.modules.linear")
-
-# The default of torch.nn.LayerNorm, which the module does not change.
-_EPSILON = 1e-5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _DenseConfig:
-    takes: int
-    gives: int
-    has_bias: bool
-    activation: str
+_LOGITS = "causal_logits"
 
 
 def behind_pooling(modules: list[tuple[str, Path]]) -> list[tuple[str, Path]]:
@@ -86,16 +54,16 @@ def read_chain(modules: list[tuple[str, Path]]) -> tuple[tuple[str, ...], bool]:
     """
     for kind, where in modules:
         if kind == "Normalize":
-            _refuse_other_normalize(where / "config.json")
+            refuse_other_normalize(where / "config.json")
     chain = behind_pooling(modules)
     normalize = not modules or (bool(chain) and chain[-1][0] == "Normalize")
-    return tuple(_in_words(kind, where) for kind, where in _without_last_normalize(chain)), normalize
+    return tuple(in_words(kind, where) for kind, where in _without_last_normalize(chain)), normalize
 
 
 def chain_width(folder: Path, hidden: int) -> int:
     """Return the size of a folder's vectors, by its own pooling, from the size of a token's vector."""
     modules = read_modules(folder)
-    widths = [_dense_config(where).gives for kind, where in behind_pooling(modules) if kind == "Dense"]
+    widths = [read_dense(where).gives for kind, where in behind_pooling(modules) if kind == "Dense"]
     if widths:
         return widths[-1]
     pooling = next((where for kind, where in modules if kind == "Pooling"), None)
@@ -105,7 +73,7 @@ def chain_width(folder: Path, hidden: int) -> int:
 def load_ending(folder: Path, settings: ModelSettings) -> Ending:
     """Read the part behind an embedder's layers, with its weights; pooling and normalization come from the settings."""
     chain = _without_last_normalize(behind_pooling(read_modules(folder)))
-    steps = [_step(kind, where) for kind, where in chain]
+    steps = [load_step(kind, where) for kind, where in chain]
     return Ending(poolings=settings.poolings, steps=(*steps, *([UnitLength()] if settings.normalize else [])))
 
 
@@ -145,13 +113,13 @@ def scoring_words(folder: Path) -> tuple[str, ...]:
     if not chain or chain[-1][0] != "Dense":
         raise UnsupportedModelError(f"{path} ends in {modules[-1][0]}; a cross-encoder's chain ends in a Dense.")
     last = chain[-1][1]
-    if (labels := _dense_config(last, output=_SCORES).gives) != 1:
+    if (labels := read_dense(last, output=SCORES).gives) != 1:
         raise UnsupportedModelError(
             f"{last / 'config.json'} gives {labels} scores for a pair of texts; a cross-encoder that ranks gives one."
         )
     pooling = _scoring_pooling(modules)
-    words = [_in_words(kind, where) for kind, where in chain[:-1]]
-    return (f"{pooling.value} pooling", *words, _dense_in_words(_dense_config(last, output=_SCORES)))
+    words = [in_words(kind, where) for kind, where in chain[:-1]]
+    return (f"{pooling.value} pooling", *words, dense_in_words(read_dense(last, output=SCORES)))
 
 
 def load_scoring_chain(folder: Path, encoder: EncoderConfig, described: dict[str, Any], *, name: str) -> Ending:
@@ -167,7 +135,7 @@ def load_scoring_chain(folder: Path, encoder: EncoderConfig, described: dict[str
     if scores_next_token(folder):
         return load_next_token(folder, encoder, described, _next_tokens(folder, modules), name=name)
     *chain, (_, last) = behind_pooling(modules)
-    steps = [*(_step(kind, where) for kind, where in chain), _dense(last, _dense_config(last, output=_SCORES))]
+    steps = [*(load_step(kind, where) for kind, where in chain), load_dense(last, read_dense(last, output=SCORES))]
     ending = Ending(poolings=(_scoring_pooling(modules),), steps=tuple(steps))
     ending.widths(encoder.hidden_size, where=str(folder))
     return ending
@@ -219,110 +187,3 @@ def _without_last_normalize(chain: list[tuple[str, Path]]) -> list[tuple[str, Pa
     while chain and chain[-1][0] == "Normalize":
         chain = chain[:-1]
     return chain
-
-
-def _in_words(kind: str, where: Path) -> str:
-    if kind == "Dense":
-        return _dense_in_words(_dense_config(where))
-    return f"LayerNorm {_norm_width(where)}" if kind == "LayerNorm" else kind
-
-
-def _dense_in_words(config: _DenseConfig) -> str:
-    return f"Dense {config.takes} to {config.gives}, {config.activation}"
-
-
-def _refuse_other_normalize(path: Path) -> None:
-    config = read_json(path)
-    refuse_unknown_keys(config, ("module_input_name", "module_output_name"), path)
-    _refuse_other_rows(config, path, output=_SENTENCE)
-
-
-def _refuse_other_rows(config: dict[str, Any], path: Path, *, output: str) -> None:
-    """Check that a module reads and writes the pooled row."""
-    for key, only in (("module_input_name", _SENTENCE), ("module_output_name", output)):
-        # A module writes where it reads, unless it says otherwise.
-        value = config.get(key, _SENTENCE)
-        if value is None and key == "module_output_name":
-            value = _SENTENCE
-        if value != only:
-            raise UnsupportedModelError(f"{path} has {key}={value!r}; only {only!r} is built in here.")
-
-
-def _dense_config(where: Path, *, output: str = _SENTENCE) -> _DenseConfig:
-    path = where / "config.json"
-    config = read_json(path)
-    refuse_unknown_keys(config, _DENSE_KEYS, path)
-    _refuse_other_rows(config, path, output=output)
-    if config.get("use_residual"):
-        raise UnsupportedModelError(f"{path} has use_residual=true (the input is added again), which is not built in.")
-    bias = config.get("bias", True)
-    if not isinstance(bias, bool):
-        raise DamagedFilesError(f"{path} has bias={bias!r}; true or false is expected.")
-    asked = str(config.get("activation_function", "torch.nn.modules.activation.Tanh"))  # the class's default
-    package, _, name = asked.rpartition(".")
-    if package not in _TORCH or name not in _ACTIVATIONS:
-        raise UnsupportedModelError(
-            f"{path} has activation_function={asked!r}; built in are {', '.join(_ACTIVATIONS)} of torch.nn."
-        )
-    takes, gives = (_size(config, key, path) for key in ("in_features", "out_features"))
-    return _DenseConfig(takes=takes, gives=gives, has_bias=bias, activation=name)
-
-
-def _norm_width(where: Path) -> int:
-    path = where / "config.json"
-    config = read_json(path)
-    refuse_unknown_keys(config, ("dimension",), path)
-    return _size(config, "dimension", path)
-
-
-def _size(config: dict[str, Any], key: str, path: Path) -> int:
-    value = config.get(key)
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 1 << 15:
-        raise DamagedFilesError(f"{path} has {key}={value!r}; a number from 1 to {1 << 15} is needed.")
-    return value
-
-
-def _step(kind: str, where: Path) -> Step:
-    if kind == "Dense":
-        return _dense(where, _dense_config(where))
-    if kind == "Normalize":
-        return UnitLength()
-    width, reader = _norm_width(where), _weights(where)
-    weight, bias = (
-        _tensor(reader, f"norm.{part}", (width,), where, said_by="dimension") for part in ("weight", "bias")
-    )
-    return LayerNorm(Norm(weight, bias), _EPSILON)
-
-
-def _dense(where: Path, config: _DenseConfig) -> Dense:
-    reader, gives = _weights(where), config.gives
-    weight = _tensor(reader, "linear.weight", (gives, config.takes), where, said_by="out_features, in_features")
-    bias = np.zeros(gives, dtype=np.float32)
-    if config.has_bias:
-        bias = _tensor(reader, "linear.bias", (gives,), where, said_by="out_features")
-    elif "linear.bias" in reader:
-        raise DamagedFilesError(f"{where / 'config.json'} has bias=false, and the module's weights have a linear.bias.")
-    return Dense(Linear(weight, bias), _ACTIVATIONS[config.activation])
-
-
-def _weights(where: Path) -> TensorReader:
-    files = safetensors_files(where)
-    if not files:
-        raise ModelFilesError(
-            f"{where} has no model.safetensors, which this module's weights are read from. Pickled weights "
-            f"(pytorch_model.bin) are not read, because unpickling runs code: open the model once with "
-            f"sentence-transformers and save it with save_pretrained, which writes safetensors."
-        )
-    return TensorReader(files)
-
-
-def _tensor(
-    reader: TensorReader, name: str, shape: tuple[int, ...], where: Path, *, said_by: str
-) -> NDArray[np.float32]:
-    held = reader.shape(name)
-    if held != shape:
-        raise DamagedFilesError(
-            f"{where / 'config.json'} asks for a {name} of the shape {shape} ({said_by}); the weights beside it have "
-            f"{held}."
-        )
-    return reader.read(name)

@@ -15,9 +15,10 @@ from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError
 from intel_quantized_embeddings.files.inside import path_inside
 from intel_quantized_embeddings.files.json_files import parse_json, read_json
 from intel_quantized_embeddings.models.routes import route_modules
-from intel_quantized_embeddings.models.tokenizer import TokenizedTexts, Tokenizer, check_instruction, check_texts
+from intel_quantized_embeddings.models.tokenizer import TokenizedTexts, Tokenizer
 from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE
 from intel_quantized_embeddings.process.forks import importing
+from intel_quantized_embeddings.texts import check_instruction, check_texts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

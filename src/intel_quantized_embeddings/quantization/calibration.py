@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from intel_quantized_embeddings.errors import DamagedFilesError, InvalidTextError, ModelFilesError, OptionError
-from intel_quantized_embeddings.models.tokenizer import is_listed, shown, utf8
+from intel_quantized_embeddings.texts import is_listed, shown, utf8
 
 # In each half. More texts calibrate little better (docs/quantization.md) and cost time.
 MOST_DOCUMENTS = 105

@@ -9,8 +9,9 @@ from itertools import cycle, islice
 
 from intel_quantized_embeddings.models.scoring import CrossEncoderSettings
 from intel_quantized_embeddings.models.settings import ModelSettings
-from intel_quantized_embeddings.models.tokenizer import Tokenizer, shown
+from intel_quantized_embeddings.models.tokenizer import Tokenizer
 from intel_quantized_embeddings.quantization.calibration import Texts
+from intel_quantized_embeddings.texts import shown
 
 _FIRST_SENTENCE = re.compile(r".*?[.!?。？！](?=\s|$)|.+", re.DOTALL)
 _LONGEST_SENTENCE = 200

@@ -19,7 +19,7 @@ from intel_quantized_embeddings.models.endings import load_ending
 from intel_quantized_embeddings.models.scoring import CrossEncoderSettings
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import SourceModel
-from intel_quantized_embeddings.models.tokenizer import Tokenizer, shown
+from intel_quantized_embeddings.models.tokenizer import Tokenizer
 from intel_quantized_embeddings.options import Precision, RuntimeName
 from intel_quantized_embeddings.quantization.calibration import CalibrationSplit, Texts
 from intel_quantized_embeddings.quantization.inputs import Inputs
@@ -27,6 +27,7 @@ from intel_quantized_embeddings.quantization.recipe import QuantizerModule, Reci
 from intel_quantized_embeddings.quantization.table import quantizer_module
 from intel_quantized_embeddings.runtimes.base import ModelGraph, Runtime
 from intel_quantized_embeddings.runtimes.table import runtime_module
+from intel_quantized_embeddings.texts import shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,8 +8,8 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from intel_quantized_embeddings.errors import InvalidTextError
-from intel_quantized_embeddings.models.tokenizer import check_texts, shown
 from intel_quantized_embeddings.serving.refusals import Refusal
+from intel_quantized_embeddings.texts import check_texts, shown
 
 _Choice = TypeVar("_Choice", bound=Enum)
 

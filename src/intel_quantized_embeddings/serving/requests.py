@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from intel_quantized_embeddings.models.tokenizer import shown
 from intel_quantized_embeddings.serving.bodies import Body
 from intel_quantized_embeddings.serving.limits import Limits
 from intel_quantized_embeddings.serving.refusals import Refusal
+from intel_quantized_embeddings.texts import shown
 
 _FIELDS = ("input", "model", "encoding_format", "dimensions", "input_type", "user")
 

@@ -6,10 +6,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from intel_quantized_embeddings.models.tokenizer import shown
 from intel_quantized_embeddings.serving.bodies import Body
 from intel_quantized_embeddings.serving.limits import Limits
 from intel_quantized_embeddings.serving.requests import asked_model
+from intel_quantized_embeddings.texts import shown
 
 # Of both. The last two change nothing here: documents are not cut into chunks, and all requests have one priority.
 _FIELDS = (

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from intel_quantized_embeddings.models.tokenizer import shown
 from intel_quantized_embeddings.serving.bodies import Body
 from intel_quantized_embeddings.serving.limits import Limits
 from intel_quantized_embeddings.serving.refusals import Refusal
+from intel_quantized_embeddings.texts import shown
 
 WRONG = 422
 EMPTY = "empty"

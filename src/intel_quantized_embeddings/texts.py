@@ -1,0 +1,56 @@
+"""Checks of texts: a text is a string with a UTF-8 form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from reprlib import Repr
+
+from intel_quantized_embeddings.errors import InvalidTextError, OptionError
+
+
+def is_listed(value: object) -> bool:
+    """Return whether a value is a sequence of items: not a single text, a table or a set."""
+    return isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping, set, frozenset))
+
+
+def check_texts(texts: Sequence[object]) -> None:
+    """Check that every item is a string with a UTF-8 form; the InvalidTextError names its position."""
+    for position, text in enumerate(texts):
+        utf8(text, position=position)
+
+
+def check_instruction(instruction: str) -> None:
+    """Check that an instruction has a UTF-8 form."""
+    if not is_utf8(instruction):
+        raise OptionError(f"the instruction {shown(instruction)} has half of a surrogate pair: it has no UTF-8 form.")
+
+
+def is_utf8(text: str) -> bool:
+    """Return whether a text has no half of a surrogate pair, which JSON and file names can spell and UTF-8 can't."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def shown(value: object) -> str:
+    """Return a value as messages show it: its beginning, whatever its size."""
+    short = Repr()
+    short.maxother = short.maxstring = 80
+    return short.repr(value)
+
+
+def utf8(text: object, *, position: int, kind: str = "text") -> bytes:
+    """Return a text's bytes in UTF-8; without these it is an InvalidTextError that names its `kind` and `position`."""
+    if not isinstance(text, str):
+        raise InvalidTextError(
+            f"{kind} {position} is {shown(text)} of type {type(text).__name__}; every text must be a str."
+        )
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as exc:
+        raise InvalidTextError(
+            f"{kind} {position} has the lone surrogate {text[exc.start]!r} at character {exc.start}, which has no "
+            f"UTF-8 form. Clean it with text.encode('utf-8', 'replace').decode()."
+        ) from exc
