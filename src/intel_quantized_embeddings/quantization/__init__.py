@@ -1,1 +1,1 @@
-"""Making int8 models: calibration texts in, a folder that the runtimes open out."""
+"""Make int8 models: calibration texts in, a folder that the runtimes open out."""

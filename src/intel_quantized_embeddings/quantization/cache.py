@@ -1,4 +1,4 @@
-"""int8 models made on first use: where they are kept, and that one process makes each."""
+"""The cache of int8 models made on first use, in which one process makes each model."""
 
 from __future__ import annotations
 
@@ -66,15 +66,15 @@ def made_once(
 ) -> Path:
     """Find a model's int8 folder in the cache, or have it made: the same files and settings give the same folder.
 
-    Where several processes ask at once, one works and the others wait for it. `make` writes the folder and returns a
-    line on how faithful it is; `format_version` is that of the manifest of such models. A cache folder that can't be
-    written is an OptionError.
+    If several processes ask at once, one makes it and the others wait. `make` writes the folder and returns a line on
+    its fidelity; `format_version` is that of such models' manifest. A cache folder that can't be written is an
+    OptionError.
     """
     with importing():
         from filelock import FileLock, Timeout
 
     folder = _cached(source, settings, runtime=runtime, format_version=format_version, cache_folder=cache_folder)
-    if os.path.isfile(folder / MANIFEST_FILE):  # False where the cache may not be read, which is said below
+    if os.path.isfile(folder / MANIFEST_FILE):  # False if the cache may not be read, which is reported below
         return folder
     quantizer_module(runtime).require_quantizer()
     try:
@@ -115,15 +115,15 @@ def quantized_before(
     runtime: RuntimeName,
     cache_folder: str | os.PathLike[str] | None,
 ) -> Path | None:
-    """Find a model's int8 folder in the cache, None where it was not made yet; see `made_once`."""
+    """Find a model's int8 folder in the cache, None if it was not made yet; see `made_once`."""
     folder = _cached(
         source, settings, runtime=runtime, format_version=kind.manifest_class.FORMAT, cache_folder=cache_folder
     )
-    return folder if os.path.isfile(folder / MANIFEST_FILE) else None  # a cache that can't be read has none
+    return folder if os.path.isfile(folder / MANIFEST_FILE) else None  # a cache that can't be read has no folder
 
 
 def _clear_half(folder: Path) -> None:
-    """Remove what lies where a folder is to be made: half a copy, or one whose manifest somebody deleted."""
+    """Remove an incomplete folder, such as half a copy, from the place where one is to be made."""
     if not (folder.exists() or folder.is_symlink()):
         return
     logger.warning("%s has no %s: it is not a complete int8 model, and is made again", folder, MANIFEST_FILE)
@@ -158,12 +158,12 @@ def _cached(
     quantizer = quantizer_module(runtime)
     made_from = {
         "weights": [source.relative(file) for file in source.weight_files],
-        # A commit of the hub stands for what is in its files.
+        # A commit of the hub stands for the content of its files.
         "files": source.revision or source.hashes(),
         "name": source.name,
         "settings": hashed_settings(settings),
         "calibration": built_in_texts().digest,
-        # Caches are shared by machines that differ.
+        # Machines with other CPUs may share the cache.
         "attention": quantizer.attention_precision(),
         "weight_bits": quantizer.weight_bits(None),
         "recipe": quantizer.RECIPE_VERSION,

@@ -1,4 +1,4 @@
-"""Which texts an int8 model is calibrated on, and which are held out to measure it."""
+"""Choose the texts that an int8 model is calibrated on, and those held out to measure it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 from intel_quantized_embeddings.errors import DamagedFilesError, InvalidTextError, ModelFilesError, OptionError
 from intel_quantized_embeddings.texts import is_listed, shown, utf8
 
-# In each half. More texts calibrate little better (docs/quantization.md) and cost time.
+# Texts in each half. More calibrate little better (docs/quantization.md) and cost time.
 MOST_DOCUMENTS = 105
 MOST_QUERIES = 55
 FEWEST = 10
 
-# Of each kind, where nothing is measured.
+# Texts of each kind if nothing is measured.
 FEW = 6
 
 _BUILT_IN = "calibration_texts.jsonl"
@@ -34,19 +34,19 @@ class Texts:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over every text and its kind, in order."""
+        """Return the SHA-256 over every text and its kind, in order."""
         content = json.dumps([self.documents, self.queries], ensure_ascii=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationSplit:
-    """Texts to set ranges by, and texts to judge the result on.
+    """Texts that set ranges, and texts that measure the result.
 
     Attributes:
-        calibrated: Set the ranges.
-        held_out: To measure with.
-        trainable: All that are not of the half held out, calibrated or not.
+        calibrated: The texts that set the ranges.
+        held_out: The texts that fidelity is measured on.
+        trainable: All texts outside the held-out half, calibrated on or not.
     """
 
     calibrated: Texts
@@ -55,8 +55,8 @@ class CalibrationSplit:
 
 
 def built_in_texts() -> Texts:
-    """The package's own texts: questions, sentences, paragraphs, passages, lists, code, other languages."""
-    from importlib import resources  # not where models are only loaded: it takes a while
+    """Return the package's own texts: questions, sentences, paragraphs, passages, lists, code, other languages."""
+    from importlib import resources  # imported late: it takes a while, and loading models does not need it
 
     content = resources.files(__package__).joinpath(_BUILT_IN).read_text("utf-8")
     entries = [json.loads(line) for line in content.split("\n") if line]
@@ -67,7 +67,7 @@ def built_in_texts() -> Texts:
 
 
 def calibration_set(documents: Sequence[str] | None = None, queries: Sequence[str] | None = None) -> Texts:
-    """Take the caller's texts, and the package's own for whichever kind is not given; too few are an OptionError."""
+    """Take the caller's texts, and the package's own for a kind that is None; too few are an OptionError."""
     own = built_in_texts()
     return Texts(
         documents=own.documents if documents is None else _checked(documents, "calibration_texts"),
@@ -78,8 +78,8 @@ def calibration_set(documents: Sequence[str] | None = None, queries: Sequence[st
 def split(texts: Texts) -> CalibrationSplit:
     """Halve each kind so that both halves have texts of every length.
 
-    Sorted by length, every other text is held out; where there are more than needed, evenly spaced
-    ones are taken. The same texts always give the same split, whatever their order.
+    Sorted by length, every other text is held out; of more than needed, evenly spaced ones are
+    taken. The same texts always give the same split, whatever their order.
     """
     documents, held_out_documents = _halves(texts.documents)
     queries, held_out_queries = _halves(texts.queries)
@@ -93,7 +93,7 @@ def split(texts: Texts) -> CalibrationSplit:
 
 
 def a_few(texts: Texts) -> Texts:
-    """Return some of the texts of each kind: enough to probe with, and too few to measure on."""
+    """Return some texts of each kind: enough for probes, too few to measure on."""
     return Texts(documents=texts.documents[:FEW], queries=_evenly(texts.queries, FEW))
 
 
@@ -101,7 +101,7 @@ def read_texts(file: Path) -> list[str]:
     """Read calibration texts: one a line, or JSON objects with "text" (and "title") in a .jsonl file.
 
     Raises:
-        OptionError: A .json file, which is neither.
+        OptionError: It is a .json file.
         ModelFilesError: There is no such file.
         DamagedFilesError: The file is not UTF-8, or a line of a .jsonl file has no text.
     """
@@ -150,6 +150,6 @@ def _halves(texts: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _evenly(texts: Sequence[str], most: int) -> tuple[str, ...]:
-    """At most `most` texts, spread over the whole sequence."""
+    """Return at most `most` texts, spread over the whole sequence."""
     count = min(most, len(texts))
     return tuple(texts[i * len(texts) // count] for i in range(count))

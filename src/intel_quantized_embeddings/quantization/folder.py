@@ -1,4 +1,4 @@
-"""Writing a quantized folder: whole or not at all, with what other tools want to find in it."""
+"""Write a quantized folder, with the metadata that other tools read."""
 
 from __future__ import annotations
 
@@ -35,8 +35,7 @@ def write_folder(
 ) -> FolderManifest:
     """Write everything into an empty folder, the manifest last.
 
-    `kept` is what came of the subject; `method`, `config` (what was asked for), `fidelity` and `drop` go into the
-    manifest.
+    `kept` is the candidate to write; `method`, `config` (as asked for), `fidelity` and `drop` go into the manifest.
     """
     kind, runtime = subject.kind, runtime_module(subject.runtime)
     runtime.save_graph(kept.graph, folder / runtime.ENCODER_FILE)
@@ -66,8 +65,8 @@ def write_folder(
 
 
 def _origin(source: SourceModel, *, texts: Texts, runtime: RuntimeName) -> dict[str, Any]:
-    """Return what a manifest says of what a folder was made from and with, by the names of its fields."""
-    from importlib.metadata import version  # not where folders are only loaded: it takes a while
+    """Return the fields of a manifest on the source, the calibration texts and the library versions."""
+    from importlib.metadata import version  # imported late: it takes a while, and loading folders does not need it
 
     libraries = ("intel-quantized-embeddings", *quantizer_module(runtime).LIBRARIES, "tokenizers")
     return {
@@ -84,9 +83,9 @@ def _origin(source: SourceModel, *, texts: Texts, runtime: RuntimeName) -> dict[
 
 
 def write_embedder_metadata(folder: Path, settings: ModelSettings, *, numbers: int) -> None:
-    """Write what sentence-transformers reads of an embedding model; its vectors have so many `numbers`.
+    """Write the files that sentence-transformers reads of an embedding model with vectors of `numbers` numbers.
 
-    The modules behind pooling are in the encoder, like its layers: they have a place in the list, and no files.
+    The modules behind pooling are in the encoder, like its layers: they are in the list and have no files.
     """
     behind = [words.split()[0] for words in settings.modules] + (["Normalize"] if settings.normalize else [])
     kinds = ["Transformer", "Pooling", *behind]
@@ -125,7 +124,7 @@ def write_embedder_metadata(folder: Path, settings: ModelSettings, *, numbers: i
 
 
 def write_cross_encoder_metadata(folder: Path, settings: CrossEncoderSettings, *, numbers: int) -> None:
-    """Write what sentence-transformers reads of a cross-encoder; a score is one number."""
+    """Write the files that sentence-transformers reads of a cross-encoder; a score is one number."""
     write_json(
         folder / "config_sentence_transformers.json",
         {"model_type": "CrossEncoder", "activation_fn": f"torch.nn.modules.{_module(settings.activation)}"},

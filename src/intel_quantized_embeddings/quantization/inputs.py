@@ -1,4 +1,4 @@
-"""What a model is calibrated and measured on: texts of an embedder, pairs of a cross-encoder, tokenized."""
+"""The tokenized inputs that a model is calibrated and measured on: an embedder's texts, a cross-encoder's pairs."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Inputs:
     """Tokenized inputs of one group.
 
     Attributes:
-        token_ids: Of each.
-        named: What to call one in an error, by its place.
+        token_ids: The token ids of each input.
+        named: Function from an input's place to its name in errors.
     """
 
     token_ids: Sequence[Sequence[int]]
@@ -41,7 +41,7 @@ def tokenized_texts(
 
     def group(some: Sequence[str], instruction: str) -> Inputs:
         token_ids = tokenizer.encode(some, instruction=instruction).token_ids
-        # A place among sorted halves tells nobody anything.
+        # A place among sorted halves would mean nothing to the caller.
         return Inputs(token_ids=token_ids, named=lambda place: f"the text {shown(some[place])}")
 
     return group(texts.documents, settings.document_instruction), group(texts.queries, settings.query_instruction)
@@ -50,7 +50,7 @@ def tokenized_texts(
 def tokenized_pairs(
     texts: Texts, tokenizer: Tokenizer, settings: CrossEncoderSettings, second_text: int
 ) -> tuple[Inputs]:
-    """Tokenize the pairs that are made of texts; the ids of a pair's second text are raised by `second_text`."""
+    """Tokenize the pairs that are made of texts; `second_text` is added to the ids of a pair's second text."""
     token_ids = tokenizer.encode_pairs(pairs_of(texts), second_text=second_text).token_ids
     return (Inputs(token_ids=token_ids, named="the held-out pair {}".format),)
 
@@ -58,8 +58,8 @@ def tokenized_pairs(
 def pairs_of(texts: Texts) -> list[tuple[str, str]]:
     """Pair documents with queries until all of both are used, and every other document with its own first sentence.
 
-    A query that was written for none of the documents is a pair that does not belong together; a document's own
-    sentence is one that does. A cross-encoder meets both, and its activations differ between them.
+    A document with a query that was not written for it is a pair that does not match; with its own sentence it matches.
+    A cross-encoder reads both kinds, and its activations differ between them.
     """
     count = max(len(texts.documents), len(texts.queries))
     foreign = list(islice(zip(cycle(texts.queries), cycle(texts.documents), strict=False), count))

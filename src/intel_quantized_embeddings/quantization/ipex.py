@@ -41,14 +41,14 @@ _ONE_AT_A_TIME = KeyedLocks()
 
 
 def require_quantizer() -> None:
-    """Check that the runtime and the quantizer are there and work together, before any work is done."""
+    """Check that the runtime and the quantizer are installed and work together, before any work is done."""
     runtime_module(RuntimeName.IPEX)
     if importlib.util.find_spec("neural_compressor") is None:
         raise MissingExtraError(package="neural_compressor", extra="ipex", needed_for="Quantizing to int8")
 
 
 def attention_precision() -> str:
-    """bfloat16 where the CPU has it: faster there, and as faithful (docs/quantization.md). Never int8."""
+    """Return bfloat16 if the CPU has it, which is faster and as faithful (docs/quantization.md), else float32."""
     return "bf16" if has_bfloat16() else "fp32"
 
 
@@ -62,7 +62,7 @@ def weight_bits(asked: int | None) -> None:
 
 
 def activation_ranges(asked: ActivationRanges | None, *, one_row: bool) -> ActivationRanges:
-    """Return the widest, and refuse others: Neural Compressor has nothing else that is as fast."""
+    """Return the widest, and refuse others: Neural Compressor's others are slower."""
     if asked not in (None, ActivationRanges.WIDEST):
         raise OptionError(
             f"activation_ranges={asked.value!r} is not available with runtime='ipex': Neural Compressor takes the "
@@ -91,7 +91,7 @@ def put_back(embedder: ModelGraph, graph: torch.jit.ScriptModule, layer: str) ->
 
 
 def _modules_of_linear_layers(model: TorchEmbedder) -> dict[str, str]:
-    """The module's name of each linear layer by the name that people are shown."""
+    """Return the module's name of each linear layer by the name that users see."""
     from torch import nn
 
     linears = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
@@ -99,10 +99,10 @@ def _modules_of_linear_layers(model: TorchEmbedder) -> dict[str, str]:
 
 
 def quantize_module(model: TorchEmbedder, token_ids: Sequence[Sequence[int]], recipe: Recipe) -> torch.jit.ScriptModule:
-    """Quantize every linear layer; attention stays what the model computes it with, unless that is matrix products.
+    """Quantize every linear layer; attention is not changed, unless it is made of matrix products.
 
     Weights get a symmetric range for each output channel; activations an asymmetric one for the whole tensor, the
-    widest seen. The model is changed in place. Layers that stay in floating point compute in what attention does if
+    widest seen. The model is changed in place. Layers that stay in floating point compute in attention's arithmetic if
     they make its queries, keys and values, the others in float32.
     """
     import torch
@@ -117,7 +117,7 @@ def quantize_module(model: TorchEmbedder, token_ids: Sequence[Sequence[int]], re
         with quiet_torch(), torch.no_grad(), _neural_compressors_folder():
             if recipe.alpha is not None:
                 smooth(model, inputs, alpha=recipe.alpha)
-            # Without the exclusion all that is not int8 would be traced in bfloat16, residuals included.
+            # Without the exclusion everything but int8 would be traced in bfloat16, residuals included.
             config = StaticQuantConfig(excluded_precisions=["bf16"])
             modules = _modules_of_linear_layers(model)
             for name in recipe.floating_point_layers:
@@ -128,14 +128,14 @@ def quantize_module(model: TorchEmbedder, token_ids: Sequence[Sequence[int]], re
             for one in inputs:
                 with while_not_forking:
                     prepared(*one)
-            # On a thread that ends: see `IPEXRuntime` for what a thread keeps of a graph.
+            # On a thread that ends, because a thread keeps parts of a graph: see `IPEXRuntime`.
             converted = Workers(1).run(lambda: _converted(prepared))
     except (QuantizedEmbeddingsError, MemoryError):
         raise
     except Exception as exc:
-        # Neural Compressor and IPEX raise AssertionError, RuntimeError and what Python raises for their slips.
+        # Neural Compressor and IPEX raise AssertionError, RuntimeError, and errors of Python's for their own faults.
         raise QuantizationError(f"Neural Compressor could not quantize the model: {type(exc).__name__}: {exc}") from exc
-    converted.save = converted.ori_save  # Neural Compressor's own writes a folder
+    converted.save = converted.ori_save  # Neural Compressor's own function writes a folder
     return converted
 
 
@@ -143,7 +143,7 @@ def _converted(prepared: torch.nn.Module) -> torch.jit.ScriptModule:
     import torch
     from neural_compressor.torch.quantization import convert
 
-    with torch.no_grad():  # which is each thread's own
+    with torch.no_grad():  # a setting of each thread
         converted: torch.jit.ScriptModule = convert(prepared)
     return converted
 
@@ -157,7 +157,7 @@ def _inputs(ids: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
 
 @contextmanager
 def _neural_compressors_folder() -> Iterator[None]:
-    """Let Neural Compressor work in a temporary folder; left alone it makes `nc_workspace` where the caller stands."""
+    """Let Neural Compressor work in a temporary folder instead of `nc_workspace` in the current one."""
     from neural_compressor.torch.algorithms.static_quant import static_quant, utility
 
     with _ONE_AT_A_TIME.holding(None), tempfile.TemporaryDirectory() as folder:

@@ -48,8 +48,8 @@ def quantize_folder(
 ) -> Report:
     """Quantize a model whose files and settings are known, with the errors of `quantize`.
 
-    `settings` are what its folder says, and what the caller overrides; `config.max_drop` is measured on `dataset`, on
-    the held-out texts without one.
+    `settings` are the folder's, with the caller's overrides; `config.max_drop` is measured on `dataset`, or on the
+    held-out texts if it is None.
     """
     started = time.perf_counter()
     if source.weights.kind is WeightKind.TORCHSCRIPT:
@@ -65,7 +65,7 @@ def quantize_folder(
     recipe = replace(recipe, floating_point_layers=layers)
     settings = settings.override(max_length=max_length, max_positions=model.max_positions)
     if not measure:
-        texts = replace(texts, held_out=a_few(texts.held_out))  # for probes
+        texts = replace(texts, held_out=a_few(texts.held_out))  # needed for probes
     subject = Subject(source, kind=kind, runtime=runtime, model=model, settings=settings, texts=texts)
     held_out = sum(len(inputs.token_ids) for inputs in subject.held_out)
     measured = f"{held_out} {kind.inputs} held out" if measure else "nothing measured"

@@ -1,4 +1,4 @@
-"""The kinds of models: what differs between those that make vectors of texts and those that score pairs."""
+"""The table of kinds of models, with the differences between embedders and cross-encoders."""
 
 from __future__ import annotations
 
@@ -39,24 +39,24 @@ class Kind:
     """A kind of model.
 
     Attributes:
-        inputs: What it takes: "texts" or "pairs".
+        inputs: Its inputs: "texts" or "pairs".
         scores_pairs: Whether it needs a runtime that runs cross-encoders.
-        named: What fingerprints call it.
-        overridden: Options of loading that replace what its folder says.
-        fixed: Options that are fixed in a quantized folder, and what they are there.
-        meaningless: Options that mean nothing to it and are refused.
+        named: Its name in fingerprints.
+        overridden: Options of loading that override its folder's settings.
+        fixed: Options that are fixed in a quantized folder, and their values there.
+        meaningless: Options that it does not have and that are refused.
         not_hashed: Settings that its results do not depend on.
-        manifest_class: What a quantized folder of it says.
-        settings: Reads what a model's folder says, with the options that take the place of some of it.
+        manifest_class: The class of its manifest.
+        settings: Reads the settings of a model's folder, with the options that override them.
         build: Makes its fp32 graph; the last argument allows TorchScript.
-        one_row: Whether the last layer computes nothing but each text's first row.
+        one_row: Whether the last layer computes only each text's first row.
         tokenized: Makes inputs of texts, in groups that are summarized apart.
-        fidelity: Summarizes how close int8 rows are to fp32's, each group's in turn.
-        measured: Says it in lines for a person.
-        probes: How many of them a folder has.
-        report: What is said of a model once it is quantized.
-        manifest: Makes a manifest of the fields that all kinds have, with its own.
-        write_metadata: Writes what sentence-transformers reads.
+        fidelity: Compares int8 rows with fp32's, group by group.
+        measured: Describes a fidelity in lines of text.
+        probes: The number of probes in a folder.
+        report: Makes the report on a quantized model.
+        manifest: Makes a manifest of the fields of all kinds and its own.
+        write_metadata: Writes the files that sentence-transformers reads.
         write_card: Writes the model card.
     """
 

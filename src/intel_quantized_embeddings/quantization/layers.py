@@ -1,4 +1,4 @@
-"""Layers put back in floating point, the most sensitive first, until int8 loses no more than allowed of a measure."""
+"""Put layers back in floating point, the most sensitive first, until int8 loses no more than a limit allows."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from intel_quantized_embeddings.quantization.subject import Candidate, GraphEnco
 if TYPE_CHECKING:
     from intel_quantized_embeddings.tasks.datasets import Dataset
 
-# By arithmetic, a model that is 3.4 times as fast in int8 as in fp32 is 1.9 times as fast with a third of it in fp32;
-# bfloat16 is 2.4 times as fast where the CPU has it (docs/quantization.md), and nearer to fp32.
+# By arithmetic, a model that is 3.4 times as fast in int8 as in fp32 is 1.9 times as fast with a third of it in fp32.
+# bfloat16, on a CPU that has it, is 2.4 times as fast (docs/quantization.md), and nearer to fp32.
 MOST_SHARE = 1 / 3
 
 # Layers are ranked with every third text: enough to tell them apart, and a third of the time.
@@ -32,7 +32,7 @@ class LossMeasure:
 
     Attributes:
         measure: As in `Drop`.
-        drop: The share lost by an attempt; negative where it gains.
+        drop: Function from a candidate to the share that it loses, negative for a gain.
     """
 
     measure: str
@@ -40,12 +40,12 @@ class LossMeasure:
 
 
 def held_out_measure() -> LossMeasure:
-    """1 less the mean cosine to fp32 on the held-out texts, documents and queries weighing the same."""
+    """Measure 1 less the mean cosine to fp32 on the held-out texts, with the same weight for documents and queries."""
     return LossMeasure(measure="mean cosine on held-out texts", drop=lambda attempt: 1 - attempt.fidelity.score)
 
 
 def dataset_measure(subject: Subject, dataset: Dataset) -> LossMeasure:
-    """The share of fp32's main score on a dataset; fp32 is measured at once, and must score above 0."""
+    """Measure the lost share of fp32's main score on a dataset; fp32 is measured at once, and must score above 0."""
     from intel_quantized_embeddings.tasks.measure import measure, relative_drop
 
     similarity = subject.text_settings.similarity
@@ -62,8 +62,8 @@ def within_limit(
 ) -> tuple[Candidate, Drop]:
     """Put layers back in floating point one by one until the loss is within a limit.
 
-    `whole` has every layer in int8 that is not to be left in floating point anyway. Returns the first attempt within
-    the limit, and what it took; none, with a third of the layers in floating point, is a QuantizationError.
+    `whole` has every layer in int8 but those that the settings leave in floating point. Returns the first candidate
+    within the limit, and its loss; if a third of the layers is not enough, that is a QuantizationError.
     """
     before = lost = judge.drop(whole)
     say(f"  {judge.measure}: {percent(lost)} lost, {percent(limit)} allowed")
@@ -95,7 +95,7 @@ def within_limit(
 def by_sensitivity(
     subject: Subject, recipe: Recipe, layers: Sequence[str], *, say: Callable[[str], object]
 ) -> list[str]:
-    """Layers, first those that give back most when they alone are put back in floating point."""
+    """Return the layers, those first whose return to floating point alone gives back most."""
     say(f"  ranking {len(layers)} layers, each alone in floating point, on every third text")
     whole = subject.attempt(recipe, every=_RANKED_BY_EVERY)
     gains = {}
@@ -113,13 +113,13 @@ def _with_layers(recipe: Recipe, put_back: Sequence[str], known: Sequence[str]) 
 
 
 def _cost_in_speed(subject: Subject, whole: Candidate, kept: Candidate) -> SpeedCost:
-    """Encode the held-out texts in turns, so that what slows the machine down slows all three down."""
+    """Encode the held-out texts in turns, so that a slower machine slows all three graphs down."""
     encoders = (subject.fp32_encoder(), subject.encoder(whole), subject.encoder(kept))
     turns = []
     for turn in range(1 + _TURNS):
         order = sorted(range(len(encoders)), reverse=turn % 2 == 1)
         seconds = {place: _seconds(encoders[place], subject) for place in order}
-        if turn:  # the first one warms up
+        if turn:  # the first run warms up
             turns.append(seconds)
     fp32_by_int8, fp32_by_kept, int8_by_kept = (
         round(statistics.median(seconds[one] / seconds[other] for seconds in turns), 3)

@@ -1,4 +1,4 @@
-"""int8 for the native engine: weights by output channel and words by row, without data; activations as they come."""
+"""int8 for the native engine: weights by output channel and words by row, without data; activations at run time."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ LIBRARIES: tuple[str, ...] = ("numpy",)
 METHODS: tuple[MethodName, ...] = (MethodName.PER_TOKEN,)
 RECIPE_VERSION = 3
 
-# The parts whose inputs are made of one size. Those of "output" come out of the activation, and gain nothing by it
-# where no gate is multiplied with them.
+# The parts whose inputs are smoothed. The inputs of "output" come from the activation, and gain nothing by it unless a
+# gate is multiplied with them.
 SMOOTHED = ("qkv", "attention_output", "intermediate")
 SMOOTHED_IF_GATED = ("output",)
 
-# Rows of words that are quantized together: few enough that no second table in floats is made.
+# Rows of words that are quantized together: few enough that there is no second table in floats.
 _ROWS = 512
 
 
 def require_quantizer() -> None:
-    """Need nothing: the quantizer is the engine's own."""
+    """Check nothing: the quantizer is the engine's own."""
 
 
 def attention_precision() -> None:
@@ -43,7 +43,7 @@ def attention_precision() -> None:
 
 
 def weight_bits(asked: int | None) -> int | None:
-    """Refuse a number of bits: codes are as wide as sums have room for; see `QuantizerModule.weight_bits`."""
+    """Refuse a number of bits, because the bounds of sums decide the codes; see `QuantizerModule.weight_bits`."""
     if asked is not None:
         raise OptionError(
             f"weight_bits={asked} is not allowed with runtime='native', whose weights are the same on every CPU. Leave "
@@ -53,12 +53,12 @@ def weight_bits(asked: int | None) -> int | None:
 
 
 def activation_ranges(asked: ActivationRanges | None, *, one_row: bool) -> ActivationRanges:
-    """Refuse ranges: a token's are its own; see `QuantizerModule.activation_ranges`."""
+    """Refuse ranges, because each token has its own; see `QuantizerModule.activation_ranges`."""
     raise OptionError("activation_ranges is not allowed with runtime='native', which has none to set. Leave it out.")
 
 
 def linear_layers(embedder: ModelGraph) -> tuple[str, ...]:
-    """Names of the linear layers, `layer.0.qkv` and so on; see `QuantizerModule.linear_layers`."""
+    """Return the names of the linear layers, `layer.0.qkv` and so on; see `QuantizerModule.linear_layers`."""
     graph: NativeGraph = embedder.graph
     return tuple(_shown(name) for name in graph.linear_layers())
 
@@ -66,7 +66,7 @@ def linear_layers(embedder: ModelGraph) -> tuple[str, ...]:
 def quantize_graph(embedder: ModelGraph, token_ids: Sequence[Sequence[int]], recipe: Recipe) -> NativeGraph:
     """Quantize a model; see `QuantizerModule.quantize_graph`.
 
-    Of the texts only the tokens that the first has around it are looked at, which all have.
+    Of the texts only the special tokens around the first one are used, which all texts have.
     """
     graph: NativeGraph = embedder.graph
     arrays: dict[str, NDArray[Any]] = dict(graph.arrays)
@@ -83,7 +83,7 @@ def quantize_graph(embedder: ModelGraph, token_ids: Sequence[Sequence[int]], rec
 
 
 def words_in_int8(words: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Return codes and a scale for each row; where a row has a number that is none, its scale is none either."""
+    """Return codes and a scale for each row; a row with NaN or infinity gets such a scale."""
     codes = empty(words.size, np.int8).reshape(words.shape)
     scales = empty(len(words), np.float32)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -121,5 +121,5 @@ def put_back(embedder: ModelGraph, graph: NativeGraph, layer: str) -> NativeGrap
 
 
 def _shown(name: str) -> str:
-    """Return a layer's name as people are shown it: `layer.0.qkv`, as the other runtimes' are."""
+    """Return a layer's name for users: `layer.0.qkv`, as of the other runtimes."""
     return "layer" + name.removeprefix("layers")

@@ -1,4 +1,4 @@
-"""int8 of an OpenVINO graph with NNCF: static, or weights only where activations are quantized at run time."""
+"""int8 of an OpenVINO graph with NNCF: static, or only weights, with activations quantized at run time."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ RECIPE_VERSION = 1
 
 
 def require_quantizer() -> None:
-    """Check that the quantizer is there, before any work is done."""
-    # Else NNCF tells its makers of every use, over the network and unasked. It looks once, when it is imported.
+    """Check that the quantizer is installed, before any work is done."""
+    # Otherwise NNCF reports every use to its makers over the network. It reads this once, when it is imported.
     told = environment(NNCF_CI="1")
     with needs("nncf", extra="openvino", needed_for="Quantizing for runtime='openvino'"), told, importing():
         import nncf  # noqa: F401
@@ -49,14 +49,14 @@ def weight_bits(asked: int | None) -> int:
 def activation_ranges(asked: ActivationRanges | None, *, one_row: bool) -> ActivationRanges:
     """Return the ranges asked for, else the mean of the extremes, and the widest of them with one row a text.
 
-    There the last layer sees one token a text, and the mean cuts off the extremes of half the texts. Elsewhere
-    it makes no difference to cosines.
+    With one row the last layer sees one token of each text, and the mean cuts off the extremes of half the texts.
+    Otherwise it makes no difference to cosines.
     """
     return asked or (ActivationRanges.WIDEST if one_row else ActivationRanges.MEAN)
 
 
 def linear_layers(embedder: ModelGraph) -> tuple[str, ...]:
-    """Names of the linear layers; see `QuantizerModule.linear_layers`. Those of an export are its own."""
+    """Return the names of the linear layers; see `QuantizerModule.linear_layers`. An export has its own."""
     return tuple(_nodes_of_linear_layers(embedder.graph))
 
 
@@ -80,7 +80,7 @@ def quantize_graph(embedder: ModelGraph, token_ids: Sequence[Sequence[int]], rec
 def put_back(embedder: ModelGraph, graph: ov.Model, layer: str) -> ov.Model:
     """Put one linear layer back as it was; see `QuantizerModule.put_back`.
 
-    The layer reads what it read before there were ranges and SmoothQuant's factors, and its weights are the model's.
+    The layer gets its inputs without ranges and SmoothQuant's factors, and the model's weights.
     """
     import openvino as ov
 
@@ -117,7 +117,7 @@ def _quantized(
             activations_range_estimator_params=_range_estimator(recipe.activation_ranges),
             # Moves no mean cosine by more than 0.0001 and took 2 s of 10 (docs/quantization.md).
             disable_bias_correction=True,
-            # Halves the range of weights: two products then fit 16 bits, which CPUs without VNNI add them in.
+            # Halves the range of weights: two products then fit the 16 bits in which CPUs without VNNI add them.
             overflow_fix=OverflowFix.ENABLE if recipe.weight_bits == 7 else OverflowFix.DISABLE,
             # -1 turns SmoothQuant off.
             smooth_quant_alphas=AdvancedSmoothQuantParameters(matmul=-1.0 if recipe.alpha is None else recipe.alpha),
@@ -126,7 +126,7 @@ def _quantized(
 
 
 def _compressed(graph: ov.Model, in_float: Sequence[str]) -> ov.Model:
-    """Weights in int8, one symmetric range for each output channel; OpenVINO quantizes what they multiply."""
+    """Store weights in int8, with one symmetric range for each output channel; OpenVINO quantizes activations."""
     import nncf
 
     return nncf.compress_weights(
@@ -137,10 +137,10 @@ def _compressed(graph: ov.Model, in_float: Sequence[str]) -> ov.Model:
 
 
 def _nodes_of_linear_layers(graph: ov.Model) -> dict[str, str]:
-    """Matrix products with weights: the graph's name of each by the name that people are shown."""
+    """Return matrix products with weights: the graph's name of each by the name that users see."""
     nodes = {}
     for node in graph.get_ordered_ops():
-        # What is behind the last layer runs once a text, and is never quantized.
+        # Operations behind the last layer run once for each text, and are never quantized.
         behind = node.get_friendly_name().startswith(POOLING_PREFIX)
         if node.get_type_name() == "MatMul" and not behind and _weights(node).get_type_name() == "Constant":
             nodes[node.get_friendly_name().replace("/", ".")] = node.get_friendly_name()
@@ -179,14 +179,14 @@ def _inputs(ids: Sequence[int]) -> dict[str, NDArray[np.int64]]:
 
 
 def _letting_forks_come(inputs: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
-    """Between two texts that NNCF runs there is nothing that a fork could cut off."""
+    """Let forks happen between two texts that NNCF runs, where they interrupt nothing."""
     with while_not_forking.paused():
         return inputs
 
 
 @contextmanager
 def _quiet_nncf() -> Iterator[None]:
-    """Keep NNCF's log lines and progress bars off the terminal, and put both back afterwards."""
+    """Keep NNCF's log lines and progress bars off the terminal, and restore both afterwards."""
     import rich
 
     logger, console = logging.getLogger("nncf"), rich.get_console()

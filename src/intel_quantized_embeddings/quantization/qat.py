@@ -60,10 +60,13 @@ def trained(
 ) -> tuple[Subject, Candidate, Training]:
     """Fine-tune the weights so that rounding them changes the vectors less, and quantize them.
 
-    It learns from the texts not held out, and from the package's own beside, so that what is unlike the caller's texts
-    is not forgotten. `static` is what came of the weights as they are; fewer steps are planned where it would take
-    longer than `minutes`. Too little time, or no more faithfulness, is a QuantizationError, and an export, whose
-    weights are not known by name, an UnsupportedModelError.
+    It learns from the texts that are not held out and from the package's own, so that texts unlike the caller's are not
+    forgotten. `static` is the result with the weights as they are; fewer steps are planned if they would take longer
+    than `minutes`.
+
+    Raises:
+        QuantizationError: There is too little time, or the result is not more faithful.
+        UnsupportedModelError: The model is an export, whose weights are not known by name.
     """
     source = subject.source
     if source.weights.kind is not WeightKind.SAFETENSORS:
@@ -111,7 +114,7 @@ def _tune(
     minutes: float,
     say: Callable[[str], object],
 ) -> tuple[EncoderWeights, int]:
-    """The tuned weights, and how many steps it took."""
+    """Return the tuned weights, and the number of steps."""
     pad, weights = config.pad_token_id, load_weights(subject.source.path, config)
     ending = load_ending(subject.source.path, subject.text_settings)
     teacher, student = TorchEmbedder(config, weights, ending), TorchEmbedder(config, weights, ending)
@@ -131,7 +134,7 @@ def _train(
     minutes: float,
     say: Callable[[str], object],
 ) -> int:
-    """Match the teacher's vectors; returns how many steps it took."""
+    """Match the teacher's vectors; return the number of steps."""
     learned = [parameter for layer in student.layers for parameter in layer.parameters()]
     for parameter in learned:
         parameter.requires_grad_(True)
@@ -163,7 +166,7 @@ def _train(
 
 
 def _batches(texts: Sequence[Sequence[int]]) -> list[list[Sequence[int]]]:
-    """Texts of about one length together; larger batches than the encoder's, so that a step hears several texts."""
+    """Yield batches of texts of similar length, larger than the encoder's, so that a step learns from several texts."""
     batches: list[list[Sequence[int]]] = [[]]
     for ids in sorted(texts, key=len):
         if batches[-1] and (len(batches[-1]) + 1) * len(ids) > _TOKENS_A_STEP:
@@ -185,12 +188,12 @@ def _steps_in(minutes: float, seconds_a_step: float) -> int:
 
 
 def _rate(step: int, steps: int) -> float:
-    """The share of the learning rate: rising at first, then falling as a cosine does."""
+    """Return the share of the learning rate: rising at first, then falling like a cosine."""
     return min(1.0, (step + 1) / _WARM_UP_STEPS) * (1 + math.cos(math.pi * step / steps)) / 2
 
 
 def _round_layers(model: TorchEmbedder, inputs: Sequence[tuple[Tensor, Tensor]], recipe: Recipe) -> None:
-    """Put a rounding one in the place of every linear layer that the recipe makes int8."""
+    """Replace every linear layer that the recipe makes int8 by a rounding one."""
     largest = {} if recipe.alpha is None else largest_inputs(model, inputs)
     rounded = []
     for number, layer in enumerate(model.layers):
@@ -211,8 +214,8 @@ def _round_layers(model: TorchEmbedder, inputs: Sequence[tuple[Tensor, Tensor]],
 class _RoundedLinear(nn.Module):
     """A linear layer as static int8 computes it, its weights still in fp32.
 
-    Weights have a symmetric range for each output channel, inputs one for all, which may be asymmetric. Until that is
-    fixed, from the inputs seen, nothing is rounded.
+    Weights have a symmetric range for each output channel, inputs one for all, which may be asymmetric. Nothing is
+    rounded until the latter is fixed from the inputs seen.
     """
 
     def __init__(self, linear: nn.Linear, factors: Tensor | None, *, weight_bits: int) -> None:
@@ -224,7 +227,7 @@ class _RoundedLinear(nn.Module):
         self._range: tuple[float, int] | None = None
 
     def fix_range(self, ranges: ActivationRanges | None) -> None:
-        """Round from now on, in a range as the quantizer sets it from the inputs seen."""
+        """Round from now on, in the range that the quantizer would set from the inputs seen."""
         lows, highs = zip(*self._extremes, strict=True)
         low, high = (fmean(lows), fmean(highs)) if ranges is ActivationRanges.MEAN else (min(lows), max(highs))
         low, high = min(low, 0.0), max(high, 0.0)
@@ -245,7 +248,7 @@ class _RoundedLinear(nn.Module):
 
 
 def _padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
-    """Ids and mask, each (texts, length of the longest)."""
+    """Return ids and mask, each (texts, length of the longest)."""
     ids, mask = padded(rows, pad_token_id=pad)
     return torch.from_numpy(ids), torch.from_numpy(mask)
 

@@ -1,4 +1,4 @@
-"""What a quantizer is told and what it offers; `quantization/table.py` says which there are."""
+"""`Recipe`, which a quantizer follows, and the Protocol of quantizers; `quantization/table.py` lists them."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from intel_quantized_embeddings.int8_folder.config import ActivationRanges, Meth
 from intel_quantized_embeddings.runtimes.base import ModelGraph
 
 # SmoothQuant's strengths (alpha, https://arxiv.org/abs/2211.10438) worth comparing; None is without
-# it. Which is best differs by model (docs/quantization.md).
+# it. The best one differs by model (docs/quantization.md).
 ALPHAS: tuple[float | None, ...] = (0.85, 0.75, 0.5, None)
 DEFAULT_ALPHA = 0.75
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """One way of quantizing with everything decided, as a quantizer follows it.
+    """All settings of one quantization, decided.
 
     Attributes:
-        method: When the ranges of activations are set. With QAT they are as with STATIC; the weights differ.
+        method: The method. QAT sets ranges like STATIC, with other weights.
         alpha: SmoothQuant's strength, None for none.
-        activation_ranges: How ranges follow from the calibration texts; None where they don't.
+        activation_ranges: The rule by which calibration texts give ranges; None if they don't.
         floating_point_layers: Names of linear layers that stay in floating point.
-        weight_bits: Bits of int8 weights, 8 or 7; None where the quantizer has no choice.
+        weight_bits: Bits of int8 weights, 8 or 7; None if the quantizer has no choice.
     """
 
     method: MethodName = MethodName.STATIC
@@ -42,57 +42,57 @@ class QuantizerModule(Protocol):
     """Distributions whose versions the manifest records."""
 
     METHODS: tuple[MethodName, ...]
-    """What it can do; the first is what it does unasked."""
+    """Its methods, the default first."""
 
     RECIPE_VERSION: int
     """Raised whenever the same model and texts would come out as another int8 model."""
 
     def require_quantizer(self) -> None:
-        """Check that its libraries are there, before any work is done; else it is a MissingExtraError."""
+        """Check before any work that its libraries are installed; the error is a MissingExtraError."""
         ...
 
     def attention_precision(self) -> str | None:
-        """The arithmetic that attention will get on this CPU; None where the library decides."""
+        """Return the arithmetic that attention will have on this CPU; None if the library decides."""
         ...
 
     def weight_bits(self, asked: int | None) -> int | None:
         """Return the bits of int8 weights: those asked for, else those whose sums this CPU computes exactly.
 
-        Asking a quantizer that has no choice is an OptionError.
+        For a quantizer without a choice, asking is an OptionError.
         """
         ...
 
     def activation_ranges(self, asked: ActivationRanges | None, *, one_row: bool) -> ActivationRanges:
-        """Return how ranges are set: as the caller asks, else as the quantizer prefers.
+        """Return the rule of ranges: the caller's, else the quantizer's default.
 
-        `one_row` says whether the last layer computes nothing but each text's first row. Ranges that the quantizer does
+        `one_row` says whether the last layer computes only each text's first row. Ranges that the quantizer does
         not have are an OptionError.
         """
         ...
 
     def linear_layers(self, embedder: ModelGraph) -> tuple[str, ...]:
-        """Names of the linear layers, in the order of the graph: `layer.0.query` and so on."""
+        """Return the names of the linear layers, in the order of the graph: `layer.0.query` and so on."""
         ...
 
     def quantize_graph(self, embedder: ModelGraph, token_ids: Sequence[Sequence[int]], recipe: Recipe) -> Any:
-        """Quantize an fp32 embedder, which is left as it was, for the runtime's `save_graph` and `compile_graph`.
+        """Quantize an fp32 embedder, without changing it, for the runtime's `save_graph` and `compile_graph`.
 
-        Each calibration text is run alone at its natural length: padding would put activations of padding into the
-        ranges. What the library can't do is a QuantizationError.
+        Each calibration text is run alone at its natural length, to keep activations of padding out of the ranges. A
+        failure of the library is a QuantizationError.
         """
         ...
 
     def put_back(self, embedder: ModelGraph, graph: Any, layer: str) -> Any | None:
-        """Put one linear layer of an int8 graph back as it was in fp32, without quantizing anew.
+        """Restore one linear layer of an int8 graph to fp32, without quantizing again.
 
-        Returns another graph, near enough to the one quantized so to rank layers by; None where a graph can't be
-        changed once it is quantized.
+        Returns another graph, close enough to one quantized without that layer to rank layers by; None if a quantized
+        graph can't be changed.
         """
         ...
 
 
 def layers_named(asked: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
-    """Return the linear layers that names, or what stands before a dot in several, stand for, in the graph's order."""
+    """Return the linear layers of full names and of prefixes such as `layer.0`, in the graph's order."""
     for name in asked:
         if not any(_is_or_holds(name, layer) for layer in known):
             raise OptionError(

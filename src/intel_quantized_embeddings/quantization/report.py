@@ -1,4 +1,4 @@
-"""What `quantize` and `quantize_cross_encoder` return."""
+"""The reports that `quantize` and `quantize_cross_encoder` return."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from intel_quantized_embeddings.int8_folder.record import Drop
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What came of quantizing a model of any kind.
+    """The result of quantizing a model of any kind.
 
     Attributes:
         folder: The int8 folder.
-        fidelity: How close it is to fp32, on inputs that were not calibrated on; None where it was not measured.
+        fidelity: Its closeness to fp32 on held-out inputs; None if it was not measured.
         smooth_quant_alpha: The SmoothQuant strength that was kept, None for none.
         floating_point_layers: Linear layers that are not int8.
-        drop: What is lost against fp32; None where no limit was set.
-        seconds: How long everything took.
+        drop: The loss against fp32; None if no limit was set.
+        seconds: Time of the whole job.
         bytes_before: Size of the fp32 weights.
         bytes_after: Size of the int8 encoder.
     """
@@ -36,10 +36,10 @@ class Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantizationReport(Report):
-    """What came of quantizing an embedding model; its attributes are those of `Report`.
+    """The result of quantizing an embedding model; its attributes are those of `Report`.
 
     Attributes:
-        fidelity: Cosines to fp32 on texts that were not calibrated on; None where they were not measured.
+        fidelity: Cosines to fp32 on held-out texts; None if they were not measured.
     """
 
     fidelity: Fidelity | None
@@ -47,10 +47,10 @@ class QuantizationReport(Report):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrossEncoderReport(Report):
-    """What came of quantizing a cross-encoder; its attributes are those of `Report`. The head is never int8.
+    """The result of quantizing a cross-encoder; its attributes are those of `Report`. The head is never int8.
 
     Attributes:
-        fidelity: Scores beside those in fp32, on pairs that were not calibrated on; None where they were not measured.
+        fidelity: Scores compared with fp32's on held-out pairs; None if they were not measured.
     """
 
     fidelity: ScoreFidelity | None

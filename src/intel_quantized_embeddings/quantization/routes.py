@@ -1,4 +1,4 @@
-"""A Router's int8 folder: an int8 folder a route, and the Router's own files, which say which is which."""
+"""Quantize a Router: an int8 folder for each route, and the Router's own files, which name the routes' folders."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def quantize_routes(
 ) -> QuantizationReport:
     """Quantize both models of a Router, each with `quantize_one`, into a folder that appears whole or not at all.
 
-    A limit, which holds for both together, is an OptionError. The report says of documents what the documents' model
-    does, of queries the queries'; sizes and time of both.
+    A limit (`max_drop`), which would hold for both together, is an OptionError. The report has the fidelity of
+    documents of the documents' model, that of queries of the queries', and sizes and time of both.
     """
     if max_drop is not None:
         raise OptionError(

@@ -1,4 +1,4 @@
-"""Which SmoothQuant strength to quantize with: the one that is most faithful on the held-out inputs."""
+"""Search the SmoothQuant strength that is most faithful on the held-out inputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from intel_quantized_embeddings.quantization.subject import Candidate, Subject
 def most_faithful(
     subject: Subject, recipe: Recipe, *, strengths: Sequence[float | None], say: Callable[[str], object]
 ) -> tuple[Candidate, dict[str, float]]:
-    """Quantize with each strength: the attempt with the highest score, and each strength's score."""
+    """Quantize with each strength; return the candidate with the highest score, and each strength's score."""
     scores: dict[str, float] = {}
     best: Candidate | None = None
     for number, alpha in enumerate(strengths, start=1):

@@ -1,4 +1,4 @@
-"""What was asked for -> the settings and the recipe that a quantizer follows."""
+"""Arguments and files of settings -> the recipe that a quantizer follows."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def settle_config(
     weight_bits: int | None = None,
     measure: bool = True,
 ) -> QuantizationConfig:
-    """The settings asked for; an argument goes before what a file says."""
+    """Return the settings asked for; an argument overrides a file."""
     require_bool("search", search)
     require_bool("measure", measure)
     if isinstance(given, QuantizationConfig | None):
@@ -48,7 +48,7 @@ def settle_config(
     config = replace(config, **{name: value for name, value in asked.items() if value is not None})
     if not measure:
         _refuse_what_needs_measuring(config)
-    if search or config.method in [method.value for method in WITHOUT_CALIBRATION]:  # nothing to compare
+    if search or config.method in [method.value for method in WITHOUT_CALIBRATION]:  # no strengths to compare
         return config
     if config.smooth_quant is not None:
         raise OptionError(
@@ -83,7 +83,7 @@ def settle_recipe(
         given = [
             key for key in ("smooth_quant", "activation_ranges", "weight_bits") if getattr(config, key) is not None
         ]
-        if given and config.smooth_quant != (DEFAULT_ALPHA,):  # which search=False stands for
+        if given and config.smooth_quant != (DEFAULT_ALPHA,):  # search=False sets this one
             raise OptionError(
                 f"{', '.join(given)}: method {method.value!r} has no such settings. Leave them out, or pass "
                 f"runtime='openvino'."
@@ -103,7 +103,7 @@ def settle_recipe(
 
 
 def method_of(recipe: Recipe, *, alphas_tried: dict[str, float], quantizer: QuantizerModule) -> Method:
-    """Return a manifest's record of the recipe that was kept."""
+    """Return the manifest's record of a recipe."""
     return Method(
         name=recipe.method.value,
         smooth_quant_alpha=recipe.alpha,

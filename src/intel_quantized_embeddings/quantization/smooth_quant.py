@@ -1,7 +1,7 @@
 """SmoothQuant on the torch encoder: move outliers from activations into weights before quantizing.
 
-Xiao et al., https://arxiv.org/abs/2211.10438. Neural Compressor's own needs peft, and slices into modules that
-an encoder here does not have.
+Xiao et al., https://arxiv.org/abs/2211.10438. Neural Compressor's own needs peft, and modules that an
+encoder here does not have.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SMALLEST = 1e-5
 
 
 def smooth(model: TorchEmbedder, inputs: Sequence[tuple[Tensor, Tensor]], *, alpha: float) -> None:
-    """Rescale the inputs of every linear layer in place; what the model computes in fp32 stays the same.
+    """Rescale the inputs of every linear layer in place, without changing the model's results in fp32.
 
     `inputs` are calibration batches, which give max|X_j|; `alpha` is SmoothQuant's strength in [0, 1].
     """
@@ -30,7 +30,7 @@ def smooth(model: TorchEmbedder, inputs: Sequence[tuple[Tensor, Tensor]], *, alp
             for linear in linears:
                 linear.weight.data = linear.weight * shared
             if first == "attention_output":
-                # Attention averages values channel by channel, so its output is scaled where values are made.
+                # Attention averages values channel by channel, so the layer of values scales its output.
                 layer.value.weight.data = layer.value.weight / shared[:, None]
                 layer.value.bias.data = layer.value.bias / shared
             else:
@@ -54,7 +54,7 @@ def smoothing_factors(
 
 
 def largest_inputs(model: TorchEmbedder, inputs: Sequence[tuple[Tensor, Tensor]]) -> dict[nn.Module, Tensor]:
-    """The largest magnitude of each channel of each linear layer's input over some batches. Shape: (in,)."""
+    """Return the largest magnitude of each channel of each linear layer's input over some batches. Shape: (in,)."""
     largest: dict[nn.Module, Tensor] = {}
 
     def see(linear: nn.Module, given: tuple[Tensor, ...]) -> None:
@@ -73,7 +73,7 @@ def largest_inputs(model: TorchEmbedder, inputs: Sequence[tuple[Tensor, Tensor]]
 
 
 def _sharing_an_input(layer: EncoderLayer) -> dict[str, list[nn.Linear]]:
-    """Linear layers by the name of the first that reads the same input."""
+    """Group linear layers by the name of the first one that reads the same input."""
     return {
         "query": [layer.query, layer.key, layer.value],
         "attention_output": [layer.attention_output],

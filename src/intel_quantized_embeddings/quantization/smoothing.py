@@ -1,4 +1,4 @@
-"""How large each input of a linear layer is, seen without any data: in texts of random tokens, run in fp32."""
+"""The sizes of each linear layer's inputs, measured without data: on texts of random tokens, in fp32."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float32]
 
-# Tokens in each of the texts, beside those that every text has around it.
+# Tokens in each of the texts, without the special ones around it.
 LENGTHS = (64,) * 6 + (16,) * 8
 
-# Of the largest input or weight: smaller ones count as this, so that what is never used has no factor of its own.
+# Share of the largest input or weight: smaller ones count as this, so that unused ones get no factors of their own.
 _FLOOR = np.float32(1e-4)
 
 
 def input_sizes(graph: NativeGraph, *, around: Sequence[int]) -> Mapping[str, Array]:
     """Return the root mean square of each input of each linear layer of an fp32 model, by the layer's name.
 
-    The engine computes it, which gives the same bits on every CPU. `around` is a text without tokens of its own: the
-    first and the last token of every text.
+    The engine computes it, to the same bits on every CPU. `around` is a text without tokens of its own: the special
+    tokens around every text.
     """
     ids, offsets = random_texts(graph.shape.vocabulary, longest=graph.shape.positions, around=around)
     widths = {name: graph.arrays[f"{name}.weight"].shape[1] for name in graph.linear_layers()}
@@ -41,14 +41,14 @@ def input_sizes(graph: NativeGraph, *, around: Sequence[int]) -> Mapping[str, Ar
 def random_texts(
     vocabulary: int, *, longest: int, around: Sequence[int]
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Make up texts of tokens drawn from the whole vocabulary, the same every time.
+    """Make texts of random tokens from the whole vocabulary, always the same ones.
 
     Returns their token ids one after another, and their offsets in them; `around` is that of `input_sizes`.
     """
-    ends = [token % vocabulary for token in around]  # a pair's second text may have ids of its own
+    ends = [token % vocabulary for token in around]  # ids of a pair's second text may be larger
     first, last = ends[:1], ends[1:][-1:]
     room = max(longest - len(first) - len(last), 1)
-    # numpy keeps this generator's numbers as they are (NEP 19 lets only Generator's methods change).
+    # NumPy never changes this generator's numbers (NEP 19 lets only Generator's methods change).
     bits = np.random.PCG64(1)
     texts = []
     for length in LENGTHS:
@@ -59,12 +59,12 @@ def random_texts(
 
 
 def factors(sizes: Array, weights: Array) -> Array:
-    """Return what to multiply each input with, and divide its weights by, so that both have one size.
+    """Return a factor for each input, by which its weights are divided, so that both have one size.
 
-    SmoothQuant's with a strength of one half (https://arxiv.org/abs/2211.10438, equation 4), of root mean squares.
+    SmoothQuant with a strength of one half (https://arxiv.org/abs/2211.10438, equation 4), by root mean squares.
 
     Args:
-        sizes: Of the inputs. Shape: (inputs,).
+        sizes: Root mean squares of the inputs. Shape: (inputs,).
         weights: Shape: (outputs, inputs).
     """
     largest = np.abs(weights).max(axis=0)

@@ -1,4 +1,4 @@
-"""The model being quantized: its fp32 graph, its inputs, and what every attempt is compared with."""
+"""The model being quantized: its fp32 graph, its inputs, and the rows that every candidate is compared with."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Settings: TypeAlias = ModelSettings | CrossEncoderSettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A quantized graph, how it was made, and how faithful it is on the held-out inputs.
+    """A quantized graph with its recipe and its fidelity on the held-out inputs.
 
     Attributes:
         rows: Vectors, or scores before any activation, of the held-out inputs. Shape: (n_inputs, numbers).
@@ -73,7 +73,7 @@ class GraphEncoder:
                 (window.token_ids for window in windows),
                 pad_token_id=self._pad_token_id,
                 max_length=self._settings.max_length,
-                named=lambda row: f"the text {shown(texts[row])}",  # a place in a dataset tells nobody anything
+                named=lambda row: f"the text {shown(texts[row])}",  # its place would mean nothing to the caller
             )
 
 
@@ -81,13 +81,13 @@ class Subject:
     """The model being quantized, its calibration inputs tokenized, and its fp32 rows of the held-out ones.
 
     Attributes:
-        source: Where it is from.
-        kind: Whether it makes vectors of texts, or scores of pairs.
-        runtime: Which runtime it is quantized for.
+        source: The model's folder.
+        kind: The kind of model: an embedder or a cross-encoder.
+        runtime: The runtime that it is quantized for.
         model: Its graph in fp32.
-        quantizable: What is quantized: `model`, or one like it whose weights were fine-tuned for that.
-        settings: What its folder and the caller say.
-        texts: Those calibrated on, and those held out.
+        quantizable: The graph to quantize: `model`, or the same with fine-tuned weights.
+        settings: The caller's settings, else its folder's.
+        texts: The texts calibrated on, and those held out.
         calibrated: Token ids of the inputs calibrated on.
         held_out: The inputs that fidelity is measured on, in groups that are summarized apart.
     """
@@ -120,28 +120,28 @@ class Subject:
         return int(self._fp32[0].shape[1])
 
     def with_weights(self, encoder: EncoderConfig, weights: EncoderWeights) -> Subject:
-        """Return the same embedder, quantized from other weights and still compared with its own in fp32."""
+        """Return the same subject, quantized from other weights and still compared with its own in fp32."""
         other, ending = copy.copy(self), load_ending(self.source.path, self.text_settings)
         other.quantizable = runtime_module(self.runtime).graph_of_weights(encoder, weights, ending)
         return other
 
     def tokenized(self, texts: Texts) -> list[Sequence[int]]:
-        """Return the token ids of the inputs that texts make."""
+        """Return the tokenized inputs made of texts."""
         groups = self.kind.tokenized(texts, self._tokenizer, self.settings, self.model.second_text)
         return [ids for inputs in groups for ids in inputs.token_ids]
 
     def attempt(self, recipe: Recipe, *, every: int = 1) -> Candidate:
-        """Quantize it in one way and compare it with fp32.
+        """Quantize by a recipe and compare the result with fp32.
 
-        `every` takes only every so many-th input, of those to calibrate on and of those held out, which are in the
-        order of their lengths: faster, and coarser.
+        With `every`, only every n-th input is calibrated and measured on (inputs are sorted by length), which is faster
+        and coarser.
         """
         return self._measured(
             self.quantizer.quantize_graph(self.quantizable, self.calibrated[::every], recipe), recipe, every=every
         )
 
     def put_back(self, attempt: Candidate, layer: str, *, every: int = 1) -> Candidate:
-        """Put one more linear layer in floating point: quickly where the runtime can, else by quantizing anew."""
+        """Put one more linear layer in floating point: quickly if the runtime can, else by quantizing again."""
         recipe = replace(attempt.recipe, floating_point_layers=(*attempt.recipe.floating_point_layers, layer))
         graph = self.quantizer.put_back(self.quantizable, attempt.graph, layer)
         return self.attempt(recipe, every=every) if graph is None else self._measured(graph, recipe, every=every)
@@ -153,9 +153,9 @@ class Subject:
         return Candidate(graph=graph, recipe=recipe, fidelity=fidelity, rows=np.concatenate(rows))
 
     def probes(self, attempt: Candidate) -> tuple[Probe, ...]:
-        """Return held-out inputs with their rows in fp32 and in an attempt that was measured on all of them.
+        """Return held-out inputs with their rows in fp32 and in a candidate that was measured on all of them.
 
-        Where too few inputs are short, the beginnings of some are run for this.
+        If too few inputs are short, the beginnings of some are run.
         """
         token_ids = [ids for inputs in self.held_out for ids in inputs.token_ids]
         fp32, int8 = np.concatenate(self._fp32), attempt.rows
@@ -170,17 +170,17 @@ class Subject:
         return tuple(Probe.of(token_ids[place], fp32=fp32[place], int8=int8[place]) for place in places)
 
     def encoder(self, attempt: Candidate) -> GraphEncoder:
-        """Compile what an attempt made of an embedder, to encode texts with."""
+        """Compile a candidate of an embedder, to encode texts."""
         return self._text_encoder(self._compiled(attempt.graph, Precision.INT8, dynamic=_is_dynamic(attempt.recipe)))
 
     def fp32_encoder(self) -> GraphEncoder:
-        """Compile an embedder as it is, to encode texts with."""
+        """Compile the fp32 embedder, to encode texts."""
         return self._text_encoder(self._compiled(self.model.graph, Precision.FP32))
 
     @property
     def text_settings(self) -> ModelSettings:
         """The settings of an embedder."""
-        assert isinstance(self.settings, ModelSettings)  # whoever asks has seen that it is one
+        assert isinstance(self.settings, ModelSettings)  # callers have checked that it is an embedder
         return self.settings
 
     def _text_encoder(self, compiled: Runtime) -> GraphEncoder:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def quantizer_module(runtime: RuntimeName) -> QuantizerModule:
     """Import the quantizer of a runtime and the runtime's libraries, as `runtime_module` does.
 
-    What it needs more comes with its first use.
+    Its further libraries are imported at the first use.
     """
     with importing():
         import_libraries(runtime)

@@ -1,4 +1,4 @@
-"""What a runtime is; `runtimes/table.py` says which there are."""
+"""The Protocols of runtimes and their graphs; `runtimes/table.py` lists the runtimes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class RaggedRuntime(Protocol):
         """Run texts, or pairs of them, with all threads.
 
         Args:
-            token_ids: One sequence for each, of any length that the model takes, from `least_tokens` on.
+            token_ids: One sequence for each, of `least_tokens` or more, up to the longest that the model takes.
 
         Returns:
             Shape: (texts, dimension).
@@ -60,7 +60,7 @@ class PaddedRuntime(Protocol):
 
     @property
     def streams(self) -> int:
-        """The number of batches that `run_in_stream` takes side by side: one for each thread it may use."""
+        """The number of batches that `run_in_stream` takes side by side: one for each thread that it may use."""
         ...
 
     def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -90,12 +90,13 @@ class ModelGraph:
     The row is a pooled vector, or one number: a cross-encoder's score before any activation.
 
     Attributes:
-        graph: An `openvino.Model` or a torch module, as its runtime has it.
-        precision: FP32, or INT8 for one that others quantized.
-        max_positions: The longest input in tokens it can take.
-        pad_token_id: What padding must hold.
-        dynamic: Whether numbers are quantized at run time, in one that others quantized.
-        second_text: Added to the token ids of a pair's second text; 0 where the model does not tell it apart.
+        graph: The runtime's own type: an `openvino.Model`, a torch module, a `NativeGraph`.
+        precision: FP32, or INT8 for a model that others quantized.
+        max_positions: The longest input in tokens.
+        pad_token_id: The id of padding.
+        dynamic: Whether a model that others quantized quantizes activations at run time.
+        second_text: Number added to the token ids of a pair's second text so that the graph can tell the two apart; 0
+            if the model does not.
     """
 
     graph: Any
@@ -107,7 +108,7 @@ class ModelGraph:
 
     @classmethod
     def of_weights(cls, graph: Any, encoder: EncoderConfig, *, second_text: bool = False) -> ModelGraph:
-        """Return what was made of weights in fp32; `second_text` says whether ids tell a pair's second text apart."""
+        """Make a ModelGraph of a graph in fp32; `second_text` says whether ids tell a pair's second text apart."""
         return cls(
             graph=graph,
             precision=Precision.FP32,
@@ -118,7 +119,7 @@ class ModelGraph:
 
 
 class RuntimeModule(Protocol):
-    """What `runtimes/openvino.py`, `runtimes/native.py` and `runtimes/ipex.py` all offer."""
+    """The functions of `runtimes/openvino.py`, `runtimes/native.py` and `runtimes/ipex.py`."""
 
     ENCODER_FILE: str
 
@@ -139,11 +140,11 @@ class RuntimeModule(Protocol):
     def open_export(
         self, source: SourceModel, settings: ModelSettings, ending: Ending, *, allow_torchscript: bool
     ) -> ModelGraph:
-        """Make an embedder of what others made of a model.
+        """Make an embedder from an export: a graph that others made.
 
         Args:
             source: The model, whose weights are not safetensors.
-            settings: What its folder says.
+            settings: The settings of its folder.
             ending: Pooling and what follows it, which go into the graph.
             allow_torchscript: Whether a TorchScript file, which is code, may be opened.
 
@@ -182,7 +183,7 @@ class RuntimeModule(Protocol):
             precision: BF16 runs floating-point layers in bfloat16.
             num_threads: Threads for one call; None takes the cores that the process was granted.
             dynamic: Whether it was quantized to have its activations quantized batch by batch.
-            instruction_set: Which instructions to use; only for a runtime that lets them be chosen.
+            instruction_set: The instructions to use; only for a runtime that lets them be chosen.
 
         Raises:
             OptionError: The CPU has no bfloat16, or does not run the instruction set.
@@ -191,7 +192,7 @@ class RuntimeModule(Protocol):
 
 
 class ScoringModule(RuntimeModule, Protocol):
-    """What a runtime offers that runs cross-encoders too."""
+    """A `RuntimeModule` that runs cross-encoders too."""
 
     def graph_of_scorer(self, encoder: EncoderConfig, weights: EncoderWeights, head: Ending) -> ModelGraph:
         """Make a cross-encoder of one of the built-in families from weights in memory.
@@ -199,6 +200,6 @@ class ScoringModule(RuntimeModule, Protocol):
         Args:
             encoder: The encoder's sizes.
             weights: Its weights.
-            head: What makes a score of the token vectors.
+            head: The part that makes a score of the token vectors.
         """
         ...

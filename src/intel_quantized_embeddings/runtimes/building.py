@@ -1,4 +1,4 @@
-"""A model's folder -> its graph, whatever the runtime."""
+"""A model's folder -> its graph, for any runtime."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from intel_quantized_embeddings.runtimes.table import RUNTIMES, runtime_module, 
 def build_embedder(
     source: SourceModel, settings: ModelSettings, *, runtime: RuntimeName, allow_torchscript: bool = False
 ) -> ModelGraph:
-    """Make an embedder from safetensors, else from what others made of the model.
+    """Make an embedder from safetensors, else from an export.
 
     The settings' pooling and normalization go into the graph. TorchScript, which is code, is an OptionError unless it
-    is allowed; what the runtime can't run is an UnsupportedModelError.
+    is allowed; a model that the runtime can't run is an UnsupportedModelError.
     """
     module, ending = runtime_module(runtime), load_ending(source.path, settings)
     if source.weights.kind is not WeightKind.SAFETENSORS:
@@ -44,10 +44,10 @@ def build_cross_encoder(source: SourceModel, *, runtime: RuntimeName) -> ModelGr
 
 
 def _refuse_padding_at_the_end(source: SourceModel, encoder: EncoderConfig) -> None:
-    """Check that a causal classifier's pairs do not end in padding: transformers passes over it, wherever it is from.
+    """Check that a causal classifier's pairs do not end in padding, which transformers skips even if a template put it.
 
     Raises:
-        UnsupportedModelError: They do.
+        UnsupportedModelError: They end in padding.
     """
     tokenizer = source.cross_encoder_settings(default_max_length=encoder.max_length).tokenizer(source.path)
     (ids,) = tokenizer.encode_pairs([("a", "b")], second_text=0).token_ids
@@ -67,14 +67,14 @@ def load_any_head(source: SourceModel, encoder: EncoderConfig) -> Ending:
 
 
 def require_scoring(runtime: RuntimeName) -> None:
-    """Check that a runtime runs cross-encoders; the OptionError says which do."""
+    """Check that a runtime runs cross-encoders; the OptionError names those that do."""
     if not RUNTIMES[runtime].scores_pairs:
         able = " or ".join(repr(name.value) for name, row in RUNTIMES.items() if row.scores_pairs)
         raise OptionError(f"runtime={runtime.value!r} is not available for a cross-encoder: they run on {able} only.")
 
 
 def require_instruction_sets(runtime: RuntimeName, asked: str | None) -> None:
-    """Check that a runtime lets an instruction set be chosen, where one is asked for."""
+    """Check that a runtime lets an instruction set be chosen, if one is asked for."""
     if asked is not None and not RUNTIMES[runtime].instruction_sets:
         able = " or ".join(repr(name.value) for name, row in RUNTIMES.items() if row.instruction_sets)
         raise OptionError(
@@ -84,7 +84,7 @@ def require_instruction_sets(runtime: RuntimeName, asked: str | None) -> None:
 
 
 def require_precision(runtime: RuntimeName, precision: Precision) -> None:
-    """Check that a runtime computes in a precision; the OptionError says what it has."""
+    """Check that a runtime computes in a precision; the OptionError names those that it has."""
     offered = RUNTIMES[runtime].precisions
     if precision not in offered:
         has = " and ".join(repr(known.value) for known in offered)

@@ -1,4 +1,4 @@
-"""Import Intel Extension for PyTorch: late, quietly, and with one error for each way it can go wrong."""
+"""Import Intel Extension for PyTorch: late, quietly, and with one error for each kind of failure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def import_ipex() -> None:
 
     Raises:
         MissingExtraError: They are not installed.
-        QuantizedEmbeddingsError: They are installed and don't work together.
+        QuantizedEmbeddingsError: The installed versions don't work together.
     """
     if "intel_extension_for_pytorch" in sys.modules:
         return
@@ -33,7 +33,7 @@ def import_ipex() -> None:
         with quiet_torch(), _no_compile_workers():
             import intel_extension_for_pytorch  # noqa: F401
     except (ImportError, OSError, RuntimeError, AttributeError, SystemExit) as exc:
-        # On another torch than its own, it calls sys.exit.
+        # With another torch than its own, it calls sys.exit.
         raise QuantizedEmbeddingsError(
             f"Intel Extension for PyTorch is installed and does not import: {type(exc).__name__}: "
             f"{one_line(exc)}. Install the versions that work together: {_INSTALL}"
@@ -54,10 +54,10 @@ def _check_versions() -> None:
 
 @contextmanager
 def _no_compile_workers() -> Iterator[None]:
-    """Import without torch's compiler starting a process of several hundred MB for each core, which nothing here uses.
+    """Keep torch's compiler from starting a process of several hundred MB for each core, which nothing here uses.
 
-    It starts them when it is imported, as IPEX does. The setting is put back for a host that compiles, which then gets
-    its workers when it first does.
+    It starts them when it is imported, which IPEX does. The setting is restored afterwards, so that a host that
+    compiles gets its workers at the first use.
     """
     if "torch._inductor.config" in sys.modules or "TORCHINDUCTOR_COMPILE_THREADS" in os.environ:
         yield

@@ -1,4 +1,4 @@
-"""Import OpenVINO, with an error of ours where it is not installed."""
+"""Import OpenVINO, with this package's error if it is not installed."""
 
 from __future__ import annotations
 

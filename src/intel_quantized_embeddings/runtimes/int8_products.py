@@ -1,4 +1,4 @@
-"""What this CPU does with int8: whether sums of 8-bit products are exact, and whether int8 is faster than fp32."""
+"""Find out whether this CPU's sums of 8-bit products are exact, and whether its int8 is faster than fp32."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _X86 = ("x86_64", "amd64", "i686")
 # 7 bits (64 at most) two products are 32,640 at most, and every sum is exact.
 _EXACT = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 
-# Where int8 was faster than fp32 without those: registers of 512 bits (docs/benchmarks.md).
+# Without those, int8 was faster than fp32 only with registers of 512 bits (docs/benchmarks.md).
 _FASTER = _EXACT | {"avx512bw"}
 
-# What oneDNN leaves of a CPU when ONEDNN_MAX_CPU_ISA says so; all other values leave VNNI, or all there is.
+# By value of ONEDNN_MAX_CPU_ISA, the instructions that oneDNN uses; all other values leave VNNI, or everything.
 _LIMITS = {
     "SSE41": frozenset[str](),
     "AVX": frozenset[str](),
@@ -32,7 +32,7 @@ _LIMITS = {
 def sums_are_exact() -> bool:
     """Return whether int8 sums of 8-bit weights are exact on this CPU.
 
-    Only x86 is known to have CPUs where they are not. What can't be read (no /proc/cpuinfo) is taken as exact.
+    Only x86 is known to have CPUs where they are not. Without /proc/cpuinfo they are taken as exact.
     """
     return _has_any(_EXACT)
 
@@ -43,12 +43,12 @@ def int8_is_faster() -> bool:
 
 
 def is_limited() -> bool:
-    """Return whether oneDNN was told to leave instructions unused that this module knows of."""
+    """Return whether oneDNN was told to leave instructions unused that this module knows."""
     return _limit() is not None
 
 
 def flags_of(cpuinfo: str) -> frozenset[str]:
-    """Return the instruction sets that `/proc/cpuinfo` lists for the first processor; none where it lists none."""
+    """Return the instruction sets that `/proc/cpuinfo` lists for the first processor; empty if it lists none."""
     for line in cpuinfo.splitlines():
         name, found, value = line.partition(":")
         if found and name.strip() == "flags":
@@ -64,20 +64,20 @@ def _has_any(wanted: frozenset[str]) -> bool:
 
 
 def _left_by_onednn(flags: frozenset[str]) -> frozenset[str]:
-    """Return the flags that kernels may use."""
+    """Return the flags that kernels may use under a limit of oneDNN."""
     limit = _limit()
     return flags if limit is None else flags & limit
 
 
 def _limit() -> frozenset[str] | None:
-    """Return what oneDNN, which is in OpenVINO and torch, is told to keep to; None where it is told nothing."""
+    """Return the limit of oneDNN, which is in OpenVINO and torch; None without one."""
     name = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or ""
     return _LIMITS.get(name.upper())
 
 
 @functools.cache
 def cpu_flags() -> frozenset[str]:
-    """Return the instruction sets of this machine's CPU, as Linux names them; none where they can't be read."""
+    """Return the instruction sets of this machine's CPU, as Linux names them; empty if they can't be read."""
     try:
         return flags_of(_CPUINFO.read_text("utf-8", errors="replace"))
     except OSError:

@@ -42,7 +42,7 @@ ENCODER_FILE = "encoder.pt"
 _RUNS_TO_OPTIMIZE = 2
 
 
-# The one thread that runs batches with all threads, of whichever encoder.
+# The one thread that runs batches with all threads, for all encoders.
 _all_threads = Workers(1)
 
 
@@ -54,18 +54,18 @@ class IPEXRuntime:
 
         Args:
             module: Takes ids and mask, each (batch, length), and returns (batch, dimension).
-            num_threads: Threads for one call; None takes torch's number, or what a tighter CPU quota
-                leaves of it. The threads of the process are as they were after every batch.
+            num_threads: Threads for one call; None takes torch's number, or fewer under a tighter CPU quota. After
+                every batch the number of threads of the process is what it was.
         """
         self._module = module
         default = int(torch.get_num_threads())
         self._streams = num_threads or within_quota(default)
-        # None: torch's own number, which need not be set for every batch.
+        # None is torch's own number, which need not be set for every batch.
         self._num_threads = None if self._streams == default else self._streams
         # Batches of several calls wait for each other: OpenMP's threads spin, and more than there are cores collapse.
         self._side_by_side = Workers(self._streams)
         self._compilations = Compilations()
-        # A thread keeps what it compiled under the addresses of the graph's nodes, which another graph may get later.
+        # A thread keeps compiled parts by the addresses of the graph's nodes, which another graph may get later.
         weakref.finalize(self, _all_threads.renew).atexit = False
         self._controller = ThreadpoolController().select(user_api="openmp")
         for _ in range(_RUNS_TO_OPTIMIZE):
@@ -100,10 +100,10 @@ class IPEXRuntime:
         return vectors
 
     def _threads(self, number: int | None) -> AbstractContextManager[object]:
-        """Set OpenMP's number for the calling thread and put it back; `torch.set_num_threads` is for the process."""
+        """Set OpenMP's number for the calling thread and restore it; `torch.set_num_threads` is for the process."""
         if number is None:
             return nullcontext()
-        torch.get_num_threads()  # in a new thread torch sets the number itself when first asked: let it do so before
+        torch.get_num_threads()  # in a new thread torch sets the number itself at the first call: make that call before
         limits: AbstractContextManager[object] = self._controller.limit(limits=number)
         return limits
 
@@ -158,8 +158,8 @@ def compile_graph(
 ) -> IPEXRuntime:
     """Make a graph ready to run; see `RuntimeModule.compile_graph`.
 
-    `dynamic` is in the graph itself, instructions are torch's choice, and TorchScript that others made runs as it was
-    traced.
+    `dynamic` is a property of the graph, torch chooses the instructions, and TorchScript that others made runs as it
+    was traced.
     """
     if precision is Precision.BF16:
         require_bfloat16()
@@ -168,19 +168,19 @@ def compile_graph(
     with quiet_torch():
         if isinstance(graph, TorchEmbedder):
             embedder = graph
-            # On that thread, because OpenMP waits for ever on one that has used it before a fork.
+            # On that thread, because OpenMP waits for ever on a thread that used it before a fork.
             graph = _all_threads.run(lambda: _traced(embedder, precision))
         return IPEXRuntime(graph, num_threads=num_threads)
 
 
 def flash_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-    """IPEX's attention, the fastest here in bfloat16 (docs/quantization.md); see `torch_encoder.Attention`."""
+    """Compute IPEX's attention, the fastest here in bfloat16 (docs/quantization.md); see `torch_encoder.Attention`."""
     attended: Tensor = torch.ops.torch_ipex.flash_attention(query, key, value, attention_mask=bias)[0]
     return attended
 
 
 def _traced(embedder: TorchEmbedder, precision: Precision) -> torch.jit.ScriptModule:
-    """Prepack the weights and record the graph; the embedder given is left as it was."""
+    """Prepack the weights and record the graph, without changing the given embedder."""
     in_bf16 = precision is Precision.BF16
     module = copy.deepcopy(embedder)
     module.set_attention(flash_attention if in_bf16 else functional.scaled_dot_product_attention, in_bfloat16=False)
@@ -191,7 +191,7 @@ def _traced(embedder: TorchEmbedder, precision: Precision) -> torch.jit.ScriptMo
 
 
 def _example() -> tuple[Tensor, Tensor]:
-    """A batch that traces every path: two texts, one of them padded."""
+    """Return a batch that traces every path: two texts, one of them padded."""
     mask = torch.ones((2, 8), dtype=torch.int64)
     mask[1, 5:] = 0
     return torch.ones_like(mask), mask

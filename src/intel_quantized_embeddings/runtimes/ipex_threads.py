@@ -1,4 +1,4 @@
-"""The threads that run IPEX's batches, and which runs may stand side by side."""
+"""The threads that run IPEX's batches, and the rule by which runs may be concurrent."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _SHAPES_KEPT = 48
 
 
 class Workers:
-    """A number of threads that live as long as this object; others in a forked process, where these are not.
+    """Threads that live as long as this object; a forked process, which does not have them, starts others.
 
-    IPEX compiles a graph for every thread and shape, and OpenMP gives every thread that calls it threads of its own, of
-    which more than there are cores wait by sleeping (a query from the second thread to make one took 2.5 times as long
-    as from the first). So the threads that run batches are few, and stay.
+    IPEX compiles a graph for every thread and shape, and OpenMP gives every thread that calls it threads of its own;
+    if these are more than the cores, they wait by sleeping (a query from a second calling thread took 2.5 times as long
+    as from the first). So few threads run batches, and they stay.
     """
 
     def __init__(self, number: int) -> None:
@@ -31,19 +31,19 @@ class Workers:
         renew_in_child(self)
 
     def renew(self) -> None:
-        """Begin with new threads: in a forked process the old ones did not come along. Old ones end their work."""
+        """Start new threads, as a forked process must; old ones finish their work."""
         self._executor = ThreadPoolExecutor(self._number, thread_name_prefix="ipex")
 
     def run(self, work: Callable[[], _Result]) -> _Result:
-        """Do the work on whichever of the threads is free first, and wait for it."""
+        """Do the work on the first free thread, and wait for it."""
         return self._executor.submit(work).result()
 
 
 class Compilations:
-    """Lets the first run of each shape on each thread be alone; other runs stand side by side.
+    """Keeps other runs away from the first run of each shape on each thread; all others may be concurrent.
 
-    A first run compiles, and writes into the graph what all runs read (IPEX 2.8, `LlgaKernel::inplacePairs_` and
-    `outputTensorTypes_`), without a lock: beside another run it ended the process, or never ended itself.
+    A first run compiles, and writes without a lock into members of the graph that all runs read (IPEX 2.8,
+    `LlgaKernel::inplacePairs_` and `outputTensorTypes_`): beside another run it ended the process, or never returned.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Compilations:
         renew_in_child(self)
 
     def renew(self) -> None:
-        """Begin anew, in a forked process: who ran or compiled is not there to say that it has ended."""
+        """Forget all runs, in a forked process: the threads that ran or compiled are not there to report their end."""
         self._changed = threading.Condition()
         self._running = 0
         self._alone = False
@@ -59,7 +59,7 @@ class Compilations:
 
     @contextmanager
     def running(self, shape: _Shape, *, num_threads: int) -> Iterator[None]:
-        """Run a batch of this shape in the block, on this thread and so many OpenMP threads."""
+        """Hold the right to run a batch of this shape on this thread and a number of OpenMP threads."""
         key = (*shape, num_threads)
         known: dict[_Shape, None] = self._own.__dict__.setdefault("known", {})  # the least recently used first
         first = key not in known

@@ -18,7 +18,7 @@ from intel_quantized_embeddings.options import Precision
 
 _TOKEN_TYPES = "token_type_ids"
 
-# torch's and IPEX's operators as a graph shows them. Half-precision weights (`linear_dynamic_fp16`) are none of these.
+# torch's and IPEX's int8 operators in a graph. Half-precision weights (`linear_dynamic_fp16`) are not among them.
 _AT_RUN_TIME = (
     "quantized::linear_dynamic(",
     "quantized::linear_relu_dynamic(",
@@ -30,7 +30,7 @@ _QUANTIZED = ("quantize_per_tensor", "quantize_per_channel", "quantized::linear(
 
 
 class TorchScriptEmbedder(nn.Module):
-    """A foreign encoder with pooling behind it: takes ids and mask, returns (batch, dimension)."""
+    """A third-party encoder with pooling behind it: takes ids and mask, returns (batch, dimension)."""
 
     def __init__(self, script: torch.jit.ScriptModule, inputs: tuple[str, ...], pooling: TorchPooling) -> None:
         super().__init__()
@@ -41,17 +41,17 @@ class TorchScriptEmbedder(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         given = {"input_ids": input_ids, "attention_mask": attention_mask}
         if _TOKEN_TYPES in self._inputs:
-            given[_TOKEN_TYPES] = torch.zeros_like(input_ids)  # a text alone is all of type 0
+            given[_TOKEN_TYPES] = torch.zeros_like(input_ids)  # a single text is all of type 0
         pooled: Tensor = self._pooling(_last_hidden_state(self._script(**given)), attention_mask)
         return pooled
 
 
 def read_torchscript(file: Path, pooling: TorchPooling) -> tuple[TorchScriptEmbedder, Precision, bool]:
-    """Open a TorchScript encoder, which is code of whoever made it, and put pooling behind it.
+    """Open a TorchScript encoder, which is its maker's code, and put pooling behind it.
 
-    Returns the embedder, INT8 where its layers are quantized, else FP32, and whether numbers are quantized by ranges
-    that are taken at run time. One whose inputs or output are not those of a text encoder, or that runs at one batch
-    size or length only, is an UnsupportedModelError.
+    Returns the embedder, its precision (INT8 if layers are quantized, else FP32), and whether ranges of activations are
+    taken at run time. An encoder without the inputs and output of a text encoder, or with only one batch size or
+    length, is an UnsupportedModelError.
     """
     try:
         script = torch.jit.freeze(torch.jit.load(str(file)).eval())
@@ -83,7 +83,7 @@ def read_torchscript(file: Path, pooling: TorchPooling) -> tuple[TorchScriptEmbe
 
 
 def _last_hidden_state(outputs: Any) -> Tensor:
-    """The first output, whether they come as a dictionary, a tuple or alone."""
+    """Return the first output of a dictionary, a tuple or a tensor."""
     hidden = outputs["last_hidden_state"] if isinstance(outputs, dict) else outputs
     if isinstance(hidden, (tuple, list)):
         hidden = hidden[0]

@@ -31,19 +31,19 @@ if TYPE_CHECKING:
 
 ENCODER_FILE = "encoder.safetensors"
 
-# A call of more tokens runs beside the caller's thread, which then hears of Control-C meanwhile.
+# A call of more tokens runs beside the caller's thread, which can then react to Control-C.
 _LONG_CALL = 2048
 
 
 class NativeRuntime:
-    """A model in the engine: ragged texts in, a row a text out. A text's row has the same bits in any company."""
+    """A model in the engine: ragged texts in, a row for each text out, which has the same bits in any call."""
 
     def __init__(
         self, graph: NativeGraph, *, num_threads: int | None = None, instruction_set: str | None = None
     ) -> None:
-        """Hand a graph to the engine; see `RuntimeModule.compile_graph`.
+        """Give a graph to the engine; see `RuntimeModule.compile_graph`.
 
-        The instruction set that `IQE_ISA` names goes before the fastest.
+        Without `instruction_set`, `IQE_ISA` decides, else the fastest is taken.
         """
         self._dimension = graph.shape.outputs
         self._threads = num_threads or granted_cores()
@@ -69,7 +69,7 @@ class NativeRuntime:
         """Encode texts with all threads; see `RaggedRuntime.run_ragged`.
 
         Raises:
-            DamagedFilesError: An id or a length is not one of the model.
+            DamagedFilesError: An id or a length is not one of the model's.
             MemoryError: There is no memory for the call.
         """
         offsets = np.zeros(len(token_ids) + 1, dtype=np.int64)
@@ -77,7 +77,7 @@ class NativeRuntime:
         total = int(offsets[-1])
         flat = _flat(token_ids, count=total)
         stop = np.zeros(1, dtype=np.int32)
-        # On the main thread Python hears of signals between its own instructions only.
+        # On the main thread Python handles signals only between its own instructions.
         if total > _LONG_CALL and threading.current_thread() is threading.main_thread():
             return self._beside(flat, offsets, stop)
         rows = self._encode(flat, offsets, stop)
@@ -92,8 +92,8 @@ class NativeRuntime:
     def _beside(
         self, ids: NDArray[np.int32], offsets: NDArray[np.int64], stop: NDArray[np.int32]
     ) -> NDArray[np.float32]:
-        """Encode on another thread. Whatever interrupts the wait ends the call at the next block of texts."""
-        with ThreadPoolExecutor(1, thread_name_prefix="encode") as beside:  # leaving waits for it: it reads our arrays
+        """Encode on another thread. An exception during the wait ends the call at the next block of texts."""
+        with ThreadPoolExecutor(1, thread_name_prefix="encode") as beside:  # leaving waits for the thread
             future = beside.submit(self._encode, ids, offsets, stop)
             try:
                 rows = future.result()
@@ -108,7 +108,7 @@ def _flat(token_ids: Sequence[Sequence[int]], *, count: int) -> NDArray[np.int32
     """Return the token ids of all texts, one after another.
 
     Raises:
-        DamagedFilesError: One has more than 32 bits; whether the others are the model's the engine checks.
+        DamagedFilesError: An id has more than 32 bits; the engine checks the others.
     """
     try:
         ids = np.fromiter(chain.from_iterable(token_ids), dtype=np.int64, count=count)
@@ -136,7 +136,7 @@ def graph_of_scorer(encoder: EncoderConfig, weights: EncoderWeights, head: Endin
 
 
 def open_export(source: SourceModel, settings: ModelSettings, ending: Ending, *, allow_torchscript: bool) -> ModelGraph:
-    """Refuse what others made of a model; see `RuntimeModule.open_export`."""
+    """Refuse exports; see `RuntimeModule.open_export`."""
     able = runtime_of_weights(source.weights.kind).value
     raise UnsupportedModelError(
         f"{source.name} holds no model.safetensors but what others made of a model; runtime='native' runs weights as "
@@ -162,7 +162,7 @@ def compile_graph(
     dynamic: bool = False,
     instruction_set: str | None = None,
 ) -> NativeRuntime:
-    """Hand a graph to the engine, which has no bfloat16; see `RuntimeModule.compile_graph`."""
+    """Give a graph to the engine, which has no bfloat16; see `RuntimeModule.compile_graph`."""
     require_precision(RuntimeName.NATIVE, precision)
     return NativeRuntime(graph, num_threads=num_threads, instruction_set=instruction_set)
 
@@ -173,11 +173,11 @@ def packed(graph: NativeGraph) -> dict[str, NDArray[Any]]:
     for name, array in graph.arrays.items():
         if name.endswith(FREQUENCIES):
             arrays[name.removesuffix(FREQUENCIES)] = rotary_table(arrays.pop(name), graph.shape.positions)
-        if name.endswith(".weight") and array.ndim == 2:  # those of norms have one
+        if name.endswith(".weight") and array.ndim == 2:  # norms have one dimension
             arrays[f"{name.removesuffix('.weight')}.panels"] = pack(arrays.pop(name))
     return arrays
 
 
 def in_int8(graph: NativeGraph, arrays: dict[str, NDArray[Any]]) -> NativeGraph:
-    """Return a graph with arrays of int8 layers instead of those in floating point."""
+    """Return a graph with the arrays of int8 layers in place of floating-point ones."""
     return replace(graph, shape=replace(graph.shape, precision=INT8), arrays=arrays)

@@ -1,4 +1,4 @@
-"""`encoder.safetensors` and `encoder.json` of an int8 folder: written so that the engine reads them where they lie."""
+"""`encoder.safetensors` and `encoder.json` of an int8 folder: written so that the engine reads them without copying."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION_FILE = "encoder.json"
 
-# The format (https://huggingface.co/docs/safetensors) lets a header end in spaces: data begin at a cache line, and stay
-# at one, since the few arrays that are not a multiple of its 64 bytes come last.
+# The format (https://huggingface.co/docs/safetensors) lets a header end in spaces, so that data begin at a cache line.
+# They stay at cache lines, since the few arrays that are not a multiple of 64 bytes come last.
 _LINE = 64
 _TYPES: dict[str, np.dtype[Any]] = {
     "F32": np.dtype(np.float32),
@@ -50,17 +50,17 @@ def write_native(graph: NativeGraph, file: Path) -> None:
 
 
 def read_native(file: Path) -> NativeGraph:
-    """Map what `write_native` wrote: processes that read the same file share its memory.
+    """Map the files of `write_native`: processes that read the same file share its memory.
 
     Raises:
-        DamagedFilesError: It is not that.
-        UnsupportedModelError: It is of a later version of this package.
+        DamagedFilesError: A file is not one that `write_native` wrote.
+        UnsupportedModelError: The files are of a later version of this package.
     """
     with importing():
         from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(str(file), framework="np"):  # which checks every offset against the file
+        with safe_open(str(file), framework="np"):  # safe_open checks every offset against the file
             pass
     except (SafetensorError, OSError) as exc:
         raise DamagedFilesError(f"{file} is not a readable safetensors file ({exc}).") from exc

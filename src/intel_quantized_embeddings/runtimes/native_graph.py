@@ -1,4 +1,4 @@
-"""Weights as the engine takes them: arrays by the engine's names, padded, some of them joined or scaled."""
+"""Weights in the engine's form: arrays by the engine's names, padded, some of them joined or scaled."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float32]
 
-# Behind the name of a table of rotary positions: what it is made of where the model is loaded.
+# Suffix of the array from which a table of rotary positions is made when the model is loaded.
 FREQUENCIES = ".frequencies"
 
 # The engine's softmax takes powers of two.
@@ -53,23 +53,23 @@ class NativeGraph:
 
     Attributes:
         shape: Its sizes and choices.
-        arrays: What the engine looks up. A linear layer in floating point has its `NAME.weight`, (outputs, inputs);
-            one in int8 has `NAME.codes`, `NAME.scales`, `NAME.sums` and perhaps `NAME.factors` instead. In a model of
-            int8 the table `words` is `words.codes` and `words.scales`, whatever its layers are.
+        arrays: The engine's arrays by name. A linear layer in floating point has `NAME.weight`, (outputs, inputs); one
+            in int8 has `NAME.codes`, `NAME.scales`, `NAME.sums` and perhaps `NAME.factors` instead. An int8 model has
+            `words.codes` and `words.scales` in place of the table `words`, even if layers are in floating point.
     """
 
     shape: Shape
     arrays: Mapping[str, NDArray[Any]]
 
     def linear_layers(self) -> tuple[str, ...]:
-        """Names of the layers' linear parts, in order; the steps behind them are none."""
+        """Return the names of the layers' linear parts, in order, without the steps behind them."""
         return tuple(f"layers.{i}.{part}" for i in range(self.shape.layers) for part in LEVELS)
 
 
 def native_graph(
     encoder: EncoderConfig, weights: EncoderWeights, ending: Ending, *, second_text: bool = False
 ) -> NativeGraph:
-    """Lay out a model in fp32, of its sizes, its layers and what follows them."""
+    """Lay out a model in fp32 from its sizes, its layers and its ending."""
     ending = ending.folded()
     shape = Shape.of(encoder, ending, second_text=second_text)
     arrays = _arrays(encoder, weights)
@@ -79,7 +79,7 @@ def native_graph(
 
 
 def _steps(ending: Ending, hidden: int) -> dict[str, NDArray[Any]]:
-    """The table `steps` of iqe.h, and the weights of each step."""
+    """Return the table `steps` of iqe.h, and the weights of each step."""
     table: list[tuple[int, int, int]] = []
     if ending.row_pooling is None:
         table += [(POOL_STEP, POOLINGS[mode], (part + 1) * hidden) for part, mode in enumerate(ending.poolings)]
@@ -114,7 +114,7 @@ def _arrays(encoder: EncoderConfig, weights: EncoderWeights) -> dict[str, NDArra
         arrays["embedding_projection.inputs"] = np.array([encoder.embedding_size], dtype=np.int32)
     table = bias_by_offset(encoder, weights, encoder.max_length - 1)
     if table is not None:
-        # The engine reads in sixteens, and so beyond the end.
+        # The engine reads sixteen numbers at a time, and so beyond the end.
         arrays["relative"] = np.append(table.ravel() * np.float32(LOG2_E), np.zeros(2 * LANES, dtype=np.float32))
     arrays |= _kinds(encoder)
     for index, layer in enumerate(weights.layers):
@@ -123,7 +123,7 @@ def _arrays(encoder: EncoderConfig, weights: EncoderWeights) -> dict[str, NDArra
 
 
 def _kinds(encoder: EncoderConfig) -> dict[str, NDArray[Any]]:
-    """Return what differs from layer to layer."""
+    """Return the properties in which layers differ, in the engine's form."""
     arrays: dict[str, NDArray[Any]] = {}
     longest = encoder.max_length
     reaches = [
@@ -147,7 +147,7 @@ def rotary_table(frequencies: Array, positions: int) -> Array:
 
 
 def _norms(encoder: EncoderConfig, weights: EncoderWeights) -> dict[str, NDArray[Any]]:
-    """Return all norms, by the half of a layer that each follows: those in front of a half follow the one before it."""
+    """Return all norms, named by the half of a layer that they follow, which may be the one before their own."""
     width = padded(encoder.hidden_size)
     places = encoder.block.norms
     arrays: dict[str, NDArray[Any]] = {}
@@ -170,7 +170,8 @@ def _layer(encoder: EncoderConfig, layer: LayerWeights, at: str) -> dict[str, ND
     width, inner = padded(encoder.hidden_size), padded(encoder.intermediate_size)
     queries = padded(encoder.num_heads * encoder.head_size)
     keys = padded(encoder.num_key_heads * encoder.head_size)
-    # What attention's scores are multiplied with, and what makes e's powers two's, go into the queries or their norm.
+    # The scale of attention's scores, and the factor that turns powers of e into powers of 2, go into the queries or
+    # their norm.
     scale = np.float32(LOG2_E * encoder.attention_scale)
     query = layer.query
     if layer.query_norm is None:
@@ -191,7 +192,7 @@ def _layer(encoder: EncoderConfig, layer: LayerWeights, at: str) -> dict[str, ND
     if layer.gate is None:
         return arrays | _linear(at + "intermediate", layer.intermediate, inner, width)
     gate, value = _linear("", layer.gate, inner, width), _linear("", layer.intermediate, inner, width)
-    # The engine takes sixteen gates and the sixteen that they are multiplied with in turns.
+    # The engine takes sixteen gates, then the sixteen numbers that they are multiplied with, and so on.
     for kind in (".weight", ".bias"):
         pair = np.stack([part[kind].reshape(inner // LANES, LANES, -1) for part in (gate, value)], axis=1)
         shape = (2 * inner, width) if kind == ".weight" else (2 * inner,)
@@ -206,12 +207,12 @@ def _linear(name: str, linear: Linear, outputs: int, inputs: int) -> dict[str, N
 def _norm(name: str, norm: Norm | None, width: int) -> dict[str, NDArray[Any]]:
     if norm is None:
         return {}
-    # A weight and a shift of 0 keep what pads a row at 0.
+    # A weight and a shift of 0 keep a row's padding at 0.
     return {f"{name}.weight": _padded(norm.weight, width), f"{name}.bias": _padded(norm.bias, width)}
 
 
 def _padded(array: Array, *shape: int) -> Array:
-    """Return an array with zeros behind, itself where it has that shape already."""
+    """Return an array padded with zeros, itself if it has that shape already."""
     if array.shape == shape:
         return np.ascontiguousarray(array, dtype=np.float32)
     wide = np.zeros(shape, dtype=np.float32)

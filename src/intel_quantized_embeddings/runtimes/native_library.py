@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LIBRARY = Path(__file__).with_name("libiqe.so")
 ABI = 5
 
-# Forces an instruction set, for tests and comparisons: vectors are the same with each.
+# This variable forces an instruction set, for tests and comparisons: vectors are the same with each.
 ISA_VARIABLE = "IQE_ISA"
 
 _OK, _INVALID, _OUT_OF_MEMORY, _STOPPED = range(4)
@@ -47,7 +47,7 @@ def library() -> ctypes.CDLL:
     """Open the library.
 
     Raises:
-        UnsupportedModelError: This installation has none.
+        UnsupportedModelError: This installation has no library, or one of another version.
     """
     if not LIBRARY.is_file():
         raise UnsupportedModelError(
@@ -60,7 +60,7 @@ def library() -> ctypes.CDLL:
             f"{LIBRARY} is of another version of this package ({opened.iqe_abi()} instead of {ABI}): install it again."
         )
     opened.iqe_limit_cores.restype = None
-    opened.iqe_limit_cores(granted_cores())  # a CPU quota is nothing that the engine sees by itself
+    opened.iqe_limit_cores(granted_cores())  # the engine does not see CPU quotas by itself
     opened.iqe_instruction_sets.restype = c_char_p
     opened.iqe_free.restype = None
     opened.iqe_free.argtypes = [c_void_p]
@@ -82,9 +82,9 @@ def instruction_sets() -> tuple[str, ...]:
 
 
 def chosen_instruction_set(asked: str | None = None) -> str:
-    """Return the instruction set to use: the one asked for, or that `IQE_ISA` names, else the fastest.
+    """Return the instruction set to use: the one asked for, else that of `IQE_ISA`, else the fastest.
 
-    One that this CPU does not run is an OptionError.
+    An instruction set that this CPU does not run is an OptionError.
     """
     there = instruction_sets()
     name, chosen = ISA_VARIABLE, os.environ.get(ISA_VARIABLE) or there[0]
@@ -110,11 +110,11 @@ def quantize(
 
     Args:
         weights: Shape: (outputs, inputs), each a multiple of 16.
-        factors: What each column is divided by before; its input is multiplied with the same at run time.
-        levels: Steps of the rows that will be multiplied with it.
+        factors: Number by which each column is divided first, and its input multiplied at run time.
+        levels: Number of steps of the rows that will be multiplied with the weights.
 
     Returns:
-        Codes as the engine reads them, a scale for each output, and the sum of its codes.
+        Codes as the engine reads them, and for each output a scale and the sum of its codes.
     """
     outputs, inputs = weights.shape
     codes = empty(outputs * inputs, np.int8)
@@ -131,14 +131,14 @@ class Engine:
     """A model that the engine has taken. Safe to call from several threads at once."""
 
     def __init__(self, shape: Shape, arrays: Mapping[str, NDArray[Any]], *, instruction_set: str) -> None:
-        """Hand arrays over. They stay where they are if at a cache line (words in fp32 anywhere), else are copied.
+        """Give the engine a model's arrays by its names; unknown or missing ones are a DamagedFilesError.
 
-        They are a model's weights by the engine's names; others are a DamagedFilesError. The instruction set is one of
+        Arrays that do not begin at a cache line are copied, but for words in fp32. The instruction set is one of
         `instruction_sets()`.
         """
         self._library = library()
         self._handle = c_void_p()
-        # Alive as long as the model that points into them. Rows of words are few beside the reads of all else.
+        # Kept alive as long as the model that points into them. Rows of words are few beside all other reads.
         self._arrays = {name: array if name == "words" else _aligned(array) for name, array in arrays.items()}
         config = _Config(*(getattr(shape, name) for name in Shape.NUMBERS), shape.epsilon)
         tensors = (_Tensor * len(self._arrays))(
@@ -166,13 +166,13 @@ class Engine:
 
         Args:
             ids: The token ids of all texts, one after another.
-            offsets: Where each text begins, and where the last one ends: one more than there are texts.
+            offsets: The beginning of each text, and the end of the last one. Shape: (texts + 1,).
             dimension: Numbers in a row.
-            threads: At most so many work on it.
+            threads: The largest number of threads that work on it.
             stop: One number; another thread sets it to 1 to end the call early.
 
         Returns:
-            Shape: (texts, dimension); None where it was stopped.
+            Shape: (texts, dimension); None if it was stopped.
 
         Raises:
             DamagedFilesError: An id or a length is not one of the model.
@@ -186,10 +186,10 @@ class Engine:
         return None if status == _STOPPED else rows
 
     def observe(self, ids: NDArray[np.int32], offsets: NDArray[np.int64], *, numbers: int) -> NDArray[np.float32]:
-        """Sum the squares of what each input of each linear layer is, over all tokens of texts, in fp32.
+        """Sum the squares of each input of each linear layer over all tokens of texts, in fp32.
 
-        Ids, offsets and errors are those of `encode`; `numbers` is how many inputs all linear layers have. Returns the
-        inputs of `qkv`, `attention_output`, `intermediate` and `output` layer by layer. Shape: (numbers,).
+        Ids, offsets and errors are those of `encode`; `numbers` is the number of inputs of all linear layers. Returns
+        the inputs of `qkv`, `attention_output`, `intermediate` and `output` layer by layer. Shape: (numbers,).
         """
         squares = np.zeros(numbers, dtype=np.float32)
         addresses = (_address(ids), _address(offsets), len(offsets) - 1, _address(squares))
@@ -198,7 +198,7 @@ class Engine:
 
 
 def empty(count: int, kind: type[np.generic]) -> NDArray[Any]:
-    """Return an array that begins at a cache line: a load of 64 bytes from elsewhere takes two."""
+    """Return an array that begins at a cache line, so that a load of 64 bytes reads one line, not two."""
     size = np.dtype(kind).itemsize
     room = np.empty(count * size + _LINE, dtype=np.uint8)
     first = -room.ctypes.data % _LINE
@@ -215,12 +215,12 @@ def _aligned(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _address(array: NDArray[Any]) -> int:
-    assert array.flags.c_contiguous  # the engine knows of no strides
+    assert array.flags.c_contiguous  # the engine has no strides
     return array.ctypes.data
 
 
 def _call(function: Any, *arguments: Any) -> int:
-    """Call a function that takes room for a message behind its other arguments; return its status."""
+    """Call a function that takes a buffer for a message behind its other arguments; return its status."""
     message = ctypes.create_string_buffer(_MESSAGE_BYTES)
     status: int = function(*arguments, message, _MESSAGE_BYTES)
     if status != _STOPPED:

@@ -1,4 +1,4 @@
-"""What a model is to the engine, as numbers: `iqe_config` of native/src/iqe.h, and `encoder.json` of a folder."""
+"""A model's sizes and choices for the engine: `iqe_config` of native/src/iqe.h, and `encoder.json` of a folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from intel_quantized_embeddings.architectures.description import NormPlace
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 from intel_quantized_embeddings.options import Pooling
 
-LANES = 16  # every width is padded to a multiple
+LANES = 16  # every width is padded to a multiple of this
 
 ACTIVATIONS = {Activation.GELU: 0, Activation.GELU_TANH: 1, Activation.RELU: 2, Activation.SILU: 4}
 POOLINGS = {
@@ -36,15 +36,15 @@ STEP_ACTIVATIONS = {
 DENSE_STEP, LAYER_NORM_STEP, UNIT_LENGTH_STEP, POOL_STEP = range(4)
 INT8, FP32 = 0, 1
 
-# The parts of a layer that are linear, in order, and the steps of the rows that each reads in int8. Fewer steps leave
-# more of 16 bits to the weights: what is best together was looked for on two models (docs/native.md).
+# The linear parts of a layer, in order, and the number of steps of the int8 rows that each reads. Fewer steps leave
+# more of 16 bits to the weights: the best numbers were searched on two models (docs/native.md).
 LEVELS = dict.fromkeys(("qkv", "attention_output", "intermediate", "output"), 200)
 
 FORMAT_VERSION = 1
 
 
 def padded(width: int) -> int:
-    """Return a width as the engine has it."""
+    """Return a width padded for the engine."""
     return -(-width // LANES) * LANES
 
 
@@ -96,7 +96,7 @@ class Shape:
 
         Args:
             encoder: Its sizes.
-            ending: What follows its layers.
+            ending: The part behind its layers.
             second_text: Whether ids tell a pair's second text apart.
         """
         block, names = encoder.block, encoder.architecture.weights
@@ -132,12 +132,12 @@ class Shape:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `from_json` reads."""
+        """Return the content of `encoder.json`."""
         return {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
 
     @staticmethod
     def from_json(content: Mapping[str, Any], *, where: str) -> Shape:
-        """Read `encoder.json`; the engine checks what each number may be.
+        """Read `encoder.json`; the engine checks the range of each number.
 
         Raises:
             DamagedFilesError: A name is missing or unknown, or a value is not a number of 32 bits.

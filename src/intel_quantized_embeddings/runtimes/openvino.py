@@ -37,15 +37,15 @@ if TYPE_CHECKING:
 
 ENCODER_FILE = "encoder.xml"
 
-# How many neighbouring activations share one scale where activations are quantized at run time.
+# Number of neighbouring activations that share one scale if activations are quantized at run time.
 _DYNAMIC_GROUP = 32
 
 
 class OpenVINORuntime:
     """An embedder graph compiled twice: all threads on one batch, and one thread on each of several.
 
-    The second is compiled when the first bulk call comes. In a forked process, where a batch would wait for ever for
-    threads that did not come along, both are compiled again when they are first used.
+    The second is compiled at the first bulk call. In a forked process, where a batch would wait for ever for threads of
+    the parent, both are compiled again at their first use.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class OpenVINORuntime:
 
         Args:
             graph: The embedder.
-            precision: BF16 runs floating-point layers in bfloat16; the others keep them in float32,
-                which OpenVINO would not do by itself on a CPU that has bfloat16.
+            precision: BF16 runs floating-point layers in bfloat16; the others keep them in float32, where OpenVINO by
+                itself would take bfloat16 on a CPU that has it.
             num_threads: Threads for one call; None takes OpenVINO's number, one for each physical core of
-                the affinity, or what a tighter CPU quota leaves of them.
-            dynamic: Quantize what int8 weights are multiplied with, batch by batch.
+                the affinity, or fewer under a tighter CPU quota.
+            dynamic: Quantize activations batch by batch.
 
         Raises:
             OptionError: The CPU has no bfloat16.
@@ -117,15 +117,15 @@ class OpenVINORuntime:
         return requests.run(input_ids, attention_mask)
 
     def renew(self) -> None:
-        """In a forked process: let go of what was compiled before, without taking it down.
+        """Abandon the compiled graphs in a forked process, without destroying them.
 
-        OpenVINO would wait there for threads that did not come along: for ever, or until it aborts the process.
+        Destroying them would make OpenVINO wait for threads of the parent: for ever, or until it aborts the process.
         """
         for requests in (self._one_batch, self._side_by_side):
             if requests is not None:
                 ctypes.pythonapi.Py_IncRef(ctypes.py_object(requests))
         self._one_batch = self._side_by_side = None
-        self._compiling = threading.Lock()  # whoever held it is not there to give it back
+        self._compiling = threading.Lock()  # the thread that held it is not there to release it
 
     def _compile(self, options: dict[str, int], *, queued: bool = False) -> _Requests:
         common: dict[str, object] = {
@@ -133,7 +133,7 @@ class OpenVINORuntime:
             "INFERENCE_PRECISION_HINT": "bf16" if self._precision is Precision.BF16 else "f32",
             # Pinned, the threads of every process start at the first core: two processes of one thread would share it.
             "ENABLE_CPU_PINNING": False,
-            # Left alone, OpenVINO does so wherever weights are kept in few bits.
+            # By default OpenVINO does so wherever weights have few bits.
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": _DYNAMIC_GROUP if self._dynamic else 0,
         }
         with while_not_forking:
@@ -142,10 +142,10 @@ class OpenVINORuntime:
 
 
 class _Requests:
-    """A compiled model's requests. One serves one caller at a time: idle ones wait here, more are made when needed.
+    """The requests of a compiled model. A request serves one caller at a time; more are made when none is idle.
 
-    Queued, a batch is taken by whichever stream is free first. Else it runs at once on the caller's thread, which
-    spares a query the way there and back, and which of several streams it gets follows from that thread.
+    A queued batch goes to the first free stream. Otherwise it runs at once on the caller's thread, which is faster for
+    a query, and the thread decides which of several streams it gets.
     """
 
     def __init__(self, compiled: ov.CompiledModel, *, queued: bool) -> None:
@@ -155,7 +155,7 @@ class _Requests:
 
     @property
     def threads(self) -> int:
-        """Threads that it uses in all."""
+        """Number of threads that it uses in all."""
         return int(self._compiled.get_property("INFERENCE_NUM_THREADS"))
 
     def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -178,7 +178,7 @@ class _Requests:
 
 
 def read_graph(file: Path) -> ov.Model:
-    """Read an embedder that this package wrote; a graph of somebody else is an UnsupportedModelError."""
+    """Read an embedder that this package wrote; any other graph is an UnsupportedModelError."""
     graph = read_model(file)
     inputs = {name for port in graph.inputs for name in port.get_names()}
     shapes = [port.get_partial_shape() for port in graph.outputs if SENTENCE_EMBEDDING in port.get_names()]
@@ -193,10 +193,10 @@ def _is_rows(shape: ov.PartialShape) -> bool:
 
 
 def _renumber_names(graph: ov.Model) -> None:
-    """Give the operations that OpenVINO named numbers by their order in the graph.
+    """Rename the operations that OpenVINO named, by their order in the graph.
 
-    OpenVINO counts all that the process ever made, and NNCF makes names of these: else the same model quantized again
-    would be another file, with another fingerprint.
+    OpenVINO's numbers count all operations that the process ever made, and NNCF makes names of them: the same model
+    quantized again would otherwise be another file, with another fingerprint.
     """
     operations = graph.get_ordered_ops()
     kinds = "|".join(sorted({operation.get_type_name() for operation in operations}))
@@ -230,7 +230,7 @@ def compile_graph(
 
 
 def open_export(source: SourceModel, settings: ModelSettings, ending: Ending, *, allow_torchscript: bool) -> ModelGraph:
-    """Make an embedder of what others exported; see `RuntimeModule.open_export`."""
+    """Make an embedder from an export; see `RuntimeModule.open_export`."""
     if source.weights.kind is WeightKind.TORCHSCRIPT:
         raise UnsupportedModelError(
             f"{source.name} holds a TorchScript model, as optimum-intel wrote for Intel Extension for PyTorch. Load it "

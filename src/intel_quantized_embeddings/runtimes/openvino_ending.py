@@ -1,4 +1,4 @@
-"""What follows the last layer in an OpenVINO graph: pooling, and the steps behind it, in floating point."""
+"""The part behind the last layer in an OpenVINO graph: pooling, and the steps behind it, in floating point."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from intel_quantized_embeddings.architectures import Dense, Ending, LayerNorm, S
 from intel_quantized_embeddings.options import Pooling
 from intel_quantized_embeddings.runtimes.openvino_nodes import Node, constant, integer, integers, number
 
-# Everything after the last layer carries this prefix, so that quantization can leave it alone.
+# Everything behind the last layer has this prefix, so that quantization can leave it out.
 POOLING_PREFIX = "pooling/"
 
 _ACTIVATIONS = {
@@ -25,9 +25,9 @@ _ACTIVATIONS = {
 
 
 def ended(hidden: Node, attention_mask: Node, ending: Ending) -> Node:
-    """Put an ending behind the last hidden state, one row a text. Shape: (batch, numbers).
+    """Put an ending behind the last hidden state: a row for each text. Shape: (batch, numbers).
 
-    `hidden` is (batch, length, hidden), or (batch, 1, hidden) where only the first token is pooled; the mask (batch,
+    `hidden` is (batch, length, hidden), or (batch, 1, hidden) if only the first token is pooled; the mask is (batch,
     length).
     """
     rows = [_pool(hidden, attention_mask, pooling) for pooling in ending.poolings]
@@ -37,7 +37,7 @@ def ended(hidden: Node, attention_mask: Node, ending: Ending) -> Node:
 
 
 def with_steps(row: Node, ending: Ending) -> Node:
-    """Put what an ending has behind pooling there. Shape: (batch, numbers)."""
+    """Add an ending's steps behind pooling. Shape: (batch, numbers)."""
     for number_, step in enumerate(ending.folded().steps):
         if isinstance(step, Dense):
             product = ops.matmul(row, constant(step.linear.weight), False, True)
@@ -54,7 +54,7 @@ def with_steps(row: Node, ending: Ending) -> Node:
 
 
 def _pool(hidden: Node, attention_mask: Node, pooling: Pooling) -> Node:
-    """(batch, length or 1, hidden) -> (batch, hidden), as sentence-transformers defines each mode."""
+    """Pool (batch, length or 1, hidden) into (batch, hidden), as sentence-transformers defines each mode."""
     if pooling is Pooling.CLS:
         return ops.gather(hidden, integer(0), integer(1))
     if pooling is Pooling.LAST:

@@ -1,7 +1,7 @@
-"""Open encoders that others exported: OpenVINO IR of optimum-intel or sentence-transformers, and ONNX.
+"""Open exported encoders: OpenVINO IR of optimum-intel or sentence-transformers, and ONNX.
 
-Such a graph ends in the last hidden state, and pooling and what follows it are added behind; or it has pooled already,
-and its rows are taken as they are.
+Such a graph ends in the last hidden state, to which pooling and the steps behind it are added; or it pools itself, and
+its rows are taken as they are.
 """
 
 from __future__ import annotations
@@ -34,11 +34,10 @@ _TOKEN_TYPES, _POSITIONS = "token_type_ids", "position_ids"
 
 
 def read_exported(file: Path, ending: Ending, *, folder: Path) -> tuple[ov.Model, StoredPrecision]:
-    """Open an exported encoder, .xml or .onnx, and put pooling behind it, unless it has pooled already.
+    """Open an exported encoder, .xml or .onnx, and put pooling behind it, unless it pools itself.
 
-    `folder` is the model's, with all files that an .onnx file names. Returns the embedder and what it computes in. One
-    whose inputs or output are not those of a text encoder, or that runs at one batch size or length only, is an
-    UnsupportedModelError.
+    `folder` is the model's, with all files that an .onnx file names. Returns the embedder and its precision. An encoder
+    without the inputs and output of a text encoder, or with only one batch size or length, is an UnsupportedModelError.
     """
     core = ov.Core()
     exported = read_model(file, folder=folder)
@@ -74,9 +73,9 @@ def read_model(file: Path, *, folder: Path | None = None) -> ov.Model:
         ):
             graph = ov.Core().read_model(given)
         for port in (*graph.inputs, *graph.outputs):
-            port.get_names()  # names that are not text are found here, not wherever they are first asked for
+            port.get_names()  # names that are not text fail here, not where they are first read
         return graph
-    except (RuntimeError, UnicodeDecodeError) as exc:  # the latter also where its message quotes the file's bytes
+    except (RuntimeError, UnicodeDecodeError) as exc:  # the latter also if its message quotes the file's bytes
         raise DamagedFilesError(f"OpenVINO can't read {file}: {exc}") from exc
 
 
@@ -89,7 +88,7 @@ def _with_ending(graph: ov.Model, ending: Ending, file: Path) -> ov.Model:
         ending.widths(numbers.get_length(), where=str(file))
     foreign = _inputs(graph, file)
     own = {name: model_input(name) for name in (INPUT_IDS, ATTENTION_MASK)}
-    # A text alone is all of token type 0. Padding comes behind it, and positions count from 0.
+    # A single text is all of token type 0. Padding comes behind it, and positions count from 0.
     shape = ops.shape_of(own[INPUT_IDS])
     length = ops.gather(shape, ops.constant(1, dtype=np.int64), ops.constant(0, dtype=np.int64))
     places = ops.range(ops.constant(0, dtype=np.int64), length, ops.constant(1, dtype=np.int64), "i64")
@@ -105,9 +104,9 @@ def _with_ending(graph: ov.Model, ending: Ending, file: Path) -> ov.Model:
 
 
 def _output(graph: ov.Model, ending: Ending, file: Path) -> Any:
-    """Return the first last hidden state, else the first output that is pooled already: a row of fixed width a text.
+    """Return the first last hidden state, else the first pooled output: a row of fixed width for each text.
 
-    Exporters of whole sentence encoders write both, in either order, or the pooled one alone.
+    Exporters of whole sentence encoders write both, in either order, or only the pooled one.
     """
     outputs = [port.get_node().input_value(0) for port in graph.outputs]
     shapes = [output.get_partial_shape() for output in outputs]
@@ -130,7 +129,7 @@ def _output(graph: ov.Model, ending: Ending, file: Path) -> Any:
 
 
 def _inputs(graph: ov.Model, file: Path) -> dict[str, Any]:
-    """The graph's inputs by name."""
+    """Return the graph's inputs by name."""
     inputs: dict[str, Any] = {}
     for port in graph.inputs:
         names = port.get_names() & {INPUT_IDS, ATTENTION_MASK, _TOKEN_TYPES, _POSITIONS}

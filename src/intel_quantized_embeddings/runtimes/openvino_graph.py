@@ -1,13 +1,13 @@
 """Build the encoder as an OpenVINO graph: token ids in, one pooled vector a text out.
 
 The graph has two inputs, `input_ids` and `attention_mask`, each (batch, length) int64, and one
-output, `sentence_embedding`, (batch, dimension) float32. Pooling and what follows it are inside, so only
-one row a text leaves the runtime, and with CLS pooling the last layer computes nothing but
+output, `sentence_embedding`, (batch, dimension) float32. The ending is inside, so only
+one row for each text leaves the runtime, and with CLS pooling the last layer computes only
 the first token's row.
 
-A cross-encoder's graph has the same inputs and the same output, which holds one score a pair, (batch, 1). The ids
-of a pair's second text are raised by the size of the vocabulary where the model tells the two texts apart: one
-sequence of numbers then holds all there is to know of a pair, as it does of a text.
+A cross-encoder's graph has the same inputs and the same output, which holds one score a pair, (batch, 1). If
+the model tells the two texts of a pair apart, the size of the vocabulary is added to the ids of the second: one
+sequence of ids then describes a pair, as it does a text.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SENTENCE_EMBEDDING = "sentence_embedding"
 def build_embedder(config: EncoderConfig, weights: EncoderWeights, ending: Ending) -> ov.Model:
     """Build the whole graph of one of the built-in families, with dynamic batch and length.
 
-    The ending, pooling and what follows it, stays in floating point.
+    The ending stays in floating point.
     """
     return _whole(config, weights, ending, of_pairs=False)
 
@@ -61,12 +61,12 @@ def add_ending(hidden: Node, input_ids: Node, attention_mask: Node, ending: Endi
 
 
 def add_unit_length(row: Node, input_ids: Node, attention_mask: Node, ending: Ending) -> ov.Model:
-    """Scale rows that a foreign graph has pooled already, (batch, numbers), to length 1 where an ending does so."""
+    """Scale the pooled rows of a third-party graph, (batch, numbers), to length 1 if the ending does."""
     return _model(with_steps(row, ending), input_ids, attention_mask)
 
 
 def model_input(name: str) -> Node:
-    """An input of every embedder: (batch, length), int64."""
+    """Make an input of an embedder: (batch, length), int64."""
     parameter = ops.parameter([-1, -1], np.int64, name=name)
     parameter.output(0).tensor.set_names({name})
     return parameter
@@ -87,7 +87,7 @@ def last_hidden_state(
     first_only: bool = False,
     of_pairs: bool = False,
 ) -> Node:
-    """Return what the last layer gives. Shape: (batch, length, hidden), or (batch, 1, hidden) with `first_only`."""
+    """Return the last layer's output. Shape: (batch, length, hidden), or (batch, 1, hidden) with `first_only`."""
     hidden = _embeddings(config, weights, input_ids, of_pairs=of_pairs)
     around = _Surroundings(config, weights, input_ids, attention_mask)
     for index, layer in enumerate(weights.layers):
@@ -122,7 +122,7 @@ def _embeddings(config: EncoderConfig, weights: EncoderWeights, input_ids: Node,
 
 
 def _positions(config: EncoderConfig, weights: EncoderWeights, input_ids: Node) -> Node:
-    """Return what is added to words by their places. Shape: (1 or batch, 1 or length, embedding)."""
+    """Return the embeddings of positions. Shape: (1 or batch, 1 or length, embedding)."""
     if config.rotaries or config.block.alibi:
         return constant(weights.position_embeddings)
     if config.block.positions_after_padding:
@@ -140,7 +140,7 @@ def _positions(config: EncoderConfig, weights: EncoderWeights, input_ids: Node) 
 
 
 class _Surroundings:
-    """What attention sees of positions, made once for all layers of a kind."""
+    """Makes positions for attention, once for all layers of a kind."""
 
     def __init__(self, config: EncoderConfig, weights: EncoderWeights, input_ids: Node, attention_mask: Node) -> None:
         self._config = config
@@ -149,7 +149,7 @@ class _Surroundings:
         self._made: dict[LayerKind, Around] = {}
 
     def of(self, index: int) -> Around:
-        """Return a layer's."""
+        """Return the positions of a layer's attention."""
         kind = self._config.layers[index]
         if kind not in self._made:
             turn = None if kind.rotary is None else self._turn(kind.rotary)
@@ -157,7 +157,7 @@ class _Surroundings:
         return self._made[kind]
 
     def _seen(self, kind: LayerKind) -> Node:
-        """Return the bias with what is out of a query's reach masked as padding is."""
+        """Return the bias with keys outside a query's window masked like padding."""
         out = None
         offsets = _offsets(self._length)
         for reach, distance in ((kind.before, ops.negative(offsets)), (kind.after, offsets)):

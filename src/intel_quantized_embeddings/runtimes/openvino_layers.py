@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Around:
-    """What a layer's attention sees of positions.
+    """The positions of a layer's attention.
 
     Attributes:
-        bias: Added to the scores. Shape: (batch, 1 or heads, 1 or length, length).
-        turn: Cosines and sines, (length, head_size) each, that queries and keys are turned by; None without.
+        bias: Term added to the scores. Shape: (batch, 1 or heads, 1 or length, length).
+        turn: Cosines and sines, (length, head_size) each, that rotate queries and keys; None without rotary positions.
     """
 
     bias: Node
@@ -32,7 +32,7 @@ class Around:
 def build_layer(
     config: EncoderConfig, layer: LayerWeights, hidden: Node, around: Around, *, first_only: bool, name: str
 ) -> Node:
-    """One layer; with `first_only` its output is (batch, 1, hidden)."""
+    """Build one layer; with `first_only` its output is (batch, 1, hidden)."""
     post, sandwich = (config.block.norms is place for place in (NormPlace.POST, NormPlace.SANDWICH))
     inputs = build_norm(config, hidden, layer.qkv_norm)
     rows, asking, bias = hidden, inputs, around.bias
@@ -76,7 +76,7 @@ def _key(config: EncoderConfig, layer: LayerWeights, inputs: Node, around: Aroun
 
 
 def _turned(config: EncoderConfig, heads: Node, cosines: Node, sines: Node) -> Node:
-    """Turn each number of a head's first half with the one of its second half."""
+    """Rotate each number of a head's first half with the corresponding number of its second half."""
     half = config.head_size // 2
     first = ops.slice(heads, integers(0), integers(half), integers(1), integers(3))
     second = ops.slice(heads, integers(half), integers(2 * half), integers(1), integers(3))
@@ -94,7 +94,7 @@ def _feed_forward(config: EncoderConfig, layer: LayerWeights, inputs: Node, *, n
 
 
 def _heads(config: EncoderConfig, projected: Node, heads: int) -> Node:
-    """(batch, length, heads * head_size) -> (batch, heads, length, head_size)."""
+    """Reshape (batch, length, heads * head_size) into (batch, heads, length, head_size)."""
     split = ops.reshape(projected, integers(0, 0, heads, config.head_size), True)
     return ops.transpose(split, integers(0, 2, 1, 3))
 
@@ -108,14 +108,14 @@ def _each_query(config: EncoderConfig, heads: Node) -> Node:
 
 
 def build_linear(inputs: Node, linear: Linear, name: str) -> Node:
-    """Multiply rows with weights, and add a bias where there is one."""
+    """Multiply rows with weights, and add the bias if there is one."""
     product = ops.matmul(inputs, constant(linear.weight), False, True)
     product.set_friendly_name(name)
     return ops.add(product, constant(linear.bias.reshape(1, 1, -1))) if linear.bias.any() else product
 
 
 def build_norm(config: EncoderConfig, inputs: Node, norm: Norm | None) -> Node:
-    """Normalize each row; where a family has no norm, return what goes in."""
+    """Normalize each row; without a norm, return the rows."""
     if norm is None:
         return inputs
     scaled = ops.multiply(_unit_rows(config, inputs), constant(norm.weight.reshape(1, 1, -1)))
@@ -127,7 +127,7 @@ def _norm_of_heads(config: EncoderConfig, heads: Node, weight: NDArray[np.float3
 
 
 def _unit_rows(config: EncoderConfig, inputs: Node) -> Node:
-    """Rows without their mean, unless norms leave it, divided by the root of their mean square."""
+    """Subtract each row's mean, unless norms are RMS norms, and divide it by the root of its mean square."""
     if not config.block.rms_norm:
         return ops.mvn(inputs, integers(-1), True, config.layer_norm_eps, "inside_sqrt")
     mean_square = ops.reduce_mean(ops.multiply(inputs, inputs), integers(-1), True)

@@ -14,20 +14,20 @@ Node: TypeAlias = Any  # openvino.Node has no usable stubs for operator overload
 
 
 def constant(array: NDArray[np.float32]) -> Node:
-    """Return an array."""
+    """Return an array as a constant."""
     return ops.constant(array, dtype=np.float32)
 
 
 def number(value: float) -> Node:
-    """Return a number of floating point."""
+    """Return a floating-point number as a constant."""
     return ops.constant(value, dtype=np.float32)
 
 
 def integer(value: int) -> Node:
-    """Return an integer, such as an axis."""
+    """Return an integer as a constant, such as an axis."""
     return ops.constant(value, dtype=np.int64)
 
 
 def integers(*values: int) -> Node:
-    """Return several, such as axes."""
+    """Return integers as a constant, such as axes."""
     return ops.constant(np.array(values), dtype=np.int64)

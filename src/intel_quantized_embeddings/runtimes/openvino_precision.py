@@ -1,4 +1,4 @@
-"""In what arithmetic a graph that others made computes, read from the graph."""
+"""The precision of an exported graph, read from its operators and constants."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FEWER_BITS = ("i4", "u4", "nf4")
 _OTHERS = ("f8e4m3", "f8e5m2", "f8e8m0", "f4e2m1", "u1", "u2", "u3", "u6", "i2")
 _SMALL = (*_EIGHT_BITS, *_FEWER_BITS, *_OTHERS)
 
-# Operators between a stored or quantized number and the layer that takes it, which leave it that number.
+# Operators between a stored or quantized number and the layer that takes it that do not change the number.
 _WIDENING = ("Convert", "Subtract", "Multiply", "Reshape", "Transpose", "Unsqueeze", "Squeeze")
 
 _LAYERS = ("MatMul", "Gather", "Convolution", "GroupConvolution", "EmbeddingBagOffsets", "EmbeddingSegmentsSum")
@@ -25,10 +25,10 @@ class StoredPrecision:
     """A graph's precision.
 
     Attributes:
-        precision: INT8 where layers are quantized or weights are kept in 8 bits or fewer, else FP32.
-        dynamic: Whether numbers are quantized by ranges that are taken at run time, by operators of the graph, or by
-            OpenVINO, which does so where weights are kept in few bits and what they are multiplied with is not.
-        few_bits: The type of weights kept in fewer than 8 bits, None where there are none.
+        precision: INT8 if layers are quantized or weights have 8 bits or fewer, else FP32.
+        dynamic: Whether ranges of activations are taken at run time, by operators of the graph, or by OpenVINO, which
+            does so if weights have few bits and activations are not quantized.
+        few_bits: The type of weights with fewer than 8 bits, None without such weights.
     """
 
     precision: Precision
@@ -37,7 +37,7 @@ class StoredPrecision:
 
 
 def stored_precision(graph: ov.Model, *, name: str) -> StoredPrecision:
-    """Tell what a graph computes in, as it was read; weights of which that can't be told are refused."""
+    """Return the precision of a graph as it was read; weights of unknown types are refused."""
     traits = _Traits(graph)
     stored = traits.weights
     other = next((kind for kind in _OTHERS if kind in stored), None)
@@ -57,8 +57,8 @@ class _Traits:
     """The findings of one walk from a graph's inputs to its outputs.
 
     Attributes:
-        weights: Types of the constants in few bits that layers take; masks are none.
-        ranges: Whether numbers are put into ranges.
+        weights: Types of the weights in few bits that layers take, without masks.
+        ranges: Whether activations are quantized to ranges.
         dynamic: See `StoredPrecision`.
     """
 
@@ -67,7 +67,7 @@ class _Traits:
         self.ranges = self.dynamic = False
         # By the operators' own names.
         self._constant: set[str] = set()  # computed from constants only
-        self._quantized: set[str] = set()  # in a range, maybe stored in 8 bits and widened again
+        self._quantized: set[str] = set()  # quantized to a range, maybe stored in 8 bits and widened again
         self._small: dict[str, str] = {}  # constants in few bits, maybe widened, and their type
         for node in graph.get_ordered_ops():
             self._note(node)
@@ -96,7 +96,7 @@ class _Traits:
             self.weights |= {self._small[name] for name in small}
         if kind == "MatMul" and inputs[0].get_element_type().is_real():
             self.dynamic |= bool(small) and not any(name in self._quantized for name in names)
-        if kind == "FakeQuantize":  # the value, and four numbers of its ranges
+        if kind == "FakeQuantize":  # the value, and the four limits of its ranges
             self.ranges = True
             self.dynamic |= not all(name in self._constant for name in names[1:5])
         if kind == "Convert" and _type(node) in _SMALL and inputs[0].get_element_type().is_real():

@@ -1,4 +1,4 @@
-"""What runs a static model: rows of a table, added up one after another."""
+"""The runtime of static models: rows of a table, added one after another."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class StaticRuntime:
-    """A `RaggedRuntime`. A text's row has the same bits in any company: its words are added in order, one by one."""
+    """A `RaggedRuntime`. A text's row has the same bits in any call: its tokens' rows are added in order."""
 
     def __init__(self, table: StaticTable, *, normalize: bool) -> None:
         """Take a table; `normalize` scales rows to length 1."""
@@ -30,16 +30,16 @@ class StaticRuntime:
 
     @property
     def streams(self) -> int:
-        """One: looking words up waits for memory, not for cores."""
+        """1: reading rows waits for memory, not for cores."""
         return 1
 
     @property
     def least_tokens(self) -> int:
-        """None: the mean of no rows is zeros."""
+        """0: the mean of no rows is zeros."""
         return 0
 
     def run_ragged(self, token_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Return the mean of each text's words, zeros for a text without any; see `RaggedRuntime.run_ragged`.
+        """Return the mean of each text's rows, zeros for a text without tokens; see `RaggedRuntime.run_ragged`.
 
         Raises:
             DamagedFilesError: A token has no row.
@@ -55,7 +55,7 @@ class StaticRuntime:
                 f"is of another model. Fetch the model again."
             )
         starts = np.cumsum(lengths) - lengths
-        # Longest first: those that have a word at a place are the first so many.
+        # Longest first: the texts that have a token at a place are the first ones.
         order = np.argsort(-lengths, kind="stable")
         starts, ordered = starts[order], lengths[order]
         added = np.zeros_like(sums)

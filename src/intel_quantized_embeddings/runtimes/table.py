@@ -1,4 +1,4 @@
-"""Which runtimes there are, and what is to be known of one before its libraries are imported. A new one is a row."""
+"""The table of runtimes: facts that are needed before a runtime's libraries are imported. A new runtime is a row."""
 
 from __future__ import annotations
 
@@ -24,17 +24,18 @@ class RuntimeRow:
     """A runtime.
 
     Attributes:
-        module: What offers `RuntimeModule`, in `runtimes`.
-        quantizer: What offers `QuantizerModule`, in `quantization`.
+        module: The module in `runtimes` that has the functions of `RuntimeModule`.
+        quantizer: The module in `quantization` that has the functions of `QuantizerModule`.
         encoder_files: The files of its graph in an int8 folder, which a manifest must list.
         imports: A module whose function of the same name imports the libraries, with errors of this package.
-        precisions: What it computes in.
-        scores_pairs: Whether it runs cross-encoders, and so offers `ScoringModule` too.
-        folders_are_code: Whether its int8 folders hold code (TorchScript), which is not opened unasked from the hub.
-        quantizes_at_once: Whether an fp32 model asked for in int8 is quantized as it is read, without calibration texts
-            and without a folder in the cache.
+        precisions: The precisions that it computes in.
+        scores_pairs: Whether it runs cross-encoders (`ScoringModule`).
+        folders_are_code: Whether its int8 folders hold code (TorchScript), which is opened from the hub only if
+            allowed.
+        quantizes_at_once: Whether an fp32 model asked for in int8 is quantized while it is read, without calibration
+            texts and without a folder in the cache.
         same_everywhere: Whether int8 is the same on every CPU.
-        instruction_sets: Whether one can be chosen.
+        instruction_sets: Whether an instruction set can be chosen.
     """
 
     module: str
@@ -74,11 +75,11 @@ RUNTIMES = {
 
 
 def runtime_module(name: RuntimeName) -> RuntimeModule:
-    """Import a runtime, without the other one's libraries.
+    """Import a runtime, without importing the libraries of others.
 
     Raises:
         MissingExtraError: Its libraries are not installed.
-        QuantizedEmbeddingsError: They are installed and don't work together.
+        QuantizedEmbeddingsError: The installed versions don't work together.
         ForkedProcessError: Another thread was importing them when this process was forked.
     """
     with importing():
@@ -87,12 +88,12 @@ def runtime_module(name: RuntimeName) -> RuntimeModule:
 
 
 def import_libraries(name: RuntimeName) -> None:
-    """Import the libraries of a runtime, where it has any; raises what `runtime_module` does."""
+    """Import the libraries of a runtime, if it has any; raises the errors of `runtime_module`."""
     row = RUNTIMES[name]
     if row.imports is not None:
         getattr(importlib.import_module(f"{_PACKAGE}.runtimes.{row.imports}"), row.imports)()
 
 
 def scoring_module(name: RuntimeName) -> ScoringModule:
-    """Import a runtime that runs cross-encoders, as its row says; raises what `runtime_module` does."""
+    """Import a runtime whose row says that it runs cross-encoders; raises the errors of `runtime_module`."""
     return cast("ScoringModule", runtime_module(name))
