@@ -267,6 +267,40 @@ class TestRounds:
         large.close()
         return seconds
 
+    def test_queries_are_answered_while_one_round_of_a_large_request_is_running(self, tiny_encoder):
+        """All of the large one is one round of eight seconds."""
+        with service_in_thread(
+            PacedEncoder(tiny_encoder, tokens_per_second=16_000), limits=Limits(round_tokens=1_000_000)
+        ) as service:
+            asyncio.run(self.ask_beside_a_large_one(service))
+
+    def test_a_large_request_is_answered_however_many_queries_come(self, tiny_encoder):
+        """Eight clients that never pause ask more than the encoder can do."""
+        limits = Limits(round_tokens=64)
+        with service_in_thread(PacedEncoder(tiny_encoder, tokens_per_second=4_000), limits=limits) as service:
+            large, queries = asyncio.run(self.ask_without_a_pause(service, clients=8))
+        assert large.status == 200
+        assert vectors_of(large).tobytes() == tiny_encoder.encode_documents([TEXTS[3]] * 20).tobytes()
+        assert queries > 8
+
+    async def ask_without_a_pause(self, service: Service, *, clients: int) -> tuple[Answer, int]:
+        """A large request beside queries; its answer, and how many queries were answered meanwhile."""
+        answered = 0
+
+        async def ask() -> None:
+            nonlocal answered
+            connection = Connection(service.port)
+            while not large.done():
+                assert (await connection.post("/v1/embeddings", {"model": "tiny", "input": "a river"})).status == 200
+                answered += 1
+            connection.close()
+
+        bulk = Connection(service.port)
+        large = asyncio.ensure_future(bulk.post("/v1/embeddings", {"model": "tiny", "input": [TEXTS[3]] * 20}))
+        await asyncio.gather(*(ask() for _ in range(clients)))
+        bulk.close()
+        return await large, answered
+
     def test_a_round_that_fails_is_a_500_and_the_next_goes_on(self, tiny_encoder, caplog):
         with service_in_thread(BrokenEncoder(tiny_encoder, tokens_per_second=1e6)) as service:
             failed = post(service, {"model": "tiny", "input": "a"})  # five tokens with "document: "

@@ -1,7 +1,8 @@
-"""One thread that drives the encoder, round after round, for all requests that wait.
+"""Two threads that drive the encoder, round after round, for all requests that wait: queries, and the rest.
 
-Rounds are made on that thread, not on the event loop: a loop that is busy refusing requests must not keep the
-encoder waiting.
+Rounds are made on those threads, not on the event loop: a loop that is busy refusing requests must not keep the
+encoder waiting. A query's round runs beside the large one that is under way, on its share of the cores, so it does
+not wait for that one to end.
 """
 
 from __future__ import annotations
@@ -23,17 +24,20 @@ from intel_quantized_embeddings.encoding.batching import padded_length
 from intel_quantized_embeddings.errors import ForkedProcessError
 from intel_quantized_embeddings.serving.metrics import ModelMetrics
 from intel_quantized_embeddings.serving.rounds import Rounds
+from intel_quantized_embeddings.serving.speed import Speed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 logger = logging.getLogger(__name__)
 
-# How soon a change of speed shows in the measured one: half of what is measured is from the last so many seconds.
-_HALF_LIFE_SECONDS = 5.0
 # The texts that are encoded before the first request, to know the speed: some of each length.
 _WARM_UP_TEXTS = 16
 _WARM_UP_LONGEST = 512  # longer shapes compile when they are first asked for: a start must not take minutes
+# The most tokens of a request that is taken for a query: one text of most models' longest, or some questions.
+_QUERY_TOKENS = 512
+# While queries wait all the time, the rest has a round after so many rounds' tokens of theirs.
+_QUERY_ROUNDS = 4
 
 
 class _Job:
@@ -55,6 +59,20 @@ class _Job:
             self.done.set_result(self.rows)
 
 
+class _Lane:
+    """Requests that wait for a thread of their own, under the batcher's lock."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self.waiting: Rounds[_Job] = Rounds()
+        self.running_tokens = 0
+        self.changed = threading.Condition(lock)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits and no round is running."""
+        return not len(self.waiting) and not self.running_tokens
+
+
 class Batcher:
     """Encodes the texts, or pairs of texts, of many requests together, in rounds of `round_tokens` at most."""
 
@@ -62,23 +80,29 @@ class Batcher:
         self.metrics = metrics
         self._encoder = encoder
         self._round_tokens = round_tokens
-        self._waiting: Rounds[_Job] = Rounds()
-        self._running_tokens = 0
-        self._changed = threading.Condition()  # guards the waiting requests and whether to stop
+        self._lock = threading.Lock()  # guards all that changes, but for the speed
+        self._queries, self._bulk = _Lane(self._lock), _Lane(self._lock)
+        self._queries_since_bulk = 0  # tokens
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="rounds", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._run, args=(lane,), name=name, daemon=True)
+            for name, lane in (("queries", self._queries), ("bulk", self._bulk))
+        ]
         self._process = os.getpid()
-        self._speed = _Speed()
+        self._speed = Speed()
 
     @property
     def waiting_tokens(self) -> int:
         """Tokens of the texts that wait or are being encoded."""
-        return self._waiting.tokens + self._running_tokens
+        return sum(lane.waiting.tokens + lane.running_tokens for lane in (self._queries, self._bulk))
 
     def tokens_ahead(self, tokens: int) -> int:
-        """Tokens that would be encoded before a request of so many."""
-        with self._changed:
-            return self._waiting.ahead_of(tokens) + self._running_tokens
+        """Tokens at most that would be encoded before a request of so many."""
+        with self._lock:
+            running = self._queries.running_tokens + self._bulk.running_tokens
+            if self._lane_of(tokens) is self._queries:
+                return self._queries.waiting.ahead_of(tokens) + running
+            return self._queries.waiting.tokens + self._bulk.waiting.ahead_of(tokens) + running
 
     @property
     def tokens_per_second(self) -> float:
@@ -88,7 +112,7 @@ class Batcher:
     @property
     def is_running(self) -> bool:
         """Whether texts are accepted."""
-        return self._thread.is_alive() and not self._stopping
+        return all(thread.is_alive() for thread in self._threads) and not self._stopping
 
     def start(self) -> None:
         """Measure the speed once, then take texts."""
@@ -96,16 +120,20 @@ class Batcher:
         texts = [[0] * max(1, longest * place // _WARM_UP_TEXTS) for place in range(1, _WARM_UP_TEXTS + 1)]
         self._encoder.encode_token_ids(texts)  # compiles what bulk calls need
         self._timed(texts, tokens=sum(map(self.tokens, texts)))
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
-        """Take no more, and end after the round that is running; what still waits is cancelled."""
-        with self._changed:
+        """Take no more, and end after the rounds that are running; what still waits is cancelled."""
+        with self._lock:
             self._stopping = True
-            self._changed.notify()
-        self._thread.join()
-        for job, _ in self._waiting.next_round(self._waiting.tokens):
-            job.done.cancel()
+            for lane in (self._queries, self._bulk):
+                lane.changed.notify()
+        for thread in self._threads:
+            thread.join()
+        for lane in (self._queries, self._bulk):
+            for job, _ in lane.waiting.next_round(lane.waiting.tokens):
+                job.done.cancel()
 
     def tokens(self, token_ids: Sequence[int]) -> int:
         """Return the tokens that a text counts for: the length it is padded to."""
@@ -122,71 +150,70 @@ class Batcher:
         """
         if self._process != os.getpid():
             raise ForkedProcessError(
-                "this process was forked from one that serves: the thread that encodes did not come along. Start each "
+                "this process was forked from one that serves: the threads that encode did not come along. Start each "
                 "service in a process of its own."
             )
         job = _Job(token_ids)
-        with self._changed:
+        tokens = [self.tokens(ids) for ids in token_ids]
+        lane = self._lane_of(sum(tokens))
+        with self._lock:
             if self._stopping:
                 raise asyncio.CancelledError
-            self._waiting.add(job, [self.tokens(ids) for ids in token_ids])
-            self._changed.notify()
+            lane.waiting.add(job, tokens)
+            lane.changed.notify()
         try:
             return await asyncio.wrap_future(job.done)
         finally:
-            with self._changed:
-                self._waiting.remove(job)
+            with self._lock:
+                lane.waiting.remove(job)
 
-    def _run(self) -> None:
+    def _lane_of(self, tokens: int) -> _Lane:
+        """Return where a request of so many tokens waits."""
+        return self._queries if tokens <= _QUERY_TOKENS else self._bulk
+
+    def _may_run(self, lane: _Lane) -> bool:
+        """Whether a lane's next round may begin: the rest gives way to queries, but not for ever."""
+        if not len(lane.waiting):
+            return False
+        its_turn = self._queries_since_bulk >= _QUERY_ROUNDS * self._round_tokens
+        return lane is self._queries or self._queries.is_idle or its_turn
+
+    def _run(self, lane: _Lane) -> None:
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._stopping or len(self._waiting) > 0)
+            with self._lock:
+                lane.changed.wait_for(lambda: self._stopping or self._may_run(lane))
                 if self._stopping:
                     return
-                texts = self._waiting.next_round(self._round_tokens)
+                texts = lane.waiting.next_round(self._round_tokens)
                 token_ids = [job.token_ids[place] for job, place in texts]
-                tokens = self._running_tokens = sum(map(self.tokens, token_ids))
+                tokens = lane.running_tokens = sum(map(self.tokens, token_ids))
+                self._queries_since_bulk = self._queries_since_bulk + tokens if lane is self._queries else 0
             try:
                 vectors, seconds = self._timed(token_ids, tokens=tokens)
             except Exception as exc:
                 # Whatever it is, those who wait must hear of it, and others go on.
                 logger.exception("a round of %d texts failed", len(texts))
-                self._fail({job for job, _ in texts}, exc)
+                self._fail({job for job, _ in texts}, exc, lane)
             else:
                 self.metrics.note_round(tokens=tokens, texts=len(texts), seconds=seconds)
                 self._hand_out(texts, vectors)
-            self._running_tokens = 0
+            with self._lock:
+                lane.running_tokens = 0
+                self._bulk.changed.notify()  # it may have waited for queries
 
     def _timed(self, token_ids: Sequence[Sequence[int]], *, tokens: int) -> tuple[NDArray[np.float32], float]:
-        started = time.perf_counter()
-        vectors = self._encoder.encode_token_ids(token_ids)
-        seconds = time.perf_counter() - started
-        self._speed.note(tokens, seconds)
-        return vectors, seconds
+        with self._speed.of(tokens):
+            started = time.perf_counter()
+            vectors = self._encoder.encode_token_ids(token_ids)
+            return vectors, time.perf_counter() - started
 
     def _hand_out(self, texts: list[tuple[_Job, int]], vectors: NDArray[np.float32]) -> None:
         for row, (job, place) in zip(vectors, texts, strict=True):
             job.fill(place, row)
 
-    def _fail(self, jobs: set[_Job], exc: Exception) -> None:
+    def _fail(self, jobs: set[_Job], exc: Exception, lane: _Lane) -> None:
         for job in jobs:
-            with self._changed:
-                self._waiting.remove(job)
+            with self._lock:
+                lane.waiting.remove(job)
             if job.done.set_running_or_notify_cancel():
                 job.done.set_exception(exc)
-
-
-class _Speed:
-    """Tokens a second over the last rounds; the time between rounds does not count."""
-
-    def __init__(self) -> None:
-        self._tokens = self._seconds = 0.0
-
-    @property
-    def tokens_per_second(self) -> float:
-        return self._tokens / max(self._seconds, 1e-9)
-
-    def note(self, tokens: int, seconds: float) -> None:
-        kept = 0.5 ** (seconds / _HALF_LIFE_SECONDS)
-        self._tokens = self._tokens * kept + tokens
-        self._seconds = self._seconds * kept + seconds

@@ -23,7 +23,8 @@ class Limits:
             count, so that every size has its turn.
         waiting_requests: While as many are in work, requests are refused (429).
         request_seconds: Longest time from a request's first byte to its vectors (503 beyond).
-        round_tokens: Tokens encoded at once, of whatever requests wait. What arrives meanwhile waits for them.
+        round_tokens: Tokens encoded at once, of whatever requests wait. Queries have rounds of their own, which large
+            requests' do not hold up.
         stop_seconds: How long what was taken on may take once the service is told to stop.
 
     Raises:
