@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import signal
 import subprocess
@@ -21,7 +20,7 @@ pytest.importorskip("prometheus_client", reason="the serve extra is not installe
 from intel_quantized_embeddings import Encoder
 from intel_quantized_embeddings.architectures.llama import LLAMA
 from intel_quantized_embeddings.serving.limits import Limits
-from support.http_client import Answer, Connection
+from support.http_client import Answer, Connection, decoded, vectors_of
 from support.services import BrokenEncoder, PacedEncoder, Service, service_in_process, service_in_thread
 from support.tiny_models import without_special_tokens, write_tiny_model
 
@@ -71,17 +70,6 @@ async def post_all(service: Service, bodies: list[dict], *, connections: int = 1
     await asyncio.gather(*(go_on() for _ in range(connections)))
     assert None not in answers
     return answers
-
-
-def vectors_of(answer: Answer) -> np.ndarray:
-    """The vectors of an answer, float or base64, as float32."""
-    return decoded([row["embedding"] for row in json.loads(answer.body)["data"]])
-
-
-def decoded(rows: list[str] | list[list[float]]) -> np.ndarray:
-    if isinstance(rows[0], str):
-        return np.stack([np.frombuffer(base64.b64decode(row), dtype="<f4") for row in rows])
-    return np.array(rows, dtype=np.float32)
 
 
 class TestOpenAI:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +53,14 @@ class Connection:
         if self._streams is not None:
             self._streams[1].close()
             self._streams = None
+
+
+def vectors_of(answer: Answer) -> np.ndarray:
+    """The vectors of an answer, float or base64, as float32."""
+    return decoded([row["embedding"] for row in json.loads(answer.body)["data"]])
+
+
+def decoded(rows: list[str] | list[list[float]]) -> np.ndarray:
+    if isinstance(rows[0], str):
+        return np.stack([np.frombuffer(base64.b64decode(row), dtype="<f4") for row in rows])
+    return np.array(rows, dtype=np.float32)
