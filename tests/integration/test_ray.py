@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from support.documents import to_run
+from support.documents import block_with
 from support.local_ray import local_ray
 
 pytest.importorskip("ray", reason="Ray is not installed: the `ray` extra brings it (make test runs this in .venv)")
@@ -117,7 +117,7 @@ class TestActors:
 
 @pytest.mark.usefixtures("two_cpus")
 def test_the_snippet_of_the_documentation_runs(minilm_int8, tmp_path, monkeypatch, capsys):
-    (snippet,) = to_run("scaling.md")
+    snippet = block_with("scaling.md", "EmbedDocuments")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "minilm-int8").symlink_to(minilm_int8, target_is_directory=True)
     snippet.run(capsys, known={})
