@@ -1,10 +1,11 @@
-"""One process on all cores, or a Ray actor on each: python tests/numerics/compare_ray.py FOLDER.
+"""One process on all cores, or a Ray actor on each: python tests/numerics/compare_ray.py FOLDER [--machines].
 
 FOLDER is a quantized folder. Both embed the same scifact abstracts, taking turns and warmed up: the process by
 `Encoder` with a thread a core, each actor its share. Prints texts/s and tokens/s of both, the ratio turn by turn, and
 whether the vectors are the same. Then some whole executions of `map_batches`, which starts actors of its own: texts/s
 from when the first batch reached one to when the last left, and start included; what an actor takes to start and in
-memory. What docs/scaling.md says of one machine comes from it.
+memory. With --machines the actors are on two machines of a core each, which are namespaces of this one
+(tests/support/machines.py; wants root), and the process is on both cores. What docs/scaling.md says comes from it.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ import json
 import logging
 import os
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
-os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # read by Ray's import
+os.environ |= {"RAY_USAGE_STATS_ENABLED": "0"}  # read by Ray's import, as the next is
+if not any(argument.startswith("--address") for argument in sys.argv):
+    os.environ |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 import numpy as np
 import pyarrow as pa
@@ -91,6 +96,18 @@ def by_map_batches(texts: list[str], *, folder: Path, actors: int, rows: int) ->
     return pa.concat_tables(dataset.iter_batches(batch_format="pyarrow", batch_size=None)), began
 
 
+def on_two_machines(arguments: list[str]) -> int:
+    """Run this on the first of two machines of a core each; its status."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from support.machines import environment, machines, start_ray
+
+    with machines(2) as both:
+        for machine in both:
+            start_ray(machine, head=both[0])
+        command = [sys.executable, __file__, *arguments, "--address", f"{both[0].address}:6379"]
+        return subprocess.run(both[0].command(*command, cores=affinity()), env=environment(), check=False).returncode
+
+
 def told(name: str, values: list[float], digits: int) -> None:
     """Print the median, and 10 to 90 %."""
     low, high = np.percentile(values, [10, 90])
@@ -103,7 +120,11 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=200, help="in a turn")
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--executions", type=int, default=3, help="of map_batches, of five times as many texts")
+    parser.add_argument("--machines", action="store_true", help="the actors on two machines of a core each")
+    parser.add_argument("--address", help="of a cluster that runs")
     options = parser.parse_args()
+    if options.machines and not options.address:
+        sys.exit(on_two_machines(sys.argv[1:]))
     logging.disable(logging.WARNING)
 
     folder, cores = Path(options.folder).resolve(), len(affinity())
@@ -114,7 +135,9 @@ def main() -> None:
     tokenizer = Tokenizer(folder / TOKENIZER_FILE, max_length=encoder.max_length)
     tokens = sum(map(len, tokenizer.encode(texts).token_ids)) / len(texts)
     began = time.perf_counter()
-    ray.init(address="local", num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level="error")
+    own = {"address": "local", "num_cpus": cores, "include_dashboard": False}
+    where = {"address": options.address} if options.address else own
+    ray.init(**where, log_to_driver=False, logging_level="error")
     print(f"ray.init took {time.perf_counter() - began:.1f} s; texts of {tokens:.0f} tokens")
     ray.data.DataContext.get_current().enable_progress_bars = False
 
