@@ -20,6 +20,7 @@ namespace {
 constexpr int64_t MOST_TOKENS = 1 << 17;  // of a text
 constexpr int64_t MOST_WIDTH = 1 << 15;   // linear.h: sums stay below 2^31
 constexpr int64_t MOST_STEPS = 64;
+constexpr int64_t MOST_OUTPUTS = 1 << 24;  // of a vocabulary
 
 int32_t fail(int32_t status, char* error, int64_t size, const char* format, ...) __attribute__((format(printf, 4, 5)));
 int32_t fail(int32_t status, char* error, int64_t size, const char* format, ...) {
@@ -131,7 +132,7 @@ const char* wrong_config(const iqe_config& c) {
   if (!within(c.vocabulary, 1, 1 << 28)) return "vocabulary";
   if (!within(c.positions, 1, MOST_TOKENS)) return "positions";
   if (!within(c.activation, IQE_GELU, IQE_SILU)) return "activation";
-  if (!within(c.pooling, IQE_CLS, IQE_SEVERAL)) return "pooling";
+  if (!within(c.pooling, IQE_CLS, IQE_TOKENS)) return "pooling";
   if (!within(c.precision, IQE_INT8, IQE_FP32)) return "precision";
   if (!within(c.second_text, 0, 1)) return "second_text";
   if (!within(c.padding, -1, c.vocabulary - 1)) return "padding";
@@ -150,7 +151,7 @@ const char* wrong_config(const iqe_config& c) {
   if (!within(c.head_norms, 0, c.rotary)) return "head_norms";
   if (!within(c.gated, 0, 1) || (c.gated && c.inner > MOST_WIDTH / 2)) return "gated";
   if (!within(c.steps, 0, MOST_STEPS)) return "steps";
-  if (!within(c.outputs, 1, MOST_WIDTH)) return "outputs";
+  if (!within(c.outputs, 1, has_vocabulary(c) ? MOST_OUTPUTS : MOST_WIDTH)) return "outputs";
   if (!(c.epsilon > 0)) return "epsilon";
   return nullptr;
 }
@@ -169,6 +170,17 @@ void take_reach(const iqe_config& c, Tensors& tensors, int i, Layer& layer) {
   if (!c.rotary) return;
   const int32_t* tables = tensors.take<int32_t>(c.layers, "layers.rotary");
   if (tables != nullptr) layer.rotary = tensors.take<float>(c.positions * 2 * padded(c.head_size / 2), "rotary.%d", tables[i]);
+}
+
+// The step that gives a number for each token of a vocabulary, of rows of `width` numbers.
+void take_vocabulary(const iqe_config& c, Tensors& tensors, int i, int64_t width, Step& step) {
+  const bool known = step.what == IQE_RELU || step.what == IQE_LOG1P || step.what == IQE_LOG1P_TWICE;
+  if (step.kind != IQE_DENSE || !known || step.width != c.outputs || step.width % LANES) {
+    return tensors.refuse("the last of 'steps' is not one that the engine takes in front of a vocabulary's pooling");
+  }
+  char name[64];
+  snprintf(name, sizeof name, "steps.%d", i);
+  step.dense = take_linear(tensors, c.precision, step.width, padded(width), name, IQE_VOCABULARY_LEVELS);
 }
 
 bool has_step_activation(int32_t activation) {
@@ -211,12 +223,16 @@ void take_steps(Model& m, Tensors& tensors) {
   m.widest = (int)(padded(width) + (m.poolings > 1 ? m.stride : 0));
   for (int i = m.first_step; i < c.steps && tensors.right; i++) {
     const Step& step = m.steps[i];
+    if (has_vocabulary(c) && i == c.steps - 1) {
+      take_vocabulary(c, tensors, i, width, m.steps[i]);
+      return;
+    }
     if (step.width < 1 || step.width > MOST_WIDTH) return tensors.refuse("a width of 'steps' is not one that the engine takes");
     take_step(tensors, i, width, m.steps[i]);
     width = step.width;
     if (padded(width) > m.widest) m.widest = (int)padded(width);
   }
-  if (width != c.outputs || m.poolings < 1) tensors.refuse("'steps' do not end in rows of as many numbers as come out");
+  if (width != c.outputs || m.poolings < 1 || has_vocabulary(c)) tensors.refuse("'steps' do not end in rows of as many numbers as come out");
 }
 
 // What makes rows of the layers' width of embeddings of another one, which `embedding_projection.inputs` says; in floats always.

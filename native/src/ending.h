@@ -15,12 +15,19 @@ IQE_INLINE Floats step_activated(int activation, Floats x) {
   }
 }
 
+// Scales a row to length 1.
+IQE_INLINE void unit_length(float* row, int width) {
+  Floats squares = all(0.0f);
+  for (int i = 0; i < width; i += LANES) squares = fma(load(row + i), load(row + i), squares);
+  const float size = root(sum_of(squares));
+  const Floats inverse = all(1.0f / (size < 1e-12f ? 1e-12f : size));
+  for (int i = 0; i < width; i += LANES) store(row + i, multiply(load(row + i), inverse));
+}
+
 class Ending {
  public:
-  // Numbers in each of the two pieces of memory that it works in.
-  static int64_t scratch(const Model& model) { return TEXTS_TOGETHER * model.widest + LANES; }
-
-  // `x` has the rows of a chunk's texts, or one a text where only that is kept; `rows` and `others` are as large as scratch() says.
+  // `x` has the rows of a chunk's texts, or one a text where only that is kept; `rows` and `others` have room for TEXTS_TOGETHER rows of
+  // `widest` numbers and LANES more.
   Ending(const Model& model, const int64_t* offsets, Chunk chunk, bool one_row, const float* x, float* rows, float* others, float* out)
       : model_(model), config_(model.config), offsets_(offsets), chunk_(chunk), one_row_(one_row), x_(x), rows_(rows),
         others_(others), out_(out), stride_(model.stride), widest_(model.widest) {}
@@ -109,14 +116,6 @@ class Ending {
       }
       store(to + i, add(most, none));
     }
-  }
-
-  void unit_length(float* row, int width) const {
-    Floats squares = all(0.0f);
-    for (int i = 0; i < width; i += LANES) squares = fma(load(row + i), load(row + i), squares);
-    const float size = root(sum_of(squares));
-    const Floats inverse = all(1.0f / (size < 1e-12f ? 1e-12f : size));
-    for (int i = 0; i < width; i += LANES) store(row + i, multiply(load(row + i), inverse));
   }
 
   void dense(const Step& step, int64_t texts, const float* rows, float* to) const {

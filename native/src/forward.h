@@ -15,6 +15,7 @@
 #include "attention.h"
 #include "attention_int.h"
 #include "ending.h"
+#include "token_ending.h"
 
 namespace iqe {
 namespace IQE_ISA {
@@ -37,8 +38,8 @@ struct Arena {
 
 struct Buffers {
   float *x, *embedded, *normed, *branch, *qkv, *context, *inner, *scratch, *pooled, *steps;
-  uint8_t *codes, *context_codes, *inner_codes;
-  RowScale *scales, *context_scales, *inner_scales;
+  uint8_t *codes, *context_codes, *inner_codes, *step_codes;
+  RowScale *scales, *context_scales, *inner_scales, *step_scales;
   int64_t scratch_each;
 
   // For chunks of so many rows and texts of at most so many, attention on `shares` threads.
@@ -64,8 +65,11 @@ struct Buffers {
     const int64_t ints = model.config.precision == IQE_INT8 ? attention_int_scratch(longest, model.config.head_size) : 0;
     scratch_each = up_to_lanes(floats > ints ? floats : ints);
     scratch = arena.take<float>(scratch_each * shares);
-    pooled = arena.take<float>(Ending::scratch(model));
-    steps = arena.take<float>(Ending::scratch(model));
+    const int64_t together = by_token(model.config) ? TOKENS_TOGETHER : TEXTS_TOGETHER;
+    pooled = arena.take<float>(together * model.widest + LANES);
+    steps = arena.take<float>(together * model.widest + LANES);
+    step_codes = has_vocabulary(model.config) ? arena.take<uint8_t>(together * model.widest) : nullptr;
+    step_scales = has_vocabulary(model.config) ? arena.take<RowScale>(together) : nullptr;
   }
 };
 
@@ -95,26 +99,18 @@ class Forward {
         feed_forward_half(l, rows * p / parts, rows * (p + 1) / parts);
       }
     }
+    if (by_token(config_)) {
+      // What is observed are the layers.
+      if (squares_ == nullptr) TokenEnding<INT8, Forward>(*this, model_, offsets_, chunk_, b_, out_).finish();
+      return;
+    }
     Ending(model_, offsets_, chunk_, one_row(config_.layers - 1), b_.x, b_.pooled, b_.steps, out_).finish();
   }
 
- private:
   bool stopped() const { return __atomic_load_n(stop_, __ATOMIC_RELAXED); }
-  // Whole texts that make a block of BLOCK_ROWS, or one that is longer.
-  Chunk next(int64_t from) const {
-    int64_t to = from;
-    while (to < chunk_.last && (to == from || offsets_[to + 1] - offsets_[from] <= BLOCK_ROWS)) to++;
-    return {from, to};
-  }
-  int64_t start(int64_t text) const { return offsets_[text] - offsets_[chunk_.first]; }  // its first row
-  int64_t length(int64_t text) const { return offsets_[text + 1] - offsets_[text]; }
-  // With CLS or last-token pooling one row a text is enough of the last layer.
-  bool one_row(int l) const { return l == config_.layers - 1 && (config_.pooling == IQE_CLS || config_.pooling == IQE_LAST); }
-  int64_t kept_row(int64_t text) const { return config_.pooling == IQE_CLS ? 0 : length(text) - 1; }
-
   // f(share, shares) for each share of a phase.
   template <class F>
-  void share(int64_t pieces, const F& f) {
+  void share(int64_t pieces, const F& f) const {
     const int shares = (int)(pieces < shares_ ? pieces : shares_);
     if (team_ == nullptr || shares <= 1) {
       FloatMode mode;
@@ -127,25 +123,13 @@ class Forward {
     }
   }
   template <class F>
-  void each_row(int64_t rows, const F& f) {
+  void each_row(int64_t rows, const F& f) const {
     share((rows + 7) / 8, [&](int i, int n) {
       for (int64_t r = rows * i / n; r < rows * (i + 1) / n; r++) f(r);
     });
   }
-  // f(row in the block, text, place in the text) for each row of a block.
   template <class F>
-  void each_place(Chunk block, const F& f) {
-    const int64_t first_row = start(block.first), rows = start(block.last) - first_row;
-    share((rows + 7) / 8, [&](int i, int n) {
-      const int64_t from = rows * i / n, to = rows * (i + 1) / n;
-      for (int64_t text = block.first; text < block.last; text++) {
-        const int64_t at = start(text) - first_row, end = at + length(text);
-        for (int64_t r = at > from ? at : from; r < end && r < to; r++) f(r, text, r - at);
-      }
-    });
-  }
-  template <class F>
-  void linear_part(const Rows& in, const Linear& layer, int from, int to, const F& f) {
+  void linear_part(const Rows& in, const Linear& layer, int from, int to, const F& f) const {
     // In units of as many panels as a tile has, so that none is cut, and of two: pairs of a gate and what it is for are not parted.
     constexpr int UNIT = Products::PANELS > 2 ? Products::PANELS : 2;
     const int units = (to - from + UNIT - 1) / UNIT;
@@ -159,10 +143,35 @@ class Forward {
     });
   }
   template <class F>
-  void whole_linear(const Rows& in, const Linear& layer, const F& f) {
+  void whole_linear(const Rows& in, const Linear& layer, const F& f) const {
     linear_part(in, layer, 0, layer.outputs / LANES, f);
   }
 
+ private:
+  // Whole texts that make a block of BLOCK_ROWS, or one that is longer.
+  Chunk next(int64_t from) const {
+    int64_t to = from;
+    while (to < chunk_.last && (to == from || offsets_[to + 1] - offsets_[from] <= BLOCK_ROWS)) to++;
+    return {from, to};
+  }
+  int64_t start(int64_t text) const { return offsets_[text] - offsets_[chunk_.first]; }  // its first row
+  int64_t length(int64_t text) const { return offsets_[text + 1] - offsets_[text]; }
+  // With CLS or last-token pooling one row a text is enough of the last layer.
+  bool one_row(int l) const { return l == config_.layers - 1 && (config_.pooling == IQE_CLS || config_.pooling == IQE_LAST); }
+  int64_t kept_row(int64_t text) const { return config_.pooling == IQE_CLS ? 0 : length(text) - 1; }
+
+  // f(row in the block, text, place in the text) for each row of a block.
+  template <class F>
+  void each_place(Chunk block, const F& f) {
+    const int64_t first_row = start(block.first), rows = start(block.last) - first_row;
+    share((rows + 7) / 8, [&](int i, int n) {
+      const int64_t from = rows * i / n, to = rows * (i + 1) / n;
+      for (int64_t text = block.first; text < block.last; text++) {
+        const int64_t at = start(text) - first_row, end = at + length(text);
+        for (int64_t r = at > from ? at : from; r < end && r < to; r++) f(r, text, r - at);
+      }
+    });
+  }
   Rows input(int64_t row, int64_t count) const {
     return {count, stride_, b_.normed + row * stride_, b_.codes + row * stride_, b_.scales + row};
   }

@@ -5,7 +5,7 @@
 #pragma once
 #include <stdint.h>
 
-#define IQE_ABI 5
+#define IQE_ABI 6
 
 #if defined(__GNUC__)
 #define IQE_EXPORT extern "C" __attribute__((visibility("default")))
@@ -13,11 +13,15 @@
 
 enum { IQE_OK = 0, IQE_INVALID = 1, IQE_OUT_OF_MEMORY = 2, IQE_STOPPED = 3 };
 enum { IQE_GELU = 0, IQE_GELU_TANH = 1, IQE_RELU = 2, IQE_TANH = 3, IQE_SILU = 4 };  // activations
-// Poolings; IQE_SEVERAL for those that the first steps name.
-enum { IQE_CLS = 0, IQE_MEAN = 1, IQE_LAST = 2, IQE_MAX = 3, IQE_MEAN_SQRT_LENGTH = 4, IQE_WEIGHTED_MEAN = 5, IQE_SEVERAL = 6 };
+// Poolings; IQE_SEVERAL for those that the first steps name. With the last three all steps are taken by every token's row. What
+// the last one makes of it, a number for each token of a vocabulary, is pooled over a text; with IQE_TOKENS nothing is pooled.
+enum { IQE_CLS = 0, IQE_MEAN = 1, IQE_LAST = 2, IQE_MAX = 3, IQE_MEAN_SQRT_LENGTH = 4, IQE_WEIGHTED_MEAN = 5, IQE_SEVERAL = 6,
+       IQE_VOCABULARY_MAX = 7, IQE_VOCABULARY_SUM = 8, IQE_TOKENS = 9 };
 enum { IQE_DENSE = 0, IQE_LAYER_NORM = 1, IQE_UNIT_LENGTH = 2, IQE_POOL = 3 };  // steps behind the layers
 enum { IQE_SIGMOID = 16, IQE_IDENTITY = 17 };                          // what a dense step may have beside the activations above
 enum { IQE_INT8 = 0, IQE_FP32 = 1 };                                   // precisions of the linear layers and the words
+enum { IQE_LOG1P = 18, IQE_LOG1P_TWICE = 19 };  // the last step in front of a vocabulary's pooling: log(1 + max(x, 0)), and that of it again
+enum { IQE_VOCABULARY_LEVELS = 200 };           // int8: steps between the least and greatest number of a row that it reads
 
 // What a model is. Every width is padded with zeros to a multiple of 16; `hidden` alone says how many numbers count.
 struct iqe_config {
@@ -48,7 +52,7 @@ struct iqe_config {
   int32_t rotary;      // tables of positions that queries and keys are turned by; 0: positions are rows that are added
   int32_t gated;       // 1: one half of `intermediate`, activated, is multiplied with the other
   int32_t steps;       // that follow pooling
-  int32_t outputs;     // numbers that come out for each text
+  int32_t outputs;     // numbers that come out for each text; of a vocabulary padded
   float epsilon;       // of every norm
 };
 
@@ -58,7 +62,8 @@ struct iqe_config {
 // make rows of `hidden` numbers of them behind their norm.
 // `steps` is int32 [steps][3]: of each step its kind; a dense one's activation, or a pooling; and how many numbers a row has
 // behind it. Poolings come first, each another part of the row. A dense step has `steps.N.panels` and `steps.N.bias`, a layer
-// norm `steps.N.weight`, `.bias` and `.epsilon`.
+// norm `steps.N.weight`, `.bias` and `.epsilon`. The step of a vocabulary is a dense one, and in int8 may have the arrays of a
+// linear layer in int8.
 struct iqe_tensor {
   const char* name;
   const void* data;
@@ -78,7 +83,7 @@ IQE_EXPORT int32_t iqe_new(const iqe_config* config, const iqe_tensor* tensors, 
                            iqe_model** model, char* error, int64_t size);
 IQE_EXPORT void iqe_free(iqe_model* model);
 
-// Encodes texts of ids[offsets[i] .. offsets[i + 1]) into rows of `outputs` numbers.
+// Encodes texts of ids[offsets[i] .. offsets[i + 1]) into rows of `outputs` numbers, one a text, or one a token with IQE_TOKENS.
 // Reads *stop now and then; once it is not 0, returns IQE_STOPPED soon. Safe from several threads at once.
 IQE_EXPORT int32_t iqe_encode(const iqe_model* model, const int32_t* ids, const int64_t* offsets, int64_t texts, int32_t threads,
                               const int32_t* stop, float* rows, char* error, int64_t size);

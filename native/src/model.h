@@ -50,6 +50,12 @@ struct Chunk {
   int64_t first, last;
 };
 
+// Whether a text's row has a number for each token of a vocabulary.
+inline bool has_vocabulary(const iqe_config& c) { return c.pooling == IQE_VOCABULARY_MAX || c.pooling == IQE_VOCABULARY_SUM; }
+
+// Whether every token's row takes the steps.
+inline bool by_token(const iqe_config& c) { return has_vocabulary(c) || c.pooling == IQE_TOKENS; }
+
 // What one instruction set offers.
 struct Kernels {
   const char* name;
@@ -82,7 +88,7 @@ struct Model {
   Step* steps = nullptr;
   int first_step = 0;  // behind those that name poolings
   int poolings = 1;    // parts of a pooled row
-  int widest = 0;      // numbers in a row between steps at most, padded
+  int widest = 0;      // numbers in a row between steps at most, padded; without a vocabulary's
   const Kernels* kernels = nullptr;
 };
 

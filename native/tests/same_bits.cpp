@@ -266,6 +266,8 @@ void add_model(Tensors& tensors, Random& random, const Case& c) {
   }
 }
 
+bool has_vocabulary(const Case& c) { return c.pooling == IQE_VOCABULARY_MAX || c.pooling == IQE_VOCABULARY_SUM; }
+
 // The steps behind pooling, as many as `steps` has rows; returns how many numbers come out.
 int add_steps(Tensors& tensors, Random& random, const Case& c, int count, const int32_t (*steps)[3]) {
   if (count) memcpy(tensors.add<int32_t>(3 * count, "", "steps"), steps, count * sizeof *steps);
@@ -273,7 +275,9 @@ int add_steps(Tensors& tensors, Random& random, const Case& c, int count, const 
   for (int i = 0; i < count; i++) {
     char name[32];
     snprintf(name, sizeof name, "steps.%d", i);
-    if (steps[i][0] == IQE_DENSE) add_linear(tensors, random, c, IQE_FP32, 1, steps[i][2], width, "", name);
+    const bool vocabulary = has_vocabulary(c) && i == count - 1;
+    if (vocabulary) add_linear(tensors, random, c, c.precision, 1, steps[i][2], width, "", name, IQE_VOCABULARY_LEVELS);
+    if (steps[i][0] == IQE_DENSE && !vocabulary) add_linear(tensors, random, c, IQE_FP32, 1, steps[i][2], width, "", name);
     if (steps[i][0] == IQE_LAYER_NORM) {
       add_norm(tensors, random, width, "", name);
       *tensors.add<float>(1, name, ".epsilon") = 1e-5f;
@@ -290,6 +294,14 @@ int add_steps(Tensors& tensors, Random& random, const Case& c, int32_t* count) {
   const int32_t chain[][3] = {{IQE_POOL, IQE_MAX, h},      {IQE_POOL, IQE_WEIGHTED_MEAN, 2 * h}, {IQE_POOL, IQE_LAST, 3 * h},
                               {IQE_POOL, IQE_MEAN_SQRT_LENGTH, 4 * h}, {IQE_POOL, IQE_CLS, 5 * h}, {IQE_DENSE, IQE_GELU, 70},
                               {IQE_LAYER_NORM, 0, 70}, {IQE_DENSE, IQE_SIGMOID, 37}, {IQE_UNIT_LENGTH, 0, 37}, {IQE_DENSE, IQE_RELU, 33}};
+  if (has_vocabulary(c)) {
+    const int32_t logarithms = c.pooling == IQE_VOCABULARY_MAX ? IQE_LOG1P : IQE_LOG1P_TWICE;
+    const int32_t masked[][3] = {{IQE_DENSE, IQE_GELU, h}, {IQE_LAYER_NORM, 0, h}, {IQE_DENSE, logarithms, padded(VOCABULARY)}};
+    *count = 3;
+    return add_steps(tensors, random, c, *count, masked);
+  }
+  const int32_t weight[][3] = {{IQE_DENSE, IQE_RELU, 3}};
+  if (c.pooling == IQE_TOKENS) return add_steps(tensors, random, c, *count = 1, weight);
   const int32_t(*steps)[3] = c.chain ? chain : c.head ? head : unit;
   *count = c.chain ? 10 : c.head ? 2 : c.normalize;
   return add_steps(tensors, random, c, *count, steps);
@@ -352,7 +364,9 @@ uint64_t encode_case(const Case& c, const char* instruction_set) {
 
   const int width = config.outputs;
   const int32_t stop = 0;
-  Array<float> rows(TEXTS * width), again(TEXTS * width);
+  // Of each text its one row, or those of its tokens.
+  const auto first = [&](int64_t t) { return (c.pooling == IQE_TOKENS ? offsets[t] : t) * width; };
+  Array<float> rows(first(TEXTS)), again(first(TEXTS));
   const auto encode = [&](int64_t from, int64_t texts, int threads, float* to) {
     int64_t starts[TEXTS + 1];
     for (int64_t t = 0; t <= texts; t++) starts[t] = offsets[from + t] - offsets[from];
@@ -362,15 +376,16 @@ uint64_t encode_case(const Case& c, const char* instruction_set) {
   encode(0, TEXTS, 3, again.get());
   for (int t = 0; t < TEXTS; t++) {
     const bool broken = c.broken && t == BROKEN;
-    for (int i = 0; i < width; i++) {
-      const float x = rows[t * width + i];
-      CHECK(broken ? x != x : x - x == 0, "%s, %s: number %d of text %d is %g", instruction_set, c.name, i, t, x);
+    const int64_t from = first(t), numbers = first(t + 1) - from;
+    for (int64_t i = 0; i < numbers; i++) {
+      const float x = rows[from + i];
+      CHECK(broken ? x != x : x - x == 0, "%s, %s: number %d of text %d is %g", instruction_set, c.name, (int)i, t, x);
     }
     if (broken) continue;
-    CHECK(same(rows.get() + t * width, again.get() + t * width, width), "%s, %s: text %d differs with three threads", instruction_set, c.name, t);
+    CHECK(same(rows.get() + from, again.get() + from, numbers), "%s, %s: text %d differs with three threads", instruction_set, c.name, t);
     if (t % 3) continue;
     encode(t, 1, 1 + t % 2, again.get());
-    CHECK(same(rows.get() + t * width, again.get(), width), "%s, %s: text %d differs alone", instruction_set, c.name, t);
+    CHECK(same(rows.get() + from, again.get(), numbers), "%s, %s: text %d differs alone", instruction_set, c.name, t);
   }
   iqe_free(model);
   return hash_of(rows.get(), rows.size);
@@ -394,6 +409,12 @@ uint64_t encode_case(const Case& c, const char* instruction_set) {
   {name "-pre-mean-gelu_tanh", shape, precision, IQE_MEAN, IQE_GELU_TANH, true, false, false, false, false, false, 1},                 \
   {name "-sandwich-last-silu", shape, precision, IQE_LAST, IQE_SILU, false, false, false, true, false, false, 2},                      \
   {name "-sandwich-mean-silu-broken", shape, precision, IQE_MEAN, IQE_SILU, true, false, false, false, true, false, 2}
+#define IQE_SPARSE(shape, precision, name)                                                                                      \
+  {name "-vocabulary-max", shape, precision, IQE_VOCABULARY_MAX, IQE_GELU, false, false, false, true, false},                          \
+  {name "-vocabulary-sum", shape, precision, IQE_VOCABULARY_SUM, IQE_GELU, false, false, false, false, false},                         \
+  {name "-vocabulary-max-broken", shape, precision, IQE_VOCABULARY_MAX, IQE_RELU, false, false, false, false, true},                   \
+  {name "-vocabulary-sum-broken", shape, precision, IQE_VOCABULARY_SUM, IQE_RELU, false, false, false, true, true},                    \
+  {name "-tokens", shape, precision, IQE_TOKENS, IQE_GELU, false, true, false, true, false}
 const Case CASES[] = {
     IQE_CASES(IQE_SMALL, IQE_INT8, "small-int8"),
     IQE_CASES(IQE_SMALL, IQE_FP32, "small-fp32"),
@@ -403,6 +424,10 @@ const Case CASES[] = {
     IQE_MODERN(IQE_SMALL, IQE_FP32, "small-fp32"),
     IQE_MODERN(IQE_SHARED, IQE_INT8, "shared-int8"),
     IQE_MODERN(IQE_SHARED, IQE_FP32, "shared-fp32"),
+    IQE_SPARSE(IQE_SMALL, IQE_INT8, "small-int8"),
+    IQE_SPARSE(IQE_SMALL, IQE_FP32, "small-fp32"),
+    IQE_SPARSE(IQE_ODD, IQE_INT8, "odd-int8"),
+    IQE_SPARSE(IQE_ODD, IQE_FP32, "odd-fp32"),
 };
 constexpr int CASE_COUNT = sizeof CASES / sizeof *CASES;
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LIBRARY = Path(__file__).with_name("libiqe.so")
-ABI = 5
+ABI = 6
 
 # This variable forces an instruction set, for tests and comparisons: vectors are the same with each.
 ISA_VARIABLE = "IQE_ISA"
