@@ -1,4 +1,4 @@
-"""How much arithmetic an encoder is, and how fast this CPU does it in int8."""
+"""The amount of an encoder's arithmetic, and this CPU's speed at it in int8."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from intel_quantized_embeddings.architectures import EncoderConfig
 from intel_quantized_embeddings.benchmarks.timing import timed_calls
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError, needs
 
-# A matmul as large as an encoder's, repeated: large enough that everything else in the graph is little.
+# A matmul as large as an encoder's, repeated often enough that the rest of the graph is negligible.
 _ROWS, _WIDTH, _MATMULS = 2048, 1024, 8
 _CALLS = 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderSize:
-    """What arithmetic follows from, in multiply-adds.
+    """The sizes that an encoder's arithmetic follows from, in multiply-adds.
 
     Attributes:
-        linear: Of all linear layers, for a token.
-        attention: Of each layer's scores and their sum over the values, for a token and each token that it sees.
-        seen: How many tokens a token sees at most, for each layer; None for all.
+        linear: Multiply-adds of all linear layers for a token.
+        attention: Those of each layer's scores and weighted values, for a token and each token that it sees.
+        seen: For each layer the largest number of tokens that a token sees; None for all.
     """
 
     linear: int
@@ -33,10 +33,10 @@ class EncoderSize:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> EncoderSize | None:
-        """Read a Hugging Face `config.json`; None where the architecture is not built in.
+        """Read a Hugging Face `config.json`; None if the architecture is not built in.
 
-        A layer's linear ones are queries, keys, values and attention's output, and two of the feed-forward network, or
-        three where it is gated.
+        A layer's linear layers are queries, keys, values and attention's output, and two of the feed-forward network,
+        or three if it is gated.
         """
         try:
             encoder = EncoderConfig.from_hf(config, where="the model", exported=True)
@@ -66,15 +66,14 @@ def operations_per_token(size: EncoderSize, *, tokens: int) -> int:
 
 
 def gops_per_core(size: EncoderSize, *, tokens: int, texts_per_second: float, cores: int) -> float:
-    """Billions of operations a second and core while encoding texts of `tokens` tokens."""
+    """Return billions of operations a second and core while encoding texts of `tokens` tokens."""
     return operations_per_token(size, tokens=tokens) * tokens * texts_per_second / cores / 1e9
 
 
 def measure_int8_peak(*, num_threads: int) -> float:
-    """Billions of int8 operations a second and core in a chain of large OpenVINO matmuls, the median of 15 runs.
+    """Measure billions of int8 operations a second and core in a chain of large OpenVINO matmuls, median of 15 runs.
 
-    What the CPU reaches in practice on plain int8 matmuls, each followed by its requantization; not what its
-    data sheet says.
+    That is the CPU's practical rate of plain int8 matmuls, each followed by its requantization, not its data sheet's.
 
     Raises:
         MissingExtraError: OpenVINO is not installed.

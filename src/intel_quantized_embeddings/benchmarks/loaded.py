@@ -1,4 +1,4 @@
-"""What a system is asked to load, and what it is once it is loaded."""
+"""The request to load a system, and the loaded system."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Request:
         name: The fp32 model as the user named it; `revision` and `cache_folder` are those of `Encoder.load`.
         model: Its folder.
         int8: A folder that `iqe quantize` wrote, for systems of its runtime; None to have one made on first use.
-        kept: Where files made for other libraries are kept, a folder of this model's own.
-        pooling: "cls", "mean" or "last", as the model's folder says.
+        kept: This model's folder for files made for other libraries.
+        pooling: The pooling of the model's folder: "cls", "mean" or "last".
         normalize: Whether vectors have length 1.
         max_length: Longest input in tokens; longer texts are cut.
-        own_length: What the model's folder says of that, which calibration keeps to.
+        own_length: The model's own longest input, which calibration uses.
     """
 
     name: str
@@ -45,16 +45,16 @@ class Request:
 class LoadedSystem:
     """A system ready to be measured."""
 
-    encode: Callable[[list[str], int], NDArray[np.float32]]  # texts, and how many in a batch where the library asks
-    embed_query: Callable[[str], Any]  # as a user's program would
-    given: dict[str, str]  # what it was given, for the record
+    encode: Callable[[list[str], int], NDArray[np.float32]]  # texts, and the number in a batch, if the library asks
+    embed_query: Callable[[str], Any]  # as in a user's program
+    given: dict[str, str]  # its options, for the record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What a `Worker` does, told to its process by pickling: `load` makes a system ready, `prepare` its files before.
+    """The job of a `Worker`, pickled for its process: `load` makes a system ready, `prepare` its files before.
 
-    `log` is where it and its libraries write, and it is held to `num_threads` cores.
+    The process and its libraries write to `log`, and it is held to `num_threads` cores.
     """
 
     load: Callable[[], LoadedSystem]

@@ -1,4 +1,4 @@
-"""What `iqe benchmark` was asked for, checked before anything runs."""
+"""The options of `iqe benchmark`, checked before anything runs."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Options:
     output: Path = Path("iqe-benchmark")
 
     def __post_init__(self) -> None:
-        """Check what can be checked without the model."""
+        """Make the checks that need no model."""
         for part in self.parts:
             if part not in PARTS:
                 raise OptionError(f"--parts {part!r} is not known; there are {', '.join(PARTS)}.")
@@ -77,10 +77,10 @@ class Subject:
     """The model that is measured, and the lengths that follow from it, in tokens.
 
     Attributes:
-        size: For the arithmetic; None for an architecture whose operations are not counted.
+        size: Its size for the arithmetic part; None for an architecture whose operations are not counted.
         dimension: Numbers in a vector.
-        max_length: Of the corpus.
-        lengths: Of the latency part.
+        max_length: The longest text of the corpus.
+        lengths: The lengths of the latency part.
         digest: The model's revision, or a SHA-256 of its weights, 12 digits.
     """
 
@@ -122,7 +122,7 @@ class Subject:
         settings, config = source.settings(), source.config
         longest = _longest_input(config, settings, source.name)
         max_length = options.max_length or min(MAX_LENGTH, longest)
-        # A model of fewer tokens than the first of these has its longest input alone.
+        # A model of fewer tokens than the first of these is measured at its longest input alone.
         lengths = options.lengths or tuple(length for length in LENGTHS if length <= longest) or (longest,)
         for option, value in (("max-length", max_length), ("lengths", max(lengths))):
             if value > longest:
@@ -161,10 +161,10 @@ class Subject:
 def speed_calls(
     options: Options, subject: Subject, texts: Sequence[str], tokenizer: Any
 ) -> dict[str, dict[int, list[list[str]]]]:
-    """The calls of the latency and throughput parts, by size, of those that are wanted.
+    """Return the calls of the latency and throughput parts, by size, of the wanted parts.
 
     Raises:
-        OptionError: There is not enough to cut the texts from.
+        OptionError: The texts are too few to cut the calls from.
     """
     calls: dict[str, dict[int, list[list[str]]]] = {}
     if "latency" in options.parts:

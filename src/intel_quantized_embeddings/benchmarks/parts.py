@@ -1,4 +1,4 @@
-"""The measurements, each over systems that are driven alike. A worker is asked; it times itself."""
+"""The measurements, each over several systems, whose workers time themselves."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ class Asked(Protocol):
     """The part of a `Worker` that these functions use."""
 
     def ask(self, command: str, *arguments: object) -> Any:
-        """Have something done, or raise SystemFailedError."""
+        """Have a command done, or raise SystemFailedError."""
         ...
 
 
 class Turns:
-    """Systems that do the same jobs turn by turn; one that fails is reported once, and the others go on without it.
+    """Systems that do the same jobs turn by turn. A system that fails is reported once, and the others go on.
 
     Args:
         workers: Loaded systems by name.
-        seed: Of the orders.
+        seed: Seed of the orders.
         advance: Called with a system's name after each of its jobs.
-        failed: Called with the name and the error of one that fails.
+        failed: Called with the name and the error of a system that fails.
     """
 
     def __init__(self, workers: Mapping[str, Asked], *, seed: int, advance: Advance, failed: Failed) -> None:
@@ -49,14 +49,14 @@ class Turns:
         self._failed = failed
 
     def warm_up(self, work: Callable[[Asked], Any]) -> dict[str, Any]:
-        """Have every system do something that is not timed; what came of it, by name."""
+        """Have every system do something that is not timed; return the results by name."""
         done = {name: self._try(name, work) for name in list(self._able)}
         return {name: value for name, value in done.items() if name in self._able}
 
     def timed(self, jobs: Mapping[int, Callable[[Asked, int], float]], *, texts: int, turns: int) -> list[Summary]:
-        """Have every system do every job once a turn, and summarize those that did all their turns.
+        """Have every system do every job once a turn, and summarize the systems that did all their turns.
 
-        A job, by its size, has a worker do the work of a turn on so many `texts`, and returns its seconds.
+        A job, by its size, has a worker do the work of a turn on a number of `texts`, and returns its seconds.
         """
         seconds: dict[tuple[str, int], list[Any]] = {(name, size): [] for name in self._able for size in jobs}
         for turn in range(turns):
@@ -80,19 +80,19 @@ class Turns:
 
 
 def measure_size(systems: Turns, calls: Sequence[Sequence[str]], *, size: int, turns: int) -> list[Summary]:
-    """Time calls of one size, all texts of a call in one batch where the library asks for its size.
+    """Time calls of one size, all texts of a call in one batch if the library asks for its size.
 
     Args:
-        systems: What is measured.
-        calls: As many different texts each; turns take them one after another.
-        size: What to call it.
-        turns: How many; fewer for large jobs, see `Effort`. A turn's time is the median of its calls.
+        systems: The systems to measure.
+        calls: Calls with the same number of different texts; turns take them one after another.
+        size: The name of the size.
+        turns: Number of turns; fewer for large jobs, see `Effort`. A turn's time is the median of its calls.
     """
     texts = len(calls[0])
     effort = Effort.of(texts, turns=turns)
 
     def warm_up(worker: Asked) -> None:
-        """Every call, so that a system's first sight of a text or shape is behind it."""
+        """Run every call once, so that no text or shape is new to a system."""
         for call in calls:
             worker.ask("encode", list(call), texts)
 
@@ -107,7 +107,7 @@ def measure_size(systems: Turns, calls: Sequence[Sequence[str]], *, size: int, t
 def measure_corpus(
     systems: Turns, texts: list[str], *, batch_size: int, turns: int
 ) -> tuple[list[Summary], dict[str, NDArray[np.float32]]]:
-    """Encode the whole corpus once a turn; the vectors are those of the warm-up."""
+    """Encode the whole corpus once a turn; return the vectors of the warm-up too."""
 
     def timed(worker: Asked, turn: int) -> float:
         (seconds,) = worker.ask("time_encode", texts, batch_size, 1, 0)
@@ -129,8 +129,8 @@ def measure_queries(
 ) -> tuple[dict[str, list[list[float]]], dict[str, NDArray[np.float32]], dict[str, list[float]]]:
     """Embed queries one at a time, each run in a fresh process that has just loaded and is alone.
 
-    `start` is what starts each system's process, and the texts are all different. Returns milliseconds of every query
-    of every run, the vectors of the last run, and the seconds that importing and loading took, by system.
+    `start` has a function for each system that starts its process; the texts are all different. Returns by system the
+    milliseconds of every query of every run, the vectors of the last run, and the seconds of importing and loading.
     """
     runs: dict[str, list[list[float]]] = {name: [] for name in start}
     loading: dict[str, list[float]] = {name: [] for name in start}

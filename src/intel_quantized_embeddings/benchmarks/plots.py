@@ -14,7 +14,7 @@ from intel_quantized_embeddings.benchmarks.systems import OURS
 from intel_quantized_embeddings.reporting.plotting import GREY, INK, figure
 from intel_quantized_embeddings.reporting.terminal import counted
 
-# Okabe and Ito's colours, told apart by the colour-blind. A system keeps its own in every plot.
+# Okabe and Ito's colours, which colour-blind people can tell apart. A system has the same one in every plot.
 _STYLES = {
     "openvino-int8": ("#0072B2", "o"),
     "openvino-bf16": ("#56B4E9", "s"),
@@ -36,7 +36,7 @@ _STYLES = {
 
 
 def draw(results: Results, folder: Path) -> list[Path]:
-    """Draw what was measured; the files, in the order of the parts."""
+    """Draw the results; return the files in the order of the parts."""
     settings, facts = results.settings, results.corpus_facts
     latency_title = "Latency of one text by its length"
     throughput_title = f"Throughput on texts of {settings['throughput_tokens']} tokens by texts in a call"
@@ -114,7 +114,7 @@ def _queries(results: Results, axes: Any) -> None:
         axes.fill_between(percents, runs.min(axis=1), runs.max(axis=1), color=colour, alpha=0.18, linewidth=0)
     axes.set_yscale("log")
     _plain_ticks(axes.yaxis)
-    # The last percent is what a user notices, so it gets a third of the width.
+    # Users notice the last percent, so it gets a third of the width.
     axes.set_xscale("function", functions=(_stretch, _unstretch))
     marks = [0, 25, 50, 75, 90, 95, 99, 99.9, 100]
     axes.set_xticks(marks, [f"{mark:g}" if mark != 100 else "max" for mark in marks])
@@ -136,7 +136,7 @@ def _unstretch(places: Any) -> Any:
 def _curves(
     results: Results, axes: Any, summaries: Sequence[Summary], values: Callable[[Summary], Sequence[float]]
 ) -> None:
-    """A line of medians and a band from the 10th to the 90th percentile for each system."""
+    """Draw a line of medians and a band from the 10th to the 90th percentile for each system."""
     for name in dict.fromkeys(one.system for one in summaries):
         own = [one for one in summaries if one.system == name]
         colour, marker = _style(name)
@@ -159,7 +159,7 @@ def _curves(
 
 
 def _legend(axes: Any) -> None:
-    """To the right of the plot, in the order of the lines' right ends."""
+    """Draw the legend to the right of the plot, in the order of the lines' right ends."""
     lines = sorted(axes.get_lines(), key=lambda line: -float(line.get_ydata()[-1]))
     labels = [line.get_label() for line in lines]
     axes.legend(lines, labels, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, handlelength=3)
@@ -173,7 +173,7 @@ def _log2_ticks(axes: Any, sizes: Sequence[int]) -> None:
 
 
 def _plain_ticks(axis: Any) -> None:
-    """1, 2, 5, 10 and so on, written out, on a log axis."""
+    """Label a log axis with 1, 2, 5, 10 and so on, written out."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5), numticks=20))

@@ -1,4 +1,4 @@
-"""How far the benchmark is: a bar on a terminal, a line for each part elsewhere."""
+"""The progress of the benchmark: a bar on a terminal, a line for each part elsewhere."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TextIO
 
 
 class Progress:
-    """Says on stderr what is being done."""
+    """Reports on stderr what is being done."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = sys.stderr if stream is None else stream
@@ -21,7 +21,7 @@ class Progress:
 
     @contextmanager
     def part(self, name: str, *, total: int) -> Iterator[Callable[[str], object]]:
-        """Yield what to call, with what was done, after each of `total` steps."""
+        """Yield a function to call, with a step's name, after each of `total` steps."""
         if not self._stream.isatty():
             self.say(f"{name} ...")
             yield lambda _: None

@@ -1,4 +1,4 @@
-"""Everything one run found, what it records beside its figures, and its JSON."""
+"""The results of one run with the facts recorded beside its figures, and their JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from intel_quantized_embeddings.int8_folder.fidelity import CosineSummary
 from intel_quantized_embeddings.reporting.machine import Machine
 
 FORMAT_VERSION = 1
-# Below this a system does not give this model's vectors: its pooling is wrong, or its files are.
+# Below this a system does not give this model's vectors: its pooling or its files are wrong.
 LOW_COSINE = 0.9
 # Above this other programs disturb the figures; torch's, whose threads wait for each other, several times over.
 BUSY_CORES = 0.25
@@ -36,13 +36,13 @@ class Arithmetic:
     batch: int  # texts in a call
     operations_per_token: int
     gops_per_core: dict[str, float]  # billions of operations a second and core, under each system's name
-    peak_gops_per_core: float | None  # what plain int8 matmuls reach here; None if it was not measured
+    peak_gops_per_core: float | None  # the rate of plain int8 matmuls; None if it was not measured
 
 
 def largest_calls(
     measured: Sequence[Summary], size: EncoderSize, *, tokens: int, cores: int, peak: float | None
 ) -> Arithmetic:
-    """The arithmetic of the largest calls that were measured: only there do batches go side by side."""
+    """Return the arithmetic of the largest measured calls, the only ones whose batches run side by side."""
     batch = max(one.size for one in measured)
     return Arithmetic(
         tokens=tokens,
@@ -59,22 +59,22 @@ def largest_calls(
 
 @dataclass(slots=True, kw_only=True)
 class Results:
-    """A run, filled part by part.
+    """The results of a run, filled part by part.
 
     Attributes:
-        date: When it began, UTC.
+        date: Its beginning, UTC.
         command: The command line, without paths.
-        model_facts: Sizes, pooling and what else says what was run.
+        model_facts: Sizes, pooling and other facts about the model.
         settings: Threads, lengths, turns, seeds.
         libraries: Versions.
         corpus_facts: Count, digest, sources and lengths of the texts.
-        labels: What tables and plots call each system.
-        baseline: Whose times the ratios are to.
+        labels: Each system's name in tables and plots.
+        baseline: The system whose times the ratios are to.
         query_baseline: The same for the queries part.
-        not_measured: A reason for each system that was left out, under its label, and for the arithmetic if it was.
-        failed: An error for each that could not be loaded or run, under its label.
-        ours_to_others: How many times as fast our int8 encodes the corpus as each other system, turn by turn.
-        cosines: Of each system's vectors to our fp32 ones, on the corpus.
+        not_measured: By label, the reason why a system (or the arithmetic part) was left out.
+        failed: By label, the error of a system that could not be loaded or run.
+        ours_to_others: The speed of this package's int8 on the corpus relative to each other system, turn by turn.
+        cosines: Cosines of each system's vectors to this package's fp32 ones, on the corpus.
         query_cosines: The same on the queries.
         others_busy_cores: Cores that other programs used just before each part; None if unknown.
         loading_s: Median seconds of importing and loading, in the processes that the queries ran in.
@@ -108,12 +108,12 @@ class Results:
 
     @property
     def wrong(self) -> list[str]:
-        """Names of the systems whose vectors are not this model's."""
+        """The names of systems whose vectors are not this model's."""
         measured = [*self.cosines.items(), *self.query_cosines.items()]
         return list(dict.fromkeys(name for name, cosine in measured if cosine.mean < LOW_COSINE))
 
     def to_json(self) -> str:
-        """Everything, as JSON."""
+        """Return the results as JSON."""
         content = {"format": FORMAT_VERSION, **dataclasses.asdict(self), "wrong_vectors": self.wrong}
         return json.dumps(_rounded(content), indent=1, ensure_ascii=False) + "\n"
 
@@ -165,7 +165,7 @@ def corpus_facts(corpus: Corpus, tokenizer: Any, max_length: int) -> dict[str, A
 
 
 def _rounded(value: Any) -> Any:
-    """Numbers with seven significant digits: more would be noise."""
+    """Round numbers to seven significant digits: more would be noise."""
     if isinstance(value, float):
         return float(f"{value:.7g}")
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""The whole benchmark, part by part: who is loaded when, and what is kept of it."""
+"""The whole benchmark, part by part: which systems are loaded when, and which results are kept."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ _REFERENCE_SYSTEM = next(system for system in SYSTEMS if system.name == REFERENC
 def benchmark(
     options: Options, *, command: Sequence[str], progress: Progress, systems: Sequence[System] = SYSTEMS
 ) -> Results:
-    """Measure what the options ask for of the systems there are, write `benchmark.json` and draw the plots.
+    """Measure the parts that the options ask for on the available systems, write `benchmark.json` and draw the plots.
 
     Raises:
         OptionError: An option is not allowed, or a system asked for by name can't run here.
-        SystemFailedError: One asked for by name failed.
+        SystemFailedError: A system asked for by name failed.
         MissingExtraError: matplotlib is not installed.
         QuantizedEmbeddingsError: The model or the texts are not there, or not what they should be.
     """
@@ -96,7 +96,7 @@ class _Run:
         self._subject = subject
         self._texts = list(corpus.texts)
         tokenizer = open_tokenizer(subject.source.path / TOKENIZER_FILE)
-        # Cut before anything is made or measured: it is an error if there is too little to cut from.
+        # Cut before anything is made or measured, because too few texts are an error.
         self._calls = speed_calls(options, subject, corpus.texts, tokenizer)
         self._queries: list[str] = []
         if {"queries", "threads"} & set(options.parts):
@@ -129,7 +129,7 @@ class _Run:
                 advance(system.name)
 
     def speed(self) -> None:
-        """Latency by length and throughput by batch size."""
+        """Measure latency by length and throughput by batch size."""
         if not self._calls:
             return
         subject, results = self._subject, self.results
@@ -144,7 +144,7 @@ class _Run:
                 getattr(results, part).extend(beside_baseline(list(chain(*found)), results.baseline))
 
     def corpus(self) -> None:
-        """The mixed corpus, end to end, and every system's vectors beside ours in fp32."""
+        """Measure the mixed corpus, end to end, and every system's vectors beside this package's in fp32."""
         if "corpus" not in self._options.parts:
             return
         turns, results = self._options.repeats, self.results
@@ -156,7 +156,7 @@ class _Run:
         results.cosines = self._cosines(self._texts, vectors)
 
     def queries(self) -> None:
-        """Queries one at a time in fresh processes."""
+        """Measure queries one at a time in fresh processes."""
         if "queries" not in self._options.parts:
             return
         rounds = self._options.query_rounds
@@ -178,7 +178,7 @@ class _Run:
         results.query_cosines = self._cosines(self._queries, vectors)
 
     def threads(self) -> None:
-        """Queries from several threads through one object."""
+        """Measure queries from several threads through one object."""
         if "threads" not in self._options.parts:
             return
         turns = self._options.repeats
@@ -189,7 +189,7 @@ class _Run:
         self.results.threads = beside_one_thread(found)
 
     def arithmetic(self) -> None:
-        """int8 operations a second in the largest calls, and what plain int8 matmuls reach."""
+        """Compute int8 operations a second in the largest calls, and measure the rate of plain int8 matmuls."""
         size, results = self._subject.size, self.results
         measured = [one for one in results.throughput if "int8" in one.system]
         if size is None or not measured:
@@ -210,7 +210,7 @@ class _Run:
 
     @contextmanager
     def _loaded(self, part: str, request: Request) -> Iterator[dict[str, Worker]]:
-        """Every system of a part, each loaded in its process; they end with the part."""
+        """Yield every system of a part, each loaded in its process; the processes end with the part."""
         with ExitStack() as stack:
             workers = {}
             systems = [system for system in self._systems.values() if part in system.parts]
@@ -227,13 +227,13 @@ class _Run:
 
     @contextmanager
     def _turns(self, part: str, workers: dict[str, Worker], steps: int) -> Iterator[Turns]:
-        """Those of the workers that have not failed yet, with a bar of so many steps for each."""
+        """Yield turns of the workers that have not failed yet, with a bar of the given number of steps for each."""
         able = {name: worker for name, worker in workers.items() if name in self._systems}
         with self._progress.part(part, total=len(able) * steps) as advance:
             yield Turns(able, seed=SEED, advance=advance, failed=self._failed)
 
     def _cosines(self, texts: list[str], vectors: dict[str, Any]) -> dict[str, CosineSummary]:
-        """Of each system's vectors to our fp32 ones."""
+        """Return the cosines of each system's vectors to this package's fp32 ones."""
         if not vectors:
             return {}
         if REFERENCE in vectors:
@@ -258,6 +258,6 @@ class _Run:
         del self._systems[name]
 
     def _baseline(self) -> str | None:
-        """Return the system that ratios are to, of those that still run."""
+        """Return the baseline of ratios, among the systems that still run."""
         named = (name for name, system in self._systems.items() if system.baseline or name == REFERENCE)
         return max(named, key=lambda name: self._systems[name].baseline, default=None)

@@ -1,4 +1,4 @@
-"""What times mean: medians, how far they lie apart, and ratios of the same turn."""
+"""Summaries of times: medians, spreads, and ratios within a turn."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-# A query this many times slower than the median is one that a user would notice.
+# A user would notice a query that is this many times slower than the median.
 STALL_FACTOR = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """The middle of several values and how far they lie apart: the 10th and the 90th percentile."""
+    """The median of several values with their 10th and 90th percentile."""
 
     median: float
     low: float
@@ -22,7 +22,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Summarize values; there must be one at least."""
+        """Summarize values; there must be at least one."""
         low, median, high = np.percentile(values, (10, 50, 90)).tolist()
         return cls(median=median, low=low, high=high)
 
@@ -32,12 +32,12 @@ class Summary:
     """One system's times for one job, turn after turn.
 
     Attributes:
-        system: Its name.
-        size: What the job varies: tokens, texts in a call, or threads.
-        texts: Texts in the job.
+        system: The system's name.
+        size: The job's size: tokens, texts in a call, or threads.
+        texts: Number of texts in the job.
         seconds: Time of a turn.
         texts_per_second: Texts by that time.
-        ratio: How many times as fast as the baseline in the same turn; None where there is none.
+        ratio: Speed relative to the baseline in the same turn; None without a baseline.
         turns: The times themselves, in seconds.
     """
 
@@ -51,7 +51,7 @@ class Summary:
 
     @classmethod
     def of(cls, system: str, *, size: int, texts: int, turns: Sequence[float]) -> Summary:
-        """Summarize the seconds of each turn, beside no baseline yet."""
+        """Summarize the seconds of each turn, without a baseline."""
         return cls(
             system=system,
             size=size,
@@ -63,7 +63,7 @@ class Summary:
         )
 
     def beside(self, baseline: Sequence[float] | None) -> Summary:
-        """The same with its ratio to the turns of a baseline."""
+        """Return the same summary with its ratio to the turns of a baseline."""
         return self if baseline is None else replace(self, ratio=Spread.of(ratios(baseline, self.turns)))
 
 
@@ -78,7 +78,7 @@ class QuerySummary:
         slowest_ms: The slowest query.
         first_ms: The first query after loading.
         stalls: Queries that took more than three times the median of their run.
-        ratio_p50: How many times as fast as the baseline at the median, a round; None without one.
+        ratio_p50: Speed relative to the baseline at the median, by round; None without a baseline.
         ratio_p99: The same at the 99th percentile.
         runs_ms: Every query's time, run after run.
     """
@@ -97,19 +97,19 @@ class QuerySummary:
 
 
 def beside_baseline(summaries: Sequence[Summary], baseline: str | None) -> list[Summary]:
-    """The same with ratios: the baseline's time by the system's, in the same turn at the same size."""
+    """Return the summaries with ratios: the baseline's time by the system's, in the same turn at the same size."""
     turns = {(one.system, one.size): one.turns for one in summaries}
     return [one.beside(turns.get((baseline or "", one.size))) for one in summaries]
 
 
 def beside_one_thread(summaries: Sequence[Summary]) -> list[Summary]:
-    """The same with ratios to the same system with one thread."""
+    """Return the summaries with ratios to the same system with one thread."""
     alone = {one.system: one.turns for one in summaries if one.size == 1}
     return [one.beside(alone.get(one.system)) for one in summaries]
 
 
 def times_as_fast(summaries: Sequence[Summary], system: str) -> dict[str, Spread]:
-    """Return the speed of a system by that of each of the others, turn by turn; empty where it was not measured."""
+    """Return a system's speed relative to each of the others, turn by turn; empty if it was not measured."""
     own = next((one.turns for one in summaries if one.system == system), None)
     if own is None:
         return {}
@@ -122,7 +122,7 @@ def summarize_queries(runs_ms: Mapping[str, Sequence[Sequence[float]]], *, basel
     Args:
         runs_ms: Milliseconds of every query of every run, under each system's name; runs with the same
             place were made in the same round.
-        baseline: Whose times the ratios are to.
+        baseline: The system whose times the ratios are to.
     """
     at = {system: np.percentile(runs, (50, 90, 99), axis=1).tolist() for system, runs in runs_ms.items()}
     base_p50, _, base_p99 = at.get(baseline or "", (None, None, None))

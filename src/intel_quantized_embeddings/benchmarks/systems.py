@@ -1,4 +1,4 @@
-"""What `iqe benchmark` measures: this package in every runtime and precision. `bench/` adds other libraries."""
+"""The systems of `iqe benchmark`: this package in every runtime and precision. `bench/` adds other libraries."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ BATCH_SIZE = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class System:
-    """Something that turns texts into vectors.
+    """A system that turns texts into vectors.
 
     Attributes:
-        name: What `--systems` calls it.
-        label: What tables and plots call it.
+        name: Its name for `--systems`.
+        label: Its name in tables and plots.
         load: Makes it ready, in a process of its own.
-        prepare: Makes files it needs and keeps them, in another process; None if it needs none.
-        parts: What it is measured at.
-        needs: What must be importable, and the distribution that brings it.
+        prepare: Makes and keeps the files that it needs, in another process; None if it needs none.
+        parts: The parts that measure it.
+        needs: Modules that must be importable, and the distributions that bring them.
         bf16: Whether the CPU must have bfloat16.
-        baseline: Whether ratios are to it where it is the first of those measured; else they are to `REFERENCE`.
-        query_baseline: The same of queries, where there is none else.
+        baseline: Whether ratios are to it if it is the first such system; without any they are to `REFERENCE`.
+        query_baseline: The same for queries.
     """
 
     name: str
@@ -59,7 +59,7 @@ class System:
     query_baseline: bool = False
 
     def job(self, request: Request) -> Job:
-        """Return what its process does for a request."""
+        """Return the job of its process for a request."""
         return Job(
             load=partial(self.load, request),
             log=request.kept / f"{self.name}.log",
@@ -78,7 +78,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class _Ours:
-    """Load an encoder of ours. A class, because processes are told what to load by pickling it."""
+    """Loads an encoder of this package. It is a class so that it can be pickled for a process."""
 
     runtime: RuntimeName
     precision: Precision
@@ -92,7 +92,7 @@ class _Ours:
         )
 
     def prepare(self, request: Request) -> None:
-        """Quantize into the cache if that has not been done."""
+        """Quantize into the cache, unless that was done before."""
         load_model(LoadOptions(**self._options(request)), EMBEDDER)
 
     def _folder(self, request: Request) -> Path | None:
@@ -112,7 +112,7 @@ class _Ours:
 
 
 def load_ours(options: dict[str, Any]) -> tuple[Encoder, Callable[[str], Any]]:
-    """An encoder, and LangChain's `embed_query` over it where langchain-core is installed (else the same without)."""
+    """Load an encoder, with LangChain's `embed_query` over it if langchain-core is installed (else its own)."""
     if not is_installed("langchain_core"):
         encoder = Encoder.load(**options)
         return encoder, lambda text: encoder.encode_queries([text])[0].tolist()
@@ -123,9 +123,9 @@ def load_ours(options: dict[str, Any]) -> tuple[Encoder, Callable[[str], Any]]:
 
 
 def in_input_order(request: Request) -> LoadedSystem:
-    """Our int8 graph in batches as the texts come in, each padded to its longest.
+    """Load the int8 graph with batches in input order, each padded to its longest text.
 
-    So LangChain's retired class made them. Everything else is as in our int8 runtime: graph, hints, threads.
+    LangChain's retired class made such batches. Graph, hints and threads are those of this package's int8.
     """
     from intel_quantized_embeddings.runtimes.openvino import OpenVINORuntime
 
@@ -151,7 +151,7 @@ def in_input_order(request: Request) -> LoadedSystem:
 
 
 def _int8_folder(request: Request, runtime: RuntimeName) -> Path | None:
-    """The folder of `--int8` if it is of this runtime; None to quantize on first use."""
+    """Return the folder of `--int8` if it is of this runtime; None to quantize on first use."""
     if request.int8 is None or Manifest.read(request.int8).runtime != runtime.value:
         return None
     return request.int8
@@ -208,10 +208,10 @@ def select(
     installed: Callable[[str], bool] | None = None,
     bf16: Callable[[], bool] = has_bfloat16,
 ) -> Selection:
-    """Find what can be measured here of the systems asked for by name, or of all.
+    """Select the systems that can be measured here, of those asked for by name, or of all.
 
     Raises:
-        OptionError: A name is unknown, or what was asked for can't run here.
+        OptionError: A name is unknown, or a system asked for can't run here.
     """
     by_name = {system.name: system for system in known}
     if names is not None and (unknown := [name for name in names if name not in by_name]):

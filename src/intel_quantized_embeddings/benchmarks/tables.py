@@ -15,7 +15,7 @@ _NAME = 40
 
 
 def table(results: Results) -> str:
-    """Everything a run found, as text."""
+    """Format the results as text."""
     parts = [
         _head(results),
         _corpus(results),
@@ -180,13 +180,13 @@ def _foot(results: Results) -> list[str]:
 
 
 def busy_notes(busiest: float) -> list[str]:
-    """Say that other programs used so many cores, if that disturbs the figures."""
+    """Return a line on the cores that other programs used, if that disturbs the figures."""
     said = f"! other programs used up to {busiest:.1f} cores before a part began: measure again on an idle machine"
     return [said] if busiest > BUSY_CORES else []
 
 
 def _slower_int8(results: Results) -> list[str]:
-    """Say where int8 is slower than fp32 on the corpus, as it is on CPUs without VNNI or AVX-512."""
+    """Return lines on runtimes whose int8 is slower than fp32 on the corpus, as on CPUs without VNNI or AVX-512."""
     speeds = {one.system: one.texts_per_second.median for one in results.corpus}
     lines = []
     for runtime in ("openvino", "ipex"):
@@ -218,5 +218,5 @@ def _ratio(ratio: Spread | None) -> str:
 
 
 def _range(spread: Spread, digits: int) -> str:
-    digits = digits if spread.high < 1000 else 0  # else the columns get too narrow
+    digits = digits if spread.high < 1000 else 0  # otherwise the columns get too narrow
     return f"{spread.low:.{digits}f}-{spread.high:.{digits}f}"

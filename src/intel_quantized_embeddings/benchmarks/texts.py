@@ -1,4 +1,4 @@
-"""The texts that are encoded: real ones, all different, the same for every system and every run."""
+"""The texts of a benchmark: real ones, all different, the same for every system and every run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FEWEST_TEXTS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corpus:
-    """Texts to encode, all different and shuffled: how many are from each source, and a SHA-256 of them in order."""
+    """Texts to encode, all different and shuffled, with their number by source and their SHA-256 in order."""
 
     texts: tuple[str, ...]
     sources: dict[str, int]
@@ -33,7 +33,7 @@ class Corpus:
 def read_corpus(files: Sequence[Path], *, count: int) -> Corpus:
     """Draw at most `count` texts from all files together, so that they are as mixed as the files are, and shuffle them.
 
-    Files are as `read_texts` reads them. Without any, the texts are those that every machine has: docstrings of
+    Files are as `read_texts` reads them. Without files, the texts are ones that every machine has: docstrings of
     Python's standard library, and the built-in texts that int8 models are not calibrated on. Too few are an
     OptionError.
     """
@@ -51,14 +51,14 @@ def read_corpus(files: Sequence[Path], *, count: int) -> Corpus:
 
 
 def choose(sources: dict[str, list[str]], *, count: int, seed: int = SEED) -> dict[str, list[str]]:
-    """Draw texts from all sources together, each text as likely as any other; none is drawn twice."""
+    """Draw different texts from all sources together, each with the same probability."""
     source_of = {text: name for name, texts in sources.items() for text in texts if text.strip()}
     drawn = random.Random(f"{seed} corpus").sample(list(source_of), min(count, len(source_of)))
     return {name: [text for text in drawn if source_of[text] == name] for name in sources}
 
 
 def source_names(files: Sequence[Path]) -> dict[str, Path]:
-    """Return each file's name for the record, with its folder's where two share one; none counts twice."""
+    """Return each file's name for the record, with its folder's name if two files share a name, each file once."""
     named: dict[str, Path] = {}
     distinct = list({file.expanduser().resolve(): file.expanduser() for file in files}.values())
     for number, file in enumerate(distinct, start=1):
@@ -69,7 +69,7 @@ def source_names(files: Sequence[Path]) -> dict[str, Path]:
 
 
 def open_tokenizer(file: Path) -> Any:
-    """The model's tokenizer, neither padding nor cutting: to count and cut by, never to measure."""
+    """Open the model's tokenizer without padding and cutting, to count tokens and cut texts, not to be measured."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(file))
@@ -89,7 +89,7 @@ def texts_of_length(texts: Sequence[str], tokenizer: Any, *, tokens: int, count:
     wanted = tokens - tokenizer.num_special_tokens_to_add(False)
     starts = [i for i, (at, _) in enumerate(offsets) if at == 0 or stream[at - 1].isspace() or stream[at].isspace()]
     starts = [i for i in starts if i + wanted <= len(offsets)]
-    # Evenly spread first, then whatever lies between.
+    # Evenly spread places first, then those between.
     step = max(1, len(starts) // count)
     cut: dict[str, None] = {}
     for start in [*starts[::step], *starts]:
@@ -104,7 +104,7 @@ def texts_of_length(texts: Sequence[str], tokenizer: Any, *, tokens: int, count:
 def _cut(
     stream: str, offsets: Sequence[tuple[int, int]], tokenizer: Any, *, start: int, wanted: int, tokens: int
 ) -> str | None:
-    """The text of `tokens` tokens that begins at a token; None where none does: a cut can split a word anew."""
+    """Return the text of `tokens` tokens that begins at a token; None if cutting tokenizes a word differently."""
     end = start + wanted
     for _ in range(5):
         if not start < end <= len(offsets):
@@ -159,11 +159,11 @@ def _own_texts() -> dict[str, list[str]]:
 
 
 def _docstrings(folder: Path) -> Iterator[str]:
-    """Docstrings of the modules directly in a folder; nothing is imported, only parsed."""
+    """Return the docstrings of the modules directly in a folder, which are parsed, not imported."""
     for file in sorted(folder.glob("*.py")):
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # their escapes are not ours to judge
+                warnings.simplefilter("ignore")  # warnings about escapes in other code
                 tree = ast.parse(file.read_bytes())
         except (SyntaxError, ValueError):
             continue

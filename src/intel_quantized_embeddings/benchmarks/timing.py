@@ -1,4 +1,4 @@
-"""Who is measured when. Nothing here knows a clock, a model or a process; they are handed in."""
+"""The order and number of measurements. Clocks, models and processes are arguments."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ _Name = TypeVar("_Name")
 
 
 def turn_order(names: Sequence[_Name], *, turn: int, seed: int) -> list[_Name]:
-    """The order of a turn: shuffled anew each time, so that none always follows the same other."""
+    """Return the order of a turn, shuffled each time, so that no system always follows the same one."""
     return random.Random(f"{seed} {turn}").sample(names, len(names))
 
 
 def timed_calls(
     work: Callable[[], object], *, clock: Callable[[], float], calls: int, lead_in: int = 1
 ) -> tuple[float, ...]:
-    """Seconds of each of several calls, after some that are not counted.
+    """Time each of several calls, after some that are not counted.
 
-    They are for what another system's turn left behind: sleeping threads and other data in the CPU's caches.
+    Those undo the effects of another system's turn: sleeping threads and other data in the CPU's caches.
     """
     for _ in range(lead_in):
         work()
@@ -34,12 +34,12 @@ def timed_calls(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """How often a job is done: one text takes milliseconds, hundreds take seconds and vary less.
+    """The number of repetitions of a job: one text takes milliseconds, hundreds take seconds and vary less.
 
     Attributes:
         turns: Turns of each system.
         calls: Calls in a turn; their median is the turn's time.
-        lead_in: Calls before them that are not counted.
+        lead_in: Calls before these that are not counted.
     """
 
     turns: int
@@ -59,8 +59,8 @@ def wait_until_quiet(
 ) -> int:
     """Wait for threads that spin after their work, so that they don't run into another system's turn.
 
-    A look at this process's CPU seconds every `step` seconds says whether they do; after `most` seconds they may.
-    Returns the number of looks.
+    This process's CPU seconds are read every `step` seconds to see whether they do; after `most` seconds they may.
+    Returns the number of readings.
     """
     steps = 0
     while steps * step < most:

@@ -1,4 +1,4 @@
-"""A process for each system: nothing of one library's threads, memory or settings reaches another's figures."""
+"""A process for each system, so that threads, memory and settings of one library don't affect others' figures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Worker:
         spawn = multiprocessing.get_context("spawn")
         self._connection, theirs = spawn.Pipe()
         self._process = spawn.Process(target=_serve, args=(theirs, job), daemon=True)
-        # Read by libraries when they are imported: the tokenizers' own threads, and not to ask the hub.
+        # Libraries read these when they are imported: threads of tokenizers, and no requests to the hub.
         with environment(RAYON_NUM_THREADS=str(job.num_threads), HF_HUB_OFFLINE="1"):
             self._process.start()
         theirs.close()
@@ -50,7 +50,7 @@ class Worker:
         """Have a command of `_Serving` done and wait for its result.
 
         Raises:
-            SystemFailedError: It raised, or the process ended.
+            SystemFailedError: The command raised an error, or the process ended.
         """
         try:
             self._connection.send((command, arguments))
@@ -70,34 +70,34 @@ class _Serving:
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._loaded: LoadedSystem  # once `load` was asked for
+        self._loaded: LoadedSystem  # after `load`
 
     def prepare(self) -> None:
-        """Make the files the system needs."""
+        """Make the files that the system needs."""
         if self._job.prepare is not None:
             self._job.prepare()
 
     def load(self) -> tuple[float, dict[str, str]]:
-        """Import and load; the seconds it took, and what the system was given."""
+        """Import and load; return the seconds of that, and the system's options."""
         started = time.perf_counter()
         self._loaded = self._job.load()
         return time.perf_counter() - started, self._loaded.given
 
     def encode(self, texts: list[str], batch_size: int) -> Any:
-        """Vectors. Shape: (n_texts, dimension), float32."""
+        """Encode texts. Shape: (n_texts, dimension), float32."""
         vectors = np.asarray(self._loaded.encode(texts, batch_size), dtype=np.float32)
         wait_until_quiet(time.process_time, time.sleep)
         return vectors
 
     def time_encode(self, texts: list[str], batch_size: int, calls: int, lead_in: int) -> tuple[float, ...]:
-        """Seconds of each call."""
+        """Return the seconds of each call."""
         encode = self._loaded.encode
         seconds = timed_calls(lambda: encode(texts, batch_size), clock=time.perf_counter, calls=calls, lead_in=lead_in)
         wait_until_quiet(time.process_time, time.sleep)
         return seconds
 
     def time_queries(self, texts: list[str]) -> tuple[list[float], Any]:
-        """Milliseconds of each text embedded alone, none before them, and the vectors."""
+        """Embed texts one by one, without a first one that is not counted; return milliseconds of each, and vectors."""
         embed, vectors, milliseconds = self._loaded.embed_query, [], []
         for text in texts:
             started = time.perf_counter()
@@ -108,7 +108,7 @@ class _Serving:
         return milliseconds, np.asarray(vectors, dtype=np.float32)
 
     def time_threads(self, texts: list[str], threads: int) -> float:
-        """Seconds for several threads to embed texts one at a time through one object."""
+        """Time several threads that embed texts one at a time through one object, in seconds."""
         embed = self._loaded.embed_query
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(embed, texts[: 4 * threads]))  # starts the threads

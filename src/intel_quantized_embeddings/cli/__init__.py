@@ -36,7 +36,7 @@ def run_command(options: argparse.Namespace) -> int:
         status = run(options)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever reads, `head` for one, has seen enough. Python would write the rest while it ends, and complain.
+        # The reader (`head`, say) closed the pipe. Python would write the rest while it ends, and report an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (QuantizedEmbeddingsError, OSError) as exc:

@@ -1,4 +1,4 @@
-"""`iqe models`: which models run, and what is known of some by name."""
+"""`iqe models`: the architectures that run, and the models known by name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from intel_quantized_embeddings.reporting.terminal import wrapped
 
 
 def catalogue_json() -> str:
-    """Everything, for scripts: `architectures`, and `models` and `cross_encoders` with their facts."""
+    """Return the catalogue for scripts: `architectures`, and `models` and `cross_encoders` with their facts."""
     facts = {
         "architectures": list(BUILT_IN),
         "models": [
@@ -38,7 +38,7 @@ def catalogue_json() -> str:
 
 
 def catalogue_text() -> str:
-    """Return the same for a person."""
+    """Return the catalogue for people."""
     lines = [
         *wrapped(f"Built in, from model.safetensors: {', '.join(BUILT_IN)}."),
         *wrapped("Others, once converted with `iqe export MODEL OUT`: what optimum-intel knows."),
@@ -63,7 +63,7 @@ def _source(model: str) -> str:
 
 
 def _tables() -> Iterator[str]:
-    """A table for all that pool alike and take the same instructions, in the order of the first of each."""
+    """Return a table for all models with the same pooling and instructions, in the order of the first of each."""
     alike: dict[tuple[str, str, str], list[KnownModels]] = {}
     for known in KNOWN_MODELS:
         if known.models:
@@ -85,7 +85,7 @@ def _begins(**instructions: str) -> Iterator[str]:
     for kind, text in instructions.items():
         if not text:
             continue
-        # A blank at its end stays on the line of the closing quote.
+        # A space at its end stays on the line of the closing quote.
         quoted = json.dumps(text, ensure_ascii=False).replace(' "', '\N{NO-BREAK SPACE}"')
         shown = wrapped(f"{kind} begin with {quoted}", indent="  ")
         yield from (line.replace("\N{NO-BREAK SPACE}", " ") for line in shown)
@@ -96,7 +96,7 @@ def _sizes(listed: Listed) -> str:
 
 
 def _rows(rows: Iterable[tuple[str, str, str]], end: int) -> Iterator[str]:
-    """Each in 80 columns: sizes end in one column."""
+    """Return a row for each model in 80 columns; sizes end in one column."""
     yield "-" * (end + 13)
     for model, sizes, licence in rows:
         yield f"{model}{sizes:>{end - len(model)}} {licence}"

@@ -1,4 +1,4 @@
-"""`iqe doctor`: what a report of a fault should begin with."""
+"""`iqe doctor`: facts that a report of a fault should begin with."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ from intel_quantized_embeddings.runtimes.native_library import ISA_VARIABLE, cho
 from intel_quantized_embeddings.version import __version__
 
 _HUB_SECONDS = 5
-# What changes what is computed; tokens, and addresses that may hold one, are none of them.
+# Variables that change results; tokens, and addresses that may hold one, are not among them.
 _VARIABLES = (ISA_VARIABLE, "ONEDNN_MAX_CPU_ISA", "RAYON_NUM_THREADS", "TOKENIZERS_PARALLELISM")
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """The findings, without the machine's name and with no path but of the home folder.
+    """The findings, without the machine's name and with no path outside the home folder.
 
     Attributes:
-        machine: The kind of CPU, its cores and what of them this process was granted.
-        cores: The threads that a call has by default.
-        instruction_set: What the engine uses; None where there is no engine.
-        instruction_sets: All that this CPU runs.
-        engine: Why the engine can't be used; None where it can.
-        libraries: Versions of what is installed.
-        environment: Variables that are set and matter.
-        cache: The folder of models that were quantized on first use, for other runtimes than the engine.
+        machine: The kind of CPU, its cores and those granted to this process.
+        cores: The number of threads that a call has by default.
+        instruction_set: The engine's instruction set; None without an engine.
+        instruction_sets: All instruction sets that this CPU runs.
+        engine: The reason why the engine can't be used; None if it can.
+        libraries: Versions of the installed libraries.
+        environment: Variables that are set and change results.
+        cache: The folder of models quantized on first use, for other runtimes than the engine.
         cached: Their names and bytes.
-        hub: The hub's address, and "reachable" or why not.
-        default_model: Where the default model is, or that it is not here.
-        self_test: None where it was left out, or where there is no engine.
+        hub: The hub's address, and "reachable" or the reason why not.
+        default_model: The place of the default model, or that it is not on this machine.
+        self_test: The self-test; None if it was left out, or without an engine.
     """
 
     machine: Machine
@@ -65,18 +65,18 @@ class Diagnosis:
 
     @property
     def well(self) -> bool:
-        """Whether the engine is there and gives the bits it should."""
+        """Whether the engine is there and gives the stored bits."""
         return self.engine is None and (self.self_test is None or self.self_test.passed)
 
     @property
     def json(self) -> str:
-        """The findings, for scripts."""
+        """Return the findings for scripts."""
         facts: dict[str, Any] = {"well": self.well, **dataclasses.asdict(self)}
         return json.dumps(facts, indent=2)
 
     @property
     def text(self) -> str:
-        """The findings, for a person."""
+        """Return the findings for people."""
         machine, test = self.machine, self.self_test
         others = [name for name in self.instruction_sets if name != self.instruction_set]
         quota = "no CPU quota" if machine.quota_cores is None else f"a CPU quota of {machine.quota_cores:g}"
@@ -98,7 +98,7 @@ class Diagnosis:
 
 
 def diagnose(*, self_test: bool = True) -> Diagnosis:
-    """Look at this installation.
+    """Examine this installation.
 
     Args:
         self_test: Whether to run the engine, for about ten seconds.
@@ -148,7 +148,7 @@ def _from_home(folder: Path) -> str:
 
 
 def _cached(root: Path) -> dict[str, int]:
-    """Return the int8 folders of the cache and their bytes; none where it can't be read."""
+    """Return the int8 folders of the cache and their bytes; none if it can't be read."""
     try:
         folders = sorted(folder for folder in root.iterdir() if (folder / MANIFEST_FILE).is_file())
         return {
@@ -170,7 +170,7 @@ def _hub() -> str:
         with urllib.request.urlopen(request, timeout=_HUB_SECONDS):
             pass
     except urllib.error.HTTPError:
-        pass  # it answers
+        pass  # the hub answers
     except (OSError, ValueError, HTTPException) as exc:
         reason = one_line(getattr(exc, "reason", exc)).replace(address, shown)
         return f"{shown}: not reachable ({without_paths(reason)})"

@@ -1,4 +1,4 @@
-"""`iqe ingest` and `iqe query`: their options, what they print, and the status they end with."""
+"""`iqe ingest` and `iqe query`: options, output, and exit status."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from intel_quantized_embeddings.reporting.terminal import terminal_width
 if TYPE_CHECKING:
     from intel_quantized_embeddings.ingestion import Passage
 
-# What a script can go by.
+# Exit statuses, for scripts.
 INCOMPLETE, REFUSED, STOPPED = 1, 2, 3
 _LINES_SHOWN = 4
 _PLACES_SHOWN = 20  # beside the first
@@ -82,7 +82,7 @@ def run_query(options: Namespace) -> int:
 
 
 def _shown(rank: int, passage: Passage) -> str:
-    """A passage for a terminal: where it is from, and its first lines."""
+    """Format a passage for a terminal: its place and its first lines."""
     title = passage.metadata.get("title")
     head = f"{rank}. {_place(passage.metadata, passage.id)}  (distance {passage.distance:.3f})"
     others = [f"   also in {_place(place, passage.id)}" for place in passage.places[1 : _PLACES_SHOWN + 1]]
@@ -96,13 +96,13 @@ def _shown(rank: int, passage: Passage) -> str:
 
 
 def _place(metadata: Mapping[str, Any], otherwise: str) -> str:
-    """A document for a terminal: its file, and where in it."""
+    """Format a document's place for a terminal: its file, and the place in it."""
     finer = "".join(f", {name} {metadata[name]}" for name in ("page", "id") if name in metadata)
     return f"{metadata.get('source', otherwise)}{finer}"
 
 
 def _failed(exc: QuantizedEmbeddingsError, *, as_json: bool) -> int:
-    """Say why, for people on stderr and for scripts on stdout."""
+    """Report an error, for people on stderr and for scripts on stdout."""
     print(f"iqe: {exc}", file=sys.stderr)
     if as_json:
         print(json.dumps({"error": {"type": type(exc).__name__, "message": str(exc)}}))

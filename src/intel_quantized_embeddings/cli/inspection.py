@@ -1,4 +1,4 @@
-"""`iqe info`: what a folder is and, of an int8 one, what its probes give on this CPU."""
+"""`iqe info`: facts about a folder and, for an int8 one, the results of its probes on this CPU."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class Inspection:
     """The findings.
 
     Attributes:
-        facts: For scripts; can be written as JSON.
-        text: For a person.
-        problem: Why the folder can't be loaded as it is; None if nothing speaks against it.
+        facts: The findings for scripts; can be written as JSON.
+        text: The findings for people.
+        problem: The reason why the folder can't be loaded as it is; None if it can.
     """
 
     facts: dict[str, Any]
@@ -64,7 +64,7 @@ class Inspection:
 
 
 def inspect_folder(model: str | os.PathLike[str]) -> Inspection:
-    """Look at a folder, quantized or not, or at a hub id's files where they are here; nothing is downloaded."""
+    """Inspect a folder, quantized or not, or a hub id's files on this machine; nothing is downloaded."""
     return _inspect(find_model(model, local_files_only=True))
 
 
@@ -75,7 +75,7 @@ def _inspect(found: SourceModel) -> Inspection:
 
 
 def _router(found: SourceModel, routes: Routes) -> Inspection:
-    """Look at both models of a Router."""
+    """Inspect both models of a Router."""
     parts = {
         name: _inspect(found.route(folder)) for name, folder in ((QUERY, routes.query), (DOCUMENT, routes.document))
     }
@@ -140,7 +140,7 @@ def _quantized(found: SourceModel) -> Inspection:
 
 
 def _probed(found: SourceModel, manifest: FolderManifest) -> ProbeResult | str:
-    """Run the folder's probes; say why not where its runtime is not installed, or the folder may run code."""
+    """Run the folder's probes, or give the reason why not: its runtime is not installed, or the folder may run code."""
     if found.revision and RUNTIMES[RuntimeName(manifest.runtime)].folders_are_code:
         return "not run: TorchScript from the hub is code"
     try:
@@ -161,7 +161,7 @@ def _probed_lines(probed: ProbeResult | str | None) -> list[str]:
 
 
 def _measured_lines(manifest: FolderManifest) -> dict[str, list[str]]:
-    """Return lines on how near the folder is to fp32, and on its settings."""
+    """Return lines on the folder's closeness to fp32, and on its settings."""
     if isinstance(manifest, CrossEncoderManifest):
         scores = "not measured" if manifest.fidelity is None else str(manifest.fidelity)
         return {"scores beside fp32": [scores], **_settings_lines(manifest.settings)}
@@ -245,7 +245,7 @@ def _embedding_settings(found: SourceModel) -> ModelSettings:
 
 
 def _require_one_score(found: SourceModel) -> None:
-    """Check of a cross-encoder what loading finds out last; of its weights the head alone is read."""
+    """Check the head of a cross-encoder, the only weights that are read, as loading would do last."""
     if found.weights.kind is not WeightKind.SAFETENSORS:
         raise UnsupportedModelError(
             f"{found.name} holds an export; cross-encoders are built from model.safetensors only."

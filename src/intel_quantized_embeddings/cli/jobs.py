@@ -1,4 +1,4 @@
-"""What each `iqe` command does with its options; each job imports what it needs."""
+"""The jobs of the `iqe` commands; each imports what it needs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from intel_quantized_embeddings.benchmarks.systems import System
 
 
-# Options of `iqe quantize` that mean nothing for a cross-encoder.
+# Options of `iqe quantize` that cross-encoders don't have.
 _OF_EMBEDDERS = ("pooling", "query_instruction", "document_instruction", "qat_minutes", "max_drop", "dataset")
 
 
@@ -78,7 +78,7 @@ def run_export(options: Namespace) -> None:
 
 
 def run_info(options: Namespace) -> None:
-    """`iqe info`; what keeps the folder from loading is raised after it was shown."""
+    """Run `iqe info`; a reason why the folder can't be loaded is raised after the output."""
     from intel_quantized_embeddings.cli.inspection import inspect_folder
 
     found = inspect_folder(options.model)
@@ -88,7 +88,7 @@ def run_info(options: Namespace) -> None:
 
 
 def run_doctor(options: Namespace) -> int:
-    """`iqe doctor`; returns 1 where something is wrong."""
+    """Run `iqe doctor`; return 1 if something is wrong."""
     from intel_quantized_embeddings.cli.doctor import diagnose
 
     found = diagnose(self_test=not options.no_self_test)
@@ -173,13 +173,13 @@ def run_benchmark(
 
 
 def _all_given(options: Namespace) -> dict[str, Any]:
-    """All options that were given, lists as tuples."""
+    """Return all options that were given, lists as tuples."""
     names = vars(options).keys() - {"run", "arguments"}
     return {name: tuple(value) if isinstance(value, list) else value for name, value in given(options, *names).items()}
 
 
 def _where(options: Namespace) -> dict[str, Any]:
-    """Return the options that say where a model comes from."""
+    """Return the options on the place of a model's files."""
     return {name: getattr(options, name) for name in HUB}
 
 

@@ -1,4 +1,4 @@
-"""Options that several `iqe` commands share, and which of them were given."""
+"""Options that several `iqe` commands share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-# What otherwise the model's folder says, and where models come from and are kept: options that other jobs take too.
+# Options that other jobs take too: overrides of the model's folder, and the place of its files.
 SETTINGS = ("pooling", "max_length", "query_instruction", "document_instruction")
 HUB = ("revision", "cache_folder", "local_files_only")
 
@@ -18,10 +18,10 @@ class Command:
     """A command of `iqe`.
 
     Attributes:
-        run: What it does with its options; what it returns is the exit status, None standing for 0.
-        rows: Its options, in order. A row is a flag, a type (bool where it takes no value), a unit, the help, and
-            perhaps its other name or what more argparse is told; or an option of `Encoder.load`, by its name.
-        loads: Whether it has all the options of `Encoder.load` too, but for the model; `load_keywords` takes them.
+        run: Its function, which takes the options and returns the exit status, None for 0.
+        rows: Its options, in order. A row is a flag, a type (bool for a flag without a value), a unit, the help, and
+            perhaps another name or further arguments for argparse; or the name of an option of `Encoder.load`.
+        loads: Whether it has all the options of `Encoder.load` too, but for the model; `load_keywords` returns them.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Command:
     loads: bool = False
 
     def add_to(self, commands: Any) -> None:
-        """Add it to argparse's subparsers."""
+        """Add the command to argparse's subparsers."""
         command = commands.add_parser(self.name, help=self.help, description=self.description, epilog=self.epilog)
         _add_rows(command, self.rows)
         if self.loads:
@@ -44,7 +44,7 @@ class Command:
 
 
 def _add_rows(parser: _ActionsContainer, rows: tuple[str | tuple[Any, ...], ...]) -> None:
-    """Add options; what is left out is None, or False of a flag."""
+    """Add options; an option that is not given is None, a flag False."""
     for row in rows:
         flag, kind, unit, text, *rest = _of_loading(row) if isinstance(row, str) else row
         taken = {"action": "store_true"} if kind is bool else {"type": kind, "metavar": unit}
@@ -63,13 +63,13 @@ def _of_loading(name: str) -> tuple[Any, ...]:
 
 
 def load_keywords(options: Namespace) -> dict[str, Any]:
-    """The options of `Encoder.load` that were given."""
+    """Return the options of `Encoder.load` that were given."""
     from intel_quantized_embeddings.options import LoadKeywords
 
     return given(options, *LoadKeywords.__annotations__)
 
 
 def given(options: Namespace, *names: str) -> dict[str, Any]:
-    """Return the named options that were given; the others are left to their defaults."""
+    """Return the named options that were given; the others keep their defaults."""
     found = {name: getattr(options, name, None) for name in names}
     return {name: value for name, value in found.items() if value is not None and value is not False}

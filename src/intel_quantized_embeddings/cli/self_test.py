@@ -1,4 +1,4 @@
-"""What the engine gives on this CPU: bits beside stored ones, and its speed, of models made up on the spot."""
+"""Test the engine on this CPU with generated models: its bits against stored ones, and its speed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from intel_quantized_embeddings.runtimes.native_shape import ACTIVATIONS, FP32, 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# SHA-256 of the rows of the small model and texts below: the same with every instruction set.
+# SHA-256 of the rows of the small model and texts below, the same with every instruction set.
 STORED_BITS = "224657b3333d9b4324178776e21f29104afe29de373f4d00e203578209c7dd83"
 
 _LENGTHS = (1, 2, 5, 16, 17, 33, 64)
@@ -38,8 +38,8 @@ class SelfTest:
     Attributes:
         bits: By instruction set, the best first: whether vectors have the stored bits.
         query_ms: Median of single texts of 12 tokens, for a model of MiniLM's shape (6 layers, 384 wide) in int8.
-        texts_per_second: Of texts of 90 tokens in bulk, all threads, the best of a few rounds.
-        threads: Threads that both had.
+        texts_per_second: Texts of 90 tokens a second in bulk, with all threads, the best of a few rounds.
+        threads: Number of threads for both.
     """
 
     bits: dict[str, bool]
@@ -54,10 +54,10 @@ class SelfTest:
 
 
 def run_self_test(*, seconds: float = 4.0) -> SelfTest:
-    """Run it.
+    """Run the self-test.
 
     Args:
-        seconds: How long speed is measured, in all.
+        seconds: Time for measuring speed, in all.
 
     Raises:
         UnsupportedModelError: This installation has no engine.
@@ -84,7 +84,7 @@ def run_self_test(*, seconds: float = 4.0) -> SelfTest:
 
 
 def _times(run: Callable[[], Any], seconds: float) -> list[float]:
-    """Return what each run took, of as many as fit into so many seconds, one at least."""
+    """Return the seconds of each run, of as many as fit into a time, at least one."""
     times: list[float] = []
     while not times or sum(times) < seconds:
         started = time.perf_counter()
@@ -117,7 +117,7 @@ def _shape(*, layers: int, width: int, heads: int, vocabulary: int) -> Shape:
 
 def _in_int8(shape: Shape) -> NativeGraph:
     """Make a model of random weights, the same on every machine, and quantize it."""
-    bits = np.random.PCG64(17)  # numpy keeps this generator's numbers as they are
+    bits = np.random.PCG64(17)  # NumPy never changes this generator's numbers
 
     def random(*sizes: int) -> NDArray[np.float32]:
         raw = bits.random_raw(int(np.prod(sizes))) >> np.uint64(40)

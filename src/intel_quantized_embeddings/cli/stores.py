@@ -1,4 +1,4 @@
-"""`--store MODULE:FUNCTION`: a person's own function that makes a LangChain store."""
+"""`--store MODULE:FUNCTION`: a user's function that makes a LangChain store."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def imported(name: str) -> Callable[[Any], Any]:
     """Import a function named as MODULE:FUNCTION, from the current folder too.
 
     Raises:
-        OptionError: There is none.
+        OptionError: There is no such function.
     """
     module, separator, function = name.partition(":")
     if not (module and separator and function):
@@ -46,7 +46,7 @@ def imported(name: str) -> Callable[[Any], Any]:
         sys.path.insert(0, os.getcwd())
     try:
         found = getattr(importlib.import_module(module), function)
-    except Exception as exc:  # of a module of somebody else, which may raise anything
+    except Exception as exc:  # a user's module may raise any error
         if isinstance(exc, QuantizedEmbeddingsError):
             raise
         raise OptionError(f"{name!r} can't be imported ({type(exc).__name__}: {one_line(exc)}).") from exc

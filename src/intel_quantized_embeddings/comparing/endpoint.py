@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 KEY_VARIABLE = "IQE_API_KEY"
-_TEXTS_AT_ONCE = 32  # which every server takes
+_TEXTS_AT_ONCE = 32  # every server takes this many texts
 _SECONDS = 120.0
 _TRIES = 5
 _LONGEST_WAIT = 60.0
@@ -33,25 +33,25 @@ _BUSY = (429, 503)
 class Endpoint:
     """A model that a server serves.
 
-    `iqe serve` lists a name for queries and one for documents, which are used where they are there; other servers get
-    all texts alike. What the variable IQE_API_KEY holds is sent as the key.
+    `iqe serve` lists a name for queries and one for documents, which are used if they exist; other servers get all
+    texts alike. The variable IQE_API_KEY holds the key.
 
     Attributes:
-        address: Up to `/v1`, without a slash at the end.
-        model: Its name there; "" for the only one that is served.
+        address: The address up to `/v1`, without a slash at the end.
+        model: The model's name there; "" for the only one that is served.
     """
 
     address: str
     model: str = ""
-    _names: dict[str, str] = field(default_factory=dict)  # to ask for, by what the texts are
+    _names: dict[str, str] = field(default_factory=dict)  # the name to ask for, by kind of text
     _connection: http.client.HTTPConnection | None = None
 
     def connect(self) -> Endpoint:
-        """Ask which models there are, and settle on one.
+        """Ask the server for its models, and choose one.
 
         Raises:
             EndpointError: The server can't be reached, or does not answer as OpenAI's does.
-            OptionError: It serves several models and none was named, or not the one that was.
+            OptionError: The server has several models and none was named, or does not have the named one.
         """
         try:
             rows = self._ask("GET", "/models")["data"]
@@ -72,11 +72,11 @@ class Endpoint:
         return self
 
     def encode_documents(self, texts: Sequence[str], show_progress: bool = False) -> NDArray[np.float32]:
-        """Vectors of texts to be searched. Shape: (n_texts, dimension)."""
+        """Encode texts to be searched. Shape: (n_texts, dimension)."""
         return self._encode(texts, "document", show_progress)
 
     def encode_queries(self, texts: Sequence[str], show_progress: bool = False) -> NDArray[np.float32]:
-        """Vectors of texts to search with. Shape: (n_texts, dimension)."""
+        """Encode texts to search with. Shape: (n_texts, dimension)."""
         return self._encode(texts, "query", show_progress)
 
     def _encode(self, texts: Sequence[str], kind: str, show_progress: bool) -> NDArray[np.float32]:
@@ -108,7 +108,7 @@ class Endpoint:
         return vectors
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        """Return an answer's JSON; a server that is busy is asked again."""
+        """Return an answer's JSON; a busy server is asked again."""
         for attempt in range(_TRIES):
             status, wait, content = self._request(method, path, body)
             if status not in _BUSY or attempt == _TRIES - 1:
@@ -123,7 +123,7 @@ class Endpoint:
             raise EndpointError(f"{self.address}{path} answered with what is not JSON: {_shown(content)}") from exc
 
     def _request(self, method: str, path: str, body: dict[str, Any] | None) -> tuple[int, str | None, bytes]:
-        """Send a request and read its status, Retry-After and body; a connection that was closed is opened again."""
+        """Send a request and return status, Retry-After and body; a closed connection is opened again."""
         parts = urlsplit(self.address)
         headers = {"Content-Type": "application/json"}
         if key := os.environ.get(KEY_VARIABLE):
@@ -151,12 +151,12 @@ class Endpoint:
 
 
 def _vector(embedding: Any) -> Any:
-    """Numbers, of a list or of base64: some servers send a list whatever is asked for."""
+    """Read a vector from a list or from base64: some servers always send a list."""
     return np.frombuffer(base64.b64decode(embedding), dtype="<f4") if isinstance(embedding, str) else embedding
 
 
 def _shown(content: bytes) -> str:
-    """The beginning of an answer, without the key that was sent, should it be repeated there."""
+    """Return the beginning of an answer, without the key if the server repeats it."""
     text = " ".join(content.decode("utf-8", "replace").split())
     with suppress(ValueError, KeyError, TypeError):
         text = str(json.loads(text)["error"]["message"])

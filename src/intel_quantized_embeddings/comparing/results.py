@@ -1,4 +1,4 @@
-"""What `iqe compare` found, as JSON and as a table."""
+"""The results of `iqe compare`, as JSON and as a table."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from intel_quantized_embeddings.evaluation.tables import LEGEND, dataset_lines
 from intel_quantized_embeddings.reporting.machine import Machine
 
 FORMAT_VERSION = 1
-# Below this two encoders are not of one model, and what their cosines are says nothing.
+# Below this two encoders are not of one model, and their cosines mean nothing.
 _ONE_MODEL = 0.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareResults:
-    """A run.
+    """The results of a run.
 
     Attributes:
-        date: When it ended, UTC.
+        date: Its end, UTC.
         command: The command line, without paths.
-        written: A and B as they were written, without paths.
-        encoders: What each was: fingerprint, pooling, longest text, numbers in a vector; or endpoint and model.
-        threads: Of each in this process; an endpoint has its own.
+        written: A and B as on the command line, without paths.
+        encoders: Facts about each: fingerprint, pooling, longest text, numbers in a vector; or endpoint and model.
+        threads: Threads of each in this process; an endpoint has its own.
         libraries: Versions.
-        datasets: B beside A.
-        texts: How many were encoded at once, a turn, to measure speed.
+        datasets: The comparison of B with A on each dataset.
+        texts: Number of texts encoded at once in a turn to measure speed.
         documents: Times of that, with B's ratio to A's, turn by turn.
-        queries: The same of one query after another, in fresh processes.
+        queries: Times of one query after another, in fresh processes.
         loading_s: Median seconds of importing and loading.
-        others_busy_cores: Cores that other programs used before that was measured; None if unknown.
+        others_busy_cores: Cores that other programs used before speed was measured; None if unknown.
     """
 
     date: str
@@ -52,19 +52,19 @@ class CompareResults:
     others_busy_cores: float | None
 
     def as_json(self) -> dict[str, Any]:
-        """Everything, for a JSON file."""
+        """Return the results for a JSON file."""
         return {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
 
     @property
     def faster(self) -> str:
-        """How many times as fast B is as A, in a few words."""
+        """Return B's speed relative to A's, in a few words."""
         documents = next(one.ratio for one in self.documents if one.system == "B")
         queries = next(one.ratio_p50 for one in self.queries if one.system == "B")
         return f"{_times(documents)} A's documents and {_times(queries)} its queries a second"
 
 
 def table(results: CompareResults) -> str:
-    """Everything a run found, as text, at most 100 columns wide."""
+    """Format the results as text, at most 100 columns wide."""
     parts = [
         list(_heads(results)),
         *(dataset_lines(one, "A") for one in results.datasets),

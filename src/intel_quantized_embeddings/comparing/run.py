@@ -1,4 +1,4 @@
-"""Encode datasets with both encoders, compare what comes of it, and measure both in turns."""
+"""Encode datasets with both encoders, compare the measurements, and measure the speed of both in turns."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ class Options:
     output: Path = Path("iqe-comparison")
 
     def __post_init__(self) -> None:
-        """Check what can be checked without the encoders."""
+        """Make the checks that need no encoder."""
         for name in ("texts", "repeats"):
             if getattr(self, name) < 1:
                 raise OptionError(f"--{name} {getattr(self, name)} is not allowed; it is 1 or more.")
 
     @property
     def loading(self) -> dict[str, Any]:
-        """The options of `Encoder.load` that both get."""
+        """The options of `Encoder.load` for both."""
         given = {name: getattr(self, name) for name in ("max_length", "cache_folder")}
         return {
             **{name: value for name, value in given.items() if value is not None},
@@ -133,13 +133,13 @@ def compare(options: Options, *, command: Sequence[str] = (), progress: Progress
 
 
 def _dimension(measured: Sequence[Measurement]) -> int:
-    """Numbers in a vector."""
+    """Return the size of a vector."""
     vectors = next(iter(measured[0].vectors.values()))
     return int(vectors.shape[1])
 
 
 def _drawn(datasets: Sequence[Dataset], kind: str, count: int) -> list[str]:
-    """Texts of all datasets together, to be timed."""
+    """Draw texts from all datasets together, to be timed."""
     sources = {f"{place}": texts_of(dataset)[kind] for place, dataset in enumerate(datasets)}
     return [text for drawn in choose(sources, count=count).values() for text in drawn]
 
@@ -162,7 +162,7 @@ def _time_documents(jobs: Mapping[str, Job], texts: list[str], turns: int, progr
 def _time_queries(
     jobs: Mapping[str, Job], texts: list[str], progress: Progress
 ) -> tuple[dict[str, list[list[float]]], dict[str, float]]:
-    """Embed queries one by one in fresh processes: milliseconds of each, and the median seconds of loading."""
+    """Embed queries one by one in fresh processes; return milliseconds of each, and the median seconds of loading."""
     start = {name: partial(Worker, job) for name, job in jobs.items()}
     with progress.part("queries", total=len(jobs) * _ROUNDS) as advance:
         runs, _, loading = parts.measure_queries(

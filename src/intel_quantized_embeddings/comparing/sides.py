@@ -1,4 +1,4 @@
-"""What is compared, as it is written on the command line: MODEL, MODEL@SYSTEM, or an address."""
+"""The two sides of a comparison, as written on the command line: MODEL, MODEL@SYSTEM, or an address."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from intel_quantized_embeddings.options import Precision, RuntimeName
 from intel_quantized_embeddings.runtimes.table import RUNTIMES
 from intel_quantized_embeddings.similarity import Similarity
 
-# What may stand behind the @ of a model: a precision, or a name of `iqe benchmark --systems`.
+# Words allowed behind the @ of a model: a precision, or a name of `iqe benchmark --systems`.
 _SYSTEMS: dict[str, dict[str, str]] = {
     **{precision.value: {"precision": precision.value} for precision in Precision},
     **{
@@ -47,10 +47,10 @@ class Side:
 
     @classmethod
     def parse(cls, text: str) -> Side:
-        """Read what stands on the command line.
+        """Parse one side.
 
         Raises:
-            OptionError: It can't be any of them.
+            OptionError: The text is neither a model nor an address.
         """
         if text.startswith(("http://", "https://")):
             return cls._parse_address(text)
@@ -86,17 +86,17 @@ class Side:
 
     @property
     def is_endpoint(self) -> bool:
-        """Whether it is on a server."""
+        """Whether this side is a server."""
         return "name" in self.chosen
 
     def load(self, options: dict[str, Any]) -> Encodes:
-        """Load or reach it; `options` are those of `Encoder.load`, which an endpoint does without."""
+        """Load the model or connect to the server; `options` are those of `Encoder.load`, ignored by a server."""
         if self.is_endpoint:
             return Endpoint(self.model, self.chosen["name"]).connect()
         return Encoder.load(**{"model": self.model, **self.chosen, **options})
 
     def system(self, options: dict[str, Any]) -> LoadedSystem:
-        """The same for a process that measures its speed."""
+        """Return this side as a system for a process that measures its speed."""
         if not self.is_endpoint:
             encoder, embed_query = load_ours({"model": self.model, **self.chosen, **options})
             return LoadedSystem(encode=partial(_documents, encoder), embed_query=embed_query, given={})
@@ -111,7 +111,7 @@ def _documents(encodes: Encodes, texts: Sequence[str], _: int) -> Any:
 
 
 def facts(encodes: Encodes, dimension: int) -> dict[str, Any]:
-    """What it is, for the record."""
+    """Return facts about an encoder, for the record."""
     if isinstance(encodes, Endpoint):
         return {"endpoint": encodes.address, "model": encodes.model, "dimension": dimension}
     settings = encodes.settings
@@ -124,5 +124,5 @@ def facts(encodes: Encodes, dimension: int) -> dict[str, Any]:
 
 
 def similarity_of(encodes: Encodes) -> Similarity:
-    """How its vectors are compared."""
+    """Return the similarity that compares an encoder's vectors."""
     return Similarity.COSINE if isinstance(encodes, Endpoint) else encodes.settings.similarity

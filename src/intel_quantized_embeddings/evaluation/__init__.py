@@ -1,1 +1,1 @@
-"""Measuring what vectors are good for: datasets, metrics, and fp32 beside int8."""
+"""`iqe evaluate`: int8 beside fp32 on datasets."""

@@ -1,4 +1,4 @@
-"""int8 beside fp32: the difference of every score with an interval, cosines, and how alike the rankings are."""
+"""int8 beside fp32: the difference of every score with an interval, cosines, and the overlap of rankings."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Difference:
     """One score of two encoders on the same items, with the 95 % interval of its change from low to high.
 
     Attributes:
-        reference: The score of the encoder that is compared with.
-        score: The score of the other.
-        change: The difference as a share of the reference's score, whatever that one's sign: below 0 is worse. The
-            plain difference where the reference scores 0.
+        reference: The score of the reference encoder.
+        score: The score of the other encoder.
+        change: The difference as a share of the absolute value of the reference's score: below 0 is worse. The plain
+            difference if the reference scores 0.
     """
 
     metric: str
@@ -40,7 +40,7 @@ class Difference:
 
     @property
     def is_noise(self) -> bool:
-        """Whether the interval contains zero."""
+        """Whether the interval contains 0."""
         return self.low <= 0 <= self.high
 
 
@@ -49,7 +49,7 @@ class Comparison:
     """One encoder beside another on one dataset."""
 
     differences: tuple[Difference, ...]  # of every metric
-    cosines: dict[str, CosineSummary]  # of vectors of the same text, by what the texts are; none where sizes differ
+    cosines: dict[str, CosineSummary]  # of vectors of the same text, by kind of text; none if sizes differ
     overlap: float | None  # share of the first ten documents that both find; None but for retrieval
 
 
@@ -73,10 +73,10 @@ def compare(reference: Measurement, other: Measurement) -> Comparison:
 
 
 def _difference(reference: Metric, other: Metric) -> Difference:
-    """The change with its percentile interval of a paired bootstrap (Efron and Tibshirani 1993, chapter 13).
+    """Return the change with its percentile interval of a paired bootstrap (Efron and Tibshirani 1993, chapter 13).
 
-    Items (queries, texts, pairs) are drawn with replacement, the same ones for both encoders: what is hard for both
-    does not widen the interval.
+    Items (queries, texts, pairs) are drawn with replacement, the same ones for both encoders, so that items that are
+    hard for both do not widen the interval.
     """
     with needs("scipy", extra="eval", needed_for="The interval of a difference"):
         from scipy.stats import bootstrap
@@ -107,7 +107,7 @@ def _difference(reference: Metric, other: Metric) -> Difference:
 
 
 def _mean_difference(before: NDArray[np.float64], after: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    """Of many samples at once."""
+    """Return the differences of the means of many samples at once."""
     difference: NDArray[np.float64] = (after - before).mean(axis=axis)
     return difference
 

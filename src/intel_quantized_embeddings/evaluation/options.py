@@ -1,4 +1,4 @@
-"""What `iqe evaluate` was asked for, checked before anything is encoded."""
+"""The options of `iqe evaluate`, checked before anything is encoded."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from intel_quantized_embeddings.options import Precision, RuntimeName
 class Options:
     """The command's options, as `iqe evaluate --help` explains them.
 
-    Without `runtimes` fp32 models run where their folders say. `against` is "fp32" or "bf16" for the first model in
-    that precision, or the model that int8 folders were made from, where it can't be found by its name.
+    Without `runtimes` models run on their folders' own. `against` is "fp32" or "bf16" for the first model in that
+    precision, or the model that int8 folders were made from, if their manifests do not name it on the hub.
 
     Raises:
         OptionError: A value is not allowed.
@@ -34,7 +34,7 @@ class Options:
     output: Path = Path("iqe-evaluation")
 
     def __post_init__(self) -> None:
-        """Check what can be checked without the models."""
+        """Make the checks that need no model."""
         for runtime in self.runtimes:
             RuntimeName.parse(runtime)
         Precision.parse(self.precision)
@@ -51,5 +51,5 @@ class Options:
 
     @property
     def where(self) -> dict[str, Any]:
-        """The options of `Encoder.load` that say where files are, the same for every model."""
+        """The options of `Encoder.load` on the place of files, the same for every model."""
         return {"cache_folder": self.cache_folder, "local_files_only": self.local_files_only}

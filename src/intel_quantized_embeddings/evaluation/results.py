@@ -1,4 +1,4 @@
-"""Everything one evaluation found, and its JSON."""
+"""The results of one evaluation, and their JSON."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class OnDataset:
     """All encoders on one dataset."""
 
     dataset: str  # its name, kind and size
-    reference: dict[str, float]  # the score of every metric that the encoder compared with reached
-    comparisons: dict[str, Comparison]  # every other encoder beside it, by label
+    reference: dict[str, float]  # the reference encoder's score by every metric
+    comparisons: dict[str, Comparison]  # every other encoder compared with it, by label
 
     @classmethod
     def of(cls, dataset: Dataset, reference: Measurement, others: Mapping[str, Measurement]) -> OnDataset:
-        """Compare what was measured; raises what `compare` does."""
+        """Compare measurements; raises the errors of `compare`."""
         return cls(
             dataset=str(dataset),
             reference={metric.name: metric.score for metric in reference.metrics},
@@ -37,13 +37,13 @@ class OnDataset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationResults:
-    """A run.
+    """The results of a run.
 
     Attributes:
-        date: When it ended, UTC.
+        date: Its end, UTC.
         command: The command line, without paths.
         reference: The label of the encoder that the others are compared with.
-        fingerprints: What every encoder's vectors depend on, by label; see `Encoder.fingerprint`.
+        fingerprints: Every encoder's fingerprint, by label; see `Encoder.fingerprint`.
         settings: Pooling, instructions, maximum length, or a cross-encoder's activation: the same for all.
         libraries: Versions.
     """
@@ -59,5 +59,5 @@ class EvaluationResults:
     datasets: list[OnDataset] = field(default_factory=list)
 
     def write(self, file: Path) -> None:
-        """Write everything as JSON."""
+        """Write the results as JSON."""
         write_json(file, {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)})

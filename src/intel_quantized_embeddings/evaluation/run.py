@@ -1,4 +1,4 @@
-"""Encode datasets with every encoder and compare what comes of it."""
+"""Encode datasets with every encoder and compare the measurements."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def evaluate(
     except ModelFilesError as exc:
         raise ModelFilesError(f"{exc} Pass the model to compare with: --against FOLDER_OR_ID.") from exc
     encoders = _encoders(options, folders, manifests)
-    # The one that the others are compared with comes last: an int8 folder says what settings all have.
+    # The reference comes last: an int8 folder decides the settings of all.
     label, load = next(encoders)
     encoder = load()
     settings, dimension = encoder.settings, _dimension(encoder)
@@ -109,7 +109,7 @@ def evaluate(
 def _encoders(
     options: Options, folders: Sequence[SourceModel], manifests: Sequence[FolderManifest | None]
 ) -> Iterator[tuple[str, Callable[[], _Model]]]:
-    """A label and what loads it for each encoder that is to be compared."""
+    """Return a label and a loading function for each encoder to compare."""
     kinds = {folder.is_cross_encoder for folder in folders}
     if len(kinds) > 1:
         raise OptionError("cross-encoders and models that make embeddings can't be compared; give one kind at a time.")
@@ -130,16 +130,16 @@ def _encoders(
 
 
 def _own_runtime(folder: SourceModel, manifest: FolderManifest | None) -> str:
-    """Return what a folder is loaded with where no runtime is named."""
+    """Return the runtime of a folder if none is named."""
     return runtime_of_weights(folder.weights.kind).value if manifest is None else manifest.runtime
 
 
 def _against(options: Options, folder: SourceModel, manifest: FolderManifest | None) -> dict[str, Any]:
-    """Return the model, revision, runtime and precision that the others are compared with."""
+    """Return the reference's model, revision, runtime and precision."""
     if options.against not in list(Precision):
         return {"model": options.against, "revision": None, "runtime": None, "precision": Precision.FP32.value}
     model, revision = options.models[0], options.revision
-    if manifest is not None:  # the very commit that it was made from
+    if manifest is not None:  # the commit that the folder was made from
         model, revision = manifest.source.id, manifest.source.revision
     runtime = options.runtimes[0] if options.runtimes else _own_runtime(folder, manifest)
     return {"model": model, "revision": revision, "runtime": runtime, "precision": options.against}
@@ -148,14 +148,14 @@ def _against(options: Options, folder: SourceModel, manifest: FolderManifest | N
 def _reference(
     against: dict[str, Any], options: Options, settings: ModelSettings | CrossEncoderSettings
 ) -> tuple[str, Callable[[], _Model]]:
-    """Return the label of what the others are compared with, and what loads it at the settings of the first."""
+    """Return the reference's label, and a function that loads it with the settings of the first encoder."""
     common = {**against, **options.where, "max_length": settings.max_length, "warm_shapes": False}
     kind: type[_Model] = CrossEncoder
     if isinstance(settings, ModelSettings):
         kind = Encoder
         common |= {name: getattr(settings, name) for name in ("normalize", "query_instruction", "document_instruction")}
         common["pooling"] = settings.pooling_name
-    # A model that is named is called by its name: what is compared may be of the same runtime and precision.
+    # A named model is labelled by its name, because others may have the same runtime and precision.
     name = against["runtime"] if options.against in list(Precision) else Path(against["model"]).name
     return f"{name} {against['precision']}", partial(kind.load, **common)
 
@@ -163,7 +163,7 @@ def _reference(
 def measure_all(
     datasets: Sequence[Dataset], encoder: object, label: str, say: Callable[[str], object], similarity: Similarity
 ) -> list[Measurement]:
-    """Measure an encoder, or a cross-encoder by reranking, on datasets, with a bar where there is a terminal."""
+    """Measure an encoder, or a cross-encoder by reranking, on datasets, with a bar on a terminal."""
     measured, with_bar = [], cast("Any", _WithBar(encoder))
     for dataset in datasets:
         say(f"{label} on {dataset}")
@@ -175,12 +175,12 @@ def measure_all(
 
 
 def _dimension(encoder: _Model) -> int:
-    """Numbers that it makes of a text, or of a pair of texts."""
+    """Return the size of a row for a text, or for a pair of texts."""
     return 1 if isinstance(encoder, CrossEncoder) else encoder.dimension
 
 
 class _WithBar:
-    """A model whose methods draw a bar where there is a terminal to draw it on."""
+    """A model whose methods draw a bar on a terminal."""
 
     def __init__(self, model: object) -> None:
         self._model = model

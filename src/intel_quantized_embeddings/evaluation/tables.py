@@ -17,7 +17,7 @@ LEGEND = (
 
 
 def table(results: EvaluationResults) -> str:
-    """Everything a run found, as text."""
+    """Format the results of a run as text."""
     settings = results.settings
     has_vectors = "pooling" in settings
     kind = f"{settings['pooling'].value} pooling" if has_vectors else "cross-encoder"
@@ -30,13 +30,13 @@ def table(results: EvaluationResults) -> str:
 
 
 def _compared(settings: dict[str, Any]) -> str:
-    """Return a line on the similarity, where it is not the cosine."""
+    """Return a line on the similarity if it is not the cosine."""
     similarity = settings.get("similarity", Similarity.COSINE)
     return "" if similarity is Similarity.COSINE else f", compared by {similarity.value}"
 
 
 def dataset_lines(one: OnDataset, reference: str) -> list[str]:
-    """What was found on one dataset, beside what is called `reference`."""
+    """Format the results on one dataset as lines; `reference` is the label that others are compared with."""
     width = max(len(label) for label in (reference, *one.comparisons))
     header = f"{'':14} {'':{width}} {'score':>7} {'change':>11}   95 % interval"
     lines = [one.dataset, header, "-" * (len(header) + 4)]

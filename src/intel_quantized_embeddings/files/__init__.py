@@ -1,1 +1,1 @@
-"""Files and folders, whatever is in them."""
+"""Files and folders of any content."""

@@ -1,4 +1,4 @@
-"""Writing a folder whole or not at all."""
+"""Write a folder whole or not at all."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from intel_quantized_embeddings.options import require_bool
 
 _PARTIAL = ".partial"
 
-# What a folder must hold to be one that this package wrote, and so may replace.
+# Files by which a folder is known as this package's; only such folders are overwritten.
 _OURS = ("manifest.json", "openvino/openvino_model.xml", "setfit.json")
 
 
 def output_folder(output_dir: str | os.PathLike[str], *, overwrite: bool) -> Path:
-    """Return the place of a model's folder, once it is seen, before any work, that one may be written there."""
+    """Return the path of a folder to write, after checking, before any work, that it may be written there."""
     require_bool("overwrite", overwrite)
     if not isinstance(output_dir, (str, os.PathLike)):
         raise OptionError(f"output_dir={output_dir!r} is not allowed; it is the path of the folder to write.")
@@ -30,12 +30,12 @@ def output_folder(output_dir: str | os.PathLike[str], *, overwrite: bool) -> Pat
 
 
 def refuse_existing(output: Path, *, overwrite: bool, source: Path | None = None) -> None:
-    """Check that a result will have a place, before any work and again before it is put there.
+    """Check that `output` may be written, before any work and again before the result is moved there.
 
-    A missing or empty folder is always fine, one that this package wrote with `overwrite`, and the source never.
+    A missing or empty folder is allowed, one that this package wrote with `overwrite`, the source never.
 
     Raises:
-        OptionError: Something is there and may not be replaced.
+        OptionError: `output` exists and may not be replaced.
     """
     if source is not None and (source.resolve() == output or output in source.resolve().parents):
         raise OptionError(f"{output} is or holds the source model; choose another folder.")
@@ -55,11 +55,11 @@ def refuse_existing(output: Path, *, overwrite: bool, source: Path | None = None
 def atomic_folder(output: Path, *, overwrite: bool) -> Iterator[Path]:
     """Yield a temporary folder that becomes `output` when the block ends well, and vanishes otherwise.
 
-    It lies beside `output`, so that renaming it is one step of the file system, and its process holds a lock on it:
-    what a process left that was killed is cleared away by the next.
+    It lies beside `output`, so that renaming it is one step of the file system, and its process holds a lock on it: the
+    next process removes the folder of a killed one.
 
     Raises:
-        OptionError: Something that may not be replaced has come to lie there meanwhile.
+        OptionError: Meanwhile something was written to `output` that may not be replaced.
     """
     from filelock import FileLock
 
@@ -85,7 +85,7 @@ def atomic_folder(output: Path, *, overwrite: bool) -> Iterator[Path]:
 def _clear_abandoned(output: Path) -> None:
     """Remove the temporary folders for `output` that no process has a lock on.
 
-    A folder that was being replaced when its process was killed is put back instead where nothing took its place.
+    A folder that was being replaced when its process was killed is put back if nothing took its place.
     """
     from filelock import FileLock, Timeout
 
@@ -100,11 +100,11 @@ def _clear_abandoned(output: Path) -> None:
                 shutil.rmtree(old, ignore_errors=True)
                 lock.unlink(missing_ok=True)
         except (Timeout, OSError):
-            continue  # somebody's who is at work, or another user's
+            continue  # of a process at work, or of another user
 
 
 def _replace(output: Path, temporary: Path) -> None:
-    """Put a folder in another's place; the other comes back if that fails."""
+    """Put a folder in another's place; if that fails, the other is put back."""
     old = _old(temporary)
     output.rename(old)
     try:
@@ -121,9 +121,9 @@ def _old(temporary: Path) -> Path:
 
 
 def _umask() -> int:
-    """The process's umask: mkdtemp's 0700 is too strict to keep.
+    """Return the process's umask: mkdtemp's 0700 is too strict to keep.
 
-    Linux shows it. Elsewhere it can only be read by setting it, for a moment in which another thread's files get it.
+    Linux shows it. Other systems show it only by setting another one, which files of other threads get for a moment.
     """
     try:
         status = Path("/proc/self/status").read_text("ascii", "replace")

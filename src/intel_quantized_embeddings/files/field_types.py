@@ -1,4 +1,4 @@
-"""Dataclasses made of what a JSON file holds, by the types that their fields declare."""
+"""Make dataclasses of JSON, by the types that their fields declare."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 
 
 def made_of(kind: Any, content: Any, *, at: str = "") -> Any:
-    """Make a value of a type from JSON: a dataclass of an object, a tuple of a list, a member of an enum of its value.
+    """Make a value of a type from JSON: a dataclass from an object, a tuple from a list, an enum from its value.
 
     Args:
-        kind: The type, of which numbers and texts are taken as they are.
-        content: What the file holds.
-        at: Where it stands in the file, for errors.
+        kind: The type; numbers and texts are taken as they are.
+        content: The value from JSON.
+        at: Its place in the file, for errors.
 
     Raises:
-        TypeError: It is of another type, lacks a field without a default, or has one that is not declared.
-        ValueError: It is not a member of an enum, or the dataclass refuses it.
+        TypeError: The content is of another type, lacks a field without a default, or has an unknown one.
+        ValueError: The content is not a value of an enum, or the dataclass refuses it.
     """
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):

@@ -1,4 +1,4 @@
-"""Names that a file of a model folder gives of others: they lead to files in the folder, or nowhere."""
+"""Check the names of files that a model's files list: they must be inside the folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from intel_quantized_embeddings.errors import DamagedFilesError
 
 
 def path_inside(folder: Path, name: object, *, listed_in: Path) -> Path:
-    """The file or folder, which need not exist, of a relative path that a file of a model's folder lists.
+    """Return the file or folder, existing or not, of a relative path that a file of a model's folder lists.
 
     The hub's cache keeps a snapshot's files as links to the `blobs` beside its `snapshots`, so those are inside too. A
     name or a link that leads out of the folder is a DamagedFilesError.
@@ -22,7 +22,7 @@ def path_inside(folder: Path, name: object, *, listed_in: Path) -> Path:
     try:
         real, own = path.resolve(), folder.resolve()
         path.is_file()
-    except (OSError, ValueError, RuntimeError) as exc:  # too long, with a NUL or half a surrogate pair, a ring of links
+    except (OSError, ValueError, RuntimeError) as exc:  # too long, a NUL, half of a surrogate pair, a ring of links
         raise DamagedFilesError(f"{listed_in} lists {name[:80]!r}, which can't be the name of a file.") from exc
     blobs = own.parent.parent / "blobs" if own.parent.name == "snapshots" else own
     if not (real.is_relative_to(own) or real.is_relative_to(blobs)):

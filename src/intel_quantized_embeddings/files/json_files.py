@@ -1,4 +1,4 @@
-"""Files of a model's folder: JSON, none of which is trusted, and hashes."""
+"""JSON files of a model's folder, which are not trusted, and hashes of files."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError
 
-# Of a file that describes a model. The index of a model in a thousand parts has some 10 MB.
+# The largest JSON file in bytes. The index of a model in a thousand parts has some 10 MB.
 _LARGEST = 100_000_000
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; an absent file is an empty one, and anything else a DamagedFilesError."""
+    """Read a JSON object, empty if the file is absent; anything else is a DamagedFilesError."""
     if not path.is_file():
         return {}
     value = parse_json(path)
@@ -24,7 +24,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def parse_json(path: Path) -> Any:
-    """Read any JSON; what is not JSON, or absurdly large, is a DamagedFilesError."""
+    """Read any JSON; other content, or a file that is too large, is a DamagedFilesError."""
     try:
         if path.stat().st_size > _LARGEST:
             raise ValueError(f"it has {path.stat().st_size:,} bytes; at most {_LARGEST:,} are read")
@@ -36,7 +36,7 @@ def parse_json(path: Path) -> Any:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as opened:
         digest = hashlib.sha256()
         while chunk := opened.read(1 << 20):

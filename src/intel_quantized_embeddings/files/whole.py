@@ -1,4 +1,4 @@
-"""Files that are there by name only: links to nothing, Git LFS pointers, and files without a byte."""
+"""Detect files that are there by name only: dangling links, Git LFS pointers, and empty files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def is_there(file: Path) -> bool:
-    """Return whether there is such a file; a link to nothing is a ModelFilesError."""
+    """Return whether a file exists; a dangling link is a ModelFilesError."""
     if file.is_file():
         return True
     if file.is_symlink() and not file.exists():
@@ -24,7 +24,7 @@ def is_there(file: Path) -> bool:
 
 
 def require_whole(file: Path, *, may_be_empty: bool = False) -> None:
-    """Check that a file which is there is not empty, nor a Git LFS pointer."""
+    """Check that an existing file is neither empty nor a Git LFS pointer."""
     with file.open("rb") as opened:
         begins = opened.read(len(_POINTER))
     if not begins and not may_be_empty:

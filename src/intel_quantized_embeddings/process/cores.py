@@ -10,12 +10,12 @@ _OWN_CGROUPS = Path("/proc/self/cgroup")
 
 
 def granted_cores() -> int:
-    """Cores that this process may use: those of its affinity, or what a tighter quota leaves."""
+    """Return the number of cores that this process may use: those of its affinity, or fewer under a tighter quota."""
     return within_quota(len(affinity()))
 
 
 def within_quota(threads: int) -> int:
-    """Limit a number of threads to what the CPU quota pays for.
+    """Limit a number of threads to the CPU quota.
 
     A quota is rounded down, to 1 at least: a thread more than the quota pays for is stopped in the middle of
     every period, and all others wait for it.
@@ -25,7 +25,7 @@ def within_quota(threads: int) -> int:
 
 
 def cpu_quota(*, own_cgroups: Path = _OWN_CGROUPS, mounted_at: Path = _CGROUPS) -> float | None:
-    """Cores' worth of time that the cgroup and those above it allow; None where nothing limits it.
+    """Return the CPU time, in cores, that the cgroup and those above it allow; None without a limit.
 
     Reads `cpu.max` of version 2 and `cpu.cfs_quota_us` of version 1 (Linux's cgroup-v2.rst and
     sched-bwc.rst), each from the process's own group up to the root.
@@ -41,7 +41,7 @@ def cpu_quota(*, own_cgroups: Path = _OWN_CGROUPS, mounted_at: Path = _CGROUPS) 
             continue
         # Version 1 may be mounted under other names of its group than it is listed with, but always under this one.
         root = mounted_at / "cpu" if controllers else mounted_at
-        # A container may see its group's path on the host, which is not there: then the root is its own.
+        # A container may see its group's path on the host, which does not exist inside: then the root is its own group.
         folder = root / path.strip("/")
         folders = [folder, *folder.parents] if folder.is_dir() else [root]
         quotas += [_quota(at) for at in folders if at.is_relative_to(root)]
@@ -57,11 +57,11 @@ def _quota(folder: Path) -> float | None:
             quota, period = ((folder / f"cpu.cfs_{name}_us").read_text().strip() for name in ("quota", "period"))
         return None if quota in ("max", "-1") else int(quota) / int(period)
     except (OSError, ValueError, ZeroDivisionError):
-        return None  # not limited here, or written in a way that is not known
+        return None  # no limit here, or an unknown format
 
 
 def affinity() -> list[int]:
-    """The numbers of the logical cores that this process may run on."""
+    """Return the numbers of the logical cores that this process may run on."""
     try:
         return sorted(os.sched_getaffinity(0))
     except AttributeError:  # not Linux

@@ -1,8 +1,8 @@
-"""A process is forked between pieces of work, never in the middle of one; and a fork's copies are told apart.
+"""Let forks happen only between pieces of work, and renew locks in the forked process.
 
-What forks gets a copy of every lock as it is at that moment. One that another thread holds is held there for ever: the
-thread did not come along. So work in libraries whose locks are out of reach is counted, and a fork waits for it; locks
-of this package's own are made anew in the child.
+A forked process has a copy of every lock. A lock that another thread held stays locked there for ever, because that
+thread is not in the child. So work in libraries whose locks are out of reach is counted, and a fork waits for it; this
+package's own locks are made anew in the child.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing import Protocol
 
 from intel_quantized_embeddings.errors import ForkedProcessError
 
-# A fork goes on after this long in any case: better a child that can't go on than a parent that doesn't.
+# A fork waits no longer than this: a child that can't go on is better than a parent that hangs.
 _LONGEST_WAIT_SECONDS = 10.0
 
 
 class _Work:
-    """Counts what is at work: `with while_not_forking:` around each piece, in the same thread also one in another."""
+    """Counts pieces of work: `with while_not_forking:` around each, which may be nested in a thread."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -43,7 +43,7 @@ class _Work:
             )
         depth = self._depth
         with self._changed:
-            if not depth:  # else a fork waits for the outer piece
+            if not depth:  # otherwise a fork would wait for the outer piece
                 self._changed.wait_for(lambda: not self._forking)
                 self._at_work += 1
         self._own.depth = depth + 1
@@ -57,7 +57,7 @@ class _Work:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Let a fork come now, in the middle of a long piece of work, where it does no harm."""
+        """Let a fork happen now, at a harmless place in a long piece of work."""
         depth, self._own.depth = self._depth, 0
         with self._changed:
             self._at_work -= 1 if depth else 0
@@ -72,20 +72,20 @@ class _Work:
             self._own.depth = depth
 
     def hold(self) -> None:
-        """Before a fork: wait for those at work, and let none begin."""
+        """Before a fork: wait for the work of all threads, and let none begin."""
         with self._changed:
             self._changed.wait_for(lambda: not self._forking, timeout=_LONGEST_WAIT_SECONDS)
             self._forking = True
             self._changed.wait_for(lambda: not self._others_at_work, timeout=_LONGEST_WAIT_SECONDS)
 
     def go_on(self) -> None:
-        """After a fork, in the process that forked."""
+        """After a fork, in the parent: let work begin again."""
         with self._changed:
             self._forking = False
             self._changed.notify_all()
 
     def renew(self) -> None:
-        """In a forked process: none is at work but what this thread was at, and what others were at is cut off."""
+        """In a forked process: only this thread's work goes on; that of others is cut off."""
         self._cut_off = self._cut_off or bool(self._others_at_work)
         self._changed = threading.Condition()
         self._at_work = 1 if self._depth else 0
@@ -112,13 +112,13 @@ class KeyedLocks:
         renew_in_child(self)
 
     def renew(self) -> None:
-        """Forget all: who held them is not there to give them back."""
+        """Forget all locks: their holders are not there to release them."""
         self._changed = threading.Condition()
         self._held: set[Hashable] = set()
 
     @contextmanager
     def holding(self, key: Hashable) -> Iterator[None]:
-        """Be the only one with this key; others with it wait, others with another don't."""
+        """Hold the lock of a key: only callers with the same key wait."""
         with self._changed:
             self._changed.wait_for(lambda: key not in self._held)
             self._held.add(key)
@@ -131,17 +131,17 @@ class KeyedLocks:
 
 
 class Renewed(Protocol):
-    """What holds locks or threads of this process, and so begins anew in a forked one."""
+    """An object with locks or threads of this process, which must be renewed in a forked one."""
 
     def renew(self) -> None:
-        """Begin anew: whoever held or ran something is not there to give it back, or to say that it has ended."""
+        """Replace locks and threads: their holders are not there to release them or to report an end."""
 
 
 _renewed: weakref.WeakSet[Renewed] = weakref.WeakSet()
 
 
 def renew_in_child(one: Renewed) -> None:
-    """Have an object begin anew in a forked process, for as long as it lives."""
+    """Renew an object in forked processes, for as long as it lives."""
     _renewed.add(one)
 
 
@@ -154,7 +154,7 @@ def importing() -> Iterator[None]:
     """Import libraries in the block; a fork waits for it.
 
     Raises:
-        ForkedProcessError: One of them was being imported by another thread, of whoever, when this process was forked.
+        ForkedProcessError: Another thread, of any program, was importing one of them when this process was forked.
     """
     with while_not_forking:
         try:
@@ -177,7 +177,7 @@ def _in_child() -> None:
 
 
 def _end_lost_imports() -> None:
-    """Let what other threads were importing be an ImportError: who asks for it would wait for that thread for ever."""
+    """Turn imports that other threads had begun into an ImportError; they would wait for those threads for ever."""
     own = set(_own_imports())
     for name, module in list(sys.modules.items()):
         if name not in own and getattr(getattr(module, "__spec__", None), "_initializing", False):
@@ -186,7 +186,7 @@ def _end_lost_imports() -> None:
 
 
 def _own_imports() -> Iterator[str]:
-    """Names of the modules that this thread is importing: it goes on with them."""
+    """Return the modules that this thread is importing, which it will finish."""
     frame: FrameType | None = sys._getframe()
     while frame is not None:
         if frame.f_code.co_name == "_find_and_load" and "importlib" in frame.f_code.co_filename:
@@ -195,14 +195,14 @@ def _own_imports() -> Iterator[str]:
 
 
 def _free_locks_of_others() -> None:
-    """Make anew the locks of tqdm and of the hub's client, which whoever drew a bar or connected may have held."""
+    """Make new locks for tqdm and the hub's client, which a thread that drew a bar or connected may have held."""
     bars = getattr(sys.modules.get("tqdm.std"), "TqdmDefaultWriteLock", None)
     locks = [getattr(bars, "th_lock", None)]
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] == "huggingface_hub" and module is not None:  # None: a lost import
             locks += [value for value in list(vars(module).values()) if isinstance(value, _LOCKS)]
     for lock in locks:
-        renew = getattr(lock, "_at_fork_reinit", None)  # as Python does with its own: in place, for all who refer to it
+        renew = getattr(lock, "_at_fork_reinit", None)  # in place, like Python's own locks, for all that refer to it
         if renew is not None:
             renew()
 
@@ -210,8 +210,8 @@ def _free_locks_of_others() -> None:
 _LOCKS = (type(threading.Lock()), type(threading.RLock()))
 
 if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
-    # What is registered last is called first. Logging and thread pools take their locks before a fork, and what a fork
-    # waits for here may need them: so they are imported, and have registered, before.
+    # Functions registered last are called first. Logging and thread pools take their locks before a fork, and the work
+    # that a fork waits for here may need them: so they are imported, and have registered, first.
     os.register_at_fork(
         before=while_not_forking.hold, after_in_parent=while_not_forking.go_on, after_in_child=_in_child
     )

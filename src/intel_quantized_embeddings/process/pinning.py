@@ -1,8 +1,8 @@
-"""Cores that a process has for itself among the processes of one machine that ask for some here.
+"""Pin a process to cores of its own, among all processes of a machine that do so.
 
 A core is claimed by binding a name of Linux's abstract socket namespace (unix(7)): one process of the machine, or of
-the container, can have it, there is no file to be left behind or to be in a wrong place, and the kernel gives it
-back when the process ends, however it does.
+the container, can have it, there is no file to be left behind or misplaced, and the kernel releases the name
+when the process ends for any reason.
 """
 
 from __future__ import annotations
@@ -25,17 +25,18 @@ logger = logging.getLogger(__name__)
 _NAME = "\0intel-quantized-embeddings/"
 _CPUS = Path("/sys/devices/system/cpu")
 _POLL_S = 0.1
-# The process's cores, held until it ends; nothing else releases one.
+# The process's cores, held until it ends; nothing else releases them.
 _CLAIMS: dict[int, socket.socket] = {}
 
 
 def pin_to_own_cores(wanted: int, *, wait_s: float = 10.0) -> list[int]:
     """Pin the process, with all its threads, to cores of its affinity that no other process claimed, and return them.
 
-    Where the CPU quota is tighter than the affinity (a container with a CPU limit), nothing is pinned: the affinity's
-    cores belong to other containers too, and each would choose the same ones, as containers don't see each other's
-    claims. Nor is it where the system has no affinity. Both are logged. A process that has some cores keeps to those,
-    whatever else it loads. `wait_s` is for processes that are about to end; too few cores are an OptionError.
+    If the CPU quota is tighter than the affinity (a container with a CPU limit), nothing is pinned: the affinity's
+    cores belong to other containers too, and each would choose the same ones, because containers don't see each other's
+    claims. Nothing is pinned on systems without an affinity either. Both are logged. A process that has cores keeps
+    them for everything that it loads. `wait_s` is for processes that are about to end; too few cores are an
+    OptionError.
     """
     if not sys.platform.startswith("linux"):
         logger.warning("not pinned to cores: this is not Linux")
@@ -77,7 +78,7 @@ def whole_cores_first(cores: Iterable[int], *, described_at: Path = _CPUS) -> li
 
 
 def _claim_cores(allowed: list[int], wanted: int) -> dict[int, socket.socket]:
-    """Claim up to `wanted` cores, one process at a time: two that take turns could keep what the other lacks."""
+    """Claim up to `wanted` cores, one process at a time: two at once could each keep cores that the other lacks."""
     claims: dict[int, socket.socket] = {}
     choosing = _claim("choosing")
     if choosing is None:
@@ -93,7 +94,7 @@ def _claim_cores(allowed: list[int], wanted: int) -> dict[int, socket.socket]:
 
 
 def _claim(name: str) -> socket.socket | None:
-    """Take a name; None while another process has it."""
+    """Bind a name; return None while another process has it."""
     claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
         claim.bind(_NAME + name)
@@ -106,7 +107,7 @@ def _claim(name: str) -> socket.socket | None:
 
 
 def _pin_all_threads(cores: Iterable[int]) -> None:
-    """An affinity is a thread's; those started later inherit it."""
+    """Set the affinity of every thread; threads started later inherit it."""
     for thread in os.listdir("/proc/self/task"):
-        with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+        with contextlib.suppress(ProcessLookupError):  # the thread ended meanwhile
             os.sched_setaffinity(int(thread), cores)

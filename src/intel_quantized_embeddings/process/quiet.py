@@ -1,4 +1,4 @@
-"""Let torch and what builds on it work without talking on the user's terminal or changing the process's logging."""
+"""Keep torch and its extensions from writing to the user's terminal and changing the process's logging."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _LOGGERS = ("torchao", "neural_compressor", "torch.utils.cpp_extension")
 
 @contextmanager
 def quiet_torch() -> Iterator[None]:
-    """Keep off the terminal what torch's and Intel's libraries say of overridden kernels, CUDA and their own age.
+    """Keep messages of torch's and Intel's libraries (overridden kernels, CUDA, deprecations) off the terminal.
 
-    They also configure the root logger and the class of loggers when imported; that is put back.
+    These libraries also configure the root logger and the class of loggers when imported; that is restored.
     """
     root = logging.getLogger()
     handlers, root_level, logger_class = list(root.handlers), root.level, logging.getLoggerClass()
-    # IPEX's own must not be made here: it relies on being of its own class.
+    # IPEX's logger must not be made here: IPEX relies on its own class.
     known = (*_LOGGERS, *(("IPEX",) if "IPEX" in logging.Logger.manager.loggerDict else ()))
     loggers = [logging.getLogger(name) for name in known]
     levels = [logger.level for logger in loggers]

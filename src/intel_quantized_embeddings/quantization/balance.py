@@ -26,6 +26,7 @@ def balance(shape: Shape, weights: Array, sizes: Array) -> Array:
     all in models whose attention stays in floats (forward.h).
 
     Args:
+        shape: The model's sizes and choices.
         weights: The layer's weights: queries, keys and values. Shape: (outputs, inputs).
         sizes: Root mean squares of the inputs, up to a common factor. Shape: (inputs,).
     """

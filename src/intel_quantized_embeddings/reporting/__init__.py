@@ -1,1 +1,1 @@
-"""What people read: the machine, plots, terminals, progress."""
+"""Output for people: descriptions of the machine, plots, text for terminals, progress bars."""

@@ -1,4 +1,4 @@
-"""Describe the machine that figures were measured on, without anything that tells it from another of its kind."""
+"""Describe the kind of machine that figures were measured on, without identifying the machine."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from typing import Any
 
 from intel_quantized_embeddings.process.cores import affinity, cpu_quota
 
-# What decides how fast int8 and bf16 are.
+# CPU flags that decide the speed of int8 and bf16.
 FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_tile", "amx_int8", "amx_bf16")
-# What figures depend on: what runs a model, what makes its int8 form, what it is compared with, what scores it.
+# Distributions that figures depend on: runtimes, quantizers, libraries compared with, and scorers.
 LIBRARIES = (
     *("intel-quantized-embeddings", "openvino", "tokenizers", "safetensors", "numpy"),
     *("torch", "intel-extension-for-pytorch", "huggingface-hub"),
@@ -29,8 +29,8 @@ LIBRARIES = (
     *("scipy", "scikit-learn", "pytrec-eval-terrier", "bm25s"),
 )
 
-# An absolute path; what is kept of it is its last part. Not the `//` of an address nor what follows it. Backslashes
-# come doubled in Python's messages.
+# An absolute path, of which the last part is kept; not an address behind `//`. Backslashes are doubled in Python's
+# messages.
 _PATH = re.compile(r"(?<![\w./])(?:~|[A-Za-z]:)?(?:(?:/|\\+)[\w.+@ -]*[\w.+@-])+")
 _FILE_ADDRESS = re.compile(r"file://(?:localhost(?=/))?")
 
@@ -40,13 +40,13 @@ class Machine:
     """A kind of machine.
 
     Attributes:
-        cpu: What the CPU calls itself.
-        cores: Logical cores there are.
-        allowed_cores: Those this process may run on.
-        threads_per_core: 2 where two logical cores share a physical one; None if unknown.
+        cpu: The CPU's own name.
+        cores: Number of logical cores.
+        allowed_cores: Number of logical cores that this process may run on.
+        threads_per_core: 2 if two logical cores share a physical one; None if unknown.
         quota_cores: The container's limit in cores; None without one.
-        flags: Those of `FLAGS` that the CPU has.
-        governor: How its clock is governed; None if unreadable.
+        flags: The flags in `FLAGS` that the CPU has.
+        governor: The governor of its clock; None if unreadable.
         system: The operating system and its version.
         python: The interpreter and its version.
     """
@@ -63,7 +63,7 @@ class Machine:
 
 
 def describe_machine() -> Machine:
-    """Look at this machine; what can't be read is left out."""
+    """Describe this machine, without the facts that can't be read."""
     cpuinfo = _read(Path("/proc/cpuinfo")) or ""
     fields = parse_cpuinfo(cpuinfo)
     present = fields.get("flags", "").split()
@@ -82,7 +82,7 @@ def describe_machine() -> Machine:
 
 
 def library_versions(names: Iterable[str] = LIBRARIES) -> dict[str, str]:
-    """Versions of the distributions that are installed."""
+    """Return the versions of the installed distributions."""
     versions = {}
     for name in names:
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -91,33 +91,33 @@ def library_versions(names: Iterable[str] = LIBRARIES) -> dict[str, str]:
 
 
 def busy_cores(seconds: float = 0.5) -> float | None:
-    """Cores that are at work now. Asked while nothing of this run is, it tells what other programs take."""
+    """Return the number of cores at work now: those of other programs, if this run is idle."""
     before = _read(Path("/proc/stat"))
     time.sleep(seconds)
     return parse_busy(before, _read(Path("/proc/stat")), cores=os.cpu_count() or 1)
 
 
 def parse_busy(before: str | None, after: str | None, *, cores: int) -> float | None:
-    """Cores at work between two readings of `/proc/stat`; None where there are none."""
+    """Return the cores at work between two readings of `/proc/stat`; None without readings."""
     readings = [[int(field) for field in (text or "").split("\n", 1)[0].split()[1:9]] for text in (before, after)]
     if any(len(reading) < 5 for reading in readings):
         return None
     passed: list[int] = [late - early for early, late in zip(*readings, strict=True)]
     if sum(passed) <= 0:
         return None
-    waiting = passed[3] + passed[4]  # idle, and idle for want of a disk
+    waiting = passed[3] + passed[4]  # idle, and idle while waiting for a disk
     return round(cores * (1 - waiting / sum(passed)), 2)
 
 
 def parse_cpuinfo(content: str) -> dict[str, str]:
-    """The fields of the first processor in `/proc/cpuinfo`."""
+    """Return the fields of the first processor in `/proc/cpuinfo`."""
     first = content.split("\n\n", 1)[0]
     pairs = (line.partition(":") for line in first.splitlines())
     return {name.strip(): value.strip() for name, found, value in pairs if found}
 
 
 def threads_per_core(fields: dict[str, str]) -> int | None:
-    """Logical cores a physical one, from the fields of `/proc/cpuinfo`."""
+    """Return the logical cores of a physical one, from the fields of `/proc/cpuinfo`."""
     siblings, cores = fields.get("siblings", ""), fields.get("cpu cores", "")
     if not (siblings.isdecimal() and cores.isdecimal() and int(cores)):
         return None
@@ -127,7 +127,7 @@ def threads_per_core(fields: dict[str, str]) -> int | None:
 def without_paths(text: str) -> str:
     """The text without the host's name and with absolute paths cut to their last part, to be shown to others."""
     text = _FILE_ADDRESS.sub("", text)
-    # These first, as their names may have characters at which a path seems to end.
+    # These come first, because their names may have characters at which a path seems to end.
     folders = {str(folder) for folder in (Path.home(), Path.cwd(), Path(sys.prefix)) if len(folder.parts) > 1}
     for folder in sorted(folders, key=len, reverse=True):
         for written in (folder, folder.replace("\\", "\\\\")):
@@ -148,7 +148,7 @@ def recorded(command: Sequence[str]) -> dict[str, Any]:
 
 
 def shown_command(arguments: Sequence[str]) -> list[str]:
-    """A command line as it is recorded: files and folders by their last part alone."""
+    """Return a command line for the record: files and folders by their last part alone."""
 
     def shown(argument: str) -> str:
         option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)

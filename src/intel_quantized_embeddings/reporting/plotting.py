@@ -1,4 +1,4 @@
-"""The look of every plot: one axes, few lines, a title that says what is shown."""
+"""The common look of plots: one axes, few lines, a title."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def require_matplotlib(*, extra: str) -> None:
 
 @contextmanager
 def figure(file: Path, *, title: str, subtitle: str, size: tuple[float, float] = SIZE) -> Iterator[Any]:
-    """Yield axes, and save what was drawn on them. No global state of matplotlib is used or changed."""
+    """Yield axes, and save the plot drawn on them. No global state of matplotlib is used or changed."""
     from matplotlib.figure import Figure
 
     drawn = Figure(figsize=size, dpi=160, facecolor="white")

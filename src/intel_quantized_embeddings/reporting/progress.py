@@ -11,7 +11,7 @@ from operator import length_hint
 def progress_bar(
     items: Iterable[object], *, shown: bool, unit: str, title: str
 ) -> Iterator[Callable[[int], object] | None]:
-    """Yield what to call with the number of items done, or None where no bar is wanted."""
+    """Yield a function to call with the number of items done, or None if no bar is wanted."""
     if not shown:
         yield None
         return

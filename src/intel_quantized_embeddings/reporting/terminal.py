@@ -1,4 +1,4 @@
-"""Facts laid out for a terminal, as wide as it is."""
+"""Lay out facts for a terminal of any width."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _NARROWEST, _WIDEST = 60, 120
 
 
 def terminal_width() -> int:
-    """Columns to fill: the terminal's, or COLUMNS where it is set, within reason; 80 where there is none."""
+    """Return the columns to fill: COLUMNS if it is set, else the terminal's, within limits; 80 without a terminal."""
     return min(max(shutil.get_terminal_size().columns, _NARROWEST), _WIDEST)
 
 
 def wrapped(text: str, *, indent: str = "") -> list[str]:
-    """A text as lines; what can't be broken, such as a path, stays whole."""
+    """Wrap a text into lines; words such as paths are not broken."""
     return textwrap.wrap(
         text,
         terminal_width(),
@@ -27,7 +27,7 @@ def wrapped(text: str, *, indent: str = "") -> list[str]:
 
 
 def labelled(facts: Mapping[str, list[str]]) -> list[str]:
-    """Facts under each other, their labels in a column; each may have several lines, and an empty one is left out."""
+    """Lay out facts, which may have several lines, with their labels in a column; empty facts are left out."""
     shown = {label: lines for label, lines in facts.items() if lines}
     margin = " " * (max(map(len, shown)) + 3)
     laid_out = []
@@ -38,10 +38,10 @@ def labelled(facts: Mapping[str, list[str]]) -> list[str]:
 
 
 def counted(number: int, noun: str) -> str:
-    """A number of things: "1 core", "1,024 texts"."""
+    """Format a number of things: "1 core", "1,024 texts"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def megabytes(size: int) -> str:
-    """Bytes as a person reads them."""
+    """Format bytes as megabytes."""
     return f"{size / 1e6:.1f} MB"

@@ -1,1 +1,1 @@
-"""What vectors are measured on."""
+"""Tasks that vectors are measured on: datasets, rankings and scores."""

@@ -1,4 +1,4 @@
-"""The candidates that reranking starts from: BM25's first hundred, as a keyword search in front would give."""
+"""Candidates for reranking: BM25's first hundred documents, like those of a keyword search."""
 
 from __future__ import annotations
 

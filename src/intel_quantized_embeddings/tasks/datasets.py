@@ -1,4 +1,4 @@
-"""Folders of real data: retrieval as BEIR keeps it, classification, and semantic similarity; `_FORMS` says which."""
+"""Folders with datasets: retrieval in BEIR's form, classification, and similarity; `_FORMS` describes them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrievalDataset:
-    """Documents, queries, and which documents answer which query.
+    """Documents, queries, and the documents that answer each query.
 
     Attributes:
         name: The folder's name.
         documents: Title, a space, and text, by document id.
-        queries: Those that have an answer, by query id.
-        relevant: For every query the grades of documents, 1 and up where they answer it.
+        queries: The queries that have an answer, by query id.
+        relevant: For every query the grades of documents, 1 or more if they answer it.
     """
 
     name: str
@@ -35,7 +35,7 @@ class RetrievalDataset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassificationDataset:
-    """Labelled texts, to learn from and to score on."""
+    """Labelled texts: some to train on, some to score."""
 
     name: str
     train_texts: tuple[str, ...]
@@ -51,7 +51,7 @@ class ClassificationDataset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimilarityDataset:
-    """Pairs of texts and how alike people find them."""
+    """Pairs of texts with people's scores of their similarity."""
 
     name: str
     first: tuple[str, ...]
@@ -81,7 +81,7 @@ _FORMS = (
 
 
 def read_dataset(folder: Path) -> Dataset:
-    """Read a folder in one of these forms; the message of an error names the file and line."""
+    """Read a folder in one of the forms; errors name the file and line."""
     name = folder.resolve().name
     if not folder.is_dir():
         raise ModelFilesError(f"no folder {folder}; {_FORMS}.")
@@ -132,7 +132,7 @@ def _read_retrieval(folder: Path, name: str) -> RetrievalDataset:
 
 
 def _qrels_file(folder: Path) -> Path:
-    """test.tsv, or the only one there is."""
+    """Return test.tsv, or the only file."""
     files = sorted((folder / "qrels").glob("*.tsv"))
     test = folder / "qrels" / "test.tsv"
     if test in files:

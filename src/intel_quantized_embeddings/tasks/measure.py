@@ -27,11 +27,11 @@ class Encodes(Protocol):
     """Anything that encodes documents and queries, as an `Encoder` does."""
 
     def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Vectors of texts to be searched. Shape: (n_texts, dimension)."""
+        """Encode texts to be searched. Shape: (n_texts, dimension)."""
         ...
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Vectors of texts to search with. Shape: (n_texts, dimension)."""
+        """Encode texts to search with. Shape: (n_texts, dimension)."""
         ...
 
 
@@ -39,18 +39,18 @@ class ScoresPairs(Protocol):
     """Anything that scores pairs, as a `CrossEncoder` does."""
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
-        """A score for each query and document, the higher the better. Shape: (n_pairs,)."""
+        """Score each pair of a query and a document, the higher the better. Shape: (n_pairs,)."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """One score, with what it is made of.
+    """One score, with the values that it is made of.
 
     Attributes:
-        name: As tables show it.
-        values: Of every query or text, the score being their mean, or of every pair. Shape: (n_items,).
-        truth: What people said of each pair, the score being Spearman's correlation with it. Shape: (n_items,).
+        name: Its name in tables.
+        values: A value for every query or text, whose mean is the score, or for every pair. Shape: (n_items,).
+        truth: People's score of each pair, if the score is Spearman's correlation with it. Shape: (n_items,).
     """
 
     name: str
@@ -68,8 +68,8 @@ class Measurement:
     """The scores of an encoder on a dataset.
 
     Attributes:
-        metrics: The first is the one that settings are chosen by.
-        vectors: Of the texts, by what they are: documents, queries, texts. Shape of each: (n_texts, dimension).
+        metrics: The metrics, the first of which decides about settings.
+        vectors: Vectors by kind of text: documents, queries, texts. Shape of each: (n_texts, dimension).
         ranking: Documents of each query, nearest first; empty but for retrieval.
     """
 
@@ -79,12 +79,12 @@ class Measurement:
 
     @property
     def main(self) -> float:
-        """nDCG@10, accuracy, or Spearman's correlation."""
+        """The main score: nDCG@10, accuracy, or Spearman's correlation."""
         return self.metrics[0].score
 
 
 def measure(dataset: Dataset, encoder: Encodes, *, similarity: Similarity = Similarity.COSINE) -> Measurement:
-    """Encode a dataset and score the vectors, compared as `settings.similarity` of an `Encoder` says."""
+    """Encode a dataset and score the vectors, compared by `settings.similarity` of an `Encoder`."""
     if isinstance(dataset, RetrievalDataset):
         return _retrieval(dataset, encoder, similarity)
     if isinstance(dataset, ClassificationDataset):
@@ -93,7 +93,7 @@ def measure(dataset: Dataset, encoder: Encodes, *, similarity: Similarity = Simi
 
 
 def measure_reranking(dataset: Dataset, model: ScoresPairs) -> Measurement:
-    """Order BM25's first candidates by a cross-encoder's scores, and score the order; of retrieval alone."""
+    """Order BM25's first candidates by a cross-encoder's scores, and score the order; only for retrieval."""
     if not isinstance(dataset, RetrievalDataset):
         raise OptionError(f"{dataset}: a cross-encoder ranks documents, so only retrieval can be measured with it.")
     candidates = bm25_candidates(dataset.documents, dataset.queries)
@@ -108,7 +108,7 @@ def measure_reranking(dataset: Dataset, model: ScoresPairs) -> Measurement:
 
 
 def relative_drop(fp32: Measurement, int8: Measurement) -> float:
-    """The share of fp32's main score, which must be above 0, that int8 loses; negative where it gains."""
+    """Return the share of fp32's main score, which must be above 0, that int8 loses; negative for a gain."""
     if not fp32.main > 0:
         raise OptionError(
             f"fp32 scores {fp32.main:.4g} in {fp32.metrics[0].name} on this dataset, and int8 can't lose a share of "
@@ -118,7 +118,7 @@ def relative_drop(fp32: Measurement, int8: Measurement) -> float:
 
 
 def spearman(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """Spearman's rank correlation; 0 where one of the two never changes."""
+    """Return Spearman's rank correlation; 0 if one of the two is constant."""
     with needs("scipy", extra="eval", needed_for="Correlating scores"):
         from scipy.stats import spearmanr
     return 0.0 if np.ptp(one) == 0 or np.ptp(other) == 0 else float(spearmanr(one, other).statistic)

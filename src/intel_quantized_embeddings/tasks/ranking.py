@@ -27,9 +27,9 @@ class Embedded:
     """Texts' ids and vectors, ready to be compared.
 
     Attributes:
-        ids: In order.
-        vectors: Made unit length once where the cosine compares them. Shape: (n_texts, dimension).
-        similarity: What compares them as they are here: the product stands for the cosine.
+        ids: The ids, sorted.
+        vectors: The vectors, scaled to length 1 for the cosine. Shape: (n_texts, dimension).
+        similarity: The similarity of these vectors: DOT in place of COSINE.
     """
 
     ids: tuple[str, ...]
@@ -40,7 +40,7 @@ class Embedded:
     def of(
         cls, ids: Iterable[str], vectors: NDArray[np.float32], *, similarity: Similarity = Similarity.COSINE
     ) -> Embedded:
-        """Sort by id, which makes places and ids the same order."""
+        """Sort by id, so that places and ids have the same order."""
         listed = list(ids)
         order = sorted(range(len(listed)), key=listed.__getitem__)
         if similarity is Similarity.COSINE:
@@ -53,7 +53,7 @@ def rank(
 ) -> Ranking:
     """Order documents by their similarity to each query, the nearest first, `depth` of them at most.
 
-    `excluded` has a document to leave out of a query's ranking, by query id: the query itself where it is one.
+    `excluded` has a document to leave out of a query's ranking, by query id: the query itself if it is a document.
     """
     excluded = excluded or {}
     ranking = {}
@@ -87,7 +87,7 @@ def score(
     """
     with needs("pytrec-eval-terrier", extra="eval", needed_for="Scoring rankings"):
         import pytrec_eval
-    # trec_eval sorts by score and, where scores are equal, by id downwards: it gets places for scores.
+    # trec_eval sorts by score and equal scores by descending id, so it gets places as scores.
     run = {query: {id_: float(-place) for place, id_ in enumerate(listed)} for query, listed in ranking.items()}
     evaluator = pytrec_eval.RelevanceEvaluator(
         {query: dict(grades) for query, grades in relevant.items()}, set(measures)
@@ -100,7 +100,7 @@ def score(
 
 
 def overlap(one: Ranking, other: Ranking, *, depth: int = 10) -> float:
-    """The share of the first `depth` documents that two rankings have in common, mean over queries."""
+    """Return the share of the first `depth` documents that two rankings have in common, the mean over queries."""
     shares = [
         len(set(listed[:depth]).intersection(other[query][:depth])) / max(1, len(listed[:depth]))
         for query, listed in one.items()
@@ -109,7 +109,7 @@ def overlap(one: Ranking, other: Ranking, *, depth: int = 10) -> float:
 
 
 def _nearest(similarities: NDArray[np.float32], count: int) -> NDArray[np.intp]:
-    """Places of the highest similarities, highest first, lower places first among equal ones."""
+    """Return the places of the highest similarities, the highest first, equal ones by place."""
     if count < len(similarities):
         least = np.partition(similarities, len(similarities) - count)[len(similarities) - count]
         places = np.flatnonzero(similarities >= least)
