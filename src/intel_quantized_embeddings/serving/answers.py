@@ -1,4 +1,4 @@
-"""Vectors -> the body of an answer, as OpenAI writes it. Pure functions."""
+"""Vectors -> the body of an answer in OpenAI's form. Pure functions."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# What OpenAI calls the kinds of errors, by status.
+# OpenAI's names of errors, by status.
 _TYPES = {401: "authentication_error", 429: "rate_limit_error"}
 
 
 def embeddings_answer(vectors: NDArray[np.float32], asked: EmbeddingsRequest, *, prompt_tokens: int) -> bytes:
-    """Write the answer to a request; every encoding format gives back the very float32 numbers.
+    """Write the answer to a request; every encoding format keeps the exact float32 numbers.
 
     Args:
         vectors: Shape: (n_texts, dimensions).
         asked: The request.
         prompt_tokens: Tokens of all texts.
     """
-    # Vector by vector: other threads get their turn in between.
+    # Vector by vector, so that other threads get their turn in between.
     written = ",".join(
         f'{{"object":"embedding","index":{index},"embedding":{_written(vector, asked.encoding_format)}}}'
         for index, vector in enumerate(vectors)

@@ -1,4 +1,4 @@
-"""What an API is to the service: a table of routes, and how it writes errors. Each API is a module with an `API`."""
+"""`Api`: a table of routes, and the form of errors. Each API is a module with an `API`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ JSON = "application/json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An answer with status 200, unless it says another."""
+    """An answer, with status 200 by default."""
 
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Post:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Get:
-    """A route that shows something.
+    """A route that shows information.
 
     Attributes:
         path: Its path, in Starlette's form.
@@ -61,8 +61,8 @@ class Api:
     Attributes:
         error: Writes a refusal's body.
         posts: Its routes that take a body.
-        gets: Those that show something.
-        failure: The status where the service itself fails.
+        gets: Its routes that show information.
+        failure: The status of a failure of the service itself.
     """
 
     error: Callable[[Refusal], bytes]

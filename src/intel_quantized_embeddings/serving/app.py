@@ -1,4 +1,4 @@
-"""The service's application, on Starlette: the routes of every API, and who may ask."""
+"""The service's application, on Starlette: the routes of every API, and the check of keys."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from intel_quantized_embeddings.serving.served import ServedModel
 from intel_quantized_embeddings.serving.service import Service
 from intel_quantized_embeddings.serving.tei_requests import Defaults
 
-# The first one writes the errors of paths that no API has.
+# The first API writes the errors of paths that no API has.
 APIS = (openai.API, rerank.API, tei.API, operations.API)
 
 _API_OF = {path: api for api in APIS for path in api.paths}
@@ -87,20 +87,20 @@ def _answer_to(refusal: Refusal, path: str) -> Response:
     return Response(body, refusal.status, headers=refusal.headers, media_type=JSON)
 
 
-# Coroutines, all three: Starlette would run functions on other threads, and refusing must be cheap.
+# All three are coroutines: Starlette would run functions on other threads, and refusing must be cheap.
 async def _refuse(request: Request, exc: Exception) -> Response:
     return _answer_to(cast("Refusal", exc), request.url.path)
 
 
 async def _refuse_route(request: Request, exc: Exception) -> Response:
-    """No such path, or not by this method."""
+    """Refuse an unknown path, or another method than its own."""
     found = cast("HTTPException", exc)
     message = f"{request.method} {request.url.path}: {found.detail}. There are {_EXAMPLES} and others: docs/serving.md."
     return _answer_to(Refusal(found.status_code, message, headers=found.headers), request.url.path)
 
 
 async def _fail(request: Request, exc: Exception) -> Response:
-    """A fault of the service; the server logs it."""
+    """Answer a fault of the service, which the server logs."""
     path = request.url.path
     status = _API_OF.get(path, APIS[0]).failure
     return _answer_to(Refusal(status, "the service failed; its log says how.", code="internal_error"), path)

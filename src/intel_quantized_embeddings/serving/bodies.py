@@ -1,4 +1,4 @@
-"""A JSON body, field by field: every reader returns a checked value or refuses. Pure functions."""
+"""Read a JSON body field by field: every reader returns a checked value or refuses. Pure functions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Body:
 
     Args:
         given: The object.
-        status: What a wrong value is refused with.
+        status: The status of a refused value.
     """
 
     def __init__(self, given: dict[str, Any], *, status: int = 400) -> None:
@@ -31,13 +31,13 @@ class Body:
         """Parse a body.
 
         Args:
-            raw: As it was sent.
-            fields: Those that the API has.
-            status: What a wrong value is refused with.
+            raw: The bytes that were sent.
+            fields: The fields of the API.
+            status: The status of a refused value.
             refuse_others: Whether other fields are refused, or ignored.
 
         Raises:
-            Refusal: It is not JSON (400), not an object, or has an unknown field.
+            Refusal: The body is not JSON (400), not an object, or has an unknown field.
         """
         try:
             given = json.loads(raw, parse_constant=_refuse_constant)
@@ -52,7 +52,7 @@ class Body:
         return body
 
     def get(self, field: str) -> Any:
-        """Return a field as it was sent; None where it is missing."""
+        """Return a field as it was sent; None if it is missing."""
         return self._given.get(field)
 
     def wrong(self, field: str, message: str) -> Refusal:
@@ -60,7 +60,7 @@ class Body:
         return Refusal(self._status, message, param=field)
 
     def inner(self, field: str) -> Body | None:
-        """Return a field that is an object itself; None where it is missing."""
+        """Return a field that is an object itself; None if it is missing."""
         value = self.get(field)
         if value is None:
             return None
@@ -77,7 +77,7 @@ class Body:
         return value
 
     def texts(self, field: str, *, most: int) -> list[str]:
-        """Return a string, or a list of strings, as a list of one at least and `most` at most."""
+        """Return a string, or a list of strings, as a list of 1 to `most`."""
         texts = self.get(field)
         if texts is None:
             raise self.wrong(field, f"{field} is missing; it is a string or a list of strings.")
@@ -96,14 +96,14 @@ class Body:
         return texts
 
     def check(self, field: str, texts: Sequence[object]) -> None:
-        """Check that everything is text."""
+        """Check that every item is a text."""
         try:
             check_texts(texts)
         except InvalidTextError as exc:
             raise self.wrong(field, f"{field}: {exc}") from exc
 
     def check_number(self, field: str, items: Sequence[object], *, most: int) -> None:
-        """Check how many items there are."""
+        """Check the number of items."""
         if len(items) > most:
             raise self.wrong(field, f"{field} has {len(items)} texts; a request takes {most} at most.")
 
@@ -117,7 +117,7 @@ class Body:
         return value
 
     def number(self, field: str) -> int | None:
-        """Return a whole number of 1 or more."""
+        """Return an integer of 1 or more."""
         value = self.get(field)
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
             raise self.wrong(field, f"{field}={shown(value)} is not allowed; it is a whole number of 1 or more.")
@@ -138,7 +138,7 @@ def _refuse_constant(name: str) -> None:
 
 
 def kept_dimensions(asked: int | None, dimension: int, *, status: int = 400) -> int:
-    """Return how many numbers of a vector a request wants, of a model that gives `dimension`.
+    """Return the size of vectors that a request wants, of a model with vectors of `dimension` numbers.
 
     Raises:
         Refusal: The model has fewer.

@@ -1,4 +1,4 @@
-"""Which requests are taken in, and how much of them is held in memory. Refuses early: refusing must be cheap."""
+"""Accept requests within limits of number, tokens and memory. Refusals come early, because they must be cheap."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from intel_quantized_embeddings.serving.batcher import Batcher
 from intel_quantized_embeddings.serving.limits import Limits
 from intel_quantized_embeddings.serving.refusals import Refusal
 
-# So many of the largest bodies may be in memory at once, whatever number of requests they are of.
+# The largest bodies that may be in memory at once; smaller ones may be more.
 _LARGEST_BODIES = 8
-# What clients are told to wait at most: openai's obeys up to a minute.
+# The longest Retry-After in seconds: openai's client obeys up to a minute.
 _LONGEST_RETRY_SECONDS = 60
 
 
 class Gate:
-    """Counts what is in work. Used on the event loop only.
+    """Counts requests and bytes in work. Used on the event loop only.
 
     Args:
         limits: The service's limits.
-        waiting_seconds: Tells how long all that waits takes.
+        waiting_seconds: Function that estimates the time of everything that waits.
     """
 
     def __init__(self, limits: Limits, *, waiting_seconds: Callable[[], float]) -> None:
@@ -34,11 +34,11 @@ class Gate:
     async def entered(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """Read a request's body, and count it and the request for as long as they are in work.
 
-        Of a request that is refused the server goes on to read the body, and throws it away: clients write all of it
-        before they listen.
+        The server goes on reading the body of a refused request, and discards it: clients write all of it before they
+        listen.
 
         Raises:
-            Refusal: The body is too large, or there is too much work already.
+            Refusal: The body is too large, or too much is in work.
         """
         if self.requests >= self._limits.waiting_requests:
             raise self._busy(f"{self.requests} requests are in work", seconds=self._waiting_seconds())
@@ -55,13 +55,13 @@ class Gate:
             self._bytes -= len(body)
 
     def check_waiting(self, batcher: Batcher, tokens: int) -> None:
-        """Check that a request of so many tokens may wait for a model's encoder.
+        """Check that a request of some tokens may wait for a model's encoder.
 
-        What counts is what would be encoded before it. So a queue full of large requests is open to a small one,
-        before which it puts little.
+        The tokens that would be encoded before it count. So a queue full of large requests still accepts a small one,
+        before which few would be encoded.
 
         Raises:
-            Refusal: Too many tokens are before it, or more than are encoded in the time that a request may take.
+            Refusal: Too many tokens are before it, or more than can be encoded in a request's time.
         """
         ahead = batcher.tokens_ahead(tokens)
         in_time = self._limits.request_seconds * batcher.tokens_per_second
@@ -78,7 +78,7 @@ class Gate:
             raise self._busy(f"{held} bytes of requests would be in memory", seconds=self._waiting_seconds())
 
     def _busy(self, why: str, *, seconds: float) -> Refusal:
-        """Say when to come again: once what waits is encoded."""
+        """Return a refusal with the time after which to try again: when everything that waits is encoded."""
         wait = min(max(math.ceil(seconds), 1), _LONGEST_RETRY_SECONDS)
         return Refusal(
             429,

@@ -1,4 +1,4 @@
-"""What a service takes on at most, which is refused beyond by a status that says so; and what it keeps in memory."""
+"""The limits of a service, beyond which requests are refused, and the models that it keeps in memory."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class Limits:
     Attributes:
         body_bytes: Largest body of a request (413 beyond). 2,048 texts of a thousand tokens fit.
         texts: Most texts in a request (400 beyond); OpenAI's number.
-        waiting_tokens: A request before which as many would be encoded is refused (429). Requests share the encoder
-            fairly, so before a small one that is little, however large the others are. What it has itself does not
-            count, so that every size has its turn.
-        waiting_requests: While as many are in work, requests are refused (429).
+        waiting_tokens: Tokens that would be encoded before a request, from which on it is refused (429). Requests share
+            the encoder fairly, so before a small request there are few, however large the others are. Its own tokens
+            do not count, so that every size has its turn.
+        waiting_requests: Number of requests in work at which further ones are refused (429).
         request_seconds: Longest time from a request's first byte to its vectors (503 beyond).
         round_tokens: Tokens encoded at once, of whatever requests wait. Queries have rounds of their own, which large
             requests' do not hold up.
-        stop_seconds: How long what was taken on may take once the service is told to stop.
+        stop_seconds: Time for accepted requests once the service is told to stop.
 
     Raises:
         OptionError: A value is not allowed.
@@ -52,13 +52,13 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Residency:
-    """When models are loaded and let go.
+    """The times at which models are loaded and unloaded.
 
     Attributes:
-        lazy: Whether each is loaded when a request first needs it, not at the start.
-        idle_seconds: After so long without a request a model is let go; None for never.
-        memory_mib: While the process has more mebibytes in memory, models that no request needs are let go, those
-            unused for longest first, before another is loaded and after; None for no limit.
+        lazy: Whether each model is loaded when a request first needs it, not at the start.
+        idle_seconds: Time without a request after which a model is unloaded; None for never.
+        memory_mib: Mebibytes of the process in memory above which models that no request needs are unloaded, those
+            unused for longest first, before and after another is loaded; None for no limit.
 
     Raises:
         OptionError: A value is not allowed.

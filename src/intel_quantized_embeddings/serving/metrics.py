@@ -1,4 +1,4 @@
-"""What `/metrics` tells Prometheus."""
+"""The metrics of `/metrics`, for Prometheus."""
 
 from __future__ import annotations
 
@@ -61,50 +61,50 @@ class Metrics:
         self._requests_in_work = Gauge("iqe_requests_in_work", "Requests taken and not answered yet", registry=registry)
 
     def of_model(self, name: str) -> ModelMetrics:
-        """Return the numbers of the model that is served under a name."""
+        """Return the metrics of the model that is served under a name."""
         return ModelMetrics(self, name)
 
     def watch_requests(self, in_work: Callable[[], float]) -> None:
-        """Show how many requests are in work, asked for when it is shown."""
+        """Show the number of requests in work, read whenever metrics are shown."""
         self._requests_in_work.set_function(in_work)
 
     def watch_model(
         self, name: str, *, waiting_tokens: Callable[[], float], tokens_per_second: Callable[[], float]
     ) -> None:
-        """Show what changes by itself of a model, asked for when it is shown."""
+        """Show a model's changing numbers, read whenever metrics are shown."""
         self._waiting_tokens.labels(name).set_function(waiting_tokens)
         self._tokens_per_second.labels(name).set_function(tokens_per_second)
 
     def note_request(self, *, status: int, seconds: float) -> None:
-        """Count a request that has its answer."""
+        """Count a request that was answered."""
         self._requests.labels(str(status)).inc()
         if status == 200:
             self._request_seconds.observe(seconds)
 
     def text(self) -> bytes:
-        """Everything, in Prometheus's text format."""
+        """Return all metrics in Prometheus's text format."""
         return generate_latest(self._registry)
 
 
 class ModelMetrics:
-    """The numbers of one model."""
+    """The metrics of one model."""
 
     def __init__(self, metrics: Metrics, name: str) -> None:
         self._metrics = metrics
         self._name = name
 
     def note_loaded(self, *, fingerprint: str, loaded: bool = True) -> None:
-        """Note that the model is in memory, or no more."""
+        """Record that the model was loaded, or unloaded."""
         self._metrics.model_info.labels(self._name, fingerprint, __version__).set(int(loaded))
 
     def note_texts(self, *, texts: int, tokens: int, cut: int) -> None:
-        """Count the texts of a request that got rows."""
+        """Count the texts of an answered request."""
         self._metrics.texts.labels(self._name).inc(texts)
         self._metrics.tokens.labels(self._name).inc(tokens)
         self._metrics.cut.labels(self._name).inc(cut)
 
     def note_round(self, *, tokens: int, texts: int, seconds: float) -> None:
-        """Count what was encoded at once."""
+        """Count a round."""
         self._metrics.round_tokens.labels(self._name).observe(tokens)
         self._metrics.round_texts.labels(self._name).observe(texts)
         self._metrics.round_seconds.labels(self._name).observe(seconds)

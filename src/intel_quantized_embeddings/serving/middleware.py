@@ -1,4 +1,4 @@
-"""What every request passes before its route: its id, and the check of its key."""
+"""The middleware before every route: the request's id, and the check of its key."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from intel_quantized_embeddings.serving.refusals import Refusal
 
 logger = logging.getLogger(__name__)
 
-# What a client may call its request: what a log can hold in one word.
+# Allowed ids of requests: one word in a log.
 _REQUEST_ID = re.compile(rb"[\w.:/+=@-]{1,128}")
 
 
 class RequestIds:
-    """Gives every answer the header `x-request-id`, which the request brought or which is made here, and logs it.
+    """Gives every answer the header `x-request-id`, the request's own or a new one, and logs it.
 
     Args:
-        app: What answers.
+        app: The application behind it.
         log_all: Whether every answer is logged, not only those with a status of 500 or more.
     """
 
@@ -39,7 +39,7 @@ class RequestIds:
         started = time.perf_counter()
         brought = dict(scope["headers"]).get(b"x-request-id", b"")
         request_id = brought if _REQUEST_ID.fullmatch(brought) else secrets.token_hex(8).encode()
-        status = 0  # until there is an answer
+        status = 0  # status until there is an answer
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -65,12 +65,12 @@ class RequestIds:
 
 
 class KeyCheck:
-    """Lets requests through that bring one of the keys.
+    """Lets requests through that have one of the keys.
 
     Args:
-        app: What answers.
-        keys: What `Authorization: Bearer KEY` may hold.
-        public: Paths that ask for none, to look at.
+        app: The application behind it.
+        keys: The keys of `Authorization: Bearer KEY`.
+        public: Paths that need no key for GET.
         refuse: Writes a refusal for a path.
     """
 
@@ -104,6 +104,6 @@ class KeyCheck:
 
     def _has_key(self, scope: Scope) -> bool:
         scheme, _, key = dict(scope["headers"]).get(b"authorization", b"").partition(b" ")
-        # All of them, in constant time: how long a wrong key takes must not tell how much of it is right.
+        # All keys are compared, in constant time, so that the time does not show how much of a wrong key is right.
         found = [hmac.compare_digest(key.strip(), expected) for expected in self._keys]
         return any(found) and scheme.lower() == b"bearer"

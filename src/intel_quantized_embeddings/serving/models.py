@@ -1,4 +1,4 @@
-"""The models of a service: which there are, and which are in memory."""
+"""The models of a service, in memory or not."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ logger = logging.getLogger(__name__)
 
 _Model = TypeVar("_Model", Encoder, CrossEncoder)
 
-# How often models that nobody asks for are looked for, in a share of the time that they are kept.
+# The interval of looking for idle models, as a share of `idle_seconds`.
 _LOOKS = 4
 
 
 class Models:
-    """All models of a service, by the names that requests call them by. Used on the event loop only.
+    """All models of a service, by their names in requests. Used on the event loop only.
 
     Args:
-        models: The models, in the order in which requests that name none choose.
+        models: The models; requests that name none take the first of a kind.
         limits: The service's limits.
-        residency: Which of them are kept in memory.
+        residency: The rules by which models are kept in memory.
         metrics: The service's metrics.
 
     Raises:
-        OptionError: Two have one name.
+        OptionError: Two models have the same name.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Models:
 
     @property
     def names(self) -> list[str]:
-        """Every name that a request may ask for."""
+        """Every name that a request may give."""
         return [*self.input_types, *self.cross_encoders]
 
     @property
@@ -91,7 +91,7 @@ class Models:
 
     @property
     def waiting_seconds(self) -> float:
-        """How long all that waits takes, at the latest speeds."""
+        """The time of everything that waits, at the latest speeds."""
         batchers = [model.running.batcher for model in self._models if model.running is not None]
         return sum(batcher.waiting_tokens / batcher.tokens_per_second for batcher in batchers)
 
@@ -101,7 +101,7 @@ class Models:
         return all(model.running is None or model.running.batcher.is_running for model in self._models)
 
     async def start(self) -> None:
-        """Make those models ready that are to be in memory from the start."""
+        """Make the models ready that are to be in memory from the start."""
         for model in self._models:
             if model.is_preloaded or not (self._residency.lazy or self._is_full()):
                 await self._load(model)
@@ -109,7 +109,7 @@ class Models:
             self._watch = asyncio.ensure_future(self._let_go_when_idle(self._residency.idle_seconds))
 
     async def stop(self) -> None:
-        """Take no more; what still waits is cancelled."""
+        """Accept no more; waiting requests are cancelled."""
         if self._watch is not None:
             self._watch.cancel()
         for model in self._models:
@@ -118,10 +118,10 @@ class Models:
 
     @asynccontextmanager
     async def using(self, model: ServedModel[_Model]) -> AsyncIterator[Running[_Model]]:
-        """Hold a model in memory for as long as a request needs it; the first one loads it.
+        """Hold a model in memory while a request needs it; the first request loads it.
 
         Raises:
-            Refusal: It can't be loaded.
+            Refusal: The model can't be loaded.
         """
         model.users += 1
         try:
@@ -131,7 +131,7 @@ class Models:
             model.last_used = time.monotonic()
 
     async def _asked_for(self, model: ServedModel[_Model]) -> Running[_Model]:
-        """Load a model once for all requests that wait for it, whichever of them go away."""
+        """Load a model once for all requests that wait for it, even if some of them go away."""
         if model.loading is None:
             model.loading = asyncio.ensure_future(self._load(model))
             model.loading.add_done_callback(partial(_loading_ended, model))
@@ -159,7 +159,7 @@ class Models:
         return limit is not None and resident_bytes() + more > limit
 
     async def _make_room(self, more: int, *, besides: ServedModel[Any] | None = None) -> None:
-        """Let models go while there is no room for so many bytes, and some that no request needs."""
+        """Unload models that no request needs while there is no room for a number of bytes."""
         while self._is_full(more):
             model = _longest_unused(self._models, besides=besides)
             if model is None:
@@ -175,7 +175,7 @@ class Models:
                 model = _longest_unused(self._models)
 
     async def _let_go(self, model: ServedModel[Any], why: str) -> None:
-        running, model.running = model.running, None  # from here on a request loads it again
+        running, model.running = model.running, None  # from now on a request loads it again
         if running is None:
             return
         self._metrics.of_model(model.name).note_loaded(fingerprint=running.model.fingerprint, loaded=False)
@@ -188,7 +188,7 @@ class Models:
 def _longest_unused(
     models: Sequence[ServedModel[Any]], *, besides: ServedModel[Any] | None = None
 ) -> ServedModel[Any] | None:
-    """Return the model in memory that no request needs and that was unused for longest; None where there is none."""
+    """Return the model in memory that no request needs and that was unused for longest; None if there is none."""
     idle = [model for model in models if model.running is not None and not model.users and model is not besides]
     return min(idle, key=lambda model: model.last_used, default=None)
 
@@ -200,7 +200,7 @@ def _loading_ended(model: ServedModel[Any], loading: asyncio.Future[Any]) -> Non
 
 
 def _of_batcher(model: ServedModel[Any], read: Callable[[Batcher], float]) -> float:
-    """Return a number of a model's batcher; 0 where the model is not in memory."""
+    """Return a number of a model's batcher; 0 if the model is not in memory."""
     return 0.0 if model.running is None else read(model.running.batcher)
 
 
@@ -208,7 +208,7 @@ def required(model: ServedModel[_Model] | None, *, status: int, what: str) -> Se
     """Return the model that a request without a name goes to.
 
     Raises:
-        Refusal: There is none of its kind.
+        Refusal: There is no model of the kind.
     """
     if model is None:
         raise Refusal(status, f"no {what} is served here.", code="model_not_found")

@@ -1,4 +1,4 @@
-"""What those who run a service look at: `/health` and `/metrics`."""
+"""The routes for operators of a service: `/health` and `/metrics`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 async def health(service: Service, request: Request) -> Answer:
-    """`GET /health`: 200 while texts are taken."""
+    """`GET /health`: 200 while texts are accepted."""
     healthy = service.models.are_running
     said = json.dumps({"status": "ok" if healthy else "stopping"}, separators=(",", ":"))
     return Answer(body=said.encode(), status=200 if healthy else 503)

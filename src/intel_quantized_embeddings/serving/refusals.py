@@ -1,4 +1,4 @@
-"""What a request is refused with, whatever API it came by; each API writes it in its own form."""
+"""`Refusal`: the error of a request of any API; each API writes it in its own form."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 
 class Refusal(Exception):
-    """A request that gets an error for an answer.
+    """A request that is answered by an error.
 
     Args:
         status: The HTTP status.
         message: What failed, the value seen, what is allowed.
         code: A word for programs.
-        param: The field of the body that is at fault.
-        headers: HTTP headers beside it.
+        param: The wrong field of the body.
+        headers: Further HTTP headers.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The body of a request for embeddings, as OpenAI's clients send it -> what is asked, or a refusal. Pure functions."""
+"""The body of a request for embeddings, of OpenAI's clients -> a checked request or a refusal. Pure functions."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class EncodingFormat(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingsRequest:
-    """A client's request: its texts, the name it was sent under, their kind, and the vectors' form and length.
+    """A client's request: its texts, the model's name, the kind of texts, and the vectors' form and length.
 
-    `dimensions` is None where the model's own is wanted, and may be more than the model has.
+    `dimensions` is None for the model's own, and may be more than the model has.
     """
 
     texts: list[str]
@@ -43,7 +43,7 @@ class EmbeddingsRequest:
 
 
 def model_names(name: str) -> dict[str, InputType | None]:
-    """The names that a served model answers to, and what the texts are where the name says it."""
+    """Return the names of a served model, and the kind of texts if the name gives it."""
     return {name: None} | {f"{name}:{kind.value}": kind for kind in InputType}
 
 
@@ -51,7 +51,7 @@ def parse_request(body: bytes, *, names: Mapping[str, InputType | None], limits:
     """Read and check the body of a request to one of the models of some names.
 
     Raises:
-        Refusal: It is not what OpenAI's `/v1/embeddings` takes, or asks for what is not here.
+        Refusal: The body is not one of OpenAI's `/v1/embeddings`, or names an unknown model.
     """
     given = Body.parsed(body, fields=_FIELDS)
     model, input_type = _model(given, names)
@@ -65,7 +65,7 @@ def parse_request(body: bytes, *, names: Mapping[str, InputType | None], limits:
 
 
 def _model(given: Body, names: Mapping[str, InputType | None]) -> tuple[str, InputType]:
-    """The name asked for, and what the texts are. Documents, where nothing is said: they are most of what is sent."""
+    """Return the name asked for, and the kind of texts: documents by default, because most texts are documents."""
     model = asked_model(given, names)
     if model is None:
         own = [name for name, kind in names.items() if kind is None]
@@ -81,10 +81,10 @@ def _model(given: Body, names: Mapping[str, InputType | None]) -> tuple[str, Inp
 
 
 def asked_model(given: Body, names: Collection[str]) -> str | None:
-    """Return the model that a body names; None where it names none.
+    """Return the model that a body names; None if it names none.
 
     Raises:
-        Refusal: It is none of those (404).
+        Refusal: The model is not served (404).
     """
     model = given.get("model")
     if model is not None and (not isinstance(model, str) or model not in names):

@@ -40,18 +40,18 @@ async def rerank(service: Service, body: bytes, *, version: str) -> Answer:
 
 
 def ranked(encoded: Encoded, *, raw: bool = False) -> list[tuple[int, float]]:
-    """Put inputs in order, the best first; equal ones stay as they were.
+    """Put inputs in order, the best first; equal scores keep their order.
 
     Args:
         encoded: Scores before their activation.
-        raw: Whether to give those; else they go through a sigmoid, so they are from 0 to 1 whatever the model's own.
+        raw: Whether to return these; else they go through a sigmoid, to be from 0 to 1 for every model.
 
     Returns:
         The place and score of each.
     """
     given = encoded.rows[:, 0]
     scores = given if raw else Activation.SIGMOID.apply(given)
-    # By what was given: the sigmoid of high scores is 1 for several.
+    # Sorted by the raw scores, because the sigmoid of several high scores is 1.
     return [(int(place), float(scores[place])) for place in np.argsort(-given, kind="stable")]
 
 

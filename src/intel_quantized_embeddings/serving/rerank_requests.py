@@ -1,4 +1,4 @@
-"""The body of a request to rank documents, as Cohere's and Jina's clients send it -> what is asked. Pure functions."""
+"""The body of a request to rank documents, of Cohere's and Jina's clients -> a checked request. Pure functions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from intel_quantized_embeddings.serving.limits import Limits
 from intel_quantized_embeddings.serving.requests import asked_model
 from intel_quantized_embeddings.texts import shown
 
-# Of both. The last two change nothing here: documents are not cut into chunks, and all requests have one priority.
+# The fields of both. The last two change nothing here: documents are not cut into chunks, and all requests have one
+# priority.
 _FIELDS = (
     "model",
     "query",
@@ -30,13 +31,13 @@ class RerankRequest:
     """A query and the documents to rank.
 
     Attributes:
-        model: The name it was sent under; None for the first cross-encoder.
-        query: What is looked for.
-        documents: As they were sent: strings or objects.
-        texts: What is read of each.
-        top_n: How many to return; None returns all.
+        model: The name in the request; None for the first cross-encoder.
+        query: The text to search for.
+        documents: The documents as they were sent: strings or objects.
+        texts: The text of each document.
+        top_n: Number of results to return; None returns all.
         return_documents: Whether to return the documents too.
-        max_tokens: Where the client wants documents cut.
+        max_tokens: The length in tokens at which the client wants documents cut.
     """
 
     model: str | None
@@ -52,7 +53,7 @@ def parse_rerank(body: bytes, *, names: Collection[str], limits: Limits) -> Rera
     """Read and check the body of a request to one of the cross-encoders of some names.
 
     Raises:
-        Refusal: It is not what Cohere's and Jina's clients send, or asks for what is not here.
+        Refusal: The body is not one of Cohere's and Jina's clients, or names an unknown model.
     """
     given = Body.parsed(body, fields=_FIELDS)
     model = asked_model(given, names)
@@ -79,7 +80,7 @@ def parse_rerank(body: bytes, *, names: Collection[str], limits: Limits) -> Rera
 
 
 def _text(given: Body, document: object, place: int) -> str:
-    """What is read of a document: a string, an object's text, or lines of those fields that `rank_fields` names."""
+    """Return a document's text: a string, an object's text, or lines of the fields that `rank_fields` names."""
     if isinstance(document, str):
         return document
     fields = given.get("rank_fields")

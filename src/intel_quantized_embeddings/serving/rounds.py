@@ -1,10 +1,11 @@
-"""Which texts of which waiting requests are encoded next. Pure, but for its own state.
+"""Choose the texts of waiting requests to encode next. Pure, but for its own state.
 
 Requests share the encoder fairly, by the token: self-clocked fair queueing (Golestani 1994, A Self-Clocked Fair
-Queueing Scheme for Broadband Applications). A text is due when its request would have got that many tokens had every
-request got as many, and what is due first goes first. So a query is not held up by a request of 2,000 texts that came
-before it, and that one is not held up by however many queries come after. First texts are due as if none were shorter
-than most queries are, so queries are taken in the order they come: else the longer ones among hundreds wait for long.
+Queueing Scheme for Broadband Applications). A text is due when its request would have got its tokens if every
+request got equally many, and the text that is due first goes first. So a query does not wait for a request of 2,000
+texts that came before it, nor that request for any number of queries that come after. First texts are due as if none
+were shorter than most queries, so queries are taken in order of arrival; otherwise the longer ones among hundreds would
+wait for long.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _Key = TypeVar("_Key", bound=Hashable)
 class _Request:
     tokens: Sequence[int]  # of each text
     order: list[int]  # places of the texts still to come, the next one last
-    left: int  # tokens of those
+    left: int  # their tokens
 
     @property
     def next_tokens(self) -> int:
@@ -32,11 +33,11 @@ class _Request:
 
 
 class Rounds(Generic[_Key]):
-    """The requests that wait, and the rounds that are made of them."""
+    """The waiting requests, and the rounds that are made of them."""
 
     def __init__(self) -> None:
         self._requests: dict[_Key, _Request] = {}
-        # (when its next text is due, arrival, request); of those that were removed, until they come up.
+        # (time when its next text is due, arrival, request); removed requests stay until they come up.
         self._due: list[tuple[int, int, _Key]] = []
         self._arrivals = count()
         self._clock = 0
@@ -44,36 +45,36 @@ class Rounds(Generic[_Key]):
 
     @property
     def tokens(self) -> int:
-        """Tokens of all texts that wait."""
+        """The tokens of all waiting texts."""
         return self._tokens
 
     def __len__(self) -> int:
-        """The number of requests with texts that wait."""
+        """The number of requests with waiting texts."""
         return len(self._requests)
 
     def add(self, key: _Key, tokens: Sequence[int]) -> None:
-        """Let a request wait, under a key that no other ever had, with the tokens of its texts: one text at least."""
-        # Texts of one length next to each other: a round then holds fuller batches.
+        """Add a waiting request under a new, unique key, with the tokens of its texts, at least one."""
+        # Texts of one length next to each other, so that a round holds fuller batches.
         request = _Request(tokens, sorted(range(len(tokens)), key=tokens.__getitem__), sum(tokens))
         self._requests[key] = request
         self._tokens += request.left
         heapq.heappush(self._due, (self._clock + max(request.next_tokens, SHORT), next(self._arrivals), key))
 
     def remove(self, key: _Key) -> None:
-        """Forget a request, if it still waits: who asked is gone."""
+        """Forget a request, if it still waits, whose client is gone."""
         request = self._requests.pop(key, None)
         if request is not None:
             self._tokens -= request.left
 
     def ahead_of(self, tokens: int) -> int:
         """How many tokens at most would be encoded before a request of so many, were it added now: as many of each."""
-        share = tokens + SHORT  # its first text may be due that much later than its tokens say
+        share = tokens + SHORT  # its first text may be due that much later than by its tokens
         return sum(min(request.left, share) for request in self._requests.values())
 
     def next_round(self, token_budget: int) -> list[tuple[_Key, int]]:
-        """Take the texts to encode next: of each its request and its place there; none if nothing waits.
+        """Take the texts to encode next, as requests and places; empty if nothing waits.
 
-        They have `token_budget` tokens at most in all, unless one text alone has more.
+        They have at most `token_budget` tokens in all, unless one text alone has more.
         """
         taken: list[tuple[_Key, int]] = []
         left = token_budget

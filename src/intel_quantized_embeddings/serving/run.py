@@ -27,7 +27,7 @@ except ModuleNotFoundError as exc:
 
 logger = logging.getLogger(__name__)
 
-# Longer than clients and proxies keep an idle connection: else one is closed while they write into it.
+# Longer than clients and proxies keep an idle connection, so that none is closed while they write into it.
 _KEEP_ALIVE_SECONDS = 75
 
 
@@ -43,9 +43,9 @@ def serve(
     limits: Limits,
     residency: Residency,
 ) -> None:
-    """Serve models until SIGTERM or SIGINT; what was taken on by then is answered.
+    """Serve models until SIGTERM or SIGINT; requests accepted by then are answered.
 
-    `iqe serve --help` explains the arguments; the log tells the port where 0 takes a free one.
+    `iqe serve --help` explains the arguments; the log gives the port if 0 took a free one.
 
     Raises:
         OptionError: The address can't be listened on, or a value is not allowed.
@@ -86,7 +86,7 @@ def serve(
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=max(1, round(limits.stop_seconds)),
         )
-        # uvicorn raises the signal that stopped it once more, for whoever handled it before. Nobody: it ends with 0.
+        # uvicorn raises the signal that stopped it again, for an earlier handler. There is none: the status is 0.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
         address, bound_port = listener.getsockname()[:2]
@@ -96,7 +96,7 @@ def serve(
 
 
 def _preloaded(models: Sequence[ServedModel[Any]], residency: Residency) -> list[str]:
-    """Load what is to be in memory from the start, and say of each model what it is."""
+    """Load the models that are to be in memory from the start, and describe each model."""
     described = []
     for model in models:
         is_full = residency.memory_bytes is not None and resident_bytes() > residency.memory_bytes
@@ -105,7 +105,7 @@ def _preloaded(models: Sequence[ServedModel[Any]], residency: Residency) -> list
 
 
 class _Server(uvicorn.Server):
-    """Says where it listens, once it does."""
+    """Logs its address once it listens."""
 
     def __init__(self, config: uvicorn.Config, *, greeting: str) -> None:
         super().__init__(config)
@@ -117,7 +117,7 @@ class _Server(uvicorn.Server):
 
 
 def _bound(host: str, port: int) -> socket.socket:
-    """A socket that has the address and does not listen yet: mistakes show before a model is loaded."""
+    """Return a socket bound to the address that does not listen yet, so that errors come before a model is loaded."""
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -1,4 +1,4 @@
-"""A model of a service: its name, how it is loaded, and what of it is in memory."""
+"""A model of a service: its name, its loading, and its state in memory."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ _Model = TypeVar("_Model", Encoder, CrossEncoder)
 
 @dataclass(frozen=True, slots=True)
 class Running(Generic[_Model]):
-    """A loaded model and what drives it."""
+    """A loaded model and its batcher."""
 
     model: _Model
     batcher: Batcher
 
 
 class ServedModel(Generic[_Model]):
-    """A model under the name that requests call it by.
+    """A model under its name in requests.
 
     Args:
         name: The name.
-        load: Loads it.
+        load: Function that loads it.
         scores_pairs: Whether it is a cross-encoder.
 
     Attributes:
-        running: The model where it is in memory.
-        loading: What ends when it is, where it is being loaded.
-        users: How many requests need it.
-        last_used: When a request last needed it, or when it was loaded, by `time.monotonic`.
-        resident_bytes: How much memory loading it took at most.
+        running: The model, if it is in memory.
+        loading: The task that loads it, while it is being loaded.
+        users: Number of requests that need it.
+        last_used: Time when a request last needed it, or when it was loaded, by `time.monotonic`.
+        resident_bytes: The most memory that loading it took.
     """
 
     def __init__(self, name: str, load: Callable[[], _Model], *, scores_pairs: bool) -> None:
@@ -58,10 +58,10 @@ class ServedModel(Generic[_Model]):
 
     @classmethod
     def of(cls, model: _Model, *, name: str) -> ServedModel[_Model]:
-        """Serve a model that is loaded.
+        """Serve a loaded model.
 
         Raises:
-            OptionError: It is a Router.
+            OptionError: The model is a Router.
         """
         if not isinstance(model, CrossEncoder) and model.for_queries is not model.for_documents:
             raise _refuse_router(name)
@@ -69,17 +69,17 @@ class ServedModel(Generic[_Model]):
 
     @classmethod
     def asked(cls, options: LoadOptions, *, name: str, alone: bool = True) -> ServedModel[Any]:
-        """Serve a model of some options; its files are looked for, and it is not loaded yet.
+        """Serve the model of some options, whose files are found now and loaded later.
 
         Args:
-            options: What to load.
-            name: What requests call it by.
-            alone: Whether the options are of no other model: else those that only embedders have are not given to a
-                cross-encoder.
+            options: The model and its options.
+            name: Its name in requests.
+            alone: Whether the options are for this model only; if not, a cross-encoder does not get those that only
+                embedders have.
 
         Raises:
-            OptionError: It is a Router, or an option is not allowed.
-            QuantizedEmbeddingsError: As `Reranker.load` lists them, of those that show before loading.
+            OptionError: The model is a Router, or an option is not allowed.
+            QuantizedEmbeddingsError: The errors of `Reranker.load` that come before loading.
         """
         kind = kind_of_model(options)
         scores_pairs = kind is CrossEncoder
@@ -89,16 +89,16 @@ class ServedModel(Generic[_Model]):
         source = find_model(options, CROSS_ENCODER if scores_pairs else EMBEDDER)
         if source.routes is not None:
             raise _refuse_router(name)
-        # Of the files that were found: a model that is loaded again is not looked for on the hub again.
+        # From the files that were found, so that loading the model again does not ask the hub again.
         return ServedModel(name, lambda: kind.from_source(source, options), scores_pairs=scores_pairs)
 
     @property
     def is_preloaded(self) -> bool:
-        """Whether `preload` has loaded it, and nothing has taken it from there."""
+        """Whether `preload` has loaded it, and `loaded` has not taken it yet."""
         return self._preloaded is not None
 
     def preload(self) -> _Model:
-        """Load it before the service runs: what is wrong with it shows then.
+        """Load it before the service runs, so that errors come at the start.
 
         Raises:
             QuantizedEmbeddingsError: As `Reranker.load` lists them.
@@ -107,10 +107,10 @@ class ServedModel(Generic[_Model]):
         return self._preloaded
 
     def loaded(self) -> _Model:
-        """Load it, or take what was loaded before; one model at a time, so that it shows how much memory each takes.
+        """Load it, or take the preloaded model; one model at a time, to measure the memory of each.
 
         Raises:
-            OptionError: Its folder holds another model than when it was first loaded.
+            OptionError: Its folder has another model than when it was first loaded.
             QuantizedEmbeddingsError: As `Reranker.load` lists them.
         """
         model, self._preloaded = self._preloaded, None

@@ -1,4 +1,4 @@
-"""What all routes share: models, the gate, limits, and how a request's texts become rows."""
+"""The state that all routes share: models, the gate, limits; and the way from a request's texts to rows."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ if TYPE_CHECKING:
 _Result = TypeVar("_Result")
 _Input = TypeVar("_Input", str, tuple[str, str])
 
-# Inputs of a request that are tokenized before another request has its turn.
+# Number of inputs of a request that are tokenized before another request has its turn.
 _TOKENIZED_AT_ONCE = 64
-# Texts in European languages have 4 to 5.
+# Characters a token; texts in European languages have 4 to 5.
 _MOST_CHARACTERS_A_TOKEN = 8
-# What nginx writes into its log where the client closed the connection before there was an answer.
+# nginx's status in its log for a client that closed the connection before the answer.
 _CLIENT_GONE = 499
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoded:
-    """What a model made of a request's texts or pairs.
+    """The result for a request's texts or pairs.
 
     Attributes:
         rows: Vectors, or scores before their activation. Shape: (n_inputs, numbers).
-        tokens: Of all of them.
-        cut: How many were longer than the model takes, and cut.
+        tokens: The number of tokens of all inputs.
+        cut: The number of inputs that were too long and cut.
     """
 
     rows: NDArray[np.float32]
@@ -55,7 +55,7 @@ class Encoded:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What an answer says of texts that were cut."""
+        """The headers of an answer about texts that were cut."""
         return {"x-cut-texts": str(self.cut)} if self.cut else {}
 
 
@@ -63,13 +63,13 @@ class Service:
     """The state that routes share.
 
     Args:
-        models: What is served.
-        limits: What is taken on at most.
-        tei_defaults: What requests to text-embeddings-inference's routes mean where they do not say it.
-        residency: Which models are kept in memory.
+        models: The models.
+        limits: The limits.
+        tei_defaults: Defaults of requests to text-embeddings-inference's routes.
+        residency: The rules by which models are kept in memory.
     """
 
-    # Tokenizing and writing answers. Two: a long text must not keep all others from being tokenized.
+    # For tokenizing and writing answers. Two threads, so that a long text does not block all others.
     tokenizing_threads = 2
 
     def __init__(
@@ -99,10 +99,10 @@ class Service:
             self._texts_pool.shutdown(cancel_futures=True)
 
     async def answered(self, request: Request, answer: Callable[[Service, bytes], Awaitable[Answer]]) -> Answer:
-        """Take a request in, within its limits, and count it.
+        """Accept a request within the limits, count it, and answer it.
 
         Raises:
-            Refusal: It is refused.
+            Refusal: The request is refused.
         """
         started = time.perf_counter()
         status = 500
@@ -114,7 +114,7 @@ class Service:
             status = exc.status
             raise
         except asyncio.CancelledError as exc:
-            # Only the server cancels requests, when the time to stop is over; this answer still goes out.
+            # Only the server cancels requests, at the end of the time to stop; this answer is still sent.
             status = 503
             raise Refusal(503, "the service is stopping, and had no more time for this request.") from exc
         except ClientDisconnect:
@@ -135,15 +135,15 @@ class Service:
 
         Args:
             running: The model.
-            inputs: One at least.
-            tokenize: Makes token ids of some of them.
-            too_long: Refuses the one at a place that is longer than the model takes; None cuts it.
+            inputs: At least one text or pair.
+            tokenize: Makes token ids of some inputs.
+            too_long: Makes the refusal of an input, by its place, that is too long; None cuts it.
 
         Raises:
             Refusal: Too much waits already, or an input is too long, or has no token.
         """
         batcher = running.batcher
-        # Twice: tokenizing what is then refused is work too, and more may wait when it is done.
+        # Checked twice: before, to save tokenizing refused inputs, and after, when more may wait.
         self._gate.check_waiting(batcher, _fewest_tokens(inputs, max_length=running.model.max_length))
         token_ids: list[list[int]] = []
         cut = 0
@@ -164,7 +164,7 @@ class Service:
         return Encoded(rows=rows, tokens=tokens, cut=cut)
 
     async def off_the_loop(self, work: Callable[[], _Result]) -> _Result:
-        """Run what takes a while beside the event loop."""
+        """Run a function that takes a while beside the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._texts_pool, work)
 
     async def _within_time(self, answer: Coroutine[Any, Any, Answer]) -> Answer:
@@ -178,7 +178,7 @@ class Service:
             ) from exc
 
     async def _answer(self, request: Request, answer: Callable[[Service, bytes], Awaitable[Answer]]) -> Answer:
-        """The answer; given up when the client goes away."""
+        """Return the answer; it is given up when the client goes away."""
         async with self._gate.entered(request.stream()) as body:
             work = asyncio.ensure_future(answer(self, body))
             gone = asyncio.ensure_future(_gone(request))
@@ -199,6 +199,6 @@ async def _gone(request: Request) -> None:
 
 
 def _fewest_tokens(inputs: Sequence[_Input], *, max_length: int) -> int:
-    """About how many tokens inputs have at the least, before they are tokenized."""
+    """Estimate the fewest tokens that inputs have, before they are tokenized."""
     sizes = (len(one) if isinstance(one, str) else len(one[0]) + len(one[1]) for one in inputs)
     return sum(min(size // _MOST_CHARACTERS_A_TOKEN + 1, max_length) for size in sizes)

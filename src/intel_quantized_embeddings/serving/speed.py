@@ -1,4 +1,4 @@
-"""How many tokens a second an encoder does of late."""
+"""The recent speed of an encoder in tokens a second."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-# How soon a change of speed shows in the measured one: half of what is measured is from the last so many seconds.
+# Half of the measured speed comes from the last seconds of this number, so that changes show soon.
 _HALF_LIFE_SECONDS = 5.0
 
 
@@ -32,7 +32,7 @@ class Speed:
 
     @contextmanager
     def of(self, tokens: int) -> Iterator[None]:
-        """Time a call of so many tokens, from any thread; one that fails counts too."""
+        """Time a call with a number of tokens, from any thread; a failing call counts too."""
         with self._lock:
             if not self._running:
                 self._counted_to = self._now()

@@ -45,9 +45,9 @@ if TYPE_CHECKING:
     from intel_quantized_embeddings.models.tokenizer import TokenizedTexts
     from intel_quantized_embeddings.serving.service import Encoded, Service
 
-# What another kind of model than a route needs is told with, and a failure of the model's.
+# The status of a route that needs another kind of model, and of a failure of the model.
 _BACKEND = 424
-# Beyond so many characters a token that a model takes, a text is not tokenized.
+# A text with more characters than this for each token that a model takes is not tokenized.
 _MOST_CHARACTERS_A_TOKEN = 250
 _ERROR_TYPES = {401: "Unauthorized", 424: "Backend", 429: "Overloaded", 500: "Backend", 503: "Unhealthy"}
 _POOLINGS = {Pooling.LAST.value: "last_token"}
@@ -62,7 +62,7 @@ async def embed(service: Service, body: Body) -> Answer:
 
 
 async def similarity(service: Service, body: Body) -> Answer:
-    """`POST /similarity`: cosines, whatever the model's own way to compare."""
+    """`POST /similarity`: cosines, also for models with another similarity."""
     asked = parse_similarity(body, limits=service.limits, defaults=service.tei_defaults)
     vectors, encoded = await _vectors(service, asked)
     directions = unit(vectors)
@@ -129,19 +129,19 @@ async def decode(service: Service, body: Body) -> Answer:
 
 
 async def root(service: Service, body: Body) -> Answer:
-    """`POST /`, where clients of inference endpoints ask: what the body is for shows by its fields."""
+    """`POST /`, where clients of inference endpoints ask; the body's fields decide the route."""
     if body.get("query") is not None and body.get("texts") is not None:
         return await rerank(service, body)
     return await (similarity if isinstance(body.get("inputs"), dict) else embed)(service, body)
 
 
 async def not_here(service: Service, body: Body) -> Answer:
-    """`POST /embed_all`, `/embed_sparse` and `/predict`: for kinds of models that are not served."""
+    """`POST /embed_all`, `/embed_sparse` and `/predict`, for kinds of models that are not served."""
     raise Refusal(_BACKEND, "the models here give a vector a text, or a score a pair: /embed, /similarity, /rerank.")
 
 
 async def info(service: Service, request: Request) -> Answer:
-    """`GET /info`: of the model that `/embed` asks, else of the one that `/rerank` does."""
+    """`GET /info`: of the model of `/embed`, else that of `/rerank`."""
     served = _any(service)
     async with service.models.using(served) as running:
         model = running.model
@@ -170,7 +170,7 @@ async def info(service: Service, request: Request) -> Answer:
 
 
 async def alive(service: Service, request: Request) -> Answer:
-    """`GET /` and `/ping`: 200 while texts are taken."""
+    """`GET /` and `/ping`: 200 while texts are accepted."""
     return Answer(body=b"", status=200 if service.models.are_running else 503)
 
 
@@ -181,7 +181,7 @@ def error(refusal: Refusal) -> bytes:
 
 
 async def _vectors(service: Service, asked: EmbedRequest) -> tuple[NDArray[np.float32], Encoded]:
-    """Vectors after the prompt that is named; as text-embeddings-inference does, after none where none is."""
+    """Encode texts after the named prompt, or, as text-embeddings-inference does, after none by default."""
     model = required(service.models.first_embedder, status=_BACKEND, what="embedder")
     async with service.models.using(model) as running:
         encoder: Encoder = running.model
@@ -199,7 +199,7 @@ async def _vectors(service: Service, asked: EmbedRequest) -> tuple[NDArray[np.fl
 
 
 def _tokenizing(tokenize: Callable[..., TokenizedTexts], **options: Any) -> Callable[[Any], TokenizedTexts]:
-    """Return what tokenizes with some options, and refuses those that the model's tokenizer can't do."""
+    """Return a function that tokenizes with some options; options that the model's tokenizer lacks are refused."""
 
     def refusing(inputs: Any) -> TokenizedTexts:
         try:
@@ -211,7 +211,7 @@ def _tokenizing(tokenize: Callable[..., TokenizedTexts], **options: Any) -> Call
 
 
 def _too_long(cutting: Cutting, running: Running[Any], field: str) -> Callable[[int], Refusal] | None:
-    """Return what refuses a text that is too long; None where it is to be cut."""
+    """Return a function that makes the refusal of a text that is too long; None if it is to be cut."""
     if cutting.allowed:
         return None
     most = running.model.max_length
@@ -227,10 +227,10 @@ def _instruction(running: Running[Any], prompt_name: str | None) -> str:
     if prompt_name is None:
         return ""
     settings = running.model.settings
-    # A cross-encoder has none.
+    # A cross-encoder has no prompts.
     prompts = {name: getattr(settings, f"{name}_instruction", "") for name in ("query", "document")}
     prompts |= dict(getattr(settings, "other_prompts", ()))
-    # A folder may have the document's under another of its names.
+    # A folder may have the document's prompt under another name.
     found = prompts.get("document" if prompt_name in DOCUMENT_PROMPTS and prompt_name not in prompts else prompt_name)
     if found is None:
         raise Refusal(

@@ -1,6 +1,6 @@
-"""The bodies of text-embeddings-inference's routes -> what is asked, or a refusal. Pure functions.
+"""The bodies of text-embeddings-inference's routes -> checked requests, or a refusal. Pure functions.
 
-As its version 1.9 has them: a wrong value is a 422, nothing at all a 400, and what is not known is ignored.
+As in its version 1.9, a wrong value is a 422, no text a 400, and unknown fields are ignored.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ EMPTY = "empty"
 
 
 class Side(str, Enum):
-    """Where a text that is too long is cut; either spelling."""
+    """The side at which a text that is too long is cut; either spelling."""
 
     LEFT = "Left"
     RIGHT = "Right"
@@ -29,11 +29,11 @@ class Side(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
-    """What a request means where it does not say it; options of that server's command, under their names there.
+    """Defaults of requests, by the names of that server's options.
 
     Attributes:
         auto_truncate: Whether texts that are too long are cut, or refused.
-        default_prompt_name: The name of what is put before texts; None for nothing.
+        default_prompt_name: The name of the prompt before texts; None for none.
     """
 
     auto_truncate: bool = False
@@ -42,11 +42,11 @@ class Defaults:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cutting:
-    """What is to be done with texts that are too long.
+    """The treatment of texts that are too long.
 
     Attributes:
         allowed: Whether they are cut, or refused.
-        side: "left" or "right"; None for what the model's folder says.
+        side: "left" or "right"; None for the side that the model's folder names.
     """
 
     allowed: bool
@@ -55,7 +55,7 @@ class Cutting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbedRequest:
-    """Texts to embed, with the name of what is put before each, and the form of the vectors."""
+    """Texts to embed, with the name of the prompt before each, and the form of the vectors."""
 
     texts: list[str]
     cutting: Cutting
@@ -93,12 +93,12 @@ class DecodeRequest:
 
 
 def parse_body(raw: bytes) -> Body:
-    """Parse a body, whatever its fields."""
+    """Parse a body with any fields."""
     return Body.parsed(raw, fields=("inputs",), status=WRONG, refuse_others=False)
 
 
 def parse_embed(body: Body, *, limits: Limits, defaults: Defaults) -> EmbedRequest:
-    """Read what `/embed` takes."""
+    """Read the body of `/embed`."""
     return EmbedRequest(
         texts=_inputs(body, limits),
         cutting=_cutting(body, defaults),
@@ -109,7 +109,7 @@ def parse_embed(body: Body, *, limits: Limits, defaults: Defaults) -> EmbedReque
 
 
 def parse_similarity(body: Body, *, limits: Limits, defaults: Defaults) -> EmbedRequest:
-    """Read what `/similarity` takes: the texts are the source sentence and those compared with it."""
+    """Read the body of `/similarity`; the texts are the source sentence and those compared with it."""
     inputs = body.inner("inputs")
     if inputs is None:
         raise body.wrong("inputs", "inputs is missing; it is an object with source_sentence and sentences.")
@@ -127,10 +127,10 @@ def parse_similarity(body: Body, *, limits: Limits, defaults: Defaults) -> Embed
 
 
 def parse_rank(body: Body, *, limits: Limits, defaults: Defaults) -> RankRequest:
-    """Read what `/rerank` takes."""
+    """Read the body of `/rerank`."""
     query, texts = body.text("query"), _listed(body, "texts", most=limits.texts)
     if not query:
-        _refuse_empty(texts)  # a pair of two
+        _refuse_empty(texts)  # a pair of texts
     return RankRequest(
         query=query,
         texts=texts,
@@ -141,7 +141,7 @@ def parse_rank(body: Body, *, limits: Limits, defaults: Defaults) -> RankRequest
 
 
 def parse_tokenize(body: Body, *, limits: Limits, defaults: Defaults) -> TokenizeRequest:
-    """Read what `/tokenize` takes."""
+    """Read the body of `/tokenize`."""
     return TokenizeRequest(
         texts=_inputs(body, limits),
         special_tokens=body.flag("add_special_tokens", default=True),
@@ -150,7 +150,7 @@ def parse_tokenize(body: Body, *, limits: Limits, defaults: Defaults) -> Tokeniz
 
 
 def parse_decode(body: Body, *, limits: Limits) -> DecodeRequest:
-    """Read what `/decode` takes."""
+    """Read the body of `/decode`."""
     ids = body.get("ids")
     if not isinstance(ids, list):
         raise body.wrong("ids", f"ids is {shown(ids)}; it is a list of token ids, or a list of such lists.")
