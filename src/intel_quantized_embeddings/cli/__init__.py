@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_command(options: argparse.Namespace) -> int:
-    """Run what options ask for, and say what went wrong in a line; returns what `main` does."""
+    """Run a command, and report an error in a line; return the exit status as `main` does."""
     _take_any_text()
     try:
         run: Callable[[argparse.Namespace], int | None] = options.run

@@ -59,7 +59,7 @@ class Inspection:
 
     @property
     def json(self) -> str:
-        """The facts, for scripts."""
+        """Return the facts as JSON."""
         return json.dumps(self.facts, indent=2)
 
 

@@ -32,18 +32,18 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Kept with a collection. `allow_torchscript` is not: whoever opens a collection decides it, not the database.
+# Options kept with a collection, without `allow_torchscript`: the user decides about it, not the database.
 _KEPT = tuple(option.name for option in dataclasses.fields(LoadOptions) if option.metadata["moves_vectors"])
 FINGERPRINT = "fingerprint"
-# How Chroma compares: it has no Manhattan distance, and the euclidean one is the nearest to it.
+# By similarity, the space in Chroma. It has no Manhattan distance; the euclidean one is the nearest.
 SPACES: dict[Similarity, Space] = {
     Similarity.COSINE: "cosine",
     Similarity.DOT: "ip",
     Similarity.EUCLIDEAN: "l2",
     Similarity.MANHATTAN: "l2",
 }
-# Chroma builds a function from a collection's configuration for every call, and drops it. So that no call loads its
-# model anew, the encoders used last are held, and no more: each is all of a model in memory.
+# Chroma builds a function from a collection's configuration for every call, and drops it. The encoders used last are
+# held, so that a call does not load its model again; not more of them, because each is a model in memory.
 _MOST_HELD = 2
 _held: tuple[Encoder, ...] = ()
 _built: WeakValueDictionary[str, IntelQuantizedEmbeddingFunction] = WeakValueDictionary()
@@ -54,12 +54,12 @@ class IntelQuantizedEmbeddingFunction(EmbeddingFunction[Documents]):
     """int8 embeddings on CPUs as a Chroma embedding function.
 
     A collection created with it is opened without naming it again, in a process that imported this module. Nothing
-    is loaded before the first text. Once loaded (`warm_up` does it now), it writes `Encoder.fingerprint` into the
-    collections it is given to from then on: another int8 form of the model is then refused there, not mixed in.
+    is loaded before the first text. Once loaded (`warm_up` loads now), it writes `Encoder.fingerprint` into the
+    collections that it is given to: they then refuse another int8 form of the model.
 
     Args:
-        model: A folder or a hub id. Of a folder, the collection keeps the absolute path.
-        fingerprint: What `Encoder.fingerprint` must be; None takes whatever loads.
+        model: A folder or a hub id. The collection keeps a folder's absolute path.
+        fingerprint: The expected `Encoder.fingerprint`; None accepts any.
         options: Those of `Encoder.load`. A collection keeps the ones that vectors depend on; to open it with
             `cache_folder`, `num_threads`, `local_files_only`, `warm_shapes` or `allow_torchscript`, or with the
             model in another place, pass the function to `get_collection` too.
@@ -84,19 +84,19 @@ class IntelQuantizedEmbeddingFunction(EmbeddingFunction[Documents]):
         self.options = dataclasses.replace(LoadOptions.from_keywords(model, options), model=_place(model))
         self._expected = fingerprint
         self._encoder: Encoder | None = None
-        self._is_chromas = False  # nobody but Chroma has it, for a call
+        self._is_chromas = False  # only Chroma has it, for a call
         self._similarity: Similarity | None = None
         self._said_cosine = False
 
     @classmethod
     def of(cls, encoder: Encoder) -> IntelQuantizedEmbeddingFunction:
-        """Take an encoder that is loaded already: a collection gets its fingerprint at once.
+        """Make a function of a loaded encoder, whose fingerprint a collection then gets at once.
 
         Args:
-            encoder: What `Encoder.load` gave, or the `encoder` of an adapter.
+            encoder: The result of `Encoder.load`, or the `encoder` of an adapter.
 
         Raises:
-            OptionError: It was put together in another way, so no collection could say how to load it.
+            OptionError: The encoder was made in another way, so a collection could not record how to load it.
         """
         if encoder.options is None:
             raise OptionError("only an encoder made by Encoder.load can be kept with a collection.")
@@ -107,7 +107,7 @@ class IntelQuantizedEmbeddingFunction(EmbeddingFunction[Documents]):
 
     @property
     def encoder(self) -> Encoder:
-        """The encoder, loaded when first asked for.
+        """The encoder, loaded at first use.
 
         Raises:
             OtherEncoderError: It is not the one that filled the collection.
@@ -138,7 +138,7 @@ class IntelQuantizedEmbeddingFunction(EmbeddingFunction[Documents]):
 
     @staticmethod
     def release() -> None:
-        """Let go of the models that reopened collections used last; the next call of one loads its model again.
+        """Release the models that reopened collections used last; the next call of one loads its model again.
 
         Functions that are passed to `get_collection` keep theirs as long as they exist.
         """
@@ -146,7 +146,7 @@ class IntelQuantizedEmbeddingFunction(EmbeddingFunction[Documents]):
         _held = ()
 
     def warm_up(self) -> None:
-        """Load now (downloading and quantizing if need be) instead of with the first text."""
+        """Load now (downloading and quantizing if necessary) instead of at the first text."""
         self.encoder.encode_queries(["warm up"])
 
     def __call__(self, input: Documents) -> Embeddings:
@@ -159,13 +159,13 @@ class IntelQuantizedEmbeddingFunction(EmbeddingFunction[Documents]):
 
     @staticmethod
     def name() -> str:
-        """Return the name that collections know it by."""
+        """Return the name of the function in collections."""
         return "intel_quantized"
 
     def default_space(self) -> Space:
         """Return the space of collections that do not name one: the model's own, if its folder is on this machine.
 
-        Of a hub id that was never loaded here it is not; `encoder` then warns if it should not have been the cosine.
+        For a hub id that was never loaded here the cosine is returned; `encoder` warns later if that is wrong.
         """
         if self._similarity is None:
             self._similarity = self._encoder.settings.similarity if self._encoder else _similarity_of(self.options)
@@ -173,7 +173,7 @@ class IntelQuantizedEmbeddingFunction(EmbeddingFunction[Documents]):
         return SPACES[self._similarity or Similarity.COSINE]
 
     def supported_spaces(self) -> list[Space]:
-        """Return the spaces there are."""
+        """Return the spaces of Chroma."""
         return ["cosine", "l2", "ip"]
 
     def get_config(self) -> dict[str, Any]:
@@ -183,7 +183,7 @@ class IntelQuantizedEmbeddingFunction(EmbeddingFunction[Documents]):
 
     @staticmethod
     def build_from_config(config: dict[str, Any]) -> IntelQuantizedEmbeddingFunction:
-        """Build what `get_config` described. The same configuration gives the same object while it is in use."""
+        """Build a function from `get_config`'s result. One configuration gives one object while it is in use."""
         IntelQuantizedEmbeddingFunction.validate_config(config)
         key = json.dumps(config, sort_keys=True)
         function = _built.get(key)
@@ -204,7 +204,7 @@ class IntelQuantizedEmbeddingFunction(EmbeddingFunction[Documents]):
         IntelQuantizedEmbeddingFunction(**config)
 
     def validate_config_update(self, old_config: dict[str, Any], new_config: dict[str, Any]) -> None:
-        """Refuse to change what a collection's vectors depend on; a folder with the same fingerprint may move.
+        """Refuse changes of options that a collection's vectors depend on; a folder with the same fingerprint may move.
 
         Raises:
             OptionError: The new configuration may give other vectors.
@@ -227,23 +227,23 @@ class IntelQuantizedEmbeddingFunction(EmbeddingFunction[Documents]):
 
 
 def _hold(encoder: Encoder) -> None:
-    """Hold an encoder for the next call; without a lock, as a race only makes that one load again."""
+    """Hold an encoder for the next call; without a lock, because a race only makes a call load again."""
     global _held
     _held = (encoder, *(held for held in _held if held is not encoder))[:_MOST_HELD]
 
 
 def _similarity_of(options: LoadOptions) -> Similarity | None:
-    """Read the similarity in the model's folder, without loading it; None where it is not on this machine."""
+    """Read the similarity in the model's folder, without loading it; None if it is not on this machine."""
     try:
         found = find_model(
             options.model, revision=options.revision, cache_folder=options.cache_folder, local_files_only=True
         )
         return read_similarity(found.path)
-    except QuantizedEmbeddingsError:  # which loading it will say
+    except QuantizedEmbeddingsError:  # loading will report the error
         return None
 
 
 def _place(model: str | os.PathLike[str]) -> str:
-    """A folder by its absolute path, so that it is found from another working folder; an id as it is."""
+    """Return a folder's absolute path, which is valid from other working folders, or a hub id as it is."""
     folder = Path(model).expanduser()
     return str(folder.absolute()) if isinstance(model, os.PathLike) or folder.is_dir() else model

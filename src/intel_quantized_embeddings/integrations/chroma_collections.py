@@ -1,7 +1,7 @@
-"""Chroma collections that know their encoder: opened by name, and refused to any other.
+"""Chroma collections that know their encoder and refuse any other.
 
 The fingerprint is the one that `IntelQuantizedEmbeddingFunction` keeps in a collection's configuration. LangChain and
-LlamaIndex fill a collection without asking its embedding function; opening it here first is what asks.
+LlamaIndex fill a collection without asking its embedding function, so open it here first.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from intel_quantized_embeddings.integrations.chroma import FINGERPRINT, SPACES, 
 from intel_quantized_embeddings.integrations.chroma_snapshots import repaired_after_kill
 from intel_quantized_embeddings.similarity import Similarity
 
-import chromadb  # isort: skip  # after ours, which says what to install where it is missing
+import chromadb  # isort: skip  # after this package's import, whose error says what to install
 from chromadb.config import Settings
 from chromadb.errors import ChromaError, NotFoundError
 
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from chromadb.api import ClientAPI
     from chromadb.api.client import Client
 
-# What Chroma listens to where an address does not say.
+# Chroma's port, for an address without one.
 _PORTS = {"http": 8000, "https": 443}
 
 
 def connect(chroma: str | os.PathLike[str]) -> Client:
-    """Open a folder of Chroma's, made where there is none, or reach a server.
+    """Open a folder of Chroma's, made if it does not exist, or connect to a server.
 
-    Where `iqe ingest` was killed in the folder while Chroma wrote its index, that is put right first. Chroma's
+    If `iqe ingest` was killed in the folder while Chroma wrote its index, the index is repaired first. Chroma's
     telemetry is off in the client. A server's credentials come from Chroma's own environment variables
     (`CHROMA_CLIENT_AUTH_PROVIDER`, `CHROMA_CLIENT_AUTH_CREDENTIALS`).
 
@@ -44,7 +44,7 @@ def connect(chroma: str | os.PathLike[str]) -> Client:
         chroma: A folder, or an address such as "http://localhost:8000".
 
     Raises:
-        OptionError: It is neither.
+        OptionError: `chroma` is neither.
         VectorStoreError: The server does not answer, or the folder can't be opened.
     """
     place = os.fspath(chroma)
@@ -78,17 +78,17 @@ def is_address(chroma: str | os.PathLike[str]) -> bool:
 
 
 def open_collection(client: ClientAPI, name: str, *, encoder: Encoder, create: bool = False) -> Collection:
-    """Open a collection that holds vectors of this encoder and of no other.
+    """Open a collection that holds vectors of this encoder only.
 
     Args:
         client: From `connect`, or any client of Chroma.
-        name: The collection.
-        encoder: What will fill or ask it: `Encoder.load(...)`, or the `encoder` of an adapter.
-        create: Make it where there is none, compared as the model's folder says: by cosine as a rule.
+        name: The collection's name.
+        encoder: The encoder that will fill or query it: `Encoder.load(...)`, or the `encoder` of an adapter.
+        create: Make it if it does not exist, with the similarity of the model's folder, usually the cosine.
 
     Warns:
-        UserWarning: It compares by "ip" though the model's vectors have one length: no threshold on scores means what
-            it says there. Or it compares otherwise than a model whose vectors differ in length is made for.
+        UserWarning: The collection compares by "ip" though the model's vectors have length 1, so thresholds on scores
+            don't work. Or it does not compare by the model's similarity, and vectors differ in length.
 
     Returns:
         The collection, for `ChromaVectorStore(chroma_collection=...)`; for LangChain pass `client` and `name` to
@@ -96,7 +96,7 @@ def open_collection(client: ClientAPI, name: str, *, encoder: Encoder, create: b
 
     Raises:
         OtherEncoderError: Another encoder filled it, or it does not say which.
-        OptionError: There is none of this name, or the name is not allowed.
+        OptionError: There is no such collection, or the name is not allowed.
         VectorStoreError: Chroma failed.
     """
     collection = take_collection(client, name, encoder=encoder, create=create)
@@ -113,7 +113,7 @@ def open_collection(client: ClientAPI, name: str, *, encoder: Encoder, create: b
 
 
 def other_space(collection: Collection, encoder: Encoder) -> str | None:
-    """Say what is wrong where a collection ranks otherwise than its model is made for; None where nothing is.
+    """Return a message if a collection ranks by another similarity than its model's; None if not.
 
     Vectors of length 1 have the same order in every space.
     """
@@ -128,7 +128,7 @@ def other_space(collection: Collection, encoder: Encoder) -> str | None:
 
 
 def take_collection(client: ClientAPI, name: str, *, encoder: Encoder, create: bool = False) -> Collection:
-    """Do what `open_collection` does, without its warning, for who asks for no scores."""
+    """Open a collection as `open_collection` does, without its warning, for callers that need no scores."""
     function = IntelQuantizedEmbeddingFunction.of(encoder)
     try:
         collection = client.get_collection(name, embedding_function=function)  # type: ignore[arg-type]  # texts alone
@@ -136,7 +136,7 @@ def take_collection(client: ClientAPI, name: str, *, encoder: Encoder, create: b
         if not create:
             raise OptionError(no_collection(client, name)) from exc
         return create_collection(client, name, encoder=encoder)
-    except ValueError as exc:  # Chroma's own, of a collection with another kind of function
+    except ValueError as exc:  # Chroma's error for a collection with another kind of function
         raise OtherEncoderError(f"the collection {name!r} belongs to another embedding function: {exc}") from exc
     if kept_fingerprint(collection) is None and collection.count() == 0:
         _adopt(collection, function)
@@ -176,8 +176,8 @@ def create_collection(
 ) -> Collection:
     """Make a collection that will know this encoder.
 
-    `hnsw` are the index's settings: Chroma's own when None, and the space that the model's folder says. The errors are
-    those of `open_collection`, and a VectorStoreError where there is a collection of this name.
+    `hnsw` are the index's settings; None takes Chroma's own with the space of the model's similarity. The errors are
+    those of `open_collection`, and a VectorStoreError if there is a collection of this name.
     """
     if encoder.settings.similarity is Similarity.MANHATTAN and not hnsw:
         raise OptionError(
@@ -204,12 +204,12 @@ def space_of(collection: Collection) -> str:
 
 
 def kept_fingerprint(collection: Collection) -> str | None:
-    """The fingerprint of the encoder that filled a collection; None where it does not say."""
+    """Return the fingerprint of the encoder that filled a collection; None if it has none."""
     return kept_config(collection).get(FINGERPRINT) or None
 
 
 def kept_config(collection: Collection) -> dict[str, Any]:
-    """Return what `IntelQuantizedEmbeddingFunction` left in a collection; empty where another function did."""
+    """Return the configuration that `IntelQuantizedEmbeddingFunction` wrote into a collection; empty for others."""
     function = collection.configuration_json.get("embedding_function") or {}
     ours = function.get("name") == IntelQuantizedEmbeddingFunction.name()
     config: dict[str, Any] = function.get("config") or {} if ours else {}
@@ -217,7 +217,7 @@ def kept_config(collection: Collection) -> dict[str, Any]:
 
 
 def _adopt(collection: Collection, function: IntelQuantizedEmbeddingFunction) -> None:
-    """Let an empty collection that somebody made know its encoder."""
+    """Write the encoder into an existing empty collection."""
     try:
         collection.modify(configuration={"embedding_function": function})
     except ValueError as exc:

@@ -1,11 +1,10 @@
-"""A net under Chroma's embedded index, so that a process killed while the index is written loses nothing.
+"""Copies of Chroma's embedded index, so that a process killed while the index is written loses nothing.
 
-Chroma keeps texts, metadata and a log of vectors in SQLite, which survives a kill. Its vector index is files of a
-folder, which it writes over every thousand records; killed in between, they are half old and half new, and opening
-them fails, ends the process, or finds the wrong texts. It writes in this order: the files; in SQLite how far in the
-log they go (`max_seq_id`); only then it clears the log. So a copy of the files from before is all that is needed:
-where `max_seq_id` has not moved since, the copy goes back and the log brings it up to date; where it has, the files
-are whole.
+Chroma keeps texts, metadata and a log of vectors in SQLite, which survives a kill. Its vector index is in files that it
+overwrites every thousand records; after a kill in between they are half old and half new, and opening them fails, ends
+the process, or finds the wrong texts. Chroma first writes the files, then their position in the log (`max_seq_id`) into
+SQLite, and only then clears the log. So a copy of the files from before is enough: if `max_seq_id` has not moved since,
+the copy is put back and the log brings it up to date; if it has, the files are whole.
 """
 
 from __future__ import annotations
@@ -25,16 +24,15 @@ DATABASE = "chroma.sqlite3"
 LOCK = "iqe-ingest.lock"
 _COPIES = "iqe-ingest-copies"
 _UNFINISHED = ".part"
-_PATIENCE_S = 30.0  # for a database that another connection is writing to
+_PATIENCE_S = 30.0  # waits for another connection that is writing
 
 
 @contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
-    """Hold a Chroma folder against other runs, after putting right what a killed one left.
+    """Lock a Chroma folder against other runs, after repairing it if a run was killed.
 
     Raises:
-        VectorStoreError: Another run holds it, it can't be written, or its files are not laid out as this version
-            knows them.
+        VectorStoreError: Another run holds it, it can't be written, or its files have an unknown layout.
     """
     lock = FileLock(folder / LOCK, timeout=0)
     try:
@@ -54,10 +52,10 @@ def only_writer(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def repaired_after_kill(folder: Path) -> Iterator[bool]:
-    """Put right what a killed run left, unless one is running; yields whether there was something.
+    """Repair a folder after a killed run, unless a run is at work; yields whether anything was repaired.
 
-    The first reading of a collection then writes its index, so it belongs inside the `with` block: the copies go when
-    that ends well. A database that can't be read is a VectorStoreError.
+    The first reading of a collection then writes its index, so it belongs inside the `with` block: the copies are
+    removed when that ends well. A database that can't be read is a VectorStoreError.
     """
     if not (folder / _COPIES).is_dir():
         yield False
@@ -74,16 +72,16 @@ def repaired_after_kill(folder: Path) -> Iterator[bool]:
 
 
 class IndexCopy:
-    """A copy of one collection's index files in a folder of Chroma's, made anew whenever Chroma has written them.
+    """A copy of one collection's index files in a folder of Chroma's, renewed whenever Chroma has written them.
 
     Raises:
-        VectorStoreError: There is no room for it, or the files are not laid out as this version knows them.
+        VectorStoreError: There is no room for it, or the files have an unknown layout.
     """
 
     def __init__(self, folder: Path, collection_id: str) -> None:
         self._folder = folder
-        # Open until the end: Chroma has an SQLite of its own, whose locks on the file would go with any descriptor
-        # of it that this process closes.
+        # Open until the end: closing any descriptor of the file in this process would drop the locks of Chroma's own
+        # SQLite on it.
         self._database = _open(folder)
         self._segment = _vector_segment(self._database, collection_id)
         self._copy: Path | None = None
@@ -109,20 +107,20 @@ class IndexCopy:
         self._copy = copy
 
     def close(self, *, whole: bool) -> None:
-        """Let go once Chroma's client is closed; the copy goes where every write came back well (`whole`)."""
+        """Close the copy after Chroma's client; remove it if every write succeeded (`whole`)."""
         self._database.close()
         if whole:
             _remove_copies(self._folder)
 
 
 def _put_back_all(folder: Path) -> None:
-    """Put back the copies of what was being written when a run was killed."""
+    """Put back the copies of indexes that were being written when a run was killed."""
     copies = folder / _COPIES
     if not copies.is_dir():
         return
     with closing(_open(folder)) as database:
         for copy in sorted(copies.iterdir()):
-            if copy.suffix == _UNFINISHED:  # killed while it copied: the files were not being written
+            if copy.suffix == _UNFINISHED:  # killed while copying: the index was not being written
                 continue
             segment, _, position = copy.name.rpartition("@")
             if _position(database, segment) == int(position):
@@ -130,14 +128,14 @@ def _put_back_all(folder: Path) -> None:
 
 
 def _put_back(copy: Path, index: Path) -> None:
-    """Replace index files by their copy; killed in between, the next run does it again."""
+    """Replace index files by their copy; if killed in between, the next run does it again."""
     shutil.rmtree(index, ignore_errors=True)
     if any(copy.iterdir()):
         shutil.copytree(copy, index)
 
 
 def _remove_copies(folder: Path) -> None:
-    """Remove the copies, all of them at once for whoever comes after a kill."""
+    """Remove all copies at once, as a later run after a kill sees it."""
     copies, going = folder / _COPIES, folder / (_COPIES + ".going")
     shutil.rmtree(going, ignore_errors=True)
     if copies.is_dir():
@@ -162,7 +160,7 @@ def _vector_segment(database: sqlite3.Connection, collection_id: str) -> str:
 
 
 def _open(folder: Path) -> sqlite3.Connection:
-    # Not read-only: what a killed process left in SQLite's journal must be rolled back to be read.
+    # Not read-only: SQLite must roll back the journal of a killed process before reading.
     database = (folder / DATABASE).resolve()
     try:
         return sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True, timeout=_PATIENCE_S)

@@ -15,7 +15,7 @@ from intel_quantized_embeddings.texts import shown
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# How a head turns logits into probabilities.
+# The ways in which a head turns logits into probabilities.
 SOFTMAX, SIGMOID, BINARY, MULTI_OUTPUT = "softmax", "sigmoid", "binary", "multi-output"
 # Those of any number of labels at once.
 SEVERAL_LABELS = (SIGMOID, MULTI_OUTPUT)
@@ -31,8 +31,8 @@ class ClassificationHead:
         link: "softmax" for one class of several; "binary" for one of two from a single logit, that of the second;
             "sigmoid" for any number of labels at once; "multi-output" for the same, with the probabilities of 0 and
             of 1 for each, as MultiOutputClassifier gives them.
-        classes: What each class is called by the head: strings or numbers of any kind, True and False among them.
-        numbered: Whether `int(class)` is a class's place in a model's list of labels, as SetFit takes it.
+        classes: The head's names of the classes: strings, numbers, True and False.
+        numbered: Whether `int(class)` is a class's place in a model's list of labels, as in SetFit.
     """
 
     weights: NDArray[np.float64]
@@ -42,7 +42,7 @@ class ClassificationHead:
     numbered: bool = True
 
     def names(self, labels: Sequence[Any] | None) -> list[Any] | None:
-        """Return the label of each class; None without labels, or where they are not for one class of several.
+        """Return the label of each class; None without labels, or if the head is not for one class of several.
 
         A class without a label is a ValueError.
         """
@@ -55,7 +55,7 @@ class ClassificationHead:
         return [labels[place] for place in places]
 
     def predict_proba(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Probability of every class, or of every label, for vectors of shape (n_texts, dimension).
+        """Return the probability of every class, or of every label, for vectors of shape (n_texts, dimension).
 
         Shape: (n_texts, n_classes), rows adding up to 1 unless the link is "sigmoid"; (n_texts, n_classes, 2) for
         "multi-output".
@@ -65,14 +65,14 @@ class ClassificationHead:
             powers = np.exp(logits - logits.max(axis=1, keepdims=True))
             probabilities: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
             return probabilities
-        # tanh does not overflow, whatever the logit.
+        # tanh never overflows.
         of_label: NDArray[np.float64] = 0.5 + 0.5 * np.tanh(0.5 * logits)
         if self.link == MULTI_OUTPUT:
             return np.stack([1 - of_label, of_label], axis=2)
         return np.hstack([1 - of_label, of_label]) if self.link == BINARY else of_label
 
     def predict(self, vectors: NDArray[np.float32]) -> NDArray[Any]:
-        """The class of each text, or of several labels a 1 for each that is more likely than not.
+        """Return the class of each text, or for several labels a 1 for each that is more likely than not.
 
         Shape: (n_texts,), of `classes`; or (n_texts, n_classes) of 0 and 1.
         """
@@ -82,7 +82,7 @@ class ClassificationHead:
         return chosen
 
     def places(self, vectors: NDArray[np.float32]) -> NDArray[np.intp]:
-        """Return the place in `classes` of each text's class, of a head for one class of several. Shape: (n_texts,)."""
+        """Return the place in `classes` of each text's class; not for several labels. Shape: (n_texts,)."""
         places: NDArray[np.intp] = self.predict_proba(vectors).argmax(axis=1)
         return places
 
@@ -92,10 +92,10 @@ class ClassificationHead:
 
 
 def convert_head(head: Any, *, dimension: int | None = None) -> ClassificationHead:
-    """Take the numbers out of a fitted head: LogisticRegression, several of it for several labels, or SetFitHead.
+    """Take the numbers of a fitted head: LogisticRegression, several of it for several labels, or SetFitHead.
 
-    Another one, one that is not fitted, or one that does not compute what is known of its kind is an
-    UnsupportedModelError. A `dimension` of None leaves that to `require_dimension`.
+    An UnsupportedModelError is raised for other heads, heads that are not fitted, and heads of a version that computes
+    otherwise. A `dimension` of None leaves its check to `require_dimension`.
     """
     kind = type(head).__name__
     try:
@@ -114,7 +114,7 @@ def convert_head(head: Any, *, dimension: int | None = None) -> ClassificationHe
 
 
 def require_dimension(head: ClassificationHead, dimension: int) -> None:
-    """Check that a head takes the vectors that a body makes; else it is an UnsupportedModelError."""
+    """Check that a head takes the body's vectors; the error is an UnsupportedModelError."""
     if head.weights.shape[1] != dimension:
         raise UnsupportedModelError(
             f"the head takes vectors of {head.weights.shape[1]} numbers, and the body makes {dimension}."
@@ -122,16 +122,16 @@ def require_dimension(head: ClassificationHead, dimension: int) -> None:
 
 
 def write_head(head: ClassificationHead, file: Path) -> dict[str, Any]:
-    """Write a head's numbers, and return what else `read_head` needs."""
+    """Write a head's numbers, and return the other facts that `read_head` needs."""
     from safetensors.numpy import save_file
 
-    # safetensors writes the bytes as they lie, and scikit-learn's may lie column by column.
+    # safetensors writes an array's bytes in their order, which is column by column for some of scikit-learn's.
     save_file({name: np.ascontiguousarray(getattr(head, name)) for name in ("weights", "bias")}, file)
     return {"link": head.link, "classes": list(head.classes), "numbered": head.numbered}
 
 
 def read_head(file: Path, described: dict[str, Any]) -> ClassificationHead:
-    """Read what `write_head` wrote; anything else is a DamagedFilesError."""
+    """Read a file of `write_head`; anything else is a DamagedFilesError."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -208,11 +208,11 @@ def _several_labels(head: Any, *, link: str = MULTI_OUTPUT) -> ClassificationHea
 
 
 def _constant(part: Any) -> ClassificationHead | None:
-    """Return the head that scikit-learn puts where every training text had a label, or none did; else None."""
+    """Return scikit-learn's head for a label that every training text had, or none; else None."""
     if type(part).__name__ != "_ConstantPredictor":
         return None
     always = bool(np.ravel(part.y_)[0])
-    # Its probability is 0 or 1: that of these logits, to the last bit.
+    # Its probability is 0 or 1, exactly that of these logits.
     return ClassificationHead(
         weights=np.zeros((1, part.n_features_in_)),
         bias=np.array([1e3 if always else -1e3]),
@@ -244,7 +244,7 @@ _CONVERTERS = {
 
 
 def _check(converted: ClassificationHead, head: Any) -> None:
-    """Compare with the head's own answers: libraries change how they get from logits to probabilities."""
+    """Compare with the head's own answers, because libraries change the way from logits to probabilities."""
     random = np.random.default_rng(0)
     vectors = random.normal(0, 1, (64, converted.weights.shape[1])).astype(np.float32)
     if hasattr(head, "temperature"):

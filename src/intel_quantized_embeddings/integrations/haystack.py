@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 
 class _ModelComponent:
-    """The options of `Encoder.load`, checked at once, and what they name, loaded when first asked for.
+    """The options of `Encoder.load`, checked at once, and their model, loaded at first use.
 
-    Components of one process with the same options share it. (The decorator makes each class anew, so
+    Components of one process with the same options share the model. (The decorator makes each class anew, so
     subclasses call this by its name instead of `super()`.)
     """
 
-    # Arguments of a component beside the options, kept under their names.
+    # Arguments of a component beside the options, kept as attributes of their names.
     _own: tuple[str, ...] = ()
 
     def __init__(self, model: str | os.PathLike[str], **options: Unpack[LoadKeywords]) -> None:
@@ -42,7 +42,7 @@ class _ModelComponent:
         self._model: Any = None
 
     def warm_up(self) -> None:
-        """Load now (downloading and quantizing if need be). A pipeline calls it in every run: only the first does."""
+        """Load now (downloading and quantizing if necessary); a pipeline calls this in every run."""
         if self._model is None:
             self._use_once()
 
@@ -57,7 +57,7 @@ class _ModelComponent:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Build a component from what `to_dict` described."""
+        """Build a component from the result of `to_dict`."""
         return default_from_dict(cls, data)
 
     def _use_once(self) -> None:
@@ -73,7 +73,7 @@ class _EmbeddingComponent(_ModelComponent):
 
     @property
     def encoder(self) -> Encoder:
-        """The encoder, loaded when first asked for, with the errors of `Encoder.load`."""
+        """The encoder, loaded at first use, with the errors of `Encoder.load`."""
         if self._model is None:
             self._model = shared_encoder(self.options)
         return cast("Encoder", self._model)
@@ -131,10 +131,10 @@ class IntelQuantizedDocumentEmbedder(_EmbeddingComponent):
 
     Args:
         model: A folder or a hub id.
-        meta_fields_to_embed: Fields of a document's metadata to put before its content, where it has them.
-        embedding_separator: What stands between them.
+        meta_fields_to_embed: Fields of a document's metadata to put before its content, if it has them.
+        embedding_separator: Text between these fields.
         progress_bar: Draw a bar on the terminal.
-        vector_type: As of the text embedder.
+        vector_type: As in the text embedder.
         options: Those of `Encoder.load`. The model's document instruction is put before the whole.
 
     Raises:
@@ -164,10 +164,10 @@ class IntelQuantizedDocumentEmbedder(_EmbeddingComponent):
 
     @component.output_types(documents=list[Document])
     def run(self, documents: list[Document]) -> dict[str, Any]:
-        """Embed documents, in one call however many: the encoder makes its own batches.
+        """Embed documents, all in one call: the encoder makes its own batches.
 
         Args:
-            documents: They are not changed.
+            documents: The documents, which are not changed.
 
         Returns:
             Copies with their vectors, in order, under "documents".
@@ -188,7 +188,7 @@ class IntelQuantizedDocumentEmbedder(_EmbeddingComponent):
 
 @component
 class IntelQuantizedRanker(_ModelComponent):
-    """Sort documents by what another model than the one that found them thinks of each beside the query.
+    """Sort documents by the scores of another model than the one that found them.
 
     Args:
         model: A folder or a hub id, of a bi-encoder or a cross-encoder: see `Reranker.load`.
@@ -226,7 +226,7 @@ class IntelQuantizedRanker(_ModelComponent):
 
     @property
     def reranker(self) -> Reranker:
-        """The reranker, loaded when first asked for, with the errors of `Reranker.load`."""
+        """The reranker, loaded at first use, with the errors of `Reranker.load`."""
         if self._model is None:
             self._model = shared_reranker(self.options)
         return cast("Reranker", self._model)
@@ -241,15 +241,14 @@ class IntelQuantizedRanker(_ModelComponent):
         """Sort documents.
 
         Args:
-            query: What is searched for.
-            documents: They are not changed. Of several with one id, the best counts.
+            query: The text to search for.
+            documents: The documents, which are not changed. Of several with one id, the best is kept.
             top_k: Instead of the ranker's own.
             score_threshold: Instead of the ranker's own.
 
         Returns:
-            Copies with their scores, best first, under "documents": from a bi-encoder cosines, or what its
-            folder says instead, and what the model gives from a cross-encoder. Equal ones stay in the order they
-            came in.
+            Copies with their scores, best first, under "documents": a bi-encoder's cosines, or its folder's
+            similarity, or a cross-encoder's scores. Equal scores keep their order.
 
         Raises:
             OptionError: `top_k` is not positive.
@@ -273,7 +272,7 @@ class IntelQuantizedRanker(_ModelComponent):
 
 
 def _texts(documents: list[Document], fields: Sequence[str], separator: str) -> list[str]:
-    """Return the text to embed of each document: some fields of its metadata, where it has them, then its content."""
+    """Return the text to embed of each document: fields of its metadata, if it has them, then its content."""
     if not isinstance(documents, list) or not all(isinstance(document, Document) for document in documents):
         raise InvalidTextError(
             f"documents is {reprlib.repr(documents)}; a list of haystack.Document is expected. "

@@ -24,7 +24,7 @@ class IntelQuantizedReranker(RerankerOptions, BaseDocumentCompressor):
     """int8 reranking on CPUs as a LangChain document compressor, for `ContextualCompressionRetriever` or a chain.
 
     Takes a model, `top_n` and the options of `Reranker.load`; unknown arguments are refused. The model is taken as a
-    cross-encoder where its `config.json` names a sequence classifier (`architectures`), else as a bi-encoder. Nothing
+    cross-encoder if its `config.json` names a sequence classifier (`architectures`), else as a bi-encoder. Nothing
     is loaded before the first query.
 
     Example:
@@ -40,8 +40,8 @@ class IntelQuantizedReranker(RerankerOptions, BaseDocumentCompressor):
         """Put documents in order, the best first.
 
         Args:
-            documents: What a retriever found; they are left as they are.
-            query: What was asked.
+            documents: A retriever's documents, which are not changed.
+            query: The query.
             callbacks: Not used.
 
         Returns:

@@ -21,8 +21,8 @@ from pydantic import BeforeValidator, Field, field_validator
 from intel_quantized_embeddings.integrations.options import EncoderOptions
 from intel_quantized_embeddings.texts import check_texts, is_listed, shown
 
-# LlamaIndex cuts its input into pieces before an embedder sees it; the largest it allows leaves the
-# batching to the encoder, which sorts by length.
+# LlamaIndex cuts its input into pieces before an embedder sees it; the largest piece that it allows leaves batching to
+# the encoder, which sorts by length.
 LARGEST_PIECE = 2048
 
 # LlamaIndex keeps a model's name as text.
@@ -43,8 +43,8 @@ def _caching_queries() -> Iterator[None]:
 class _KindAwareCache(BaseKVStore):
     """An `embeddings_cache` that keeps queries in a collection of their own.
 
-    LlamaIndex keys its cache by text alone, so a query would be answered with the document vector of
-    the same text, which has another instruction. Documents stay where LlamaIndex puts them.
+    LlamaIndex keys its cache by text alone, so a query would get the document vector of the same text,
+    which has another instruction. Documents stay where LlamaIndex puts them.
     """
 
     def __init__(self, store: BaseKVStore) -> None:
@@ -79,7 +79,7 @@ class _KindAwareCache(BaseKVStore):
 
     def __getattr__(self, name: str) -> Any:
         """Return an attribute of the user's store, such as SimpleKVStore's `persist`."""
-        if name == "_store":  # not there yet while unpickling
+        if name == "_store":  # not set yet while unpickling
             raise AttributeError(name)
         return getattr(self._store, name)
 
@@ -120,7 +120,7 @@ class IntelQuantizedEmbedding(EncoderOptions, BaseEmbedding):
 
     @classmethod
     def class_name(cls) -> str:
-        """The name that serialized pipelines know it by."""
+        """Return the name of the class in serialized pipelines."""
         return "IntelQuantizedEmbedding"
 
     def get_query_embedding(self, query: str) -> Embedding:

@@ -23,7 +23,7 @@ class IntelQuantizedRerank(RerankerOptions, BaseNodePostprocessor):
     """int8 reranking on CPUs as a LlamaIndex node postprocessor, for the `node_postprocessors` of a query engine.
 
     Takes a model, `top_n` and the options of `Reranker.load`; unknown arguments are refused. The model is taken as a
-    cross-encoder where its `config.json` names a sequence classifier (`architectures`), else as a bi-encoder. Nothing
+    cross-encoder if its `config.json` names a sequence classifier (`architectures`), else as a bi-encoder. Nothing
     is loaded before the first query.
 
     Example:
@@ -35,15 +35,15 @@ class IntelQuantizedRerank(RerankerOptions, BaseNodePostprocessor):
 
     @classmethod
     def class_name(cls) -> str:
-        """The name that serialized pipelines know it by."""
+        """Return the name of the class in serialized pipelines."""
         return "IntelQuantizedRerank"
 
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        """The best `top_n` nodes, best first, with the model's scores; those given are left as they are.
+        """Return copies of the best `top_n` nodes with the model's scores, best first.
 
-        A node is read with the metadata that it would be embedded with.
+        A node's text includes the metadata that it would be embedded with.
 
         Raises:
             OptionError: There is no query.

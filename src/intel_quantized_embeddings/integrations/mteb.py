@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 
 class IntelQuantizedMTEBEncoder:
-    """A loaded encoder as what `mteb` 2 evaluates (its `EncoderProtocol`).
+    """A loaded encoder as a model of `mteb` 2 (its `EncoderProtocol`).
 
-    Queries get the model's query instruction and documents its document instruction. Texts that a task
-    says to be neither, as in clustering or similarity, are embedded as documents. mteb's own prompts for a
-    task are left out: they are for models that follow instructions.
+    Queries get the model's query instruction, documents its document instruction. Texts that are neither,
+    as in clustering or similarity, are embedded as documents. mteb's own prompts for a task are not used:
+    they are for models that follow instructions.
 
     Args:
-        encoder: What to evaluate, at the runtime, precision and maximum length it was loaded with.
-        name: What mteb calls it and files results under, "organization/model". Its revision is the
+        encoder: The encoder to evaluate, with the runtime, precision and maximum length that it was loaded with.
+        name: Its name for mteb and its results, "organization/model". Its revision is the
             encoder's fingerprint, so that int8 and fp32 never answer for each other from mteb's cache.
 
     Raises:
@@ -71,8 +71,8 @@ class IntelQuantizedMTEBEncoder:
         Args:
             inputs: Batches with a list of texts under "text", as mteb's `DataLoader` gives them.
             task_metadata: Not used, like `hf_split` and `hf_subset`: vectors depend on the text and its kind alone.
-            hf_split: Which part of the task's data this is.
-            hf_subset: Which language or subset.
+            hf_split: The part of the task's data.
+            hf_subset: The language or subset.
             prompt_type: Whether the texts are queries or documents; None embeds documents.
             batch_size: Not used: the encoder plans batches by length.
             show_progress_bar: Draw a bar on the terminal.

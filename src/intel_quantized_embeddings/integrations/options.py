@@ -1,4 +1,4 @@
-"""The options of `Encoder.load` as fields of a Pydantic model, and what they name loaded on first use."""
+"""The options of `Encoder.load` as fields of a Pydantic model, whose model is loaded on first use."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _Model = TypeVar("_Model")
 class ModelOptions(BaseModel):
     """Options of all adapters. Constructing does no I/O; the first text, or `warm_up`, loads.
 
-    An option changed later is checked like one given at first, and the next text loads anew.
+    An option changed later is checked too, and the next text loads the model again.
     """
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
@@ -47,13 +47,13 @@ class ModelOptions(BaseModel):
     allow_torchscript: bool = False
     warm_shapes: bool = True
 
-    # What was loaded and with which options: a changed one must not be answered by an older model.
+    # The loaded model and its options, so that a changed option is not answered by an older model.
     _loaded: tuple[Any, dict[str, Any]] | None = PrivateAttr(default=None)
 
     @model_validator(mode="before")
     @classmethod
     def _todays_names(cls, given: Any) -> Any:
-        """Refuse what only a retired class took by saying what it is called here."""
+        """Refuse arguments of retired classes by naming their successors."""
         unknown = given.keys() - cls.model_fields.keys() - {"model_name"} if isinstance(given, Mapping) else set()
         for name in sorted(unknown):
             raise_renamed(name, successors={base.__name__ for base in cls.__mro__})
@@ -62,17 +62,17 @@ class ModelOptions(BaseModel):
     @field_validator("cache_folder")
     @classmethod
     def _path_as_text(cls, value: str | os.PathLike[str] | None) -> str | None:
-        """Keep what can be written as JSON."""
+        """Keep the model as text, which can be written as JSON."""
         return None if value is None else os.fspath(value)
 
     @model_validator(mode="after")
     def _allowed(self) -> Self:
-        """Refuse a wrong option when it is written, not when the model loads."""
+        """Refuse a wrong option when it is set, not when the model loads."""
         LoadOptions(**self._load_options())
         return self
 
     def _load_once(self, load: Callable[[LoadOptions], _Model]) -> _Model:
-        """Return what `load` makes of the options: shared by all objects of the process with the same."""
+        """Return the result of `load` for the options, shared by all objects of the process with the same options."""
         wanted = self._load_options()
         loaded = self._loaded
         if loaded is None or loaded[1] != wanted:
@@ -84,11 +84,11 @@ class ModelOptions(BaseModel):
         return {name: getattr(self, name) for name in ModelOptions.model_fields} | {"model": self._model_id()}
 
     def _model_id(self) -> str | os.PathLike[str]:
-        """The model; each adapter keeps it under the name its framework uses."""
+        """Return the model; each adapter keeps it under its framework's name for it."""
         raise NotImplementedError
 
     def __getstate__(self) -> dict[Any, Any]:
-        """Leave the loaded model out of pickles: it is loaded again where it is needed."""
+        """Leave the loaded model out of pickles; it is loaded again when needed."""
         state = super().__getstate__()
         return {**state, "__pydantic_private__": {**(state["__pydantic_private__"] or {}), "_loaded": None}}
 
@@ -96,7 +96,7 @@ class ModelOptions(BaseModel):
 class EncoderOptions(ModelOptions):
     """Options of the adapters that embed."""
 
-    # What vectors are given out as, documents and queries alike: "float32", "int8" or "binary"; see `VectorType`.
+    # The type of vectors, of documents and queries alike: "float32", "int8" or "binary"; see `VectorType`.
     vector_type: str = VectorType.FLOAT32.value
 
     @field_validator("vector_type")
@@ -106,11 +106,11 @@ class EncoderOptions(ModelOptions):
 
     @property
     def encoder(self) -> Encoder:
-        """The encoder, loaded when first asked for, with the errors of `Encoder.load`."""
+        """The encoder, loaded at first use, with the errors of `Encoder.load`."""
         return self._load_once(shared_encoder)
 
     def warm_up(self) -> None:
-        """Load now (downloading and quantizing if need be) instead of with the first text."""
+        """Load now (downloading and quantizing if necessary) instead of at the first text."""
         self.encoder.encode_queries(["warm up"])
 
     def _listed(self, vectors: NDArray[np.float32]) -> list[list[float]]:
@@ -120,7 +120,7 @@ class EncoderOptions(ModelOptions):
 class RerankerOptions(ModelOptions):
     """Options of the adapters that rank."""
 
-    # None keeps all. Three is what LangChain's own rerankers keep.
+    # None keeps all. LangChain's own rerankers keep three.
     top_n: int | None = 3
 
     @field_validator("top_n", mode="before")
@@ -130,9 +130,9 @@ class RerankerOptions(ModelOptions):
 
     @property
     def reranker(self) -> Reranker:
-        """The reranker, loaded when first asked for, with the errors of `Reranker.load`."""
+        """The reranker, loaded at first use, with the errors of `Reranker.load`."""
         return self._load_once(shared_reranker)
 
     def warm_up(self) -> None:
-        """Load now (downloading and quantizing if need be) instead of with the first query."""
+        """Load now (downloading and quantizing if necessary) instead of at the first query."""
         self.reranker.score("warm up", ["warm up"])

@@ -29,20 +29,20 @@ Batch: TypeAlias = "pa.Table | dict[str, np.ndarray]"
 class EmbedDocuments:
     """Embeds a column of a Ray dataset; each actor loads the model once, on cores that no other has.
 
-    An actor computes with as many threads as Ray gave it CPUs, and pins its process to as many cores of those that
-    the process may run on; `process/pinning.py` says how they are chosen and when nothing is pinned. Constructed
-    outside an actor, to try it, it pins nothing and takes the threads that `Encoder.load` takes.
+    An actor computes with as many threads as Ray gave it CPUs, and pins its process to as many of the cores that it may
+    run on; `process/pinning.py` says how they are chosen and when nothing is pinned. Outside an actor it pins nothing
+    and has the threads of `Encoder.load`.
 
     Args:
-        model: A folder or a hub id. Every machine opens it for itself. On more than one, name an int8 folder: an
-            fp32 model would be quantized by each of them.
+        model: A folder or a hub id. Every machine opens it by itself. With several machines, name an int8 folder:
+            each would quantize an fp32 model by itself.
         text_column: The column of texts.
-        vector_column: What to call the column of vectors.
-        fingerprint: What `Encoder.fingerprint` must be; None takes whatever loads. With it, a machine whose model has
-            other files is refused instead of mixing its vectors in.
+        vector_column: The name of the column of vectors.
+        fingerprint: The expected `Encoder.fingerprint`, by which a machine with other files of the model is refused;
+            None accepts any.
         pin_cores: Whether to pin.
         options: Those of `Encoder.load`. `num_threads` replaces Ray's number, for cores too; `warm_shapes` is False
-            unless said, as it prepares for single queries.
+            by default, because it prepares for single queries.
 
     Raises:
         OptionError: A value is not allowed, or there are fewer cores than Ray gave away.
@@ -98,8 +98,8 @@ class EmbedDocuments:
             which any reader of Parquet or Arrow takes.
 
         Raises:
-            OptionError: It has no such column, has one of the vectors' name, or is in another form.
-            InvalidTextError: The column holds something that is not text.
+            OptionError: The batch has no such column, has one of the vectors' name, or is in another form.
+            InvalidTextError: An item of the column is not text.
         """
         if isinstance(batch, pa.Table):
             texts = batch.column(self._checked(batch.column_names)).to_pylist()
@@ -111,7 +111,7 @@ class EmbedDocuments:
         )
 
     def _checked(self, columns: Iterable[str]) -> str:
-        """The text column, if the vectors can go beside it."""
+        """Return the text column, after checking that the vectors can be added."""
         names = list(columns)
         if self._text_column not in names:
             raise OptionError(f"there is no column {self._text_column!r}; text_column= takes one of {names}.")

@@ -1,4 +1,4 @@
-"""What a retired class was asked for -> options of the class that replaces it; `retired_classes.py` is the table."""
+"""Arguments of a retired class -> options of the class that replaces it; `retired_classes.py` is the table."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Argument:
     """The successor of an argument.
 
     Attributes:
-        option: The option that it is now; None where there is nothing left to choose.
-        convert: Its value -> the option's.
-        allowed: The values that can be honoured, in lower case; None is any.
-        instead: What to do about another value.
+        option: The option that replaces it; None if there is nothing left to choose.
+        convert: Function from its value to the option's.
+        allowed: The values that can be honoured, in lower case; None for any.
+        instead: Advice about other values.
     """
 
     option: str | None = None
@@ -34,14 +34,14 @@ class Argument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetiredClass:
-    """A class as it was, in terms of the one that replaces it.
+    """A retired class, in terms of its successor.
 
     Attributes:
-        model_option: What the successor calls the model.
-        defaults: What it did unless told otherwise, as options of the successor.
-        arguments: What it took, in order; "a.b" is the key b of the dictionary a. To all, None is "not given".
-        in_order: How many could be given without a name.
-        forced: What it did whatever it was told, given the model.
+        model_option: The successor's name of the model.
+        defaults: Its defaults, as options of the successor.
+        arguments: Its arguments, in order; "a.b" is the key b of the dictionary a. None means "not given" for all.
+        in_order: The number of arguments that could be given without a name.
+        forced: Function from the model to options that it always set.
     """
 
     name: str
@@ -55,7 +55,7 @@ class RetiredClass:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Translation:
-    """Options of the successor, what to warn of, and a warning of the pooling; empty where there is none to give."""
+    """Options of the successor, the warning, and a warning about the pooling, empty if there is none."""
 
     options: dict[str, Any]
     deprecation: str
@@ -63,7 +63,7 @@ class Translation:
 
 
 def options_of(retired: RetiredClass, in_order: Iterable[Any], named: Mapping[str, Any]) -> dict[str, Any]:
-    """As `translate`, for the `__init__` of a class under the old name: warns its caller."""
+    """Translate for the `__init__` of a class under the old name, and warn its caller."""
     translation = translate(retired, in_order, named)
     warnings.warn(translation.deprecation, DeprecationWarning, stacklevel=3)
     if translation.pooling_warning:
@@ -72,9 +72,9 @@ def options_of(retired: RetiredClass, in_order: Iterable[Any], named: Mapping[st
 
 
 def translate(retired: RetiredClass, in_order: Iterable[Any], named: Mapping[str, Any]) -> Translation:
-    """Say in today's options what a retired class was asked for, by place and by name.
+    """Translate a retired class's arguments, by place and by name, into options of the successor.
 
-    Options of the successor are taken too.
+    Options of the successor are accepted too.
 
     Raises:
         OptionError: An argument can't be honoured or is given twice, or there is no model.
@@ -85,7 +85,7 @@ def translate(retired: RetiredClass, in_order: Iterable[Any], named: Mapping[str
     for name, value in given.items():
         argument = retired.arguments.get(name, Argument(option=name))  # the successor refuses what it doesn't know
         if argument.allowed is not None and _plain(value) not in argument.allowed:
-            told = f"={_shown(value)}" if argument.allowed else ""  # where nothing is allowed, it may be a secret
+            told = f"={_shown(value)}" if argument.allowed else ""  # an argument without allowed values may be a secret
             raise OptionError(f"{retired.name}: {name}{told} can't be honoured. {argument.instead}")
         if argument.option is None:
             said.append(f"{name} has no effect, leave it out")
@@ -112,7 +112,7 @@ def translate(retired: RetiredClass, in_order: Iterable[Any], named: Mapping[str
 
 
 def _by_name(retired: RetiredClass, in_order: list[Any], named: Mapping[str, Any]) -> dict[str, Any]:
-    """Every argument by its name, without those that are None."""
+    """Return every argument by its name, without those that are None."""
     names = list(dict.fromkeys(name.partition(".")[0] for name in retired.arguments))[: retired.in_order]
     if len(in_order) > len(names):
         raise OptionError(
@@ -163,5 +163,5 @@ def _plain(value: Any) -> Any:
 
 
 def _shown(value: Any) -> str:
-    """A value as code, where it can be written."""
+    """Return a value as code, if it can be written."""
     return repr(value) if isinstance(value, (str, int, float)) else "..."

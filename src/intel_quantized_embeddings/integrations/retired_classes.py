@@ -1,4 +1,4 @@
-"""The retired classes: what they took, what they did unless told otherwise, and what each argument is now.
+"""The retired classes: their arguments and defaults, and the successor of each argument.
 
 As of langchain-community 0.4.2, llama-index-embeddings-huggingface-optimum-intel 0.6.0 and
 llama-index-embeddings-openvino 0.8.0.
@@ -25,7 +25,7 @@ _OBJECT = Argument(
 _CPU = Argument(allowed=("cpu", "auto"), instead="This package runs on CPUs only: leave it out.")
 _TOKEN = Argument(allowed=(), instead="Set HF_TOKEN in the environment, or log in with `hf auth login`.")
 
-# What from_pretrained took of them.
+# Keys of these that from_pretrained took.
 _MODEL_KWARGS = {
     "model_kwargs.revision": Argument(option="revision"),
     "model_kwargs.cache_dir": Argument(option="cache_folder"),
@@ -47,7 +47,7 @@ def _mean_or_cls(mean_pooling: Any) -> str:
 
 
 def _with_a_space(instruction: Any) -> Any:
-    """LlamaIndex's classes put a space between instruction and text."""
+    """Append a space to an instruction, as LlamaIndex's classes did."""
     if not isinstance(instruction, str) or not instruction or instruction[-1].isspace():
         return instruction
     return f"{instruction} "
@@ -111,7 +111,7 @@ OPENVINO_BGE_EMBEDDINGS = RetiredClass(
     forced=_chinese_query,
 )
 
-# After the model, in the order that both had them.
+# The arguments after the model, in the same order in both.
 _LLAMA_INDEX_ARGUMENTS = {
     "pooling": Argument(option="pooling"),
     "max_length": Argument(option="max_length"),
@@ -166,10 +166,10 @@ RETIRED_CLASSES = (
 
 
 def raise_renamed(name: str, *, successors: Collection[str]) -> None:
-    """Say what an argument of the classes that `successors` replace is called today; pass over any other name.
+    """Refuse an argument of the classes that `successors` replace by naming its successor; ignore any other name.
 
     Raises:
-        OptionError: It is one.
+        OptionError: It is such an argument.
     """
     became = {
         argument.option or ""

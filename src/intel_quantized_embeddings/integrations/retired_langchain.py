@@ -1,7 +1,7 @@
 """LangChain's retired embedding classes under their old names: change the import, keep the vectors.
 
 Each is `IntelQuantizedEmbeddings` with the old arguments, their old meaning and their old defaults, and warns with
-what to write instead. docs/migrating.md says what stays as it was and what does not.
+the new call. docs/migrating.md lists the differences.
 """
 
 from __future__ import annotations

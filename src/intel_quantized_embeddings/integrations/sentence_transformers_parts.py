@@ -1,4 +1,4 @@
-"""What the shapes of sentence-transformers' classes share: refusing arguments, tensors, results of evaluators."""
+"""Common parts of classes with sentence-transformers' methods: refused arguments, tensors, evaluators' results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self
 
-# What `start_multi_process_pool` gives.
+# The keys of `start_multi_process_pool`'s result.
 _POOL: dict[str, Any] = {"input": None, "output": None, "processes": []}
 
 logger = logging.getLogger(__name__)
@@ -26,17 +26,17 @@ _FEW_FOR_RANGES = 100
 
 
 class NotHereError(OptionError, AttributeError):
-    """What a SentenceTransformer has and its shape here has not; an AttributeError, so that `hasattr` says False."""
+    """An attribute of a SentenceTransformer that is missing here; an AttributeError, so that `hasattr` says False."""
 
 
 class OnTheCPU:
-    """Methods of a torch module that mean nothing here."""
+    """Methods of a torch module that have no effect here."""
 
     training = False
 
     @property
     def device(self) -> Any:
-        """The CPU: as torch names it, where torch is installed."""
+        """The CPU, as torch's device if torch is installed."""
         if not has_torch():
             return "cpu"
         import torch
@@ -48,7 +48,7 @@ class OnTheCPU:
         return evaluator(self, output_path)
 
     def start_multi_process_pool(self, target_devices: Any = None) -> dict[str, Any]:
-        """Give something to pass to `encode`, which needs no other processes: each call has all cores."""
+        """Return a pool for `encode`, which needs no other processes: each call has all cores."""
         check_device(target_devices)
         return dict(_POOL)
 
@@ -66,7 +66,7 @@ class OnTheCPU:
         return self
 
     def eval(self) -> Self:
-        """Stay as it is: nothing here is trained."""
+        """Return the model itself: nothing here is trained."""
         return self
 
     def __getattr__(self, name: str) -> NoReturn:
@@ -77,7 +77,7 @@ class OnTheCPU:
 
 
 def refuse_others(given: Mapping[str, Any], allowed: Mapping[str, tuple[Any, ...]], *, method: str) -> None:
-    """Refuse unknown arguments of a method, and values that ask for something: those that don't are `allowed`."""
+    """Refuse unknown arguments of a method, and values other than those in `allowed`, which have no effect."""
     for name, value in given.items():
         if name not in allowed:
             raise OptionError(f"{name}={value!r} is not an argument of {method}.")
@@ -87,7 +87,7 @@ def refuse_others(given: Mapping[str, Any], allowed: Mapping[str, tuple[Any, ...
 
 
 def check_device(device: Any) -> None:
-    """Check that a device, or each of several, is the CPU; all its cores work on a call as it is."""
+    """Check that a device, or each of several, is the CPU, all of whose cores work on a call anyway."""
     for one in device if isinstance(device, (list, tuple)) else [device]:
         if one is not None and str(one) not in ("cpu", "cpu:0"):  # torch.device("cpu") is "cpu"
             raise OptionError(f"device={device!r} is not available here; only 'cpu' or None, or leave it out.")
@@ -108,7 +108,7 @@ def need_torch() -> None:
 
 
 def given_out(numbers: NDArray[Any], *, alone: bool, as_numpy: bool = True, as_tensor: bool = False) -> Any:
-    """Rows as the caller wants them: NumPy's, one tensor, or a list of tensors; the first alone of a single input."""
+    """Return rows as an array, a tensor, or a list of tensors, as the caller asks; one row for a single input."""
     if as_numpy and not as_tensor:
         return numbers[0] if alone else numbers
     import torch
@@ -118,12 +118,12 @@ def given_out(numbers: NDArray[Any], *, alone: bool, as_numpy: bool = True, as_t
 
 
 def compared(numbers: NDArray[Any]) -> Any:
-    """Similarities as sentence-transformers gives them: a tensor, where torch is installed."""
+    """Return similarities as sentence-transformers does: a tensor, if torch is installed."""
     return given_out(numbers, alone=False, as_tensor=has_torch())
 
 
 def as_array(vectors: Any) -> NDArray[Any]:
-    """Vectors of any kind, one or several, as an array; of floating point, which integers become."""
+    """Return vectors of any kind, one or several, as a floating-point array."""
     import numpy as np
 
     if isinstance(vectors, (list, tuple)):
@@ -133,7 +133,7 @@ def as_array(vectors: Any) -> NDArray[Any]:
 
 
 def _one(vectors: Any) -> Any:
-    """A tensor as NumPy's, which has no bfloat16 and takes nothing that gradients flow through."""
+    """Return a tensor as an array: detached, and widened from bfloat16, which NumPy lacks."""
     if type(vectors).__module__ != "torch" or not hasattr(vectors, "detach"):
         return vectors
     tensor = vectors.detach().cpu()
@@ -141,7 +141,7 @@ def _one(vectors: Any) -> Any:
 
 
 def texts_of(inputs: Any, others: dict[str, Any]) -> Any:
-    """The texts under today's name of the argument or the former one; none under either is an OptionError."""
+    """Return the texts given as `inputs` or under its older name; neither is an OptionError."""
     if "sentences" in others and inputs is None:
         inputs = others.pop("sentences")
     if inputs is None:
@@ -150,14 +150,14 @@ def texts_of(inputs: Any, others: dict[str, Any]) -> Any:
 
 
 def rows(vectors: Any) -> NDArray[np.float32]:
-    """Vectors of any kind, one or several, as the rows of an array."""
+    """Return vectors of any kind, one or several, as the rows of an array."""
     import numpy as np
 
     return np.atleast_2d(as_array(vectors))
 
 
 def check_precision(precision: str | None) -> None:
-    """Check what numbers of a vector are asked for as."""
+    """Check the type that is asked for a vector's numbers."""
     if precision not in (None, "float32", "int8", "uint8", "binary", "ubinary"):
         raise OptionError(
             f"precision={precision!r} is not known; it is 'float32', 'int8', 'uint8', 'binary' or 'ubinary'."
@@ -165,14 +165,14 @@ def check_precision(precision: str | None) -> None:
 
 
 def in_precision(vectors: NDArray[np.float32], precision: str | None) -> NDArray[Any]:
-    """Vectors as sentence-transformers rounds them; for int8 and uint8 by the ranges of these very vectors.
+    """Round vectors as sentence-transformers does; for int8 and uint8 by the ranges of these vectors.
 
     Args:
         vectors: Shape: (n_texts, dimension).
-        precision: As `check_precision` lets it pass.
+        precision: A value that `check_precision` accepts.
 
     Returns:
-        The same shape, or (n_texts, ceil(dimension / 8)) of bits. Ranges of a single vector are an OptionError.
+        The same shape, or (n_texts, ceil(dimension / 8)) of bits. int8 or uint8 of a single vector is an OptionError.
     """
     import numpy as np
 
@@ -204,10 +204,10 @@ def in_precision(vectors: NDArray[np.float32], precision: str | None) -> NDArray
 
 @dataclass
 class CardData:
-    """The record that evaluators write results to and `mine_hard_negatives` tells models apart by.
+    """The record to which evaluators write results, and by which `mine_hard_negatives` tells models apart.
 
     Attributes:
-        base_model: The model and its fingerprint: vectors kept under it are not those of another int8 form.
+        base_model: The model and its fingerprint, under which vectors may be kept.
         model_id: The folder or hub id.
         eval_results_dict: The scores of every evaluator that was run.
         training_logs: A row for each evaluation, as after training.
@@ -219,7 +219,7 @@ class CardData:
     training_logs: list[dict[str, Any]] = field(default_factory=list)
 
     def set_evaluation_metrics(self, evaluator: Any, metrics: dict[str, Any], epoch: int = 0, step: int = 0) -> None:
-        """Keep what an evaluator found."""
+        """Keep an evaluator's results."""
         self.eval_results_dict[evaluator] = dict(metrics)
         primary = _primary_metrics(evaluator)
         found = {name: value for name, value in metrics.items() if name in primary}
@@ -232,7 +232,7 @@ class CardData:
 
 
 def _primary_metrics(evaluator: Any) -> Iterable[str]:
-    """The names of an evaluator's main scores: one, or of several evaluators one after another, one each."""
+    """Return the names of an evaluator's main scores: one, or one for each of several evaluators."""
     several = getattr(evaluator, "evaluators", None)
     if several is not None:
         return [name for one in several for name in _primary_metrics(one)]

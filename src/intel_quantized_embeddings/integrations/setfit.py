@@ -51,15 +51,15 @@ def quantize_setfit(
         model: A trained `SetFitModel`, or a folder that its `save_pretrained` wrote.
         output_dir: Where the folder goes. It appears whole or not at all.
         calibration_texts: Texts like the ones to be classified; the package's own when None.
-        runtime: Which runtime the body is for, "native", "openvino" or "ipex"; see `quantize`.
+        runtime: The body's runtime: "native", "openvino" or "ipex"; see `quantize`.
         search: Compare several SmoothQuant strengths; see `quantize`.
-        overwrite: Replace `output_dir` if it is there and was written here.
+        overwrite: Replace `output_dir` if it exists and this package wrote it.
         allow_pickle: Read a folder's head, which SetFit keeps as a pickle. A pickle is code: allow it for models
             you trust.
         progress: Called with a line of text at each step; None logs them.
 
     Returns:
-        What quantizing the body came to; `folder` is the whole.
+        The report on quantizing the body; `folder` is the whole folder.
 
     Raises:
         OptionError: An argument is not allowed, the head is a pickle and that was not allowed, or the model's labels
@@ -91,7 +91,7 @@ def quantize_setfit(
                 runtime=runtime,
                 search=search,
                 normalize=True if config["normalize_embeddings"] else None,
-                # SetFit puts nothing before a text but what the body always does.
+                # SetFit puts nothing before a text but the body's default prompt.
                 query_instruction=own_prompt(body),
                 document_instruction=own_prompt(body),
                 progress=lambda line: say(line.replace(str(folder), str(output))),
@@ -108,13 +108,12 @@ class QuantizedSetFit:
     """
 
     def __init__(self, *, encoder: Encoder, head: ClassificationHead, labels: Sequence[Any] | None = None) -> None:
-        """Put loaded parts together; `QuantizedSetFit.load` is what most callers want.
+        """Put loaded parts together; most callers want `QuantizedSetFit.load`.
 
         Args:
             encoder: The body.
             head: Its head.
-            labels: Names of the classes where the head knows them by number: that of a class is `labels[int(class)]`,
-                as SetFit has it.
+            labels: Names of the classes if the head numbers them: a class's name is `labels[int(class)]`, as in SetFit.
 
         Raises:
             OptionError: There is no label for a class.
@@ -137,8 +136,8 @@ class QuantizedSetFit:
 
         Raises:
             ModelFilesError: There is no such folder, or a file is missing.
-            DamagedFilesError: A file is not what was written; the message names it.
-            UnsupportedModelError: It was written by a newer version.
+            DamagedFilesError: A file was changed after it was written; the message names it.
+            UnsupportedModelError: A newer version wrote it.
             MissingExtraError: The body's runtime is not installed.
         """
         path = Path(folder).expanduser()
@@ -149,7 +148,7 @@ class QuantizedSetFit:
     def encode(
         self, inputs: str | Sequence[str], batch_size: int | None = None, show_progress_bar: bool = False
     ) -> NDArray[np.float32]:
-        """The body's vectors.
+        """Return the body's vectors.
 
         Args:
             inputs: A text, or several.
@@ -174,7 +173,7 @@ class QuantizedSetFit:
         as_numpy: bool = True,
         show_progress_bar: bool = False,
     ) -> NDArray[np.float64]:
-        """Probability of every class, or of every label where there can be several.
+        """Return the probability of every class, or of every label if there can be several.
 
         Args:
             inputs: A text, or several.
@@ -201,18 +200,18 @@ class QuantizedSetFit:
         use_labels: bool = True,
         show_progress_bar: bool = False,
     ) -> Any:
-        """The class of each text.
+        """Return the class of each text.
 
         Args:
             inputs: A text, or several.
             batch_size: Not used: batches are planned by length.
             as_numpy: Not used: the answer is always NumPy's, or a list of labels.
-            use_labels: Give names where the model has them.
+            use_labels: Return names if the model has them.
             show_progress_bar: Draw a bar on the terminal.
 
         Returns:
-            A list of labels where the model has them and `use_labels` is True, else an array of what the head calls its
-            classes; with several labels at once an array of 0 and 1, (n_texts, n_labels). One item for a single text.
+            A list of labels if the model has them and `use_labels` is True, else an array of the head's classes; with
+            several labels at once an array of 0 and 1, (n_texts, n_labels). One item for a single text.
 
         Raises:
             InvalidTextError: An item is not text.

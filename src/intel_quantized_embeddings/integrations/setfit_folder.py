@@ -12,7 +12,7 @@ from intel_quantized_embeddings.integrations.classification_head import Classifi
 from intel_quantized_embeddings.models.source import MANIFEST_FILE
 
 FORMAT_VERSION = 2
-# Version 1 knew integers and strings, of which the integers were numbers of labels.
+# Version 1 had integers and strings; its integers are numbers of labels.
 _READABLE = (1, FORMAT_VERSION)
 DESCRIPTION_FILE = "setfit.json"
 HEAD_FILE = "head.safetensors"
@@ -20,7 +20,7 @@ BODY_FOLDER = "body"
 
 
 def write_classifier(folder: Path, head: ClassificationHead, labels: Sequence[Any] | None) -> None:
-    """Write a head and what its classes are called beside the body, which is there already."""
+    """Write a head and the names of its classes beside the body, which exists already."""
     described = write_head(head, folder / HEAD_FILE)
     content = {
         "format_version": FORMAT_VERSION,
@@ -33,12 +33,12 @@ def write_classifier(folder: Path, head: ClassificationHead, labels: Sequence[An
 
 
 def read_classifier(folder: Path) -> tuple[ClassificationHead, list[Any] | None]:
-    """Read what `write_classifier` wrote.
+    """Read the files of `write_classifier`.
 
     Raises:
         ModelFilesError: A file is missing.
-        DamagedFilesError: A file is not what was written; the message names it.
-        UnsupportedModelError: It was written by a newer version.
+        DamagedFilesError: A file was changed after it was written; the message names it.
+        UnsupportedModelError: A newer version wrote the folder.
     """
     description = _read_description(folder)
     _check_hash(folder / HEAD_FILE, description["head"]["sha256"])

@@ -1,4 +1,4 @@
-"""A folder that SetFit wrote, or a model of it in memory -> the body's folder, the head, and what else SetFit keeps."""
+"""SetFit's folder, or its model in memory -> the body's folder, the head, and SetFit's configuration."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SETFIT_CONFIG = "config_setfit.json"
 
 
 def read_setfit_folder(folder: Path, *, allow_pickle: bool) -> tuple[Path, Any, dict[str, Any]]:
-    """The body's folder, the head, and SetFit's configuration of a folder that SetFit wrote.
+    """Return the body's folder, the head, and the configuration of a folder that SetFit wrote.
 
     Raises:
         ModelFilesError: It is not such a folder.
@@ -49,7 +49,7 @@ def read_setfit_folder(folder: Path, *, allow_pickle: bool) -> tuple[Path, Any, 
 
 
 def save_body(model: Any, temporary: Path) -> tuple[Path, Any, dict[str, Any]]:
-    """Do the same for a model in memory, whose body is written to a folder in a temporary one.
+    """Do the same for a model in memory, writing its body to a folder in a temporary one.
 
     Raises:
         OptionError: It is not a model of SetFit's.
@@ -81,13 +81,13 @@ def configuration(labels: Any, normalize_embeddings: Any) -> dict[str, Any]:
 
 
 def _plain(label: Any) -> Any:
-    """A label as JSON keeps it: numpy's strings and numbers become Python's, anything else its text."""
+    """Return a label in JSON's types: NumPy's strings and numbers become Python's, anything else its text."""
     label = label.item() if hasattr(label, "item") else label
     return label if is_plain(label) else str(label)
 
 
 def own_prompt(body: Path) -> str:
-    """Return what sentence-transformers puts before every text that nobody names a prompt for.
+    """Return the prompt that sentence-transformers puts before texts by default.
 
     Raises:
         DamagedFilesError: The folder's prompts are not a table of texts.

@@ -75,8 +75,9 @@ CLASSES = {
 }
 
 # The class of each architecture, for a tokenizer_config.json that names none. If it names another architecture's class,
-# as every DistilBERT's and Electra's does, versions differ: 4.57 obeys BERT's flags and keeps the rest of tokenizer.json,
-# 5.5 keeps all of it, 5.24 builds that other class's tokenizer. This package does what two of the three do.
+# as every DistilBERT's and Electra's does, versions differ: 4.57 obeys BERT's flags and keeps the rest of
+# tokenizer.json, 5.5 keeps all of it, 5.24 builds that other class's tokenizer. This package does what two of the three
+# do.
 _CLASS_OF = {
     **dict.fromkeys(
         (
