@@ -1,10 +1,10 @@
-"""Files into a Chroma collection or any LangChain store: what `iqe ingest` and `iqe query` do.
+"""Files into a Chroma collection or any LangChain store: `iqe ingest` and `iqe query`.
 
     sources -> documents -> records (chunks with ids) -> plan (what is new, changed, gone) -> embedded, stored
 
 `sources`, `documents`, `jsonl` and `reading` read, `splitting` makes records, `plan` decides, `run` carries out.
-`destination` says what it needs of a place: `chroma_opening` and `chroma_store` know Chroma, `vector_store_opening`,
-`vector_store` and `vector_store_calls` LangChain's stores, which have a `ledger`.
+`destination` has the Protocols of a place to write to: `chroma_opening` and `chroma_store` implement them for Chroma,
+`vector_store_opening`, `vector_store` and `vector_store_calls` for LangChain's stores, which have a `ledger`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A collection opened for a run: the right encoder's, nobody else writing, a copy of its index at hand."""
+"""Open a collection for a run: of the right encoder, locked against other runs, with a copy of its index."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ class ChromaDestination:
 
     Args:
         chroma: A folder, or the address of a server.
-        collection: Its name.
-        options: What loads the encoder.
-        patience_s: How long a server that went away is waited for.
+        collection: The collection's name.
+        options: The options of the encoder.
+        patience_s: Seconds to wait for a server that went away.
     """
 
     def __init__(
@@ -67,11 +67,11 @@ class ChromaDestination:
 
     @property
     def fingerprint(self) -> str:
-        """The encoder's."""
+        """The fingerprint of the encoder."""
         return self.encoder.fingerprint
 
     def names(self) -> dict[str, str]:
-        """Return what a report calls it."""
+        """Return its names in a report."""
         return {"chroma": os.fspath(self._chroma), "collection": self._collection}
 
     @contextmanager
@@ -89,7 +89,7 @@ class ChromaDestination:
 
     @contextmanager
     def opened(self, *, reindex: bool) -> Iterator[Index]:
-        """Open the collection, and hold its folder against other runs; see `Destination`."""
+        """Open the collection, and lock its folder against other runs; see `Destination`."""
         with ExitStack() as held:
             folder = None if is_address(self._chroma) else _folder(self._chroma)
             if folder is not None:
@@ -105,7 +105,7 @@ class ChromaDestination:
                 index.open(reindex=reindex)
                 yield index
             except BaseException as exc:
-                index.close(whole=isinstance(exc, OptionError))  # which is a refusal, before any write
+                index.close(whole=isinstance(exc, OptionError))  # a refusal, before any write
                 raise
             index.close(whole=True)
 
@@ -130,7 +130,7 @@ class Index:
         self._collection: Collection | None = None
 
     def open(self, *, reindex: bool) -> None:
-        """Open or make the collection; with `reindex` one of another encoder too, to be read."""
+        """Open or make the collection; with `reindex` also one of another encoder, to be read."""
         self._reindex = reindex
         found = self._call(lambda: existing(self._client, self._name)) if reindex else None
         self._use(
@@ -138,9 +138,9 @@ class Index:
         )
 
     def start_anew(self) -> None:
-        """Replace the collection by an empty one that knows this encoder, with the same settings.
+        """Replace the collection by an empty one of this encoder, with the same settings.
 
-        It compares in the same way too, unless that would rank otherwise than the new model is made for.
+        The space stays the same too, unless it does not fit the new model's similarity.
         """
         old = self._collection
         if old is None:
@@ -159,7 +159,7 @@ class Index:
         )
 
     def close(self, *, whole: bool) -> None:
-        """Let go; `whole` where every write came back well."""
+        """Close the collection; `whole` says whether every write succeeded."""
         self._client.close()
         self._release(whole=whole)
 
@@ -188,7 +188,7 @@ class Index:
 
 
 def existing(client: ClientAPI, name: str) -> Collection | None:
-    """Open a collection without asking for its encoder; None where there is none."""
+    """Open a collection without checking its encoder; None if there is none."""
     try:
         return client.get_collection(name, embedding_function=None)
     except NotFoundError:

@@ -1,4 +1,4 @@
-"""A Chroma collection as a run uses it: every call retried while a server is away, every error said as ours."""
+"""A Chroma collection for a run: calls are retried while a server is away, and errors become this package's."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ logger = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
 
-# Read at once. Writes are as large as Chroma allows, and no larger than what is embedded at once.
+# Records read at once. Writes are as large as Chroma allows, and no larger than a batch of embedding.
 _PAGE = 10_000
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
-# Chroma often does not say that it is the disk; with so little left it is.
+# Chroma often does not name a full disk as the cause; with less free space than this it is the cause.
 _NO_ROOM_BYTES = 8_000_000
 
 
 def retrying(call: Callable[[], _Result], *, patience_s: float, folder: Path | None = None) -> _Result:
     """Call Chroma, again and again while its server is away.
 
-    Safe for everything here: what is written is written under its id, and what is deleted stays deleted. An embedded
-    database, which has a folder, is never away.
+    Repeating is safe: writes go to their ids, and deleted records stay deleted. An embedded database, which has a
+    folder, is never away.
 
     Raises:
         VectorStoreError: The server stayed away, or Chroma refused.
@@ -69,7 +69,7 @@ def retrying(call: Callable[[], _Result], *, patience_s: float, folder: Path | N
 
 
 class ChromaStore:
-    """One collection: of a server, which may be away for `patience_s`, or embedded in `folder`."""
+    """One collection, of a server that may be away for `patience_s`, or embedded in `folder`."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class ChromaStore:
         self._most = self._call(client.get_max_batch_size)
 
     def metadata_by_id(self) -> dict[str, dict[str, Any]]:
-        """Everything the collection holds, without texts and vectors."""
+        """Return the metadata of everything in the collection."""
         found: dict[str, dict[str, Any]] = {}
         while True:
             page = self._call(partial(self._collection.get, include=["metadatas"], limit=_PAGE, offset=len(found)))
@@ -98,10 +98,10 @@ class ChromaStore:
                 return found
 
     def write(self, records: Sequence[Record]) -> None:
-        """Embed records and store them; those that are there already are written over.
+        """Embed records and store them; existing ones are overwritten.
 
         Args:
-            records: Any number of them; one that Chroma does not take is an UnreadableError.
+            records: Any number of records; one that Chroma refuses is an UnreadableError.
         """
         vectors = self._encoder.encode_documents([record.text for record in records])
 
@@ -117,7 +117,7 @@ class ChromaStore:
             self._write(partial(upsert, some))
 
     def change(self, changes: Sequence[MetadataChange]) -> None:
-        """Give records other metadata; what Chroma does not take is an UnreadableError."""
+        """Give records other metadata; a record that Chroma refuses is an UnreadableError."""
 
         def update(some: slice) -> None:
             self._collection.update(
@@ -132,7 +132,7 @@ class ChromaStore:
         """Remove records; one that is still there is a VectorStoreError.
 
         Returns:
-            How many went. Chroma's own answer is how many it was asked for.
+            The number of removed records. Chroma's own answer is the number that it was asked for.
         """
         gone = 0
         for some in self._slices(len(ids)):
@@ -155,11 +155,11 @@ class ChromaStore:
         try:
             self._call(call)
         except VectorStoreError as exc:
-            if isinstance(exc.__cause__, InvalidArgumentError):  # of what was written, not of the store
+            if isinstance(exc.__cause__, InvalidArgumentError):  # a fault of the records, not of the store
                 raise UnreadableError(f"Chroma does not take it: {exc.__cause__}") from exc
             raise
         except BaseException as exc:
-            if type(exc).__name__ == "PanicException":  # of Rust, and of the store
+            if type(exc).__name__ == "PanicException":  # an error of Rust, and of the store
                 raise VectorStoreError(_refusal(exc, self._folder)) from exc
             raise
         self._after_write()
@@ -169,7 +169,7 @@ class ChromaStore:
 
 
 def _is_away(exc: Exception) -> bool:
-    """Return whether trying again may help. Chroma's client raises a bare Exception for a proxy's answer."""
+    """Return whether trying again may help. Chroma's client raises a plain Exception for a proxy's answer."""
     return isinstance(exc, (httpx.TransportError, RateLimitError)) or type(exc) is Exception
 
 

@@ -1,4 +1,4 @@
-"""What a run asks of the place it writes to: `chroma_opening` and `vector_store` are the two that there are."""
+"""The Protocols of the place that a run writes to, which `chroma_opening` and `vector_store_opening` implement."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from intel_quantized_embeddings.ingestion.splitting import Record
 
 
 class RecordStore(Protocol):
-    """The records of a place. What it refuses of one record is an UnreadableError, all else a VectorStoreError."""
+    """The records of a place. A refusal of one record is an UnreadableError, any other error a VectorStoreError."""
 
     def metadata_by_id(self) -> Mapping[str, Mapping[str, Any]]:
-        """Return the metadata of everything it holds."""
+        """Return the metadata of all records."""
 
     def write(self, records: Sequence[Record]) -> None:
-        """Embed records and store them; those that are there already are written over."""
+        """Embed records and store them; existing ones are overwritten."""
 
     def change(self, changes: Sequence[MetadataChange]) -> None:
         """Give records other metadata."""
 
     def remove(self, ids: Sequence[str]) -> int:
-        """Remove records, and return how many went."""
+        """Remove records, and return their number."""
 
 
 class OpenDestination(Protocol):
-    """A place that is open for writing, by nobody else.
+    """A place that is open for writing, locked against other runs.
 
     Attributes:
         store: Its records.
@@ -38,15 +38,15 @@ class OpenDestination(Protocol):
     def store(self) -> RecordStore: ...
 
     def start_anew(self) -> None:
-        """Empty it and let it know the run's encoder; `store` is that of the empty place then."""
+        """Empty the place and write the run's encoder into it; `store` is then that of the empty place."""
 
 
 class Destination(Protocol):
-    """Where a run's records go.
+    """The place of a run's records.
 
     Attributes:
-        encoder: What embeds, loaded when first asked for.
-        fingerprint: The encoder's, and of whatever else the vectors depend on.
+        encoder: The encoder, loaded at first use.
+        fingerprint: The encoder's fingerprint, with everything else that vectors depend on.
     """
 
     @property
@@ -56,21 +56,21 @@ class Destination(Protocol):
     def fingerprint(self) -> str: ...
 
     def names(self) -> Mapping[str, str]:
-        """Return what a report calls it: `chroma` and `collection`, or `store` and `ledger`."""
+        """Return its names in a report: `chroma` and `collection`, or `store` and `ledger`."""
 
     def opened_to_read(self, *, reindex: bool) -> AbstractContextManager[RecordStore | None]:
-        """Open it to see what a run would do, None where there is nothing; nothing is made or changed.
+        """Open it to see what a run would do, without making or changing anything; None if there is nothing.
 
         Raises:
-            OtherEncoderError: Another encoder filled it, and it is not to be indexed anew.
+            OtherEncoderError: Another encoder filled it, and `reindex` is False.
             VectorStoreError: It can't be reached or read.
         """
 
     def opened(self, *, reindex: bool) -> AbstractContextManager[OpenDestination]:
-        """Open it to be filled, made where there is none; what a killed run left is put right.
+        """Open it for writing, making it if it does not exist, and repairing it after a killed run.
 
         Raises:
-            OtherEncoderError: Another encoder filled it, and it is not to be indexed anew.
+            OtherEncoderError: Another encoder filled it, and `reindex` is False.
             VectorStoreError: It can't be reached or read, or another run is writing in it.
             OptionError: A name is not allowed.
         """

@@ -1,4 +1,4 @@
-"""Files -> documents: what each kind of file holds, and why a file could not be read."""
+"""Files -> documents: a reader for each kind of file, and problems of files that can't be read."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from intel_quantized_embeddings.ingestion.opened_files import open_whole_file, r
 from intel_quantized_embeddings.ingestion.places import Document
 from intel_quantized_embeddings.ingestion.problems import Problem, UnreadableError
 
-# What HTML puts on lines of its own; all else runs on within a line.
+# Elements that HTML puts on lines of their own; all others run on within a line.
 _BLOCKS = (
     *("address", "article", "aside", "blockquote", "body", "dd", "details", "div", "dl", "dt", "figcaption", "footer"),
     *("form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "li", "main", "nav", "ol", "p", "pre", "section"),
     *("summary", "table", "td", "th", "title", "tr", "ul"),
 )
 _NOT_TEXT = ("script", "style", "noscript", "template")
-# What Python decodes and no page is written in.
+# Encodings that Python knows and no page is written in.
 _NOT_OF_PAGES = ("idna", "punycode", "raw_unicode_escape", "undefined", "unicode_escape")
-# What browsers read where a page declares Latin-1 or ASCII: Windows-1252, and Latin-1 where that has nothing.
+# Browsers read pages that declare Latin-1 or ASCII as Windows-1252, with Latin-1 for bytes that it lacks.
 _WINDOWS_1252 = {code: bytes([code]).decode("cp1252", "ignore") or chr(code) for code in range(0x80, 0xA0)}
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def read_file(file: Path) -> Iterator[Document | Problem]:
-    """Read one file of a kind in `KINDS`; what goes wrong comes as a problem, beside what could be read until then.
+    """Read one file of a kind in `KINDS`; yield documents, and a problem for an error.
 
     Raises:
-        MissingExtraError: What reads this kind is not installed.
+        MissingExtraError: The library that reads this kind is not installed.
     """
     found: list[Document | Problem] = []
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what readers suspect a file to be, which is nobody's to change here
+            warnings.simplefilter("ignore")  # warnings of readers about the file, which the user can't change
             for item in KINDS[file.suffix.lower()](file):
                 found.append(_storable(item) if isinstance(item, Document) else item)
     except BaseException as exc:  # noqa: BLE001 - `Problem.of` raises what is not the file's
@@ -48,7 +48,7 @@ def read_file(file: Path) -> Iterator[Document | Problem]:
 
 
 def _storable(document: Document) -> Document:
-    """A document without halves of surrogate pairs, which PDF and HTML can spell and no encoding of Unicode can."""
+    """Remove halves of surrogate pairs from a document: PDF and HTML can spell them, encodings of Unicode can't."""
     texts = (document.text, *(value for value in document.metadata.values() if isinstance(value, str)))
     if not any(map(_SURROGATES.search, texts)):
         return document
@@ -60,7 +60,7 @@ def _storable(document: Document) -> Document:
 
 
 def decode(content: bytes) -> str:
-    """UTF-8, with or without a byte order mark; line ends become those of Unix. All else is not guessed at."""
+    """Decode UTF-8, with or without a byte order mark, with line ends as on Unix; other encodings are not guessed."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
@@ -81,7 +81,7 @@ def _text(file: Path) -> Iterator[Document]:
 
 
 def _html(file: Path) -> Iterator[Document]:
-    """A page's text, in the encoding that it begins with or declares, UTF-8 where it does neither."""
+    """Return a page's text, in the encoding of its byte order mark or declaration, else in UTF-8."""
     with needs("bs4", extra="ingest", needed_for="reading HTML"):
         from bs4 import BeautifulSoup
         from bs4.builder import ParserRejectedMarkup
@@ -119,7 +119,7 @@ def _decode_page(content: bytes, *, declared: str | None) -> str:
         name = codecs.lookup(declared).name.replace("-", "_")
         if name in _NOT_OF_PAGES:
             raise LookupError("no page is written in it")
-        if name.startswith(("utf_16", "utf_32")):  # a declaration that can be read is itself neither
+        if name.startswith(("utf_16", "utf_32")):  # a readable declaration is in neither of these
             return decode(content)
         if name in ("iso8859_1", "ascii"):
             return _plain(content.decode("latin-1").translate(_WINDOWS_1252))
@@ -129,16 +129,16 @@ def _decode_page(content: bytes, *, declared: str | None) -> str:
 
 
 def _without_declarations(markup: str) -> str:
-    """Take out declarations, marked sections and internal subsets, which browsers pass over.
+    """Remove declarations, marked sections and internal subsets, which browsers ignore.
 
-    Python's parser may reject them. Time grows with the text alone: what is looked for behind a beginning is looked
-    for from there on only where it is known to come.
+    Python's parser may reject them. The time is linear in the text: the end of a section is searched only if it is
+    known to come.
     """
     last_end, last_bracket, last_comment = markup.rfind(">"), markup.rfind("]"), markup.rfind("-->")
     kept, place = [], 0
     while 0 <= (start := markup.find("<!", place)) < last_end:
         if markup.startswith("<!--", start):
-            # One that never ends is left to the parser.
+            # A section without an end is left to the parser.
             end = markup.find("-->", start + 2) + 3 if start < last_comment else start + 4
             kept.append(markup[place:end])
             place = end
@@ -153,7 +153,7 @@ def _without_declarations(markup: str) -> str:
 
 
 def _pdf(file: Path) -> Iterator[Document | Problem]:
-    """A document a page, so that an answer can name it. Files that open without a password are read, locked or not."""
+    """Return a document for each page, so that an answer can name it; encrypted files must open without a password."""
     with needs("pypdf", extra="ingest", needed_for="reading PDF"):
         from pypdf import PdfReader
         from pypdf.errors import DependencyError, FileNotDecryptedError
@@ -166,7 +166,7 @@ def _pdf(file: Path) -> Iterator[Document | Problem]:
             raise UnreadableError("an encrypted PDF that asks for a password; write it again without one") from exc
         except DependencyError as exc:
             raise UnreadableError(f"an encrypted PDF, to which a package is missing: {exc}") from exc
-        # pypdf raises plain errors of many kinds on what is no PDF inside.
+        # pypdf raises errors of many kinds for a damaged PDF.
         except Exception as exc:
             raise UnreadableError(f"not a PDF that can be read: {Problem.of(file, exc).reason}") from exc
         broken: dict[str, list[int]] = {}
@@ -189,7 +189,7 @@ def _listed(pages: list[int]) -> str:
     return f"page{'s' if len(pages) > 1 else ''} {few}"
 
 
-# How each kind of file is read, by its ending.
+# By ending, the reader of a kind of file.
 KINDS: Mapping[str, Callable[[Path], Iterator[Document | Problem]]] = {
     **dict.fromkeys((".md", ".txt", ".rst", ".py"), _text),
     **dict.fromkeys((".html", ".htm"), _html),
@@ -199,6 +199,6 @@ KINDS: Mapping[str, Callable[[Path], Iterator[Document | Problem]]] = {
 
 
 def kind(file: str | os.PathLike[str]) -> str | None:
-    """A file's ending if files of it are read, else None."""
+    """Return a file's ending if such files are read, else None."""
     ending = Path(file).suffix.lower()
     return ending if ending in KINDS else None

@@ -1,4 +1,4 @@
-"""JSONL files: a document a line."""
+"""JSONL files: a document in each line."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from intel_quantized_embeddings.ingestion.opened_files import open_file
 from intel_quantized_embeddings.ingestion.places import Document, Scalar
 from intel_quantized_embeddings.ingestion.problems import Problem, printable
 
-# What `iqe ingest` and Chroma keep under names of their own.
+# Prefixes of keys that `iqe ingest` and Chroma use themselves.
 RESERVED = ("iqe_", "chroma:", "#", "$")
 _LARGEST = 2**63
-# With some thousands of keys in one record, Chroma 1.5 can neither read nor write the collection again, for good.
+# With some thousands of keys in one record, Chroma 1.5 can never read or write the collection again.
 MOST_KEYS = 1000
 LONGEST_LINE = 2**26
 
 
 def read_jsonl(file: Path) -> Iterator[Document | Problem]:
-    """Read a file in UTF-8 line by line, passing over empty ones: a document, or what is wrong with the line."""
+    """Read a file in UTF-8 line by line, without empty lines: yield a document, or the problem of a line."""
     first_line_of: dict[object, int] = {}
     with open_file(file) as opened:
         for number, content in enumerate(_lines(opened), start=1):
@@ -42,7 +42,7 @@ def read_jsonl(file: Path) -> Iterator[Document | Problem]:
 
 
 def _lines(opened: BinaryIO) -> Iterator[bytes]:
-    """The lines of a file; of one that is too long only its beginning, which is too long still."""
+    """Yield the lines of a file, and only the beginning, itself too long, of a line that is too long."""
     while line := opened.readline(LONGEST_LINE + 1):
         yield line
         while len(line) > LONGEST_LINE and not line.endswith(b"\n"):
@@ -50,7 +50,7 @@ def _lines(opened: BinaryIO) -> Iterator[bytes]:
 
 
 def _line(content: bytes) -> tuple[str, dict[str, Scalar]]:
-    """A line's text, and everything else with its id as text."""
+    """Return a line's text, and its other keys, with its id as text."""
     if len(content) > LONGEST_LINE:
         raise ValueError(f"longer than {LONGEST_LINE:,} bytes, which is the most of a line")
     try:

@@ -1,8 +1,8 @@
-"""A ledger: what was stored in a vector store, in a SQLite file beside it.
+"""A ledger: an SQLite file with the content of a vector store.
 
-LangChain's `VectorStore` adds and deletes; it does not list, and does not say which encoder filled it. The ledger has
-both, and each piece's text and metadata. Every write is noted before it begins and after it ended, so that a run can
-undo what a killed one had begun.
+LangChain's `VectorStore` adds and deletes; it does not list its content or name the encoder that filled it. The ledger
+has both, with each piece's text and metadata. It notes every write before it begins and after it ended, so that a run
+can undo the unfinished writes of a killed one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 from intel_quantized_embeddings.errors import OptionError, VectorStoreError
 
-# In the file's header: what it is ("iqeL"), and which form its tables have.
+# In the file's header: its application ("iqeL"), and the version of its tables.
 _APPLICATION_ID, _FORMAT = 0x6971654C, 1
 _TABLES = (
     "CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
@@ -36,8 +36,8 @@ class Piece:
 
     Attributes:
         id: A hash of the text.
-        text: All of it.
-        metadata: As `places.to_metadata` makes it; None of a piece that was never stored whole.
+        text: The text.
+        metadata: The result of `places.to_metadata`; None for a piece that was never stored whole.
     """
 
     id: str
@@ -46,10 +46,10 @@ class Piece:
 
 
 class Ledger:
-    """The file, held against every other run until it is closed.
+    """The ledger's file, locked against every other run until it is closed.
 
     Args:
-        file: Made where there is none, with its folder.
+        file: The file, which is made with its folder if it does not exist.
 
     Raises:
         OptionError: The file is something else.
@@ -62,7 +62,7 @@ class Ledger:
             file.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(file, timeout=0, isolation_level=None, check_same_thread=False)
             try:
-                # From the first transaction on nobody else can open it; the lock ends with the process.
+                # From the first transaction on no other process can open it; the lock ends with the process.
                 self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
                 with self._transaction():
                     self._check_or_make()
@@ -71,22 +71,22 @@ class Ledger:
                 raise
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._database.close()
 
     @property
     def encoder(self) -> str | None:
-        """The fingerprint of what filled the store; None of a new ledger."""
+        """The fingerprint of the encoder that filled the store; None for a new ledger."""
         rows = self._ask("SELECT value FROM about WHERE name = 'encoder'")
         return str(rows[0][0]) if rows else None
 
     @property
     def key(self) -> str:
-        """What makes this ledger's ids in a store unlike any other's, of the same texts too."""
+        """The key by which this ledger's ids in a store differ from any other's, even for the same texts."""
         return str(self._ask("SELECT value FROM about WHERE name = 'key'")[0][0])
 
     def __len__(self) -> int:
-        """How many pieces are stored whole."""
+        """The number of pieces that are stored whole."""
         return int(self._ask("SELECT count(*) FROM pieces WHERE metadata IS NOT NULL")[0][0])
 
     def metadata_by_id(self) -> dict[str, dict[str, Any]]:
@@ -95,20 +95,20 @@ class Ledger:
         return {id: json.loads(metadata) for id, metadata in rows}
 
     def pieces(self, ids: Iterable[str]) -> list[Piece]:
-        """Return pieces as they were last stored, without those it does not know."""
+        """Return pieces as they were last stored, without unknown ones."""
         rows = [row for id in ids for row in self._ask("SELECT id, text, metadata FROM pieces WHERE id = ?", id)]
         return [Piece(id=id, text=text, metadata=json.loads(kept) if kept else None) for id, text, kept in rows]
 
     def whole(self) -> list[str]:
-        """Return the ids of what is stored whole and not begun again."""
+        """Return the ids of pieces that are stored whole and not being changed."""
         return [id for (id,) in self._ask("SELECT id FROM pieces WHERE metadata IS NOT NULL AND NOT begun")]
 
     def begun(self) -> list[str]:
-        """Return the ids of what was begun and did not end."""
+        """Return the ids of pieces whose change was begun and did not end."""
         return [id for (id,) in self._ask("SELECT id FROM pieces WHERE begun ORDER BY rowid")]
 
     def begin(self, pieces: Iterable[Piece]) -> None:
-        """Note, before the store is touched, that pieces will be written or removed; what it knows of them stays."""
+        """Note, before the store is changed, that pieces will be written or removed; their metadata stay."""
         with self._told(), self._transaction():
             self._database.executemany(
                 "INSERT INTO pieces (id, text, begun) VALUES (?, ?, 1) ON CONFLICT (id) DO UPDATE SET begun = 1",
@@ -116,7 +116,7 @@ class Ledger:
             )
 
     def end(self, stored: Mapping[str, Mapping[str, Any] | None]) -> None:
-        """Note that pieces are in the store as said: their metadata by id, None of what the store has not."""
+        """Note the pieces' state in the store: their metadata by id, None for a piece that it does not have."""
         kept = [(json.dumps(metadata), id) for id, metadata in stored.items() if metadata is not None]
         with self._told(), self._transaction():
             self._database.executemany("UPDATE pieces SET metadata = ?, begun = 0 WHERE id = ?", kept)
@@ -124,7 +124,7 @@ class Ledger:
             self._database.executemany("DELETE FROM pieces WHERE id = ?", gone)
 
     def take_encoder(self, fingerprint: str) -> None:
-        """Note who fills the store from now on: all that is there is begun, and is to be removed."""
+        """Note the encoder that fills the store from now on; all pieces count as begun, and are to be removed."""
         with self._told(), self._transaction():
             self._database.execute("INSERT OR REPLACE INTO about VALUES ('encoder', ?)", (fingerprint,))
             self._database.execute("UPDATE pieces SET metadata = NULL, begun = 1")
@@ -160,7 +160,7 @@ class Ledger:
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """Say SQLite's errors, and those of making its folder, as ours."""
+        """Map errors of SQLite and of making its folder to this package's."""
         try:
             yield
         except sqlite3.DatabaseError as exc:

@@ -1,4 +1,4 @@
-"""Files opened without waiting: a pipe, a socket or a device under a document's name is reported, not read for ever."""
+"""Open files without waiting: a pipe, a socket or a device under a document's name is reported, not read for ever."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import BinaryIO
 
 from intel_quantized_embeddings.ingestion.problems import UnreadableError
 
-# Read whole, so that more is a problem of one file and not of the machine's memory.
+# Such files are read whole, so a larger one is a problem of the file, not of the machine's memory.
 LARGEST_BYTES = 2**30
 
 
 def open_file(file: Path) -> BinaryIO:
     """Open a regular file for reading; anything else is an UnreadableError."""
-    # Without O_NONBLOCK opening a pipe waits for somebody to write; of a file it changes nothing.
+    # Without O_NONBLOCK opening a pipe waits for a writer; for a file it changes nothing.
     opened = os.fdopen(os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb")
     if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
         opened.close()
@@ -24,7 +24,7 @@ def open_file(file: Path) -> BinaryIO:
 
 
 def open_whole_file(file: Path) -> BinaryIO:
-    """Open a regular file that is to be read whole, as `open_file`; one that is too large is unreadable too."""
+    """Open a regular file that is to be read whole, as `open_file`; a file that is too large is an UnreadableError."""
     opened = open_file(file)
     size = os.fstat(opened.fileno()).st_size
     if size > LARGEST_BYTES:

@@ -1,4 +1,4 @@
-"""Documents, and where a piece of text occurs in them: a collection has it once, and all its places."""
+"""Documents, and the places of a piece of text in them: a collection has a piece once, with all its places."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 Scalar = str | int | float | bool
 
-# Kept with each record, beside the metadata of the document that has it first.
+# Kept with each record, beside the metadata of its first document.
 SOURCE, CHUNK = "iqe_source", "iqe_chunk"
-# Kept where it occurs more than once: the other places as JSON. As a list of Chroma's own, some thousands of places
-# leave a collection that Chroma 1.5 can neither read nor write again.
+# Kept if a piece occurs more than once: the other places as JSON. With a list of some thousands of places, Chroma 1.5
+# could never read or write the collection again.
 PLACES = "iqe_places"
 
 
@@ -21,9 +21,9 @@ class Document:
     """A text with a place of its own: a file, a page of a PDF, or a line of a JSONL file.
 
     Attributes:
-        text: All of it, as it will be split.
+        text: The whole text, which will be split.
         source: The file's path.
-        metadata: What is kept with each of its chunks.
+        metadata: The metadata of each of its chunks.
     """
 
     text: str
@@ -37,8 +37,8 @@ class Place:
 
     Attributes:
         source: The file's path.
-        chunk: The piece's number in the document; its first there.
-        metadata: The document's.
+        chunk: The number of the piece's first occurrence in the document.
+        metadata: The document's metadata.
     """
 
     source: str
@@ -51,7 +51,7 @@ class Place:
 
 
 def to_metadata(places: Sequence[Place]) -> dict[str, Scalar]:
-    """Make the metadata of a record: that of its first place, of which there must be one, and the others as JSON."""
+    """Make the metadata of a record: that of its first place, and the others as JSON; there must be a place."""
     first, *others = places
     kept = first.flat()
     if others:
@@ -60,7 +60,7 @@ def to_metadata(places: Sequence[Place]) -> dict[str, Scalar]:
 
 
 def from_metadata(metadata: Mapping[str, Any]) -> list[Place]:
-    """Read the places of a record; none of what another program stored."""
+    """Read the places of a record; empty for a record of another program."""
     try:
         others = json.loads(metadata.get(PLACES, "[]"))
         flat = [metadata, *others]
@@ -78,10 +78,10 @@ def from_metadata(metadata: Mapping[str, Any]) -> list[Place]:
 
 
 def merged(found: Iterable[Place], stored: Iterable[Place], *, answers_for: Callable[[str], bool]) -> list[Place]:
-    """Bring together where a piece was found by this run and by earlier ones, of any source.
+    """Merge the places of a piece in this run and in earlier ones, of any source.
 
-    `answers_for` says whether this run knows all there is about a file. All places are sorted by the file's path, so
-    that the order of runs makes no difference.
+    `answers_for` says whether this run read all of a file. Places are sorted by the file's path, so that the order of
+    runs makes no difference.
     """
     now = list(found)
     seen = {_identity(place) for place in now}
@@ -90,7 +90,7 @@ def merged(found: Iterable[Place], stored: Iterable[Place], *, answers_for: Call
 
 
 def _identity(place: Place) -> tuple[str, str]:
-    """The part of a place that stays while its document's other metadata change: a line's id or a page's number."""
+    """Return the part of a place that stays if its document's other metadata change: a line's id or a page's number."""
     fixed = [place.metadata.get("id"), place.metadata.get("page")]
     told = fixed if any(value is not None for value in fixed) else dict(place.metadata)
     return place.source, json.dumps(told, sort_keys=True)

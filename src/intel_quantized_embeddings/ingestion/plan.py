@@ -13,7 +13,7 @@ from intel_quantized_embeddings.ingestion.splitting import Record
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetadataChange:
-    """New metadata for a stored record: what is new or another, and None for what goes, as Chroma wants it.
+    """New metadata for a stored record: new and changed keys, and None for removed ones, in Chroma's form.
 
     `source` is a file that has the record's text.
     """
@@ -25,13 +25,13 @@ class MetadataChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The steps of a run, in this order: old chunks go only when those that replace them are stored.
+    """The steps of a run, in this order: old chunks are removed only after their replacements are stored.
 
     Attributes:
         add: Records to embed and store.
-        change: Records whose text is stored and whose metadata differs, as of a file more or less that has it.
+        change: Records whose text is stored and whose metadata differs, if another file has the text, say.
         remove: Ids of records that no file has any more.
-        unchanged: How many of the records wanted stay as they are.
+        unchanged: Number of wanted records that stay as they are.
     """
 
     add: Sequence[Record]
@@ -43,13 +43,13 @@ class Plan:
 def make_plan(
     wanted: Sequence[Record], stored: Mapping[str, Mapping[str, Any]], *, answers_for: Callable[[str], bool]
 ) -> Plan:
-    """Compare.
+    """Compare the wanted records with the stored ones.
 
     Args:
-        wanted: What the sources hold now.
+        wanted: The records of the sources now.
         stored: Metadata by id of everything in the collection.
-        answers_for: Whether a file is no longer a place of a record when it was not found in it; of files that were
-            not read whole, and of files outside this run's sources, none is taken away.
+        answers_for: Whether this run read all of a file, so that a record that was not found in it loses the place.
+            Files that were not read whole, and files outside this run's sources, stay places.
     """
     answers_for = cache(answers_for)
     wanted_by_id = {record.id: record for record in wanted}
@@ -60,7 +60,7 @@ def make_plan(
         places = from_metadata(metadata)
         record = wanted_by_id.get(id)
         if record is None and not places:
-            continue  # another program's
+            continue  # a record of another program
         now = merged(record.places if record else (), places, answers_for=answers_for)
         if not now:
             remove.append(id)
@@ -79,7 +79,7 @@ def _differing(wanted: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str
     new = {
         name: value
         for name, value in wanted.items()
-        # 1, 1.0 and True are equal in Python and three things in a collection.
+        # 1, 1.0 and True are equal in Python and different in a collection.
         if name not in stored or type(stored[name]) is not type(value) or stored[name] != value
     }
     return gone | new

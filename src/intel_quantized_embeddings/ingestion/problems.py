@@ -1,4 +1,4 @@
-"""What can't be read, as lines for a person; and the one place that decides whose fault an error is."""
+"""Problems of files, as lines for people, and the decision whether an error is a file's or ends the run."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from intel_quantized_embeddings.texts import is_utf8
 
 _Item = TypeVar("_Item")
 
-# The end of the process or of the run, wherever it is raised. Libraries raise all else for what a file holds, some
-# of it past `Exception`: a panic of Rust is a BaseException.
+# These end the process or the run wherever they are raised. Libraries raise all other errors for the content of a file,
+# even BaseException: a panic of Rust is one.
 _ENDS = (
     *(MemoryError, KeyboardInterrupt, SystemExit, GeneratorExit, CancelledError),
-    # Of the encoder or the store, for every text alike.
+    # Errors of the encoder or the store, the same for every text.
     *(ForkedProcessError, MissingExtraError, ModelFilesError, OptionError, OtherEncoderError, VectorStoreError),
 )
 _LONGEST_REASON = 300
@@ -32,11 +32,11 @@ _LONGEST_REASON = 300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """A thing that could not be read or stored, and why.
+    """Something that could not be read or stored, and the reason.
 
     Attributes:
         place: A file, a folder, or `file:line`.
-        reason: For a person.
+        reason: The reason, for people.
     """
 
     place: str
@@ -44,7 +44,7 @@ class Problem:
 
     @classmethod
     def of(cls, place: object, exc: BaseException) -> Problem:
-        """Make the problem that an error is for a file; the end of the run is no file's, and is raised again."""
+        """Make a file's problem of an error; an error that ends the run is raised again."""
         if isinstance(exc, _ENDS):
             raise exc
         return cls(place=printable(str(place)), reason=_reason(exc))
@@ -58,15 +58,15 @@ class UnreadableError(Exception):
 
 
 def is_of_the_run(exc: BaseException) -> bool:
-    """Return whether an error ends the run, whatever it did when it was raised, and is no file's or text's."""
+    """Return whether an error ends the run, because it is not a fault of a file or text."""
     return isinstance(exc, _ENDS)
 
 
 def do_in_parts(items: Sequence[_Item], do: Callable[[Sequence[_Item]], object]) -> list[tuple[_Item, BaseException]]:
-    """Do something with all items at once; where that fails, with each half, down to those that it fails for.
+    """Do something with all items at once; if that fails, with each half, down to the failing items.
 
     Returns:
-        The items that it fails for, each with its error; what is the end of the run is raised.
+        The failing items, each with its error; errors that end the run are raised.
     """
     if not items:
         return []
@@ -84,7 +84,7 @@ def do_in_parts(items: Sequence[_Item], do: Callable[[Sequence[_Item]], object])
 
 
 def printable(text: str) -> str:
-    """A text that any terminal and JSON take: on one line, without half a surrogate pair."""
+    """Return a text in a form for any terminal and JSON: on one line, without halves of surrogate pairs."""
     whole = text if is_utf8(text) else ascii(text)
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in whole)
 

@@ -1,4 +1,4 @@
-"""What the sources hold, beside what is stored: everything is read before anything is written."""
+"""Read the sources and compare them with the stored records: everything is read before anything is written."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Content:
     """The content of the files.
 
     Attributes:
-        roots: What this run answers for,
-        unsure: but for files and folders that were not read whole: what is stored of them may not be gone.
+        roots: The sources of this run, whose missing files count as gone.
+        unsure: Files and folders that were not read whole; their stored records are kept.
     """
 
     records: Sequence[Record]
@@ -43,12 +43,12 @@ class Content:
     unsure: Sequence[str]
 
     def answers_for(self) -> Callable[[str], bool]:
-        """Make what tells whether all that a file holds is known."""
+        """Return a function that says whether this run read all of a file."""
         roots, unsure = Places(self.roots), Places(self.unsure)
         return lambda source: roots.cover(source) and not unsure.cover(source)
 
     def plan(self, stored: Stored, *, failed: Iterable[Record] = ()) -> Plan:
-        """Compare with what is stored, without records that could not be."""
+        """Compare with the stored records, without records that could not be stored."""
         without = {record.id for record in failed}
         sources = {place.source for record in failed for place in record.places}
         wanted = [record for record in self.records if record.id not in without]
@@ -59,17 +59,17 @@ class Content:
 def read_all(
     found: FoundFiles, maker: RecordMaker, store: RecordStore | None, *, reindex: bool, show_progress: bool
 ) -> tuple[Content, Stored]:
-    """Read everything and see what is there.
+    """Read all files and the stored records.
 
     Args:
         found: The files.
-        maker: Makes records of what they hold.
-        store: What is written to; None where there is nothing yet.
-        reindex: Whether it will be emptied first: then nothing counts as stored.
+        maker: Makes records of documents.
+        store: The store to write to; None if there is nothing yet.
+        reindex: Whether the store will be emptied first, so that nothing counts as stored.
         show_progress: Draw a bar.
 
     Raises:
-        OptionError: Emptying it would lose texts that the sources don't have.
+        OptionError: Emptying the store would lose texts that the sources don't have.
     """
     stored = store.metadata_by_id() if store else {}
     places = {id: [place.source for place in from_metadata(metadata)] for id, metadata in stored.items()}
@@ -116,7 +116,7 @@ def _read(found: FoundFiles, maker: RecordMaker, *, kept_from: set[str], shown: 
 
 
 def _read_one(file: Path, maker: RecordMaker) -> tuple[int, list[Problem]]:
-    """Read a file and split what it holds: how many documents went well, and what did not."""
+    """Read a file and split its documents; return their number, and the problems."""
     good, wrong = 0, []
     for item in read_file(file):
         if isinstance(item, Document):

@@ -1,4 +1,4 @@
-"""What a run found and did."""
+"""The report of a run."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ class IngestionReport:
     """The result of `ingest`, or of a dry run.
 
     Attributes:
-        chroma: Where the collection is; None of another store.
-        collection: Its name.
-        store: The class of a LangChain store; None of Chroma.
-        ledger: The file that remembers what it holds.
-        encoder: The fingerprint of what embedded.
+        chroma: Chroma's folder or address; None for another store.
+        collection: The collection's name.
+        store: The class of a LangChain store; None for Chroma.
+        ledger: The ledger's file.
+        encoder: The encoder's fingerprint.
         dry_run: Whether nothing was written.
-        files: How many were read, whole or in part.
+        files: Number of files that were read, whole or in part.
         passed_over: Files of other kinds in the folders.
         documents: Files, pages of PDFs and lines of JSONL.
-        chunks: Different chunks that the sources hold now.
-        repeated: How often one of them came again; it is stored once, with all its sources.
+        chunks: Different chunks of the sources.
+        repeated: Number of repetitions of chunks, each of which is stored once, with all its sources.
         added: Chunks embedded and stored.
-        changed: Chunks of which only the metadata was written, as where a file more or less has them.
-        unchanged: Chunks that were there already.
+        changed: Chunks of which only the metadata was written, if another file has them, say.
+        unchanged: Chunks that were stored already.
         removed: Chunks that no file has any more.
-        seconds: What embedding and storing took.
-        problems: What could not be read or stored. Nothing of such a file was removed.
+        seconds: Time of embedding and storing.
+        problems: Problems of reading and storing. Nothing of such a file was removed.
     """
 
     chroma: str | None = None
@@ -58,7 +58,7 @@ class IngestionReport:
         return not self.problems
 
     def to_mapping(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the report for JSON."""
         return dataclasses.asdict(self)
 
     def __str__(self) -> str:

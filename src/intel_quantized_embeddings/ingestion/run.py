@@ -1,4 +1,4 @@
-"""`ingest`: bring a collection or a store to hold what the sources hold."""
+"""`ingest`: make a collection or a store hold the chunks of the sources."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from intel_quantized_embeddings.ingestion.vector_store_calls import Save
     from intel_quantized_embeddings.options import LoadKeywords
 
-# Embedded and stored together: what a kill loses at most, but in stores that are saved whole.
+# Records embedded and stored together: the most that a kill loses, but for stores that are saved whole.
 AT_ONCE = 512
 PATIENCE_S = 60.0
 
@@ -54,37 +54,38 @@ def ingest(
 
     Only chunks that are new are embedded. A chunk that occurs more than once is stored once, with all its sources.
     Chunks that are gone from the sources of this run are removed; those of other sources are never touched.
-    Interrupted at any moment and run again, it ends as if it had not been. What is wrong with one file is reported
-    and stops nothing.
+    Interrupted at any moment and run again, it ends like an uninterrupted run. A problem of one file is reported and
+    stops nothing.
 
     It writes to Chroma (`chroma`, `collection`, `model` and its options) or to any vector store of LangChain's
-    (`store`, `ledger`), whose embeddings must be `IntelQuantizedEmbeddings`: they are the model then.
+    (`store`, `ledger`) whose embeddings are `IntelQuantizedEmbeddings`, which then replace `model`.
 
     Args:
         sources: Files (.md .txt .rst .html .py .pdf .jsonl) and folders of them.
         chroma: A folder, or the address of a server, "http://HOST:PORT".
-        collection: Its name; made where there is none.
+        collection: The collection's name; it is made if it does not exist.
         model: A folder or a hub id, as for `Encoder.load`; None takes BGE-small v1.5.
         store: The vector store.
-        ledger: A file that remembers what the store holds, made where there is none: one a store, kept as long as it.
-        save: Called with a store that lives in memory when what it holds must be made to last, all at once or not at
-            all: at the end, and before that each time it has grown by an eighth and by 512 chunks.
+        ledger: A file that remembers the content of the store, made if it does not exist: one for each store, kept as
+            long as the store.
+        save: Called with a store that lives in memory to save it, whole or not at all: at the end, and before that each
+            time it has grown by an eighth and by 512 chunks.
         chunk_tokens: Longest chunk in tokens; None takes 256 or what the model reads, whichever is less.
-        overlap_tokens: Shared by neighbouring chunks at most; None takes an eighth of a chunk.
-        dry_run: Only say what would be done.
-        reindex: Embed everything again: what was stored is removed first, and may be another encoder's.
-        patience_s: How long a server of Chroma's that went away is waited for; None takes 60 seconds.
+        overlap_tokens: The most tokens that neighbouring chunks share; None takes an eighth of a chunk.
+        dry_run: Only report what would be done.
+        reindex: Embed everything again, after removing the stored chunks, which may be of another encoder.
+        patience_s: Seconds to wait for a server of Chroma's that went away; None takes 60.
         show_progress: Draw bars on the terminal.
         options: Those of `Encoder.load`.
 
     Returns:
-        What was done, and what could not be read or stored.
+        The report, with problems of reading and storing.
 
     Raises:
         OptionError: A value is not allowed, a source is not there, or reindexing would lose texts.
         OtherEncoderError: The collection or store was filled by another encoder.
-        VectorStoreError: It can't be reached or written; what was stored is kept.
-        MissingExtraError: Something that is needed is not installed.
+        VectorStoreError: The store can't be reached or written; stored chunks are kept.
+        MissingExtraError: A needed library is not installed.
         QuantizedEmbeddingsError: As `Encoder.load` lists them.
     """
     if isinstance(sources, (str, os.PathLike)):
@@ -193,7 +194,7 @@ def _carry_out(content: Content, stored: Stored, store: RecordStore, *, show_pro
             failed += do_in_parts(some, store.write)
             if advance is not None:
                 advance(len(some))
-    if failed:  # what should replace the older pieces of these files is not there
+    if failed:  # the pieces that should replace the older ones of these files are missing
         plan = content.plan(stored, failed=[record for record, _ in failed])
     unchangeable = do_in_parts(plan.change, store.change)
     problems = [

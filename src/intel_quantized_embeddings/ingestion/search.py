@@ -1,4 +1,4 @@
-"""`query`: ask a collection that knows its encoder."""
+"""`query`: search a collection that knows its encoder."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Passage:
     """A chunk that was found.
 
     Attributes:
-        id: In the collection.
+        id: The chunk's id in the collection.
         text: The chunk.
-        distance: Between its vector and the question's, in the collection's space; 1 - cosine, or of a dot-product
-            model 1 - product, unless it says otherwise.
-        metadata: `source` and whatever else was kept, of the first document that has it.
-        places: The metadata of every document that has it, in their order; none of what another program stored.
+        distance: The distance of its vector from the question's, in the collection's space: by default 1 - cosine, or
+            1 - product for a dot-product model.
+        metadata: `source` and the other metadata of the first document that has it.
+        places: The metadata of every document that has it, in order; empty for a record of another program.
     """
 
     id: str
@@ -52,7 +52,7 @@ class Passage:
     places: tuple[Mapping[str, Any], ...]
 
     def to_mapping(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the passage for JSON."""
         return dataclasses.asdict(self)
 
 
@@ -70,13 +70,13 @@ def query(
     Args:
         question: Any text.
         chroma: A folder, or the address of a server.
-        collection: Its name.
-        k: How many, at most.
-        model: None takes the encoder that the collection names.
-        options: Those of `Encoder.load`; with no model, those given count before the collection's.
+        collection: The collection's name.
+        k: The largest number of passages.
+        model: A folder or a hub id; None takes the encoder that the collection names.
+        options: Those of `Encoder.load`; without a model, they override the collection's.
 
     Returns:
-        The nearest first.
+        The passages, the nearest first.
 
     Raises:
         OptionError: A value is not allowed, or there is no such collection.
@@ -90,7 +90,7 @@ def query(
         raise OptionError("k=None is not allowed; it is 1 or more.")
     if not isinstance(question, str):
         raise InvalidTextError(f"question is {shown(question)}; it must be a str.")
-    if not database_may_exist(chroma):  # else Chroma would make one
+    if not database_may_exist(chroma):  # otherwise Chroma would make one
         raise OptionError(f"chroma={os.fspath(chroma)!r} has no database of Chroma's; `iqe ingest` makes one.")
     with closing(connect(chroma)) as client:
         found = retrying(lambda: existing(client, collection), patience_s=0)
@@ -119,7 +119,7 @@ def query(
 
 
 def _encoder(collection: Collection, model: str | os.PathLike[str] | None, options: dict[str, Any]) -> Encoder:
-    """The encoder asked for, or the one that a collection names."""
+    """Return the encoder asked for, or the one that a collection names."""
     if model is None:
         kept = kept_config(collection)
         if FINGERPRINT not in kept:

@@ -1,4 +1,4 @@
-"""SOURCEs -> files, each once and under one name; and which stored texts a run answers for."""
+"""SOURCEs -> files, each once and under one name; and the places whose missing files count as gone."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class FoundFiles:
     """The files to read.
 
     Attributes:
-        roots: The SOURCEs as absolute paths, links resolved; a run answers for what is under them.
-        files: Sorted; a file that several links or SOURCEs lead to comes once.
-        passed_over: Files of other kinds, in folders, and what is not a file: pipes, sockets, devices.
-        problems: Folders that can't be listed, and names that are not text.
-        unlisted: Those folders, as paths.
+        roots: The SOURCEs as absolute paths, links resolved.
+        files: The files, sorted; a file that several links or SOURCEs lead to comes once.
+        passed_over: Files of other kinds in folders, and pipes, sockets and devices.
+        problems: Folders that can't be listed, and names that are not UTF-8.
+        unlisted: The paths of folders that can't be listed.
     """
 
     roots: tuple[Path, ...]
@@ -39,7 +39,7 @@ def find_files(sources: Iterable[str | os.PathLike[str]]) -> FoundFiles:
     Hidden files and folders are left out, and links to folders are not followed.
 
     Raises:
-        OptionError: There is none, one is not there, or a file is of another kind.
+        OptionError: No source is given, a source does not exist, or a file is of another kind.
     """
     listed = list(sources)
     for source in listed:
@@ -53,7 +53,7 @@ def find_files(sources: Iterable[str | os.PathLike[str]]) -> FoundFiles:
     unlisted: dict[Path, OSError] = {}
     passed_over: set[Path] = set()
     candidates = sorted({file for root in roots for file in _listed(root, unlisted)})
-    # A file itself before links to it, so that a link made later does not rename it.
+    # A file comes before links to it, so that a link made later does not rename it.
     for file in sorted(candidates, key=lambda file: (os.path.islink(file), file)):
         if not is_utf8(str(file)):
             problems.append(Problem(place=ascii(str(file)), reason="its name is not UTF-8"))
@@ -71,13 +71,13 @@ def find_files(sources: Iterable[str | os.PathLike[str]]) -> FoundFiles:
 
 
 class Places:
-    """Files and folders, given as absolute paths, asked whether they cover others."""
+    """Files and folders, as absolute paths, that cover others."""
 
     def __init__(self, places: Iterable[str]) -> None:
         self._places = {PurePath(place) for place in places}
 
     def cover(self, source: str) -> bool:
-        """Return whether a file, by its absolute path, is one of these places or lies in one."""
+        """Return whether a file, by its absolute path, is one of these places or is in one."""
         path = PurePath(source)
         return path in self._places or any(folder in self._places for folder in path.parents)
 
@@ -88,7 +88,7 @@ def _root(source: str | os.PathLike[str]) -> Path:
         mode = path.stat().st_mode
     except FileNotFoundError as exc:
         raise OptionError(f"there is no {os.fspath(source)!r} (looked for {path.absolute()}).") from exc
-    except (OSError, ValueError, RuntimeError) as exc:  # RuntimeError: ~name of nobody
+    except (OSError, ValueError, RuntimeError) as exc:  # RuntimeError: ~name of an unknown user
         raise OptionError(f"{os.fspath(source)!r} can't be looked at: {exc}") from exc
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise OptionError(f"{os.fspath(source)!r} is a pipe, a socket or a device; a SOURCE is a file or a folder.")
@@ -99,7 +99,7 @@ def _root(source: str | os.PathLike[str]) -> Path:
 
 
 def _listed(root: Path, unlisted: dict[Path, OSError]) -> Iterator[Path]:
-    """List the files under a folder, however deep; of a file, itself. Folders that fail go into `unlisted`."""
+    """List the files under a folder at any depth, or a file itself. Folders that can't be listed go into `unlisted`."""
     if not os.path.isdir(root):
         yield root
         return
@@ -116,7 +116,7 @@ def _listed(root: Path, unlisted: dict[Path, OSError]) -> Iterator[Path]:
             path = folder / entry.name
             if _is_folder(entry):
                 folders.append(path)
-            elif not os.path.isdir(path):  # which is a link to a folder
+            elif not os.path.isdir(path):  # a link to a folder
                 yield path
 
 
@@ -138,5 +138,5 @@ def _is_special(file: Path) -> bool:
 def _real(file: Path) -> str:
     try:
         return os.path.realpath(file)
-    except OSError:  # gone meanwhile, which is reported when it is read
+    except OSError:  # removed meanwhile, which is reported when it is read
         return str(file)

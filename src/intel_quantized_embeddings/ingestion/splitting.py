@@ -1,4 +1,4 @@
-"""Documents -> records: pieces that the model reads whole, each under an id made of what it is."""
+"""Documents -> records: pieces that the model reads whole, each under a hash of its text."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from intel_quantized_embeddings.errors import OptionError, needs
 from intel_quantized_embeddings.ingestion.places import Document, Place
 from intel_quantized_embeddings.options import integer_option
 
-# About a paragraph or two: more blurs what a vector says, and many models read no more.
+# About a paragraph or two: a vector of more text is less precise, and many models read no more.
 _USUAL_TOKENS = 256
 _OVERLAPS = 8  # the usual overlap is this part of a chunk
-# Tokens say too little about length: a word that a model does not know is one, whatever its length, and whitespace
-# and characters that do not show are often none. Prose and code have 2 to 7 characters a token.
+# Tokens alone do not limit length: an unknown word of any length is one token, and whitespace and invisible characters
+# are often none. Prose and code have 2 to 7 characters a token.
 _MOST_CHARACTERS_A_TOKEN = 16
 _FEWEST_CHARACTERS = 256
-# Counting takes most of the time that splitting does, and a piece need not be as long as it can be.
+# Counting takes most of the time of splitting, and a piece need not have the largest possible length.
 _CLOSE_ENOUGH = 16
 # Nothing is lost with it, and cutting there spares looking at each.
 _BLANK = re.compile(r"(?<!\s)\s{1000,}")
@@ -42,15 +42,15 @@ class Record:
 class ChunkSize:
     """The lengths of chunks, in tokens of the model's own tokenizer."""
 
-    tokens: int  # at most; special tokens and the document instruction come on top
-    overlap: int  # how many two neighbours share, at most
+    tokens: int  # the most tokens, without special ones and the document instruction
+    overlap: int  # the most tokens that two neighbours share
 
     @classmethod
     def settle(cls, encoder: Encoder, *, tokens: int | None, overlap: int | None) -> ChunkSize:
-        """Settle the lengths: as asked for, else the usual ones, within what the model reads.
+        """Settle the lengths: those asked for, else the defaults, within the model's longest input.
 
         Raises:
-            OptionError: The model does not read so much, or the overlap is not below the chunk.
+            OptionError: The model does not read such long chunks, or the overlap is not below the chunk.
         """
         tokens = integer_option("chunk_tokens", tokens, least=1)
         overlap = integer_option("overlap_tokens", overlap, least=0)
@@ -73,16 +73,16 @@ class ChunkSize:
 class Splitter:
     """LangChain's recursive splitter over the model's tokenizer: at headings, definitions, paragraphs, lines, words.
 
-    What has none of these is cut between characters: no chunk has more tokens or characters than its size allows, or
-    a word that the model would take as unknown for its length alone.
+    Text without these is cut between characters: no chunk has more tokens or characters than its size allows, or a word
+    that the model would take as unknown only because of its length.
 
     Args:
         count: Counts a text's tokens.
-        size: How long chunks are.
-        has_overlong_word: Whether a text has a word that is too long for the tokenizer to look into.
+        size: The lengths of chunks.
+        has_overlong_word: Whether a text has a word that is too long for the tokenizer.
 
     Raises:
-        MissingExtraError: It is not installed.
+        MissingExtraError: LangChain's splitter is not installed.
     """
 
     def __init__(
@@ -103,12 +103,12 @@ class Splitter:
         self._plain = splitting(separators=["\n\n", "\n", " "])
         self._by_ending = {}
         for ending, language in {".md": Language.MARKDOWN, ".rst": Language.RST, ".py": Language.PYTHON}.items():
-            # Without the last, "", which goes by single characters and does not see what they make together.
+            # Without the last separator, "", which counts single characters, not the tokens that they make together.
             separators = filter(None, RecursiveCharacterTextSplitter.get_separators_for_language(language))
             self._by_ending[ending] = splitting(separators=list(separators), is_separator_regex=True)
 
     def split(self, document: Document) -> list[str]:
-        """Cut a document; one without words gives none."""
+        """Cut a document into chunks; a document without words has none."""
         splitter = self._by_ending.get(Path(document.source).suffix.lower(), self._plain)
         chunks = (
             cut.strip()
@@ -119,15 +119,15 @@ class Splitter:
         return [chunk for chunk in chunks if chunk and self._count(chunk)]
 
     def _length(self, text: str) -> float:
-        """A text's length in tokens, or what its characters make where that is more."""
-        if len(text) > self._most_characters:  # too long, whatever it is: not worth counting
+        """Return a text's length in tokens, or that of its characters if it is larger."""
+        if len(text) > self._most_characters:  # too long in any case: not worth counting
             return len(text) / self._most_characters * self._size.tokens
         if self._has_overlong_word(text):
             return self._size.tokens + 1
         return max(self._count(text), len(text) / self._most_characters * self._size.tokens)
 
     def _cut(self, text: str) -> Iterator[str]:
-        """Cut a text that is too long between characters, neighbours sharing some."""
+        """Cut a text that is too long between characters; neighbours share some."""
         if self._length(text) <= self._size.tokens:
             yield text
             return
@@ -142,7 +142,7 @@ class Splitter:
             start = _not_inside_a_character(text, start, max(end - shared, start + 1))
 
     def _longest(self, text: str, start: int, *, guess: int) -> int:
-        """Find about how many characters from a place on fit; one always does."""
+        """Estimate how many characters from a place on fit, at least one."""
         most = min(self._most_characters, len(text) - start)
         fits, too_many, tried = 0, most + 1, min(guess, most)
         while fits == 0 or too_many - fits > fits // _CLOSE_ENOUGH + 1:
@@ -176,17 +176,17 @@ def record_id(text: str) -> str:
 class RecordMaker:
     """Makes the records of a run: each text once, with all the documents that have it.
 
-    A record's id is a hash of its text: the same text in two files, or twice in one, is one record. Many vectors that
-    are alike would keep an approximate index from finding others.
+    A record's id is a hash of its text: the same text in two files, or twice in one, is one record. Many equal vectors
+    would keep an approximate index from finding others.
     """
 
     splitter: Splitter
-    repeated: int = 0  # how often a text came again
+    repeated: int = 0  # number of repeated texts
     _texts: dict[str, str] = field(default_factory=dict)
     _places: dict[str, dict[tuple[str, str], Place]] = field(default_factory=dict)
 
     def add(self, document: Document) -> None:
-        """Split a document; where that fails, nothing of it is there."""
+        """Split a document; if that fails, nothing of it is added."""
         where = document.source, json.dumps(dict(document.metadata), sort_keys=True)
         for number, text in enumerate(self.splitter.split(document)):
             id = record_id(text)
@@ -196,6 +196,6 @@ class RecordMaker:
             self._places.setdefault(id, {}).setdefault(where, place)
 
     def records(self) -> list[Record]:
-        """All of them, in the order in which their texts came first."""
+        """Return all records, in the order in which their texts came first."""
         places = {id: sorted(its.values(), key=lambda place: place.source) for id, its in self._places.items()}
         return [Record(id=id, text=text, places=tuple(places[id])) for id, text in self._texts.items()]

@@ -1,9 +1,9 @@
-"""A LangChain `VectorStore` as a run uses it, with a ledger of what it holds.
+"""A LangChain `VectorStore` for a run, with a ledger of its content.
 
-    begun in the ledger -> deleted and added in the store -> saved, where the store must be -> ended in the ledger
+    begun in the ledger -> deleted and added in the store -> saved, if the store must be -> ended in the ledger
 
-An id is a hash of its text, so a piece that a killed run had begun can be deleted and put back as it was, whether it
-was added, half added, changed or removed. Then the run goes on from there.
+An id is a hash of its text, so a piece that a killed run had begun can be deleted and restored, whether it was added,
+half added, changed or removed. Then the next run goes on from there.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Asked for, deleted and put back together.
+# Pieces that are read, deleted and restored together.
 _AT_ONCE = 512
-# A store that must be saved is written whole each time, so it is saved when it has grown by this part.
+# A store that must be saved is written whole each time, so it is saved only after growing by this part.
 _SAVED_PART = 8
-# So many pieces refused one after another are not the pieces' fault.
+# After this many refused pieces in a row the store is at fault, not the pieces.
 _MOST_REFUSED = 20
 
 
@@ -38,8 +38,8 @@ class LedgeredStore:
 
     Args:
         calls: The store.
-        ledger: What it holds.
-        fingerprint: Of what embeds now.
+        ledger: Its ledger.
+        fingerprint: The fingerprint of the run's encoder.
     """
 
     def __init__(self, calls: StoreCalls, ledger: Ledger, *, fingerprint: str) -> None:
@@ -47,18 +47,18 @@ class LedgeredStore:
         self._ledger = ledger
         self._fingerprint = fingerprint
         self._held = 0
-        self._empty = False  # nothing was ever added: some have no table then, and can't be asked to delete
+        self._empty = False  # before anything is added, some stores have no table and can't delete
         self._refused = 0  # pieces, one after another
-        # What the store holds since the ledger was last written: metadata by id, None of what went.
+        # Changes of the store since the ledger was last written: metadata by id, None for removed pieces.
         self._unsettled: dict[str, Mapping[str, Any] | None] = {}
 
     @property
     def store(self) -> LedgeredStore:
-        """Itself: it stays the same when it is emptied."""
+        """The store itself, which stays the same when it is emptied."""
         return self
 
     def check_encoder(self) -> None:
-        """Check that the ledger is of this encoder, or new; another's is an OtherEncoderError."""
+        """Check that the ledger is of this encoder, or new; otherwise it is an OtherEncoderError."""
         kept = self._ledger.encoder
         if kept not in (None, self._fingerprint):
             raise OtherEncoderError(
@@ -68,7 +68,7 @@ class LedgeredStore:
             )
 
     def open(self, *, reindex: bool) -> None:
-        """Check whose vectors these are, and bring store and ledger together; with `reindex` that is for later."""
+        """Check the encoder, and reconcile store and ledger, unless `reindex` will do that later."""
         self._held = len(self._ledger)
         if not self._held:
             found = self._calls.any_record()
@@ -86,14 +86,14 @@ class LedgeredStore:
         self.settle()
 
     def start_anew(self) -> None:
-        """Remove all that the ledger has; what another program stored stays."""
+        """Remove all pieces of the ledger; records of other programs stay."""
         self._ledger.take_encoder(self._fingerprint)
         self._held = 0
         self._undo(self._ledger.begun())
         self.settle()
 
     def metadata_by_id(self) -> dict[str, dict[str, Any]]:
-        """What the ledger says."""
+        """Return the metadata of the ledger's pieces."""
         return self._ledger.metadata_by_id()
 
     def write(self, records: Sequence[Record]) -> None:
@@ -118,21 +118,21 @@ class LedgeredStore:
         return len(ids)
 
     def settle(self) -> None:
-        """Make what was done last: in the store, then in the ledger."""
+        """Save changes: in the store, then in the ledger."""
         if self._unsettled:
             self._calls.save()
             self._ledger.end(self._unsettled)
             self._unsettled.clear()
 
     def _is_now(self, metadata_by_id: Mapping[str, Mapping[str, Any] | None]) -> None:
-        """Remember what the store holds; made to last at once, or where it is saved whole, when there is enough."""
+        """Record changes of the store, and save them at once, or, if it is saved whole, when there are enough."""
         self._unsettled |= metadata_by_id
         enough = max(_AT_ONCE, self._held // _SAVED_PART) if self._calls.must_be_saved else 1
         if len(self._unsettled) >= enough:
             self.settle()
 
     def _put(self, pieces: Sequence[Piece]) -> None:
-        """Store pieces in place of what is there under their ids; where that fails, all of it is undone."""
+        """Store pieces, replacing those with their ids; if that fails, all of it is undone."""
         self._ledger.begin(pieces)
         self._delete(pieces)
         try:
@@ -149,7 +149,7 @@ class LedgeredStore:
         self._is_now({piece.id: piece.metadata for piece in pieces})
 
     def _undo_refused(self, pieces: Sequence[Piece], exc: Exception) -> None:
-        """Undo what was refused: of the pieces, unless the store can't do this either or refuses one after another."""
+        """Undo a refused write; too many refusals in a row, or a failing undo, are errors of the store."""
         if self._empty:
             self._empty = self._calls.any_record() is None
         self._undo([piece.id for piece in pieces])
@@ -162,7 +162,7 @@ class LedgeredStore:
             self._calls.delete([piece.id for piece in pieces])
 
     def _undo(self, ids: Sequence[str]) -> None:
-        """Bring pieces back to what the ledger says of them, whatever was done to them."""
+        """Restore pieces to their state in the ledger."""
         for start in range(0, len(ids), _AT_ONCE):
             pieces = self._ledger.pieces(ids[start : start + _AT_ONCE])
             self._delete(pieces)
@@ -174,7 +174,7 @@ class LedgeredStore:
             self._is_now({piece.id: piece.metadata for piece in pieces})
 
     def _begin_what_is_lost(self) -> None:
-        """Note as begun what the store has not, though the ledger says so: a store put back from a copy, say."""
+        """Note as begun the ledger's pieces that the store lacks, as after restoring the store from a copy."""
         ids = self._ledger.whole()
         lost = [id for start in range(0, len(ids), _AT_ONCE) for id in self._lacking(ids[start : start + _AT_ONCE])]
         if lost:
@@ -189,7 +189,7 @@ class LedgeredStore:
         return [id for id in ids if there.get(id) != self._fingerprint]
 
     def _check_is_new(self, document: Document | None) -> None:
-        """Check that a store whose ledger is new was not filled through another one, by a record of it."""
+        """Check by one of its records that a store with a new ledger was not filled through another ledger."""
         filled = document.metadata.get(ENCODER) if document else None
         if filled is not None:
             raise (OptionError if filled == self._fingerprint else OtherEncoderError)(

@@ -1,4 +1,4 @@
-"""The calls to a LangChain `VectorStore`: `add_texts` with ids, `delete`, and `get_by_ids` where it has that."""
+"""The calls to a LangChain `VectorStore`: `add_texts` with ids, `delete`, and `get_by_ids` if it has that."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Kept with each record: a store without its ledger still tells what filled it.
+# Kept with each record, so that a store without its ledger still names its encoder.
 ENCODER = "iqe_encoder"
 
 Save = Callable[[VectorStore], object]
 
 
 class StoreCalls:
-    """A vector store, any error of which is a VectorStoreError but that of adding, which may be the texts' fault.
+    """A vector store, whose errors are VectorStoreErrors, but for those of adding, which may be the texts' fault.
 
     Args:
-        store: Of any kind.
-        key: Goes into every id, because some stores have one space of ids for all collections of a database:
-            langchain-postgres's writes over and deletes records of other collections that have the same id.
+        store: A store of any kind.
+        key: Part of every id, because some stores have one space of ids for all collections of a database:
+            langchain-postgres's overwrites and deletes records of other collections that have the same id.
         fingerprint: Kept with each record.
-        save: Makes what it holds last; None where it lasts by itself.
+        save: Saves its content; None if the store needs no saving.
 
     Attributes:
         name: Its class, for messages.
-        can_tell: Whether it says what it holds.
-        must_be_saved: Whether what it holds is lost with the process until it is saved.
+        can_tell: Whether it can look up ids.
+        must_be_saved: Whether its content is lost with the process unless it is saved.
     """
 
     def __init__(self, store: VectorStore, *, key: str, fingerprint: str, save: Save | None) -> None:
@@ -52,10 +52,10 @@ class StoreCalls:
         self.must_be_saved = save is not None
 
     def add(self, pieces: Sequence[Piece]) -> None:
-        """Embed pieces and add them; what the store raises is raised as it is.
+        """Embed pieces and add them; errors of the store are raised unchanged.
 
         Raises:
-            OptionError: It gave them other ids; they are deleted again.
+            OptionError: The store gave them other ids; they are deleted again.
         """
         ids = [self._id(piece.id) for piece in pieces]
         given = self._store.add_texts(
@@ -83,18 +83,18 @@ class StoreCalls:
             raise VectorStoreError(f"{self.name} did not delete {len(ids):,} pieces, and does not say why.")
 
     def found(self, ids: Sequence[str]) -> dict[str, Document]:
-        """Return what it has of ids; only where it can tell."""
+        """Return the existing ids among some; only if `can_tell`."""
         ours = {self._id(id): id for id in ids}
         with self.failing("did not say what it holds"):
             documents = self._store.get_by_ids(list(ours))
-        # langchain-qdrant leaves the id out.
+        # langchain-qdrant leaves out the id.
         return {
             record_id(document.page_content) if document.id is None else ours[_plain(document.id)]: document
             for document in documents
         }
 
     def any_record(self) -> Document | None:
-        """Return a record, whoever stored it; None where it has none, or can't be searched, as without a table."""
+        """Return any record; None if there is none, or if the store can't be searched, as without a table."""
         try:
             found = self._store.similarity_search("a", k=1)
         except Exception as exc:
@@ -105,18 +105,18 @@ class StoreCalls:
         return found[0] if found else None
 
     def save(self) -> None:
-        """Make what it holds last."""
+        """Save the store's content."""
         if self._save is not None:
             with self.failing("could not be saved"):
                 self._save(self._store)
 
     def _id(self, id: str) -> str:
-        """The id in the store: 32 hexadecimal digits, which those that want UUIDs take too."""
+        """Return the id in the store: 32 hexadecimal digits, which stores that want UUIDs accept too."""
         return hashlib.sha256(f"{self._key} {id}".encode()).hexdigest()[:32]
 
     @contextmanager
     def failing(self, what: str) -> Iterator[None]:
-        """Say an error as the store's; one that ends the run is raised as it is."""
+        """Map errors to the store's; an error that ends the run is raised unchanged."""
         try:
             yield
         except Exception as exc:
@@ -125,7 +125,7 @@ class StoreCalls:
             raise self.error(what, exc) from exc
 
     def error(self, what: str, exc: Exception) -> VectorStoreError:
-        """Make the error that says what the store did."""
+        """Make the error about the store's failure."""
         return VectorStoreError(f"{self.name} {what} ({told(exc)}). What was stored is kept; run it again to go on.")
 
 
@@ -136,5 +136,5 @@ def told(exc: Exception) -> str:
 
 
 def _plain(id: object) -> str:
-    """An id as it was given: stores that keep UUIDs write them with hyphens."""
+    """Return an id as it was given: stores that keep UUIDs write them with hyphens."""
     return str(id).replace("-", "").lower()

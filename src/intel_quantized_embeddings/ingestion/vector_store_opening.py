@@ -1,4 +1,4 @@
-"""Any LangChain `VectorStore` opened for a run: the right encoder's, nobody else writing, what was begun undone."""
+"""Open a LangChain `VectorStore` for a run: of the right encoder, locked, with unfinished writes undone."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from intel_quantized_embeddings.ingestion.vector_store_calls import Save, StoreC
 from intel_quantized_embeddings.integrations.langchain import IntelQuantizedEmbeddings
 from intel_quantized_embeddings.vectors import VectorType
 
-from langchain_core.vectorstores import VectorStore  # isort: skip  # after ours, which says what to install
+from langchain_core.vectorstores import VectorStore  # isort: skip  # after the import above
 
 
 class VectorStoreDestination:
-    """A `VectorStore` whose embeddings are ours, and its ledger.
+    """A `VectorStore` whose embeddings are this package's, and its ledger.
 
     Args:
-        store: Of any kind.
-        ledger: The file.
-        save: Called with the store when what it holds must be made to last, as for one that lives in memory.
+        store: A store of any kind.
+        ledger: The ledger's file.
+        save: Called with a store that lives in memory to save it.
 
     Raises:
-        OptionError: The store embeds with something else, or replaces all it holds with each batch.
+        OptionError: The store has other embeddings, or replaces its content with each batch.
     """
 
     def __init__(self, store: VectorStore, *, ledger: str | os.PathLike[str], save: Save | None) -> None:
@@ -48,12 +48,12 @@ class VectorStoreDestination:
 
     @property
     def fingerprint(self) -> str:
-        """The encoder's, and the type of the vectors where it is not float32."""
+        """The encoder's fingerprint, and the type of the vectors if it is not float32."""
         type_ = self._embeddings.vector_type
         return self.encoder.fingerprint + ("" if type_ == VectorType.FLOAT32.value else f"+{type_}")
 
     def names(self) -> dict[str, str]:
-        """Return what a report calls it."""
+        """Return its names in a report."""
         return {"store": type(self._store).__name__, "ledger": os.fspath(self._ledger)}
 
     @contextmanager
@@ -70,7 +70,7 @@ class VectorStoreDestination:
 
     @contextmanager
     def opened(self, *, reindex: bool) -> Iterator[LedgeredStore]:
-        """Open the ledger, and undo what a killed run had begun; see `Destination`."""
+        """Open the ledger, and undo unfinished writes of a killed run; see `Destination`."""
         with closing(Ledger(self._ledger)) as ledger:
             store = self._ledgered(ledger)
             store.open(reindex=reindex)
