@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from intel_quantized_embeddings import Encoder
+from intel_quantized_embeddings import Encoder, quantize
 from intel_quantized_embeddings.models.hub import find_model
 from intel_quantized_embeddings.quantization.calibration import built_in_texts
 
@@ -50,3 +50,12 @@ def test_native_int8_keeps_them_and_all_else(minilm, outliers, slow_run):
     cosines = (int8 * fp32).sum(axis=1)
     assert cosines.mean() >= 0.998
     assert cosines.min() >= 0.995
+
+
+@pytest.mark.slow
+def test_openvino_keeps_weights_alone_in_int8_where_static_would_spoil_them(minilm, outliers, tmp_path):
+    """And all-MiniLM-L6-v2 as it was published stays static."""
+    spoilt = quantize(outliers, tmp_path / "outliers", runtime="openvino", search=False)
+    assert spoilt.method == "weight-only"
+    assert spoilt.fidelity.score >= 0.999
+    assert quantize(minilm, tmp_path / "published", runtime="openvino", search=False).method == "static"

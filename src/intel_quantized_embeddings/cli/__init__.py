@@ -98,7 +98,12 @@ _COMMANDS = (
             ),
             ("--no-search", bool, None, "of openvino and ipex: take the usual SmoothQuant strength, compare none"),
             ("--no-measure", bool, None, "leave out how near int8 is to fp32, which takes most of the time"),
-            ("--method", str, None, "of openvino: static, dynamic or qat; native has one: docs/quantization.md"),
+            (
+                "--method",
+                str,
+                None,
+                "of openvino: static, weight-only, dynamic, qat; native has one: docs/quantization.md",
+            ),
             ("--qat-minutes", float, "MINUTES", "how long --method qat may fine-tune the weights (10)"),
             (
                 *("--weight-bits", int, "BITS"),

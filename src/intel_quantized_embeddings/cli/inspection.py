@@ -112,6 +112,8 @@ def _quantized(found: SourceModel) -> Inspection:
         how.append(f"weights in {method.weight_bits} bits")
     if method.attention:
         how.append(f"attention in {method.attention}")
+    if method.choice:
+        how.append(f"the better of two by {method.choice}")
     if method.floating_point_layers:
         how.append(f"in floating point: {', '.join(method.floating_point_layers)}")
     text = labelled(

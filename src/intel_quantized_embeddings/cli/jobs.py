@@ -67,7 +67,8 @@ def run_quantize(options: Namespace) -> None:
                 f"cosine to fp32, queries:   {fidelity.queries}",
             ]
     print(f"{report.folder}: {report.bytes_before / 1e6:.1f} MB -> {report.bytes_after / 1e6:.1f} MB")
-    print("\n".join([*measured, *([str(report.drop)] if report.drop else [])]))
+    chosen = [f"{report.method} int8, the better of two by {report.choice}"] if report.choice else []
+    print("\n".join([*measured, *chosen, *([str(report.drop)] if report.drop else [])]))
 
 
 def run_export(options: Namespace) -> None:

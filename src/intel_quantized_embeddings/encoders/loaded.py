@@ -10,6 +10,7 @@ from intel_quantized_embeddings.encoding.fingerprints import fingerprint_digest,
 from intel_quantized_embeddings.encoding.pipeline import encode_token_ids, require_tokens, warm_up
 from intel_quantized_embeddings.encoding.probing import report_int8
 from intel_quantized_embeddings.encoding.truncated import truncated_runtime
+from intel_quantized_embeddings.int8_folder.config import MethodName
 from intel_quantized_embeddings.models.source import SourceModel
 from intel_quantized_embeddings.models.tokenizer import TokenizedTexts, Tokenizer
 from intel_quantized_embeddings.options import LoadOptions, Precision
@@ -163,8 +164,16 @@ def _fingerprint(kind: Kind, loaded: Loaded, options: LoadOptions, *, cut_to: in
     digest = fingerprint_digest(loaded.hashes, hashed)
     if loaded.runtime is None:
         return f"static-{Precision.FP32.value}-{kind.named(loaded.settings)}-{digest}"
-    precision = f"{options.precision}-dynamic" if loaded.dynamic else options.precision
+    precision = f"{options.precision}{_variant(loaded)}"
     return f"{loaded.runtime.value}-{precision}-{kind.named(loaded.settings)}-{digest}"
+
+
+def _variant(loaded: Loaded) -> str:
+    """Return what a fingerprint says of int8 that computes otherwise than by ranges set once."""
+    if loaded.dynamic:
+        return "-dynamic"
+    method = None if loaded.manifest is None else loaded.manifest.method.name
+    return f"-{method}" if method == MethodName.WEIGHT_ONLY.value else ""
 
 
 def _load_again(kind: type[_Model], options: LoadOptions, fingerprint: str) -> _Model:

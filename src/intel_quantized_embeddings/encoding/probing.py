@@ -7,6 +7,7 @@ import logging
 import numpy as np
 
 from intel_quantized_embeddings.encoding.pipeline import encode_token_ids
+from intel_quantized_embeddings.int8_folder.config import MethodName
 from intel_quantized_embeddings.int8_folder.manifest import FolderManifest
 from intel_quantized_embeddings.int8_folder.probes import ProbeResult, compare
 from intel_quantized_embeddings.options import LoadOptions, Precision, RuntimeName
@@ -50,7 +51,7 @@ def report_int8(
             "it was quantized by others, and sums of 8-bit weights saturate on this CPU, which has neither VNNI nor "
             "AMX: results may be less faithful than where it was made. Its fp32 model is exact here"
         )
-    if runtime is RuntimeName.OPENVINO and not int8_is_faster():
+    if runtime is RuntimeName.OPENVINO and not int8_is_faster() and not _is_weight_only(manifest):
         source = "the fp32 model that it was made from" if manifest is None else manifest.source.id
         told.append(
             f"int8 is slower than fp32 on this CPU, which has neither VNNI nor AVX-512 (docs/benchmarks.md): {source} "
@@ -60,10 +61,15 @@ def report_int8(
         logger.warning("%s: %s", options.model, ". ".join(told))
 
 
+def _is_weight_only(manifest: FolderManifest | None) -> bool:
+    """Return whether int8 weights are multiplied in floating point, in which nothing saturates."""
+    return manifest is not None and manifest.method.name == MethodName.WEIGHT_ONLY.value
+
+
 def _advice(manifest: FolderManifest) -> str:
     source = manifest.source.id
     exact = sums_are_exact() or RUNTIMES[RuntimeName(manifest.runtime)].same_everywhere
-    if exact or manifest.method.weight_bits == 7:
+    if exact or _is_weight_only(manifest) or manifest.method.weight_bits == 7:
         versions = ", ".join(f"{name} {version}" for name, version in manifest.library_versions.items())
         return f"It was made with {versions}: use these versions, or quantize {source} again here"
     again = (

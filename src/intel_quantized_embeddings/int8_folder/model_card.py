@@ -15,6 +15,7 @@ from intel_quantized_embeddings.models.settings import ModelSettings
 _METHODS = {
     MethodName.STATIC: "Static int8",
     MethodName.DYNAMIC: "Dynamic int8",
+    MethodName.WEIGHT_ONLY: "Weight-only int8",
     MethodName.PER_TOKEN: "int8 by token",
     MethodName.QAT: "Static int8 after quantization-aware training",
 }
@@ -89,6 +90,7 @@ def _head(manifest: FolderManifest, *, pipeline_tag: str, tag: str) -> str:
     source = manifest.source
     layers = manifest.method.floating_point_layers
     in_float = f"\nLayers in floating point: {', '.join(layers)}." if layers else ""
+    choice = f"\n\nOf two methods the better was kept. {manifest.method.choice}." if manifest.method.choice else ""
     revision = f" at revision {source.revision}" if source.revision else ""
     from_hub = "/" in source.id or source.revision is not None
     base = f"base_model: {source.id}\nbase_model_relation: quantized\n" if from_hub else ""
@@ -100,12 +102,14 @@ tags: [int8, {manifest.runtime}, {tag}, cpu]
 # {source.id} in int8
 
 {_METHODS[MethodName(manifest.method.name)]} of {source.id}{revision}, for the
-{manifest.runtime} runtime of intel-quantized-embeddings. {_how(manifest)}{in_float}
+{manifest.runtime} runtime of intel-quantized-embeddings. {_how(manifest)}{in_float}{choice}
 """
 
 
 def _how(manifest: FolderManifest) -> str:
     """Return a sentence on how the ranges of activations were set."""
+    if manifest.method.name == MethodName.WEIGHT_ONLY.value:
+        return "Weights are kept in int8,\none range for each output channel; activations stay in floating point."
     if manifest.method.name == MethodName.DYNAMIC.value:
         return "Activations are quantized batch by batch,\nso a text's vector depends a little on its company."
     if manifest.method.name == MethodName.PER_TOKEN.value:

@@ -32,6 +32,28 @@ class Training:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The reason why a second method was tried: the first was too far from fp32. The better of the two was kept.
+
+    Attributes:
+        measure: What they were compared by, on held-out inputs: "mean cosine" or "rank correlation" to fp32.
+        bound: The least that the first was to have.
+        scores: What each has, by its name; the first comes first.
+    """
+
+    measure: str
+    bound: float
+    scores: dict[str, float]
+
+    def __str__(self) -> str:
+        (first, least), (second, other) = self.scores.items()
+        return (
+            f"{self.measure} to fp32 on held-out inputs: {first} {least:.4f}, below {self.bound:g}, and {second} "
+            f"{other:.4f}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
     """The method and settings by which a folder was quantized.
 
@@ -44,6 +66,7 @@ class Method:
         floating_point_layers: Linear layers that are not int8.
         training: The fine-tuning of the weights; None without quantization-aware training.
         weight_bits: Bits of int8 weights, 8 or 7; None if the quantizer has no choice.
+        choice: The comparison that chose it; None if static int8 was good enough, or a method was asked for by name.
     """
 
     name: str
@@ -54,6 +77,7 @@ class Method:
     floating_point_layers: tuple[str, ...] = ()
     training: Training | None = None
     weight_bits: int | None = None
+    choice: Choice | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from intel_quantized_embeddings.models.source import SourceModel
 from intel_quantized_embeddings.models.weight_files import WeightKind
 from intel_quantized_embeddings.options import Precision, RuntimeName
 from intel_quantized_embeddings.quantization.calibration import CalibrationSplit, a_few
+from intel_quantized_embeddings.quantization.choosing import static_or_weight_only, unmeasured
 from intel_quantized_embeddings.quantization.folder import write_folder
 from intel_quantized_embeddings.quantization.kinds import Kind
 from intel_quantized_embeddings.quantization.layers import dataset_measure, held_out_measure, within_limit
@@ -68,7 +69,7 @@ def quantize_folder(
         texts = replace(texts, held_out=a_few(texts.held_out))  # needed for probes
     subject = Subject(source, kind=kind, runtime=runtime, model=model, settings=settings, texts=texts)
     held_out = sum(len(inputs.token_ids) for inputs in subject.held_out)
-    measured = f"{held_out} {kind.inputs} held out" if measure else "nothing measured"
+    measured = f"{held_out} {kind.inputs} held out" if measure else unmeasured(config, quantizer)
     if recipe.method in WITHOUT_CALIBRATION:
         say(f"{source.name}: quantizing, {measured}")
     else:
@@ -78,8 +79,9 @@ def quantize_folder(
     judge = held_out_measure() if dataset is None else dataset_measure(subject, dataset)
     if measure:
         kept, scores = most_faithful(subject, recipe, strengths=strengths, say=say)
+        kept, choice = static_or_weight_only(subject, kept, config, say=say)
     else:
-        kept, scores = subject.attempt(replace(recipe, alpha=strengths[0])), {}
+        kept, scores, choice = subject.attempt(replace(recipe, alpha=strengths[0])), {}, None
     training = None
     if config.method == MethodName.QAT.value:
         from intel_quantized_embeddings.quantization.qat import trained
@@ -91,13 +93,16 @@ def quantize_folder(
     fidelity = kept.fidelity if measure else None
     for line in kind.measured(fidelity) if fidelity else ():
         say(f"  {line}")
-    method = replace(method_of(kept.recipe, alphas_tried=scores, quantizer=quantizer), training=training)
+    method = method_of(kept.recipe, alphas_tried=scores, quantizer=quantizer, choice=choice)
+    method = replace(method, training=training)
     with atomic_folder(output, overwrite=overwrite) as folder:
         manifest = write_folder(folder, subject, kept, method=method, config=config, fidelity=fidelity, drop=drop)
     encoder_files = [output / name for name in manifest.files if name.startswith("encoder.")]
     report = kind.report(
         folder=output,
         fidelity=fidelity,
+        method=method.name,
+        choice=str(choice) if choice else None,
         smooth_quant_alpha=method.smooth_quant_alpha,
         floating_point_layers=method.floating_point_layers,
         drop=drop,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from intel_quantized_embeddings.errors import QuantizationError
+from intel_quantized_embeddings.int8_folder.config import MethodName
 from intel_quantized_embeddings.int8_folder.record import Drop, SpeedCost, percent
 from intel_quantized_embeddings.quantization.recipe import Recipe
 from intel_quantized_embeddings.quantization.subject import Candidate, GraphEncoder, Subject
@@ -84,11 +85,13 @@ def within_limit(
             return kept, Drop(
                 measure=judge.measure, limit=limit, before=before, kept=lost, put_back=tuple(put_back), speed=speed
             )
+    others = subject.quantizer.METHODS
+    exact = "quantize with method='weight-only', " if MethodName.WEIGHT_ONLY in others else ""
     raise QuantizationError(
         f"int8 of {subject.source.name} loses {percent(before)} ({judge.measure}), over max_drop={limit}, and "
         f"still {percent(lost)} with {len(put_back)} of its {len(layers)} linear layers in floating point "
         f"({', '.join(put_back)}). More would be slower than bfloat16: allow a larger drop, calibrate on texts like "
-        f"yours, or load the model with precision='bf16' or 'fp32'."
+        f"yours, {exact}or load the model with precision='bf16' or 'fp32'."
     )
 
 

@@ -1,4 +1,4 @@
-"""int8 of an OpenVINO graph with NNCF: static, or only weights, with activations quantized at run time."""
+"""int8 of an OpenVINO graph with NNCF: static, or only weights, with activations in float or quantized at run time."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LIBRARIES: tuple[str, ...] = ("openvino", "nncf")
-METHODS: tuple[MethodName, ...] = (MethodName.STATIC, MethodName.DYNAMIC, MethodName.QAT)
-RECIPE_VERSION = 1
+METHODS: tuple[MethodName, ...] = (MethodName.STATIC, MethodName.DYNAMIC, MethodName.WEIGHT_ONLY, MethodName.QAT)
+RECIPE_VERSION = 2
 
 
 def require_quantizer() -> None:
@@ -68,7 +68,9 @@ def quantize_graph(embedder: ModelGraph, token_ids: Sequence[Sequence[int]], rec
     with quiet_torch(), _quiet_nncf(), while_not_forking:
         try:
             if recipe.method is MethodName.DYNAMIC:
-                return _compressed(embedder.graph, in_float)
+                return _compressed(embedder.graph.clone(), in_float)
+            if recipe.method is MethodName.WEIGHT_ONLY:
+                return _compressed(_with_even_weights(embedder.graph, in_float), in_float)
             return _quantized(embedder.graph, token_ids, recipe, in_float)
         except (QuantizedEmbeddingsError, MemoryError):
             raise
@@ -126,14 +128,52 @@ def _quantized(
 
 
 def _compressed(graph: ov.Model, in_float: Sequence[str]) -> ov.Model:
-    """Store weights in int8, with one symmetric range for each output channel; OpenVINO quantizes activations."""
+    """Store weights in int8, with one symmetric range for each output channel."""
     import nncf
 
     return nncf.compress_weights(
-        graph.clone(),
+        graph,
         mode=nncf.CompressWeightsMode.INT8_SYM,
         ignored_scope=nncf.IgnoredScope(names=list(in_float), patterns=[f"{POOLING_PREFIX}.*"], validate=False),
     )
+
+
+def _with_even_weights(graph: ov.Model, in_float: Sequence[str]) -> ov.Model:
+    """Return a copy that computes the same with weights of inputs that differ less in size.
+
+    All weights of an output share one range, in which those of an input that are far smaller than the others would be
+    rounded to nothing, however large the input is: that is how models with outliers are. Inputs are multiplied with the
+    root of the size of their weights (SmoothQuant's half, of weights alone), which are divided by it; rounded to powers
+    of two, it changes no bit in floating point.
+    """
+    import openvino as ov
+    from openvino import opset15 as ops
+
+    graph = graph.clone()
+    nodes = _by_name(graph)
+    for name in _nodes_of_linear_layers(graph).values():
+        product = nodes[name]
+        weights = np.asarray(_weights(product).data, dtype=np.float32)
+        if name in in_float or weights.ndim != 2:  # (outputs, inputs), or the other way round
+            continue
+        outputs = 0 if product.get_attributes()["transpose_b"] else 1
+        factors = _even_factors(np.abs(weights).max(axis=outputs))
+        if (factors == 1).all():
+            continue
+        scaled = ops.multiply(product.input_value(0), ops.constant(factors))
+        evened = ov.op.Constant(weights / np.expand_dims(factors, outputs))
+        product.input(0).replace_source_output(scaled.output(0))
+        product.input(1).replace_source_output(evened.output(0))
+    return graph
+
+
+def _even_factors(sizes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the power of two nearest to the root of each size by the median of all; 1 of what has no size."""
+    median = max(float(np.median(sizes)), float(np.finfo(np.float32).tiny))
+    beside = sizes.astype(np.float64) / median
+    powers = np.rint(np.log2(beside, out=np.zeros_like(beside), where=beside > 0) / 2)
+    factors: NDArray[np.float32] = np.exp2(np.clip(powers, -20, 20)).astype(np.float32)
+    return factors
 
 
 def _nodes_of_linear_layers(graph: ov.Model) -> dict[str, str]:

@@ -76,9 +76,10 @@ def quantize(
         search: Compare several SmoothQuant strengths and keep the most faithful, which takes about
             four times as long; False takes the usual one.
         measure: Say how near int8 is to fp32; False leaves that out of the folder and the report. Without measuring
-            there is no comparing, no `max_drop` and no "qat".
-        method: "per-token" for the native runtime, which has no other; "static", "dynamic" or "qat" for OpenVINO,
-            "static" or "qat" for IPEX; None is the first of them: docs/quantization.md.
+            there is no comparing, no `max_drop` and no "qat", and OpenVINO's int8 is static whatever it loses.
+        method: "per-token" for the native runtime, which has no other; "static", "weight-only", "dynamic" or "qat" for
+            OpenVINO, "static" or "qat" for IPEX. None is "per-token" or "static", and for OpenVINO "weight-only" where
+            static int8 is measured to be too far from fp32, which the report says: docs/quantization.md.
         qat_minutes: How long method "qat" may fine-tune the weights; 10 when None.
         weight_bits: 8 or 7, for OpenVINO; None is 8 where this CPU computes with them exactly (VNNI, AMX) and 7
             elsewhere. A folder with 7 is as faithful on every CPU: docs/quantization.md.
@@ -186,7 +187,7 @@ def quantize_cross_encoder(
         runtime: Which runtime the folder is for, "native" or "openvino"; None takes the first.
         search: Compare several SmoothQuant strengths and keep the one whose scores rank most like fp32's.
         measure: As in `quantize`.
-        method: "static" or "dynamic" for OpenVINO, as in `quantize`.
+        method: "static", "weight-only" or "dynamic" for OpenVINO, as in `quantize`.
         weight_bits: 8 or 7, as in `quantize`.
         config: How to quantize, or a YAML file that says so; `max_drop` is for embedding models.
         overwrite: As in `quantize`, like all that follow.

@@ -16,6 +16,8 @@ class Report:
     Attributes:
         folder: The int8 folder.
         fidelity: Its closeness to fp32 on held-out inputs; None if it was not measured.
+        method: The name of the method, as `quantize` takes it.
+        choice: The comparison that chose the method, with both figures; None if a second one was not tried.
         smooth_quant_alpha: The SmoothQuant strength that was kept, None for none.
         floating_point_layers: Linear layers that are not int8.
         drop: The loss against fp32; None if no limit was set.
@@ -26,6 +28,8 @@ class Report:
 
     folder: Path
     fidelity: Fidelity | ScoreFidelity | None
+    method: str
+    choice: str | None
     smooth_quant_alpha: float | None
     floating_point_layers: tuple[str, ...]
     drop: Drop | None

@@ -47,7 +47,7 @@ def quantize_routes(
                 "its other model is quantized while it is read",
             )
     with atomic_folder(output, overwrite=overwrite) as folder:
-        query, document = (quantize_one(part, folder / name) for name, part in parts.items())
+        reports = {name: quantize_one(part, folder / name) for name, part in parts.items()}
         write_json(folder / "modules.json", [{"idx": 0, "name": "0", "path": "", "type": f"{_TYPE}.router.Router"}])
         write_json(
             folder / CONFIG_FILE,
@@ -59,6 +59,7 @@ def quantize_routes(
         )
         if (source.path / OWN_CONFIG_FILE).is_file():
             shutil.copyfile(source.path / OWN_CONFIG_FILE, folder / OWN_CONFIG_FILE)
+    query, document = reports[QUERY], reports[DOCUMENT]
     assert isinstance(query, QuantizationReport)  # both embed
     assert isinstance(document, QuantizationReport)
     fidelity = None
@@ -68,10 +69,10 @@ def quantize_routes(
         document,
         folder=output,
         fidelity=fidelity,
+        method=", ".join(dict.fromkeys((query.method, document.method))),
+        choice="; ".join(f"{name}: {one.choice}" for name, one in reports.items() if one.choice) or None,
         floating_point_layers=tuple(
-            f"{name}: {layer}"
-            for name, report in ((QUERY, query), (DOCUMENT, document))
-            for layer in report.floating_point_layers
+            f"{name}: {layer}" for name, report in reports.items() for layer in report.floating_point_layers
         ),
         seconds=query.seconds + document.seconds,
         bytes_before=query.bytes_before + document.bytes_before,

@@ -15,7 +15,7 @@ from intel_quantized_embeddings.int8_folder.config import (
     QuantizationConfig,
     read_config,
 )
-from intel_quantized_embeddings.int8_folder.record import Method
+from intel_quantized_embeddings.int8_folder.record import Choice, Method
 from intel_quantized_embeddings.options import RuntimeName, require_bool
 from intel_quantized_embeddings.quantization.recipe import ALPHAS, DEFAULT_ALPHA, QuantizerModule, Recipe
 
@@ -102,7 +102,9 @@ def settle_recipe(
     return recipe, strengths
 
 
-def method_of(recipe: Recipe, *, alphas_tried: dict[str, float], quantizer: QuantizerModule) -> Method:
+def method_of(
+    recipe: Recipe, *, alphas_tried: dict[str, float], quantizer: QuantizerModule, choice: Choice | None = None
+) -> Method:
     """Return the manifest's record of a recipe."""
     return Method(
         name=recipe.method.value,
@@ -112,4 +114,5 @@ def method_of(recipe: Recipe, *, alphas_tried: dict[str, float], quantizer: Quan
         activation_ranges=recipe.activation_ranges and recipe.activation_ranges.value,
         floating_point_layers=recipe.floating_point_layers,
         weight_bits=recipe.weight_bits,
+        choice=choice,
     )
