@@ -1,4 +1,4 @@
-"""Two services behind nginx, as deploy/nginx.conf sets it up: what clients see of one that is killed, and of too much."""
+"""Two services behind nginx, as deploy/nginx.conf sets it up: what clients see of a killed one, and of too much."""
 
 from __future__ import annotations
 
