@@ -191,6 +191,14 @@ def test_what_is_no_endpoint_is_an_error_that_says_why(models, embeddings, error
         assert "a-key-of-mine" not in str(raised.value)
 
 
+@pytest.mark.parametrize("key", ["secret\n", "two words", "ключ-secret", " "])
+def test_a_key_that_headers_can_not_carry_is_an_error_that_does_not_show_it(key, monkeypatch):
+    monkeypatch.setenv("IQE_API_KEY", key)
+    with pytest.raises(OptionError, match="IQE_API_KEY has spaces, line ends or what is not ASCII") as raised:
+        Endpoint("http://127.0.0.1:1/v1").connect()
+    assert "secret" not in str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -201,6 +209,9 @@ def test_what_is_no_endpoint_is_an_error_that_says_why(models, embeddings, error
         (["@int8", "{tiny}"], "'@int8' is not a model"),
         (["{tiny}", "http://me:secret@127.0.0.1:1/v1"], "the address of 127.0.0.1:1 has a name or a password in it"),
         (["{tiny}", "http://127.0.0.1:1x/v1"], "is not an address; write http://HOST:PORT/v1"),
+        (["{tiny}", "http://[::1/v1"], "is not an address"),
+        (["{tiny}", "http://a..b/v1"], "is not an address"),
+        (["{tiny}", "http://127.0.0.1:1/vé"], "in ASCII but for MODEL"),
         (["http://127.0.0.1:1/v1", "{tiny}"], "can't be reached: [Errno 111] Connection refused. Is it running"),
         (["{tiny}", "no/such-model", "--local-files-only"], "no/such-model"),
         (["{tiny}", "{cross}"], "CrossEncoder"),

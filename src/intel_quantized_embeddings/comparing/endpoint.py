@@ -51,8 +51,15 @@ class Endpoint:
 
         Raises:
             EndpointError: The server can't be reached, or does not answer as OpenAI's does.
-            OptionError: The server has several models and none was named, or does not have the named one.
+            OptionError: The server has several models and none was named, or does not have the named one; or headers
+                can't carry the key.
         """
+        key = os.environ.get(KEY_VARIABLE, "")
+        if not key.isascii() or key.split() != [key] * bool(key):
+            raise OptionError(
+                f"the key in the environment variable {KEY_VARIABLE} has spaces, line ends or what is not ASCII; "
+                f"headers can't carry it."
+            )
         try:
             rows = self._ask("GET", "/models")["data"]
             served = [str(row["id"]) for row in rows]
@@ -100,7 +107,7 @@ class Endpoint:
             vectors = np.array([_vector(row["embedding"]) for row in rows], dtype=np.float32)
             if vectors.ndim != 2 or len(vectors) != count or not np.isfinite(vectors).all():
                 raise ValueError(f"{vectors.shape} for {count} texts, or not finite")
-        except (KeyError, TypeError, ValueError) as exc:
+        except (KeyError, TypeError, ValueError, OverflowError) as exc:
             raise EndpointError(
                 f"{self.address}/embeddings did not answer with a vector of finite numbers for each of {count} texts "
                 f"({one_line(exc)}). It must speak OpenAI's /v1/embeddings."

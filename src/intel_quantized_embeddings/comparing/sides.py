@@ -66,21 +66,29 @@ class Side:
 
     @classmethod
     def _parse_address(cls, text: str) -> Side:
-        parts = urlsplit(text)
+        address_error = OptionError(
+            f"{text!r} is not an address; write http://HOST:PORT/v1, or http://HOST:PORT/v1@MODEL, in ASCII but for "
+            f"MODEL."
+        )
+        try:
+            parts = urlsplit(text)
+        except ValueError as exc:
+            raise address_error from exc
         if "@" in parts.netloc:
             raise OptionError(
                 f"the address of {parts.netloc.rpartition('@')[2]} has a name or a password in it; leave it out, and "
                 f"put the key into the environment variable {KEY_VARIABLE}."
             )
+        path, _, name = parts.path.partition("@")
         try:
             valid = (
                 bool(parts.hostname) and not (parts.query or parts.fragment) and (parts.port is None or parts.port > 0)
             )
-        except ValueError:
-            valid = False
-        if not valid:
-            raise OptionError(f"{text!r} is not an address; write http://HOST:PORT/v1, or http://HOST:PORT/v1@MODEL.")
-        path, _, name = parts.path.partition("@")
+            (parts.hostname or "").encode("idna")  # what sending would do
+        except ValueError as exc:
+            raise address_error from exc
+        if not valid or not path.isascii():
+            raise address_error
         address = f"{parts.scheme}://{parts.netloc}{path.rstrip('/').removesuffix('/embeddings')}"
         return cls(written=f"{address}@{name}" if name else address, model=address, chosen={"name": name})
 
