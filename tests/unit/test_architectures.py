@@ -248,6 +248,14 @@ def test_other_numbers_of_mpnets_buckets_are_refused():
         _read("mpnet", relative_attention_num_buckets=64)
 
 
+def test_windows_are_not_llamas():
+    """transformers passes their keys over in a Llama's file; obeyed, they gave other vectors without a word."""
+    keys = {"use_sliding_window": True, "sliding_window": 100, "max_window_layers": 0}
+    assert _read("llama", **keys, layer_types=["sliding_attention"] * 6).layers == _read("llama").layers
+    assert {kind.after for kind in _read("llama").layers} == {0}
+    assert {kind.after for kind in _read("llama", is_causal=False).layers} == {None}
+
+
 def test_jinas_adapters_are_refused_with_the_way_out():
     assert _read("jina_embeddings_v3").rotaries == (Rotary(20_000.0),)
     for key, value in (("lora_adaptations", ["retrieval.query"]), ("load_trained_adapters", True)):

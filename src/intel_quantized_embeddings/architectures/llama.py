@@ -15,7 +15,7 @@ from intel_quantized_embeddings.architectures.description import (
     NormPlace,
     WeightNames,
 )
-from intel_quantized_embeddings.architectures.layer_kinds import decoder_layers, read_biases, rotary_everywhere
+from intel_quantized_embeddings.architectures.layer_kinds import read_biases, rotary_everywhere
 
 DECODER_BLOCK = Block(activation=Activation.SILU, gated=True, norms=NormPlace.PRE, rms_norm=True, biases=frozenset())
 DECODER_KEYS = ConfigKeys(layer_norm_eps="rms_norm_eps", num_key_heads="num_key_value_heads", head_size="head_dim")
@@ -36,7 +36,9 @@ DECODER_WEIGHTS = WeightNames(
 
 
 def _causal_layers(config: ConfigValues) -> tuple[LayerKind, ...]:
-    return decoder_layers(config, default=10_000.0)
+    """Keys of windows have no effect on Llama, nor have they in transformers."""
+    after = 0 if config.flag("is_causal", default=True) else None
+    return tuple(replace(kind, after=after) for kind in _layers(config))
 
 
 def _layers(config: ConfigValues) -> tuple[LayerKind, ...]:
