@@ -42,6 +42,12 @@ def require_bool(name: str, value: object) -> None:
         raise OptionError(f"{name}={value!r} is not allowed; it is True or False.")
 
 
+def require_path(name: str, value: str | os.PathLike[str]) -> None:
+    """Refuse an empty path: the current folder to the system, and as a rule a variable of a script that is not set."""
+    if not os.fspath(value):
+        raise OptionError(f"{name}={value!r} is not allowed; it is a path. Write '.' for the current folder.")
+
+
 def listed_choices(kind: type[Enum]) -> str:
     """List the values to choose from: "int8, bf16 or fp32"."""
     *first, last = (str(member.value) for member in kind)
@@ -216,6 +222,8 @@ class LoadOptions:
             require_bool(name, getattr(self, name))
         if self.cache_folder is not None and not isinstance(self.cache_folder, (str, os.PathLike)):
             raise OptionError(f"cache_folder={self.cache_folder!r} is not allowed; it is a path or None.")
+        if self.cache_folder is not None:
+            require_path("cache_folder", self.cache_folder)
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)

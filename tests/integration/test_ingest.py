@@ -253,6 +253,18 @@ class TestTrouble:
         with pytest.raises(OptionError, match="it is a list"):
             ingest(str(docs), chroma=chroma, collection="docs")
 
+    def test_an_empty_path_is_not_the_current_folder(self, docs, tiny, monkeypatch, tmp_path):
+        """As a script has it whose variable is not set: all of the folder was read, and the database written there."""
+        monkeypatch.chdir(tmp_path)
+        before = sorted(tmp_path.iterdir())
+        with pytest.raises(OptionError, match="SOURCE='' is not allowed; it is a path"):
+            ingest([""], chroma=tmp_path / "new", collection="docs", model=tiny)
+        with pytest.raises(OptionError, match="chroma='' is not allowed; it is a path"):
+            ingest([docs], chroma="", collection="docs", model=tiny, precision="fp32")
+        with pytest.raises(OptionError, match="chroma='' is not allowed; it is a path"):
+            query("a", chroma="", collection="docs")
+        assert sorted(tmp_path.iterdir()) == before
+
 
 class TestQuery:
     def test_finds_with_the_encoder_that_the_collection_names(self, bring, docs, chroma):

@@ -45,6 +45,7 @@ from support.few_texts import TEN_TEXTS
         ("warm_shapes", None),
         ("cache_folder", 5),
         ("cache_folder", b"cache"),
+        ("cache_folder", ""),
     ],
 )
 def test_a_value_that_is_not_allowed_is_refused_before_the_model_is_looked_up(option, value):
@@ -110,8 +111,9 @@ def test_every_job_refuses_an_option_before_it_looks_for_the_model(job, option, 
 
 @pytest.mark.parametrize("job", [quantize, quantize_cross_encoder, export, quantize_setfit])
 def test_where_a_folder_goes_is_a_path(job):
-    with pytest.raises(OptionError, match="output_dir=None"):
-        job("./there-is-no-such-folder", None)
+    for value in (None, ""):  # an empty one would be the current folder
+        with pytest.raises(OptionError, match=f"output_dir={value!r} is not allowed; it is"):
+            job("./there-is-no-such-folder", value)
 
 
 @pytest.mark.parametrize("texts", [5, "one text"])

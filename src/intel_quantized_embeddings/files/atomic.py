@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from intel_quantized_embeddings.errors import OptionError
-from intel_quantized_embeddings.options import require_bool
+from intel_quantized_embeddings.options import require_bool, require_path
 
 _PARTIAL = ".partial"
 
@@ -24,6 +24,7 @@ def output_folder(output_dir: str | os.PathLike[str], *, overwrite: bool) -> Pat
     require_bool("overwrite", overwrite)
     if not isinstance(output_dir, (str, os.PathLike)):
         raise OptionError(f"output_dir={output_dir!r} is not allowed; it is the path of the folder to write.")
+    require_path("output_dir", output_dir)
     output = Path(output_dir).expanduser().resolve()
     refuse_existing(output, overwrite=overwrite)
     return output

@@ -26,7 +26,7 @@ from intel_quantized_embeddings.integrations.chroma_collections import (
     take_collection,
 )
 from intel_quantized_embeddings.integrations.chroma_snapshots import DATABASE, IndexCopy, only_writer
-from intel_quantized_embeddings.options import LoadOptions
+from intel_quantized_embeddings.options import LoadOptions, require_path
 
 if TYPE_CHECKING:
     from chromadb import Collection
@@ -196,4 +196,5 @@ def existing(client: ClientAPI, name: str) -> Collection | None:
 
 
 def _folder(chroma: str | os.PathLike[str]) -> Path:
+    require_path("chroma", chroma)
     return Path(chroma).expanduser().resolve()

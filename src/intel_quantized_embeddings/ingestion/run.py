@@ -18,7 +18,7 @@ from intel_quantized_embeddings.ingestion.reading import Content, Stored, read_a
 from intel_quantized_embeddings.ingestion.report import IngestionReport
 from intel_quantized_embeddings.ingestion.sources import find_files
 from intel_quantized_embeddings.ingestion.splitting import ChunkSize, Record, RecordMaker, Splitter
-from intel_quantized_embeddings.options import DEFAULT_MODEL, LoadOptions, require_bool
+from intel_quantized_embeddings.options import DEFAULT_MODEL, LoadOptions, require_bool, require_path
 from intel_quantized_embeddings.reporting.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -158,6 +158,7 @@ def _vector_store(store: VectorStore, ledger: str | os.PathLike[str] | None, sav
 
     if not isinstance(ledger, (str, os.PathLike)):
         raise OptionError(f"ledger={ledger!r} is not allowed; it is a file that remembers what the store holds.")
+    require_path("ledger", ledger)
     if save is not None and not callable(save):
         raise OptionError(f"save={save!r} is not allowed; it is called with the store.")
     return VectorStoreDestination(store, ledger=ledger, save=save)

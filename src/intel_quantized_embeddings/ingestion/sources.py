@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.ingestion.documents import KINDS, kind
 from intel_quantized_embeddings.ingestion.problems import Problem
+from intel_quantized_embeddings.options import require_path
 from intel_quantized_embeddings.texts import is_utf8
 
 
@@ -45,6 +46,7 @@ def find_files(sources: Iterable[str | os.PathLike[str]]) -> FoundFiles:
     for source in listed:
         if not isinstance(source, (str, os.PathLike)):
             raise OptionError(f"a SOURCE is {source!r}; a file or a folder is expected.")
+        require_path("SOURCE", source)
     roots = tuple(sorted({_root(source) for source in listed}))
     if not roots:
         raise OptionError("no SOURCE was given; a file or a folder is needed.")

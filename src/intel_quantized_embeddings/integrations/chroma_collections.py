@@ -18,6 +18,7 @@ from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.errors import OptionError, OtherEncoderError, QuantizedEmbeddingsError, VectorStoreError
 from intel_quantized_embeddings.integrations.chroma import FINGERPRINT, SPACES, IntelQuantizedEmbeddingFunction
 from intel_quantized_embeddings.integrations.chroma_snapshots import repaired_after_kill
+from intel_quantized_embeddings.options import require_path
 from intel_quantized_embeddings.similarity import Similarity
 
 import chromadb  # isort: skip  # after this package's import, whose error says what to install
@@ -47,6 +48,7 @@ def connect(chroma: str | os.PathLike[str]) -> Client:
         OptionError: `chroma` is neither.
         VectorStoreError: The server does not answer, or the folder can't be opened.
     """
+    require_path("chroma", chroma)
     place = os.fspath(chroma)
     try:
         if is_address(place):
