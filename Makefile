@@ -4,6 +4,9 @@ BIN := .venv/bin
 IPEX := .venv-ipex/bin
 REFERENCE := .venv-reference/bin
 PIP := -m pip -q --disable-pip-version-check
+# Processes that share the tests of an environment, file by file. 0: one, without pytest-xdist.
+WORKERS ?= 2
+TESTS := -m pytest -n $(WORKERS) --dist loadfile --durations=40
 DATA := ../shared/data
 BENCH_TEXTS := $(DATA)/scifact/corpus.jsonl $(DATA)/xquad-en/corpus.jsonl .bench/banking77.txt
 # The "text" of every row of a table, one a line.
@@ -32,7 +35,7 @@ native: .venv/.test ## compile the native engine where it has changed, in place 
 	$(BIN)/python native/build.py $(ARGS)
 
 test-light: native
-	$(BIN)/python -m pytest -m "not reference and not slow and not soak" --durations=40
+	$(BIN)/python $(TESTS) -m "not reference and not slow and not soak"
 
 # Without the hours of `-m soak`, which CONTRIBUTING.md tells of.
 test-slow: native .venv/.spark .venv-ipex/.test .venv-reference/.test ## run the tests that take half a minute or more each
@@ -49,10 +52,10 @@ test-slow-bounded: native
 
 # What IPEX runs, and what is compared with the transformers of its environment; the rest has run in the first one.
 test-ipex: native .venv-ipex/.test
-	$(IPEX)/python -m pytest -m "ipex and not slow and not soak" --durations=40
+	$(IPEX)/python $(TESTS) -m "ipex and not slow and not soak"
 
 test-reference: native .venv-reference/.test
-	$(REFERENCE)/python -m pytest -m "reference and not slow and not soak" --durations=40 tests
+	$(REFERENCE)/python $(TESTS) -m "reference and not slow and not soak" tests
 
 # Real texts where ../shared lies beside the checkout; those of every machine elsewhere.
 bench: native .venv-reference/.test ## measure speed and accuracy on all-MiniLM-L6-v2, beside other libraries
