@@ -14,14 +14,15 @@ if TYPE_CHECKING:
     from intel_quantized_embeddings.encoders.cross_encoder import CrossEncoder
     from intel_quantized_embeddings.encoders.encoder import Encoder
     from intel_quantized_embeddings.encoders.reranker import RankedDocument, Reranker
+    from intel_quantized_embeddings.encoders.sparse_encoder import SparseEncoder
     from intel_quantized_embeddings.int8_folder.config import QuantizationConfig
     from intel_quantized_embeddings.int8_folder.push import push_to_hub
     from intel_quantized_embeddings.integrations.langchain import IntelQuantizedEmbeddings
     from intel_quantized_embeddings.integrations.langchain_reranker import IntelQuantizedReranker
     from intel_quantized_embeddings.integrations.llama_index import IntelQuantizedEmbedding
     from intel_quantized_embeddings.integrations.llama_index_rerank import IntelQuantizedRerank
-    from intel_quantized_embeddings.quantization.quantize import quantize, quantize_cross_encoder
-    from intel_quantized_embeddings.quantization.report import CrossEncoderReport, QuantizationReport
+    from intel_quantized_embeddings.quantization.quantize import quantize, quantize_cross_encoder, quantize_sparse
+    from intel_quantized_embeddings.quantization.report import CrossEncoderReport, QuantizationReport, SparseReport
 
 _HOMES = {
     "CrossEncoder": "encoders.cross_encoder",
@@ -35,9 +36,12 @@ _HOMES = {
     "QuantizationReport": "quantization.report",
     "RankedDocument": "encoders.reranker",
     "Reranker": "encoders.reranker",
+    "SparseEncoder": "encoders.sparse_encoder",
+    "SparseReport": "quantization.report",
     "push_to_hub": "int8_folder.push",
     "quantize": "quantization.quantize",
     "quantize_cross_encoder": "quantization.quantize",
+    "quantize_sparse": "quantization.quantize",
 }
 
 __all__ = [
@@ -52,10 +56,13 @@ __all__ = [
     "QuantizationReport",
     "RankedDocument",
     "Reranker",
+    "SparseEncoder",
+    "SparseReport",
     "__version__",
     "push_to_hub",
     "quantize",
     "quantize_cross_encoder",
+    "quantize_sparse",
 ]
 
 

@@ -122,6 +122,13 @@ class ScoringKeywords(TypedDict, total=False):
     warm_shapes: bool
 
 
+class SparseKeywords(ScoringKeywords, total=False):
+    """The options of `SparseEncoder.load` as keyword arguments, for type checkers."""
+
+    query_instruction: str | None
+    document_instruction: str | None
+
+
 class LoadKeywords(ScoringKeywords, total=False):
     """The options of `Encoder.load` as keyword arguments, for type checkers."""
 
@@ -236,7 +243,8 @@ def naming_its_options(function: _Function) -> _Function:
     """Let `help()` and `inspect.signature` show each option that a function takes as `**options: Unpack[...]`."""
     signature = inspect.signature(function)
     *before, options = signature.parameters.values()
-    keywords = ScoringKeywords if "ScoringKeywords" in str(options.annotation) else LoadKeywords
+    tables = (ScoringKeywords, SparseKeywords)
+    keywords = next((one for one in tables if one.__name__ in str(options.annotation)), LoadKeywords)
     taken = {parameter.name for parameter in before}
     shown = [
         inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=option.type)

@@ -14,6 +14,7 @@ import pytest
 
 from intel_quantized_embeddings.cli import main
 from support.documents import Block, block_with, blocks, page_at, pages, to_run
+from support.tiny_models import write_tiny_sparse
 
 CHROMA = "langchain_chroma", "llama_index.vector_stores.chroma"
 
@@ -115,6 +116,22 @@ ROWS = [
         prints=r"rank correlation 0\.9.*\n",
         left=lambda known: Path("bge-reranker-int8/manifest.json").is_file(),
     ),
+    Shown("sparse.md", ("encoder.decode",), ("scipy",), prepared="sparse", prints=r"\[\[.*\]\]\n\[\[\(.*\)\]\]\n"),
+    Shown(
+        "sparse.md",
+        ("QdrantVectorStore",),
+        ("scipy", "langchain_core", "langchain_qdrant"),
+        prepared="sparse_and_dense",
+        prints=r"(Cats|The Danube) .*\n",
+    ),
+    Shown(
+        "sparse.md",
+        ("quantize_sparse(",),
+        ("scipy",),
+        prepared="sparse",
+        prints=r"SparseFidelity\(.*\n",
+        left=lambda known: Path("splade-int8/manifest.json").is_file(),
+    ),
     Shown(
         "migrating.md",
         ("IntelQuantizedRanker(",),
@@ -189,6 +206,17 @@ def cross_encoder(tiny_cross_encoder) -> dict[str, str]:
 @pytest.fixture
 def cross_encoder_int8(tiny_cross_encoder_int8) -> dict[str, str]:
     return {"BAAI/bge-reranker-base": str(tiny_cross_encoder_int8)}
+
+
+@pytest.fixture
+def sparse(tmp_path_factory) -> dict[str, str]:
+    """A tiny one stands for the one named there."""
+    return {"naver/splade-v3-distilbert": str(write_tiny_sparse(tmp_path_factory.mktemp("sparse")))}
+
+
+@pytest.fixture
+def sparse_and_dense(sparse, tiny) -> dict[str, str]:
+    return {**sparse, "BAAI/bge-small-en-v1.5": str(tiny)}
 
 
 @pytest.fixture

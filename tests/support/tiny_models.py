@@ -20,7 +20,7 @@ from intel_quantized_embeddings.architectures import (
     Norm,
 )
 from intel_quantized_embeddings.architectures.bert import BERT
-from intel_quantized_embeddings.architectures.description import Architecture, Part
+from intel_quantized_embeddings.architectures.description import Architecture, NormPlace, Part
 
 HIDDEN, LAYERS, HEADS, INNER, POSITIONS = 32, 2, 4, 64, 130
 EMBEDDING = 20  # of families whose embeddings have a width of their own
@@ -304,6 +304,59 @@ def write_tiny_cross_encoder(
     if family.weights.token_type_embeddings is not None:
         described["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
     (folder / "tokenizer_config.json").write_text(json.dumps(described))
+    return folder
+
+
+def write_tiny_sparse(
+    folder: Path,
+    *,
+    family: Architecture = BERT,
+    pooling: str | None = "max",
+    activation: str = "relu",
+    own: dict[str, object] | None = None,
+    max_length: int = 64,
+    seed: int = 0,
+) -> Path:
+    """Write a masked language model with random weights, as sentence-transformers' SparseEncoder saves one.
+
+    Args:
+        folder: Where.
+        family: One with `masked_lm`; its decoder is the table of words.
+        pooling: "max" or "sum"; None leaves all out that transformers does not write.
+        activation: "relu" or "log1p_relu".
+        own: What `config_sentence_transformers.json` says beside the kind of model.
+        max_length: In tokens.
+        seed: Of the weights.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    config = tiny_config(family) | {"architectures": ["TinyForMaskedLM"], "tie_word_embeddings": True}
+    tensors = {family.prefixes[0] + name: tensor for name, tensor in tiny_weights(config, seed=seed).items()}
+    names, random = family.masked_lm, np.random.default_rng(seed + 1)
+    tensors[f"{names.dense}.weight"] = random.normal(0, 0.3, (HIDDEN, HIDDEN)).astype(np.float32)
+    tensors[f"{names.norm}.weight"] = random.normal(1, 0.3, HIDDEN).astype(np.float32)
+    if family.block.norms is NormPlace.POST:  # ModernBERT's has no biases
+        tensors[f"{names.dense}.bias"] = random.normal(0, 0.3, HIDDEN).astype(np.float32)
+        tensors[f"{names.norm}.bias"] = random.normal(0, 0.3, HIDDEN).astype(np.float32)
+    tensors[names.bias] = random.normal(-1, 0.5, len(VOCABULARY)).astype(np.float32)
+    (folder / "config.json").write_text(json.dumps(config))
+    save_file(tensors, str(folder / "model.safetensors"))
+    write_tiny_tokenizer(folder / "tokenizer.json")
+    described = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[PAD]", "model_max_length": max_length}
+    (folder / "tokenizer_config.json").write_text(json.dumps(described))
+    if pooling is None:
+        return folder
+    package = "sentence_transformers.sparse_encoder.modules"
+    modules = [
+        {"idx": 0, "name": "0", "path": "", "type": f"{package}.mlm_transformer.MLMTransformer"},
+        {"idx": 1, "name": "1", "path": "1_SpladePooling", "type": f"{package}.splade_pooling.SpladePooling"},
+    ]
+    pools = {"pooling_strategy": pooling, "activation_function": activation, "embedding_dimension": len(VOCABULARY)}
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "1_SpladePooling").mkdir(exist_ok=True)
+    (folder / "1_SpladePooling" / "config.json").write_text(json.dumps(pools))
+    (folder / "config_sentence_transformers.json").write_text(
+        json.dumps({"model_type": "SparseEncoder", **(own or {})})
+    )
     return folder
 
 

@@ -36,6 +36,7 @@ HEAVY = [
     "openvino",
     "pydantic",
     "safetensors",
+    "scipy",
     "tokenizers",
     "torch",
     "tqdm",

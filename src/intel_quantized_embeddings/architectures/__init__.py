@@ -2,8 +2,20 @@
 
 from intel_quantized_embeddings.architectures.config import EncoderConfig, exported_limits, hidden_size
 from intel_quantized_embeddings.architectures.description import Activation
-from intel_quantized_embeddings.architectures.ending import Dense, Ending, LayerNorm, StepActivation, UnitLength
+from intel_quantized_embeddings.architectures.ending import (
+    Dense,
+    Ending,
+    LayerNorm,
+    SparseEnding,
+    SparsePooling,
+    StepActivation,
+    TokenWeights,
+    UnitLength,
+    VocabularyEnding,
+)
 from intel_quantized_embeddings.architectures.heads import load_head, load_next_token
+from intel_quantized_embeddings.architectures.masked_lm import load_masked_lm
+from intel_quantized_embeddings.architectures.token_weights import TOKEN_WEIGHTS_FILE, load_token_weights
 from intel_quantized_embeddings.architectures.weights import (
     EncoderWeights,
     LayerWeights,
@@ -13,6 +25,7 @@ from intel_quantized_embeddings.architectures.weights import (
 )
 
 __all__ = [
+    "TOKEN_WEIGHTS_FILE",
     "Activation",
     "Dense",
     "EncoderConfig",
@@ -22,11 +35,17 @@ __all__ = [
     "LayerWeights",
     "Linear",
     "Norm",
+    "SparseEnding",
+    "SparsePooling",
     "StepActivation",
+    "TokenWeights",
     "UnitLength",
+    "VocabularyEnding",
     "exported_limits",
     "hidden_size",
     "load_head",
+    "load_masked_lm",
     "load_next_token",
+    "load_token_weights",
     "load_weights",
 ]

@@ -1,6 +1,6 @@
 """BERT (https://arxiv.org/abs/1810.04805): MiniLM, BGE, E5, GTE and most small encoders are one."""
 
-from intel_quantized_embeddings.architectures.description import Architecture, HeadNames, WeightNames
+from intel_quantized_embeddings.architectures.description import Architecture, HeadNames, MaskedLMNames, WeightNames
 
 BERT = Architecture(
     name="bert",
@@ -23,4 +23,11 @@ BERT = Architecture(
     ),
     # The first layer is BERT's pooler, which lies among the encoder's tensors.
     head=HeadNames(dense="pooler.dense", output="classifier"),
+    masked_lm=MaskedLMNames(
+        dense="cls.predictions.transform.dense",
+        norm="cls.predictions.transform.LayerNorm",
+        decoder="cls.predictions.decoder",
+        bias="cls.predictions.bias",
+        activation_key="hidden_act",
+    ),
 )

@@ -243,6 +243,27 @@ class HeadNames:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MaskedLMNames:
+    """Names of the layers of a masked-LM head, which gives a token's vector a number for each token of the vocabulary.
+
+    Attributes:
+        dense: The first layer, from hidden to hidden; it may have no bias.
+        norm: The layer norm behind it.
+        decoder: The layer that gives the numbers. Unless `config.json` unties it, its weight is the table of words.
+        bias: Its bias; a model may have none.
+        activation: What follows the dense one, by transformers' name.
+        activation_key: The key of `config.json` that names another one; None where it does not decide it.
+    """
+
+    dense: str
+    norm: str
+    decoder: str
+    bias: str
+    activation: str = "gelu"
+    activation_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
     """The description of one family.
 
@@ -254,6 +275,7 @@ class Architecture:
         head: Its sequence classifier; None if none is built in.
         next_token: The layer, without a bias, that gives a causal model's logits of the next token; the table of word
             embeddings if `config.json` ties the two. None if none is built in.
+        masked_lm: Its masked-LM head; None if none is built in.
         prefixes: Prefixes of the encoder's tensors in checkpoints that have a head.
         block: The computation.
         biases: Function that reads which parts have biases; None if `config.json` does not decide it.
@@ -278,6 +300,7 @@ class Architecture:
     written_as: Mapping[str, object] = field(default_factory=dict)
     head: HeadNames | None = None
     next_token: str | None = None
+    masked_lm: MaskedLMNames | None = None
     block: Block = Block()
     biases: Callable[[ConfigValues], frozenset[Part]] | None = None
     layer_kinds: Callable[[ConfigValues], tuple[LayerKind, ...]] | None = None

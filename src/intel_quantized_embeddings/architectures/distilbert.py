@@ -1,6 +1,12 @@
 """DistilBERT (https://arxiv.org/abs/1910.01108): half of BERT's layers, no token types, and names of its own."""
 
-from intel_quantized_embeddings.architectures.description import Architecture, ConfigKeys, HeadNames, WeightNames
+from intel_quantized_embeddings.architectures.description import (
+    Architecture,
+    ConfigKeys,
+    HeadNames,
+    MaskedLMNames,
+    WeightNames,
+)
 
 DISTILBERT = Architecture(
     name="distilbert",
@@ -29,4 +35,11 @@ DISTILBERT = Architecture(
         output_norm="output_layer_norm",
     ),
     head=HeadNames(dense="pre_classifier", output="classifier", activation="relu"),
+    masked_lm=MaskedLMNames(
+        dense="vocab_transform",
+        norm="vocab_layer_norm",
+        decoder="vocab_projector",
+        bias="vocab_projector.bias",
+        activation_key="activation",
+    ),
 )

@@ -1,4 +1,7 @@
-"""The part of a model behind the last layer, as data: pooling, and a chain of steps on each text's row."""
+"""The part of a model behind the last layer, as data: pooling, and a chain of steps on each text's row.
+
+In a sparse model the steps are on each token's row, and pooling comes last.
+"""
 
 from __future__ import annotations
 
@@ -119,6 +122,68 @@ class Ending:
             else:
                 steps.append(step)
         return Ending(poolings=self.poolings, steps=tuple(steps))
+
+
+class SparsePooling(str, Enum):
+    """How a sparse model's tokens become one row, by sentence-transformers' words."""
+
+    MAX = "max"
+    SUM = "sum"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VocabularyEnding:
+    """Everything behind the last layer of a model whose rows have a number for each token of its vocabulary.
+
+    SPLADE's (https://arxiv.org/abs/2109.10086): a masked-LM head gives each token of a text a number for each of the
+    vocabulary, of which log(1 + max(x, 0)) is taken, and the greatest over the text.
+
+    Attributes:
+        steps: What each token's vector goes through.
+        vocabulary: What makes those numbers of it; weight (vocabulary, hidden).
+        pooling: How those of a text's tokens become one.
+        logarithms: How often log(1 + x) is taken of what is not negative, 1 or 2.
+    """
+
+    steps: tuple[Step, ...]
+    vocabulary: Linear
+    pooling: SparsePooling
+    logarithms: int
+
+    def widths(self, hidden: int, *, where: str) -> tuple[int, ...]:
+        """Return how many numbers a token's row has at first and behind each step, the vocabulary's too.
+
+        A step that is not for rows of so many numbers is a DamagedFilesError, as of `Ending.widths`.
+        """
+        return Ending(poolings=(Pooling.MEAN,), steps=(*self.steps, Dense(self.vocabulary))).widths(hidden, where=where)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenWeights:
+    """Everything behind the last layer of a model that weighs a text's own tokens, as bge-m3 does.
+
+    The weight of a token is max(x, 0) of one linear layer's number, the greatest where a text has the token several
+    times (https://arxiv.org/abs/2402.03216).
+
+    Attributes:
+        weight: The layer; weight (1, hidden).
+        left_out: Ids of tokens that have no weight: the special ones.
+    """
+
+    weight: Linear
+    left_out: tuple[int, ...]
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """What each token's vector goes through."""
+        return (Dense(self.weight, StepActivation.RELU),)
+
+    def widths(self, hidden: int, *, where: str) -> tuple[int, ...]:
+        """Return how many numbers a token's row has at first and behind the layer; see `VocabularyEnding.widths`."""
+        return Ending(poolings=(Pooling.MEAN,), steps=self.steps).widths(hidden, where=where)
+
+
+SparseEnding: TypeAlias = VocabularyEnding | TokenWeights
 
 
 def _folds(before: Dense, after: Dense) -> bool:

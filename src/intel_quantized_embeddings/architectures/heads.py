@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # By transformers' names, as config.json has them.
-_ACTIVATIONS = {
+ACTIVATIONS = {
     "gelu": StepActivation.GELU,
     "gelu_new": StepActivation.GELU_TANH,
     "gelu_pytorch_tanh": StepActivation.GELU_TANH,
@@ -52,7 +52,7 @@ def load_head(folder: Path, config: EncoderConfig, described: Mapping[str, Any],
             f"that makes embeddings with Encoder.load or Reranker.load."
         )
     reader = TensorReader(safetensors_files(folder))
-    dense, output = (None if layer is None else _found(reader, layer) for layer in (names.dense, names.output))
+    dense, output = (None if layer is None else found(reader, layer) for layer in (names.dense, names.output))
     if output is None or (dense is None and names.dense is not None):
         missing = names.output if dense is not None or names.dense is None else names.dense
         causal = (
@@ -69,9 +69,9 @@ def load_head(folder: Path, config: EncoderConfig, described: Mapping[str, Any],
         raise UnsupportedModelError(
             f"{name} gives {labels} scores for a pair of texts; a cross-encoder that ranks gives one (num_labels=1)."
         )
-    activation = _ACTIVATIONS[names.activation]
+    activation = ACTIVATIONS[names.activation]
     if names.activation_key is not None:
-        activation = _named(_ACTIVATIONS, described, names.activation_key, default=names.activation, name=name)
+        activation = named(ACTIVATIONS, described, names.activation_key, default=names.activation, name=name)
     steps: list[Step] = []
     if dense is not None:
         steps.append(Dense(_linear(reader, dense, names, rows=hidden, columns=hidden, where=folder), activation))
@@ -80,7 +80,7 @@ def load_head(folder: Path, config: EncoderConfig, described: Mapping[str, Any],
     steps.append(Dense(_linear(reader, output, names, rows=1, columns=hidden, where=folder)))
     pooling = Pooling.LAST if names.last_token else Pooling.CLS
     if names.pooling is not None:
-        pooling = _named(_POOLINGS, described, names.pooling, default="cls", name=name)
+        pooling = named(_POOLINGS, described, names.pooling, default="cls", name=name)
     return Ending(poolings=(pooling,), steps=tuple(steps))
 
 
@@ -125,33 +125,35 @@ def load_next_token(
     return Ending(poolings=(Pooling.LAST,), steps=(Dense(Linear(row[None], np.zeros(1, dtype=np.float32))),))
 
 
-def _named(known: Mapping[str, Any], described: Mapping[str, Any], key: str, *, default: str, name: str) -> Any:
+def named(known: Mapping[str, Any], described: Mapping[str, Any], key: str, *, default: str, name: str) -> Any:
+    """Return what a key of `config.json` names, of what is built in; anything else is an UnsupportedModelError."""
     value = described.get(key, default)
     if value not in list(known):
         raise UnsupportedModelError(f"config.json of {name} has {key}={value!r}; built in are {', '.join(known)}.")
     return known[value]
 
 
-def _found(reader: TensorReader, layer: str) -> str | None:
-    """Return the layer's name with the prefix that it has in this file."""
+def found(reader: TensorReader, layer: str) -> str | None:
+    """Return the layer's name with the prefix that it has in this file; None if it is not there."""
     return next((prefix + layer for prefix in PREFIXES if f"{prefix}{layer}.weight" in reader), None)
 
 
 def _linear(reader: TensorReader, layer: str, names: HeadNames, *, rows: int, columns: int, where: Path) -> Linear:
-    weight = _tensor(reader, f"{layer}.weight", (rows, columns), where)
+    weight = read_tensor(reader, f"{layer}.weight", (rows, columns), where)
     if names.may_lack_biases and f"{layer}.bias" not in reader:
         return Linear(weight, np.zeros(rows, dtype=np.float32))
-    return Linear(weight, _tensor(reader, f"{layer}.bias", (rows,), where))
+    return Linear(weight, read_tensor(reader, f"{layer}.bias", (rows,), where))
 
 
 def _norm(reader: TensorReader, name: str, *, width: int, where: Path) -> Norm:
-    found = _found(reader, name) or name
-    weight = _tensor(reader, f"{found}.weight", (width,), where)
-    has_bias = f"{found}.bias" in reader
-    return Norm(weight, _tensor(reader, f"{found}.bias", (width,), where) if has_bias else np.zeros_like(weight))
+    full = found(reader, name) or name
+    weight = read_tensor(reader, f"{full}.weight", (width,), where)
+    has_bias = f"{full}.bias" in reader
+    return Norm(weight, read_tensor(reader, f"{full}.bias", (width,), where) if has_bias else np.zeros_like(weight))
 
 
-def _tensor(reader: TensorReader, name: str, shape: tuple[int, ...], where: Path) -> NDArray[np.float32]:
+def read_tensor(reader: TensorReader, name: str, shape: tuple[int, ...], where: Path) -> NDArray[np.float32]:
+    """Read a tensor; one that is missing or has another shape is a DamagedFilesError."""
     held = reader.shape(name)
     if held != shape:
         raise DamagedFilesError(f"tensor {name!r} in {where} has shape {held}; {shape} is expected.")

@@ -10,6 +10,7 @@ from intel_quantized_embeddings.architectures.description import (
     ConfigKeys,
     HeadNames,
     LayerKind,
+    MaskedLMNames,
     NormPlace,
     WeightNames,
 )
@@ -51,6 +52,13 @@ MODERNBERT = Architecture(
         activation_key="classifier_activation",
         pooling="classifier_pooling",
         may_lack_biases=True,
+    ),
+    masked_lm=MaskedLMNames(
+        dense="head.dense",
+        norm="head.norm",
+        decoder="decoder",
+        bias="decoder.bias",
+        activation_key="classifier_activation",
     ),
     weights=WeightNames(
         word_embeddings="embeddings.tok_embeddings.weight",

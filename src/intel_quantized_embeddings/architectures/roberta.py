@@ -1,7 +1,7 @@
 """RoBERTa (https://arxiv.org/abs/1907.11692): XLM-RoBERTa and CamemBERT are the same with other vocabularies."""
 
 from intel_quantized_embeddings.architectures.bert import BERT
-from intel_quantized_embeddings.architectures.description import Architecture, Block, HeadNames
+from intel_quantized_embeddings.architectures.description import Architecture, Block, HeadNames, MaskedLMNames
 
 ROBERTA = Architecture(
     name="roberta",
@@ -11,4 +11,7 @@ ROBERTA = Architecture(
     prefixes=("roberta.",),
     weights=BERT.weights,
     head=HeadNames(dense="classifier.dense", output="classifier.out_proj"),
+    masked_lm=MaskedLMNames(
+        dense="lm_head.dense", norm="lm_head.layer_norm", decoder="lm_head.decoder", bias="lm_head.bias"
+    ),
 )

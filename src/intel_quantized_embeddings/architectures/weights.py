@@ -100,13 +100,18 @@ def load_weights(folder: Path, config: EncoderConfig) -> EncoderWeights:
         DamagedFilesError: A tensor is missing or has another shape than `config` says.
         UnsupportedModelError: There are layers of a variant that is not built in.
     """
+    return _Loader(TensorReader(require_safetensors(folder)), config, where=str(folder)).load()
+
+
+def require_safetensors(folder: Path) -> list[Path]:
+    """Return a folder's files with safetensors weights; none is a ModelFilesError."""
     files = safetensors_files(folder)
     if not files:
         raise ModelFilesError(
             f"{folder} has no model.safetensors. Pickled weights (pytorch_model.bin) are not read, because "
             f"unpickling runs code: convert them with transformers' save_pretrained, which writes safetensors."
         )
-    return _Loader(TensorReader(files), config, where=str(folder)).load()
+    return files
 
 
 class _Loader:

@@ -30,11 +30,11 @@ from intel_quantized_embeddings.models.weight_files import WeightKind, runtime_o
 from intel_quantized_embeddings.options import LoadOptions, Precision, RuntimeName
 from intel_quantized_embeddings.process.forks import importing
 from intel_quantized_embeddings.process.tokenizer_threads import refuse_lost_threads
-from intel_quantized_embeddings.quantization.kinds import Kind
+from intel_quantized_embeddings.quantization.kinds import EMBEDDER, Kind
 from intel_quantized_embeddings.quantization.recipe import Recipe
 from intel_quantized_embeddings.quantization.table import quantizer_module
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
-from intel_quantized_embeddings.runtimes.building import require_instruction_sets, require_precision, require_scoring
+from intel_quantized_embeddings.runtimes.building import require_instruction_sets, require_precision
 from intel_quantized_embeddings.runtimes.static import StaticRuntime
 from intel_quantized_embeddings.runtimes.table import RUNTIMES, runtime_module
 
@@ -77,7 +77,7 @@ def find_model(options: LoadOptions, kind: Kind) -> SourceModel:
     for name in kind.meaningless:
         value = getattr(options, name)
         if value is not None:
-            raise OptionError(f"{name}={value!r} is for models that make embeddings; {options.model} scores pairs.")
+            raise OptionError(f"{name}={value!r} is for models that make embeddings; {options.model} {kind.does}.")
     refuse_lost_threads()  # before any work
     return find_asked(options)
 
@@ -88,10 +88,14 @@ def load_model(options: LoadOptions, kind: Kind, source: SourceModel | None = No
     if source.is_quantized:
         return _quantized(source.path, kind, options, from_hub=source.revision)
     if source.routes is not None:  # an embedder loads both models of a Router, each by itself
-        raise refuse_routes(source.name, what="which scores no pairs")
+        raise refuse_routes(source.name, what=_unable(kind))
     if source.static is not None:
         return _static(source, source.static, kind, options)
     return _of_layers(source, kind, options)
+
+
+def _unable(kind: Kind) -> str:
+    return "which scores no pairs" if kind.scores_pairs else "which makes no sparse vectors"
 
 
 def _of_layers(source: SourceModel, kind: Kind, options: LoadOptions) -> Loaded:
@@ -117,8 +121,8 @@ def _of_layers(source: SourceModel, kind: Kind, options: LoadOptions) -> Loaded:
 
 def _static(source: SourceModel, where: Path, kind: Kind, options: LoadOptions) -> Loaded:
     """Open a static model, which has no runtime and one precision."""
-    if kind.scores_pairs:
-        raise refuse_static(source.name, what="which scores no pairs")
+    if kind is not EMBEDDER:
+        raise refuse_static(source.name, what=_unable(kind))
     refuse_options(
         source.name, pooling=options.pooling, runtime=options.runtime, instruction_set=options.instruction_set
     )
@@ -151,8 +155,7 @@ def _static(source: SourceModel, where: Path, kind: Kind, options: LoadOptions) 
 
 def _require_able(runtime: RuntimeName, kind: Kind, options: LoadOptions) -> None:
     """Check that a runtime can do what the options ask; the OptionError names the runtimes that can."""
-    if kind.scores_pairs:
-        require_scoring(runtime)
+    kind.require_runtime(runtime)
     require_precision(runtime, Precision(options.precision))
     require_instruction_sets(runtime, options.instruction_set)
 
@@ -192,7 +195,7 @@ def _quantized_at_once(source: SourceModel, settings: Any, kind: Kind, options: 
         folder=source.path,
         settings=_overridden(settings, kind, options, max_positions=model.max_positions),
         pad_token_id=model.pad_token_id,
-        hashes=source.hashes() | {"recipe": str(quantizer.RECIPE_VERSION)},
+        hashes=source.hashes(*kind.more_weights(source)) | {"recipe": str(quantizer.RECIPE_VERSION)},
         second_text=model.second_text,
     )
 
@@ -319,7 +322,7 @@ def _unquantized(source: SourceModel, settings: Any, kind: Kind, options: LoadOp
         folder=source.path,
         settings=_overridden(settings, kind, options, max_positions=model.max_positions),
         pad_token_id=model.pad_token_id,
-        hashes=source.hashes(),
+        hashes=source.hashes(*kind.more_weights(source)),
         dynamic=model.dynamic,
         second_text=model.second_text,
     )

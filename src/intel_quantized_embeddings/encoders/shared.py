@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 from intel_quantized_embeddings.encoders.cross_encoder import CrossEncoder
 from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.encoders.reranker import Reranker, kind_of_model
+from intel_quantized_embeddings.encoders.sparse_encoder import SparseEncoder
 from intel_quantized_embeddings.options import LoadOptions
 from intel_quantized_embeddings.process.forks import KeyedLocks
 
@@ -27,15 +28,23 @@ def shared_encoder(options: LoadOptions) -> Encoder:
     return cast("Encoder", _shared(options, Encoder))
 
 
+def shared_sparse_encoder(options: LoadOptions) -> SparseEncoder:
+    """As `shared_encoder`, a sparse model."""
+    return cast("SparseEncoder", _shared(options, SparseEncoder))
+
+
 def shared_reranker(options: LoadOptions) -> Reranker:
     """Return a reranker on a model shared in the same way; a bi-encoder is shared with those that embed."""
-    return Reranker(_shared(options, kind_of_model(options)))
+    return Reranker(cast("Encoder | CrossEncoder", _shared(options, kind_of_model(options))))
 
 
-def _shared(options: LoadOptions, kind: type[Encoder | CrossEncoder]) -> Encoder | CrossEncoder:
-    key = options, _state(options.model)
+def _shared(
+    options: LoadOptions, kind: type[Encoder | CrossEncoder | SparseEncoder]
+) -> Encoder | CrossEncoder | SparseEncoder:
+    # A masked language model may be loaded as an embedder too.
+    key = options, (kind is SparseEncoder, _state(options.model))
     with _LOADING.holding(key):
-        model: Encoder | CrossEncoder | None = _LOADED.get(key)
+        model: Encoder | CrossEncoder | SparseEncoder | None = _LOADED.get(key)
         if model is None:
             model = _LOADED[key] = kind.from_options(options)
     return model

@@ -144,19 +144,12 @@ def encode_token_ids(
         InvalidTextError: A text has no token.
         DamagedFilesError: A vector has NaN or infinity in it.
     """
-    windows = _with_tokens(windows, runtime, named=named)
     vectors = np.empty((0, runtime.dimension), dtype=np.float32)
     n_texts = 0
     # Closed in any case: its threads must not live as long as an error's traceback.
-    with closing(_encoded(runtime, windows, pad_token_id=pad_token_id, max_length=max_length)) as encoded:
+    rows_of_texts = encoded_rows(runtime, windows, pad_token_id=pad_token_id, max_length=max_length, named=named)
+    with closing(rows_of_texts) as encoded:
         for indices, rows in encoded:
-            spoilt = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-            if len(spoilt):
-                first = min(indices[row] for row in spoilt)
-                raise DamagedFilesError(
-                    f"the model gives numbers that are not finite (NaN or infinity) for {named(first)}: its weights "
-                    f"are damaged."
-                )
             n_texts = max(n_texts, max(indices) + 1)
             if n_texts > len(vectors):
                 # Grown in place, by half, so that there is no second copy of everything.
@@ -166,6 +159,31 @@ def encode_token_ids(
                 on_progress(len(indices))
     vectors.resize((n_texts, runtime.dimension), refcheck=False)
     return vectors
+
+
+def encoded_rows(
+    runtime: Runtime,
+    windows: Iterable[Sequence[Sequence[int]]],
+    *,
+    pad_token_id: int,
+    max_length: int,
+    named: Callable[[int], str] = "text {}".format,
+) -> Generator[Rows, None, None]:
+    """Encode tokenized texts in planned batches, as they come: of each batch its texts' places, and their rows.
+
+    Arguments and errors are those of `encode_token_ids`. Close it, whatever happens.
+    """
+    windows = _with_tokens(windows, runtime, named=named)
+    with closing(_encoded(runtime, windows, pad_token_id=pad_token_id, max_length=max_length)) as encoded:
+        for indices, rows in encoded:
+            spoilt = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+            if len(spoilt):
+                first = min(indices[row] for row in spoilt)
+                raise DamagedFilesError(
+                    f"the model gives numbers that are not finite (NaN or infinity) for {named(first)}: its weights "
+                    f"are damaged."
+                )
+            yield indices, rows
 
 
 def require_tokens(

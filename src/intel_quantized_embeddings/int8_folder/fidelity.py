@@ -9,6 +9,10 @@ import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from scipy.sparse import csr_array
+
+# Of so many of a sparse vector's weights, the largest, is seen how many int8 has too: about as many as searches use.
+STRONGEST = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +81,80 @@ class ScoreFidelity:
             f"rank correlation {self.rank_correlation:.4f}; difference {self.mean_difference:.4f} on average, "
             f"{self.largest_difference:.4f} at most, where scores spread by {self.spread:.4f}, over {self.count} pairs"
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SparseSummary:
+    """The closeness of int8 to fp32 sparse vectors of the same texts.
+
+    Attributes:
+        mean: Cosine, the mean.
+        percentile_1: Its first percentile.
+        worst: The smallest one.
+        overlap: The share of fp32's largest weights, `STRONGEST` of a text at most, that are among int8's largest.
+        count: Texts.
+    """
+
+    mean: float
+    percentile_1: float
+    worst: float
+    overlap: float
+    count: int
+
+    def __str__(self) -> str:
+        return (
+            f"cosine mean {self.mean:.4f}, 1 % {self.percentile_1:.4f}, worst {self.worst:.4f}; {self.overlap:.1%} of "
+            f"the {STRONGEST} largest weights the same, over {self.count} texts"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SparseFidelity:
+    """The closeness of sparse vectors on documents and on queries, texts that were not calibrated on."""
+
+    documents: SparseSummary
+    queries: SparseSummary
+
+    @property
+    def measure(self) -> str:
+        """The name of `score`."""
+        return "mean cosine"
+
+    @property
+    def score(self) -> float:
+        """The score that settings are compared by: the mean cosine, documents and queries weighing the same."""
+        return (self.documents.mean + self.queries.mean) / 2
+
+
+def summarize_sparse(fp32: csr_array, int8: csr_array) -> SparseSummary:
+    """Compare sparse vectors of the same texts, row by row. Shape of both: (n_texts, vocabulary).
+
+    Two vectors without any weight are the same: their cosine is 1.
+    """
+    products = np.asarray(fp32.multiply(int8).sum(axis=1), dtype=np.float64)
+    lengths = [np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1), dtype=np.float64)) for rows in (fp32, int8)]
+    both = lengths[0] * lengths[1]
+    cosines = np.where(both > 0, products / np.maximum(both, 1e-300), (lengths[0] == lengths[1]).astype(float))
+    shares = [
+        len(one & other) / max(len(one), 1) if one else float(not other)
+        for one, other in zip(_largest(fp32), _largest(int8), strict=True)
+    ]
+    return SparseSummary(
+        mean=round(float(cosines.mean()), 6),
+        percentile_1=round(float(np.percentile(cosines, 1)), 6),
+        worst=round(float(cosines.min()), 6),
+        overlap=round(float(np.mean(shares)), 6),
+        count=len(cosines),
+    )
+
+
+def _largest(rows: csr_array) -> list[set[int]]:
+    """Return the places of each row's largest weights."""
+    found = []
+    for start, end in zip(rows.indptr, rows.indptr[1:], strict=False):
+        order = np.argsort(-rows.data[start:end], kind="stable")[:STRONGEST]
+        found.append(set(rows.indices[start:end][order].tolist()))
+    return found
 
 
 def summarize_scores(fp32: NDArray[np.float32], int8: NDArray[np.float32]) -> ScoreFidelity:

@@ -15,12 +15,13 @@ from intel_quantized_embeddings.files.field_types import made_of
 from intel_quantized_embeddings.files.inside import path_inside
 from intel_quantized_embeddings.files.json_files import file_sha256, read_json
 from intel_quantized_embeddings.int8_folder.config import QuantizationConfig
-from intel_quantized_embeddings.int8_folder.fidelity import Fidelity, ScoreFidelity
-from intel_quantized_embeddings.int8_folder.probes import Probe, rows_of
+from intel_quantized_embeddings.int8_folder.fidelity import Fidelity, ScoreFidelity, SparseFidelity
+from intel_quantized_embeddings.int8_folder.probes import Probe, SparseProbe, rows_of
 from intel_quantized_embeddings.int8_folder.record import Calibration, Drop, Method, Source
 from intel_quantized_embeddings.models.scoring import CrossEncoderSettings
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import MANIFEST_FILE
+from intel_quantized_embeddings.models.sparse import SparseSettings
 from intel_quantized_embeddings.models.tokenizer_files import BESIDE, TOKENIZER_FILE
 from intel_quantized_embeddings.options import RuntimeName
 from intel_quantized_embeddings.runtimes.table import RUNTIMES
@@ -35,6 +36,13 @@ MODEL_CARD = "README.md"
 # Kinds of models that a folder may hold; a manifest without a kind is an embedder's.
 EMBEDDER = "embedder"
 CROSS_ENCODER = "cross-encoder"
+SPARSE = "sparse"
+
+_LOADERS = {
+    EMBEDDER: "Encoder.load, or Reranker.load",
+    CROSS_ENCODER: "CrossEncoder.load, or Reranker.load",
+    SPARSE: "SparseEncoder.load",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +85,8 @@ class FolderManifest:
         content = read_json(path)
         held = content.pop("kind", EMBEDDER)
         if held != cls.KIND:
-            loader = "CrossEncoder.load" if held == CROSS_ENCODER else "Encoder.load"
-            raise UnsupportedModelError(
-                f"{folder} holds a quantized {held} and no {cls.KIND}: load it with {loader}, or either with "
-                f"Reranker.load."
-            )
+            how = f"load it with {_LOADERS[held]}" if held in list(_LOADERS) else "update intel-quantized-embeddings"
+            raise UnsupportedModelError(f"{folder} holds a quantized {_named(held)} and no {_named(cls.KIND)}: {how}.")
         version = content.get("format_version")
         if version != cls.FORMAT:
             raise UnsupportedModelError(
@@ -229,10 +234,42 @@ class CrossEncoderManifest(FolderManifest):
         return None if self.fidelity is None else self.fidelity.spread
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SparseManifest(FolderManifest):
+    """Everything known of a quantized sparse model's folder.
+
+    Attributes:
+        vocabulary: Numbers in a row, zeros included.
+        fidelity: Its vectors beside those in fp32; None where they were not measured.
+    """
+
+    KIND: ClassVar[str] = SPARSE
+    FORMAT: ClassVar[int] = 1
+
+    kind: str = KIND
+    format_version: int = FORMAT
+    settings: SparseSettings
+    probes: tuple[SparseProbe, ...]
+    vocabulary: int
+    fidelity: SparseFidelity | None
+
+    @property
+    def numbers(self) -> int:
+        """Numbers in a row, zeros included."""
+        return self.vocabulary
+
+
+_KINDS: dict[str, type[FolderManifest]] = {one.KIND: one for one in (Manifest, CrossEncoderManifest, SparseManifest)}
+
+
 def read_manifest(folder: Path) -> FolderManifest:
-    """Read the manifest of a folder of either kind; raises the errors of `FolderManifest.read`."""
-    is_one = read_json(folder / MANIFEST_FILE).get("kind") == CROSS_ENCODER
-    return CrossEncoderManifest.read(folder) if is_one else Manifest.read(folder)
+    """Read the manifest of a folder of any kind; raises what `FolderManifest.read` does."""
+    kind = read_json(folder / MANIFEST_FILE).get("kind", EMBEDDER)
+    return _KINDS.get(kind if isinstance(kind, str) else "", Manifest).read(folder)
+
+
+def _named(kind: object) -> str:
+    return "sparse model" if kind == SPARSE else str(kind)
 
 
 def hash_files(folder: Path) -> dict[str, str]:

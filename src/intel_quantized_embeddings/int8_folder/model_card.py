@@ -7,10 +7,17 @@ from functools import partial
 from pathlib import Path
 
 from intel_quantized_embeddings.int8_folder.config import MethodName
-from intel_quantized_embeddings.int8_folder.fidelity import Fidelity, ScoreFidelity
-from intel_quantized_embeddings.int8_folder.manifest import MODEL_CARD, CrossEncoderManifest, FolderManifest, Manifest
+from intel_quantized_embeddings.int8_folder.fidelity import STRONGEST, Fidelity, ScoreFidelity, SparseFidelity
+from intel_quantized_embeddings.int8_folder.manifest import (
+    MODEL_CARD,
+    CrossEncoderManifest,
+    FolderManifest,
+    Manifest,
+    SparseManifest,
+)
 from intel_quantized_embeddings.models.scoring import Activation
 from intel_quantized_embeddings.models.settings import ModelSettings
+from intel_quantized_embeddings.models.sparse import SparseHead, SparseSettings
 
 _METHODS = {
     MethodName.STATIC: "Static int8",
@@ -158,3 +165,52 @@ versions, and the SHA-256 of every file here; loading checks them.
 """,
         "utf-8",
     )
+
+
+def write_sparse_card(folder: Path, manifest: SparseManifest) -> None:
+    """Write `README.md` of a sparse model."""
+    settings = manifest.settings
+    quoted = partial(json.dumps, ensure_ascii=False)
+    kept = f"at most {settings.max_active_dims}" if settings.max_active_dims else "all"
+    (folder / MODEL_CARD).write_text(
+        f"""{_head(manifest, pipeline_tag="feature-extraction", tag="sparse-encoder")}
+```python
+from intel_quantized_embeddings import SparseEncoder
+
+encoder = SparseEncoder.load("path/to/this/folder")
+vectors = encoder.encode_documents(["some text"])  # SciPy's CSR, (1, {manifest.vocabulary}) float32
+```
+
+Weights of {manifest.vocabulary} tokens, {kept} that are not zero: {_way(settings)}.
+Texts have at most {settings.max_length} tokens; compared by {settings.similarity.value}.
+Query instruction: {quoted(settings.query_instruction)}. Document instruction: {quoted(settings.document_instruction)}.
+
+{_sparse(manifest.fidelity)}
+
+`manifest.json` holds the source's hashes, the library versions, and the SHA-256 of every file here; loading checks
+them.
+""",
+        "utf-8",
+    )
+
+
+def _way(settings: SparseSettings) -> str:
+    if settings.head is SparseHead.TOKEN_WEIGHTS:
+        return "those of a text's own tokens"
+    return f"the {settings.pooling.value} over a text's tokens"
+
+
+def _sparse(fidelity: SparseFidelity | None) -> str:
+    """Return the table of sparse vectors beside fp32's."""
+    if fidelity is None:
+        return "Its vectors were not measured beside fp32's."
+    rows = "\n".join(
+        f"| {kind} | {s.mean:.4f} | {s.percentile_1:.4f} | {s.worst:.4f} | {s.overlap:.1%} | {s.count} |"
+        for kind, s in (("documents", fidelity.documents), ("queries", fidelity.queries))
+    )
+    return f"""Cosine between int8 and fp32 vectors, and how many of fp32's {STRONGEST} largest weights are among
+int8's, on texts that were not calibrated on:
+
+| texts | mean | 1st percentile | worst | largest weights | count |
+|---|---|---|---|---|---|
+{rows}"""

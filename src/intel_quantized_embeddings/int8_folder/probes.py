@@ -52,6 +52,55 @@ class Probe:
         """Make a probe. Shape of both rows: (dimension,)."""
         return Probe(token_ids=tuple(map(int, token_ids)), fp32=_encoded(fp32), int8=_encoded(int8))
 
+    def rows(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the rows of fp32 and of int8; what is not base64 of finite numbers is a ValueError."""
+        return _decoded(self.fp32), _decoded(self.int8)
+
+
+# A vocabulary's size at most.
+_WIDEST = 1 << 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SparseProbe(Probe):
+    """A probe whose rows are sparse: kept are the numbers at places where either row has one.
+
+    Attributes:
+        places: Those places, in order.
+        width: Numbers in a row, zeros included.
+    """
+
+    places: tuple[int, ...]
+    width: int
+
+    @staticmethod
+    def of(token_ids: Sequence[int], *, fp32: NDArray[np.float32], int8: NDArray[np.float32]) -> SparseProbe:
+        """Make a probe of rows with their zeros. Shape of both: (vocabulary,)."""
+        places = np.flatnonzero((fp32 != 0) | (int8 != 0))
+        return SparseProbe(
+            token_ids=tuple(map(int, token_ids)),
+            fp32=_encoded(fp32[places]),
+            int8=_encoded(int8[places]),
+            places=tuple(places.tolist()),
+            width=len(fp32),
+        )
+
+    def rows(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return both rows with their zeros; impossible places are a ValueError too."""
+        in_order = all(one < other for one, other in zip(self.places, self.places[1:], strict=False))
+        ends_right = not self.places or (self.places[0] >= 0 and self.places[-1] < self.width)
+        if not 1 <= self.width <= _WIDEST or not in_order or not ends_right:
+            raise ValueError(f"a probe has impossible places for rows of {self.width} numbers")
+        both = []
+        for text in (self.fp32, self.int8):
+            numbers = _decoded(text, may_be_empty=True)
+            if len(numbers) != len(self.places):
+                raise ValueError(f"a probe has {len(self.places)} places and {len(numbers)} numbers")
+            row = np.zeros(self.width, dtype=np.float32)
+            row[list(self.places)] = numbers
+            both.append(row)
+        return both[0], both[1]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeResult:
@@ -91,7 +140,7 @@ def rows_of(probes: Sequence[Probe]) -> tuple[NDArray[np.float32], NDArray[np.fl
 
     Shape: (probes, dimension).
     """
-    fp32, int8 = (np.stack([_decoded(getattr(probe, name)) for probe in probes]) for name in ("fp32", "int8"))
+    fp32, int8 = (np.stack(rows) for rows in zip(*(probe.rows() for probe in probes), strict=True))
     if fp32.shape != int8.shape:
         raise ValueError(f"probes have rows of {fp32.shape[1]} and {int8.shape[1]} numbers")
     return fp32, int8
@@ -126,11 +175,11 @@ def _encoded(row: NDArray[np.float32]) -> str:
     return base64.b64encode(np.ascontiguousarray(row, dtype="<f4").tobytes()).decode("ascii")
 
 
-def _decoded(row: str) -> NDArray[np.float32]:
+def _decoded(row: str, *, may_be_empty: bool = False) -> NDArray[np.float32]:
     try:
         numbers = np.frombuffer(base64.b64decode(row, validate=True), dtype="<f4")
     except binascii.Error as exc:
         raise ValueError(f"a probe's row is not base64: {exc}") from exc
-    if not len(numbers) or not np.isfinite(numbers).all():
+    if (not len(numbers) and not may_be_empty) or not np.isfinite(numbers).all():
         raise ValueError("a probe's row holds no numbers, or some that are not finite")
     return numbers.astype(np.float32)

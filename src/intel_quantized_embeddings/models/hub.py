@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from intel_quantized_embeddings.architectures.tensors import WEIGHTS_FILE
+from intel_quantized_embeddings.architectures.token_weights import TOKEN_WEIGHTS_FILE
 from intel_quantized_embeddings.errors import (
     DamagedFilesError,
     ModelFilesError,
@@ -56,6 +57,7 @@ _METADATA = [
     "modules.json",
     "config_sentence_transformers.json",
     ROUTER_CONFIG_FILE,
+    TOKEN_WEIGHTS_FILE,
     "sentence_*config.json",
     "[0-9]_*/config.json",
 ]

@@ -24,6 +24,8 @@ HANDLED_MODULES = (
     "Dropout",
     "StaticEmbedding",
     "LogitScore",
+    "MLMTransformer",
+    "SpladePooling",
 )
 
 # Only classes under this package are sentence-transformers'; any other is the repository's own code.
@@ -42,6 +44,7 @@ _TASKS = {
     "feature-extraction": ("last_hidden_state", "token_embeddings"),
     "sequence-classification": ("logits", "scores"),
     "text-generation": ("logits", "causal_logits"),
+    "fill-mask": ("logits", "token_embeddings"),
 }
 # Forms of a message's content, if pairs go through a chat template.
 _FORMATS = ("flat", "structured")
@@ -136,6 +139,11 @@ def refuse_other_pipelines(folder: Path, modules: list[tuple[str, Path]]) -> Non
         return
     path = folder / "modules.json"
     kinds = [kind for kind, _ in modules]
+    if {"MLMTransformer", "SpladePooling"} & set(kinds):
+        raise UnsupportedModelError(
+            f"{path} runs {', '.join(kinds)}: this is a sparse model, whose vectors have a number for each token of "
+            f"the vocabulary. Load it with SparseEncoder.load."
+        )
     before = kinds[: kinds.index("Pooling")] if "Pooling" in kinds else kinds
     chained = [kind for kind in before if kind in ("Dense", "LayerNorm")]
     alone = (

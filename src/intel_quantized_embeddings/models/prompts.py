@@ -17,6 +17,9 @@ from intel_quantized_embeddings.similarity import Similarity
 _QUERY_PROMPTS = ("query",)
 DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 
+# The `model_type` of a sparse model.
+SPARSE_TYPE = "SparseEncoder"
+
 # Keys that `config_sentence_transformers.json` may have; a cross-encoder's file may have more.
 _OWN_CONFIG_KEYS = (
     "model_type",
@@ -38,6 +41,8 @@ def read_own_config(folder: Path, known: KnownModels | None, *, width: Callable[
     config = read_json(path)
     refuse_unknown_keys(config, _OWN_CONFIG_KEYS, path)
     kind = config.get("model_type", "SentenceTransformer")
+    if kind == SPARSE_TYPE:
+        raise UnsupportedModelError(f"{path} has model_type={kind!r}: load a sparse model with SparseEncoder.load.")
     if kind != "SentenceTransformer":
         raise UnsupportedModelError(
             f"{path} has model_type={kind!r}: it makes no embeddings of one vector a text. An Encoder is a "
@@ -45,6 +50,11 @@ def read_own_config(folder: Path, known: KnownModels | None, *, width: Callable[
         )
     if (dimension := config.get("truncate_dim")) is not None:
         _refuse_shorter_vectors(dimension, width(), path)
+    return {**read_instructions(path, known), "similarity": read_similarity(folder)}
+
+
+def read_instructions(path: Path, known: KnownModels | None = None) -> dict[str, Any]:
+    """Read what a `config_sentence_transformers.json` puts before texts, as fields of settings."""
     prompts, default = read_prompts(path)
     query = _instruction(prompts, _QUERY_PROMPTS, default, known.query_instruction if known else "")
     document = _instruction(prompts, DOCUMENT_PROMPTS, default, known.document_instruction if known else "")
@@ -59,7 +69,6 @@ def read_own_config(folder: Path, known: KnownModels | None, *, width: Callable[
         "document_instruction": document,
         "default_instruction": "" if default is None else prompts[default],
         "other_prompts": tuple(others.items()),
-        "similarity": read_similarity(folder),
     }
 
 

@@ -240,6 +240,14 @@ def _poolings(
         )
     if known is not None:
         return (known.pooling,)
+    masked = any(
+        str(one).endswith("ForMaskedLM") for one in read_json(folder / "config.json").get("architectures") or []
+    )
+    sparse = (
+        " It has a masked-LM head: if it is a sparse model, as SPLADE is, load it with SparseEncoder.load."
+        if masked
+        else ""
+    )
     ancestor = look_up([origin]) if isinstance(origin, str) else None
     hint = (
         f" Its config.json says that it was made from {origin}, which is made for pooling={ancestor.pooling.value!r}, "
@@ -250,8 +258,13 @@ def _poolings(
     raise OptionError(
         f"nothing in {name} says how to pool its token vectors (no 1_Pooling/config.json), and the model is not "
         f"known by name. Pass pooling='cls' or pooling='mean', whichever its model card says; "
-        f"the wrong one gives vectors that search badly without any error.{hint}"
+        f"the wrong one gives vectors that search badly without any error.{hint}{sparse}"
     )
+
+
+def pools_by_itself(folder: Path, *, name: str) -> bool:
+    """Return whether a folder without modules says how it pools, or is known by name to be an embedder."""
+    return _pooling_file(folder, []).is_file() or look_up(_names(folder, name)) is not None
 
 
 def read_max_length(folder: Path, transformer: dict[str, Any], config: dict[str, Any], default: int | None) -> int:

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from intel_quantized_embeddings.architectures import TOKEN_WEIGHTS_FILE
 from intel_quantized_embeddings.files.json_files import file_sha256, read_json
 from intel_quantized_embeddings.models.endings import module_weights, scoring_chain
 from intel_quantized_embeddings.models.routes import Routes, read_routes, refuse_routes
@@ -15,9 +16,11 @@ from intel_quantized_embeddings.models.scoring import CrossEncoderSettings, read
 from intel_quantized_embeddings.models.settings import (
     ModelSettings,
     is_cross_encoder,
+    pools_by_itself,
     read_settings,
     read_static_settings,
 )
+from intel_quantized_embeddings.models.sparse import SparseSettings, is_sparse, read_sparse_settings
 from intel_quantized_embeddings.models.static import static_files, static_folder
 from intel_quantized_embeddings.models.tokenizer_files import BESIDE, TOKENIZER_FILE
 from intel_quantized_embeddings.models.weight_files import WeightFiles, WeightKind, find_weight_files
@@ -76,6 +79,15 @@ class SourceModel:
         return is_cross_encoder(self.path)
 
     @cached_property
+    def is_sparse(self) -> bool:
+        """Whether it makes sparse vectors: it says so, or is a masked language model that nothing says pooling of."""
+        if self.is_quantized:
+            return read_json(self.path / MANIFEST_FILE).get("kind") == "sparse"
+        if self.static is not None or self.routes is not None or self.is_cross_encoder or not is_sparse(self.path):
+            return False
+        return not self.is_known_embedder
+
+    @cached_property
     def is_chain(self) -> bool:
         """Whether the model scores pairs of texts by a chain of modules."""
         return bool(scoring_chain(self.path))
@@ -112,9 +124,24 @@ class SourceModel:
         """Read the settings by which pairs become scores; see `read_cross_encoder_settings`."""
         return read_cross_encoder_settings(self.path, name=self.name, default_max_length=default_max_length)
 
-    def hashes(self) -> dict[str, str]:
-        """Return the SHA-256 of the files that results depend on, by name."""
-        files = [*self.weight_files, *(self.path / name for name in DECIDING_FILES)]
+    def sparse_settings(self, *, default_max_length: int | None = None) -> SparseSettings:
+        """Read how its texts become sparse vectors; see `read_sparse_settings`."""
+        return read_sparse_settings(self.path, name=self.name, default_max_length=default_max_length)
+
+    @property
+    def is_known_embedder(self) -> bool:
+        """Whether its pooling is known, by a file or by its name, though no modules are listed."""
+        return pools_by_itself(self.path, name=self.name)
+
+    @property
+    def sparse_weights(self) -> tuple[Path, ...]:
+        """The file with the layer that weighs tokens, which sparse vectors alone depend on; where there is one."""
+        file = self.path / TOKEN_WEIGHTS_FILE
+        return (file,) if file.is_file() else ()
+
+    def hashes(self, *also: Path) -> dict[str, str]:
+        """Return the SHA-256 of the files that its results depend on, and of others, by name."""
+        files = [*self.weight_files, *also, *(self.path / name for name in DECIDING_FILES)]
         return {self.relative(file): file_sha256(file) for file in files if file.is_file()}
 
     def relative(self, file: Path) -> str:

@@ -10,12 +10,13 @@ from typing import Any
 from intel_quantized_embeddings.architectures import hidden_size
 from intel_quantized_embeddings.files.json_files import file_sha256, read_json, write_json
 from intel_quantized_embeddings.int8_folder.config import QuantizationConfig
-from intel_quantized_embeddings.int8_folder.fidelity import Fidelity, ScoreFidelity
+from intel_quantized_embeddings.int8_folder.fidelity import Fidelity, ScoreFidelity, SparseFidelity
 from intel_quantized_embeddings.int8_folder.manifest import FolderManifest, hash_files
 from intel_quantized_embeddings.int8_folder.record import Calibration, Drop, Method, Source
 from intel_quantized_embeddings.models.scoring import Activation, CrossEncoderSettings
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import DECIDING_FILES, SourceModel
+from intel_quantized_embeddings.models.sparse import POOLING, SparseHead, SparseSettings
 from intel_quantized_embeddings.options import Precision, RuntimeName
 from intel_quantized_embeddings.quantization.calibration import Texts
 from intel_quantized_embeddings.quantization.subject import Candidate, Subject
@@ -30,7 +31,7 @@ def write_folder(
     *,
     method: Method,
     config: QuantizationConfig,
-    fidelity: Fidelity | ScoreFidelity | None,
+    fidelity: Fidelity | ScoreFidelity | SparseFidelity | None,
     drop: Drop | None,
 ) -> FolderManifest:
     """Write everything into an empty folder, the manifest last.
@@ -45,7 +46,12 @@ def write_folder(
     kind.write_metadata(folder, subject.settings, numbers=subject.numbers)
     manifest = kind.manifest(
         {
-            **_origin(subject.source, texts=subject.texts.calibrated, runtime=subject.runtime),
+            **_origin(
+                subject.source,
+                *kind.more_weights(subject.source),
+                texts=subject.texts.calibrated,
+                runtime=subject.runtime,
+            ),
             "method": method,
             "config": config,
             "settings": subject.settings,
@@ -64,7 +70,7 @@ def write_folder(
     return manifest
 
 
-def _origin(source: SourceModel, *, texts: Texts, runtime: RuntimeName) -> dict[str, Any]:
+def _origin(source: SourceModel, *also: Path, texts: Texts, runtime: RuntimeName) -> dict[str, Any]:
     """Return the fields of a manifest on the source, the calibration texts and the library versions."""
     from importlib.metadata import version  # imported late: it takes a while, and loading folders does not need it
 
@@ -73,7 +79,7 @@ def _origin(source: SourceModel, *, texts: Texts, runtime: RuntimeName) -> dict[
         "source": Source(
             id=source.name,
             revision=source.revision,
-            weights_sha256={source.relative(file): file_sha256(file) for file in source.weight_files},
+            weights_sha256={source.relative(file): file_sha256(file) for file in (*source.weight_files, *also)},
         ),
         "runtime": runtime.value,
         "precision": Precision.INT8.value,
@@ -111,16 +117,45 @@ def write_embedder_metadata(folder: Path, settings: ModelSettings, *, numbers: i
         },
     )
     _write_limits(folder, settings)
+    write_json(folder / "config_sentence_transformers.json", _prompts(settings))
+
+
+def write_sparse_metadata(folder: Path, settings: SparseSettings, *, numbers: int) -> None:
+    """Write what sentence-transformers reads of a sparse model, of a vocabulary of so many `numbers`."""
+    _write_limits(folder, settings)
+    if settings.head is SparseHead.TOKEN_WEIGHTS:  # which sentence-transformers has no module for
+        return
+    package = "sentence_transformers.sparse_encoder.modules"
+    write_json(
+        folder / "modules.json",
+        [
+            {"idx": 0, "name": "0", "path": "", "type": f"{package}.mlm_transformer.MLMTransformer"},
+            {"idx": 1, "name": "1", "path": f"1_{POOLING}", "type": f"{package}.splade_pooling.{POOLING}"},
+        ],
+    )
+    write_json(
+        folder / f"1_{POOLING}" / "config.json",
+        {
+            "pooling_strategy": settings.pooling.value,
+            "activation_function": settings.activation.value,
+            "embedding_dimension": numbers,
+        },
+    )
+    kept = {} if settings.max_active_dims is None else {"max_active_dims": settings.max_active_dims}
+    write_json(
+        folder / "config_sentence_transformers.json", {"model_type": "SparseEncoder", **_prompts(settings), **kept}
+    )
+
+
+def _prompts(settings: ModelSettings | SparseSettings) -> dict[str, Any]:
+    """Return what sentence-transformers' own configuration says of prompts and of comparing."""
     prompts = dict(settings.other_prompts)
     prompts |= {"query": settings.query_instruction, "document": settings.document_instruction}
     default = None
     if settings.default_instruction:
         default = next((name for name, text in prompts.items() if text == settings.default_instruction), "default")
         prompts[default] = settings.default_instruction
-    write_json(
-        folder / "config_sentence_transformers.json",
-        {"prompts": prompts, "default_prompt_name": default, "similarity_fn_name": settings.similarity.value},
-    )
+    return {"prompts": prompts, "default_prompt_name": default, "similarity_fn_name": settings.similarity.value}
 
 
 def write_cross_encoder_metadata(folder: Path, settings: CrossEncoderSettings, *, numbers: int) -> None:
@@ -132,7 +167,7 @@ def write_cross_encoder_metadata(folder: Path, settings: CrossEncoderSettings, *
     _write_limits(folder, settings)
 
 
-def _write_limits(folder: Path, settings: ModelSettings | CrossEncoderSettings) -> None:
+def _write_limits(folder: Path, settings: ModelSettings | CrossEncoderSettings | SparseSettings) -> None:
     write_json(
         folder / "sentence_bert_config.json",
         {"max_seq_length": settings.max_length, "do_lower_case": settings.lowercase},

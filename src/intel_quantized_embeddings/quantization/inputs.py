@@ -9,6 +9,7 @@ from itertools import cycle, islice
 
 from intel_quantized_embeddings.models.scoring import CrossEncoderSettings
 from intel_quantized_embeddings.models.settings import ModelSettings
+from intel_quantized_embeddings.models.sparse import SparseSettings
 from intel_quantized_embeddings.models.tokenizer import Tokenizer
 from intel_quantized_embeddings.quantization.calibration import Texts
 from intel_quantized_embeddings.texts import shown
@@ -35,7 +36,7 @@ class Inputs:
 
 
 def tokenized_texts(
-    texts: Texts, tokenizer: Tokenizer, settings: ModelSettings, second_text: int = 0
+    texts: Texts, tokenizer: Tokenizer, settings: ModelSettings | SparseSettings, second_text: int = 0
 ) -> tuple[Inputs, Inputs]:
     """Tokenize documents and queries, each with its instruction and cut to the maximum length; `second_text` is 0."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from intel_quantized_embeddings.runtimes.base import ModelGraph
 from intel_quantized_embeddings.runtimes.native import in_int8
 from intel_quantized_embeddings.runtimes.native_graph import NativeGraph
 from intel_quantized_embeddings.runtimes.native_library import empty, quantize
-from intel_quantized_embeddings.runtimes.native_shape import LEVELS
+from intel_quantized_embeddings.runtimes.native_shape import LEVELS, VOCABULARY_LEVELS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +29,9 @@ RECIPE_VERSION = 3
 # gate is multiplied with them.
 SMOOTHED = ("qkv", "attention_output", "intermediate")
 SMOOTHED_IF_GATED = ("output",)
+
+# The name in lists of layers of a sparse model's step that gives a number for each token of the vocabulary.
+_VOCABULARY = "vocabulary"
 
 # Rows of words that are quantized together: few enough that there is no second table in floats.
 _ROWS = 512
@@ -60,7 +63,7 @@ def activation_ranges(asked: ActivationRanges | None, *, one_row: bool) -> Activ
 def linear_layers(embedder: ModelGraph) -> tuple[str, ...]:
     """Return the names of the linear layers, `layer.0.qkv` and so on; see `QuantizerModule.linear_layers`."""
     graph: NativeGraph = embedder.graph
-    return tuple(_shown(name) for name in graph.linear_layers())
+    return (*(_shown(name) for name in graph.linear_layers()), *([_VOCABULARY] if graph.vocabulary else []))
 
 
 def quantize_graph(embedder: ModelGraph, token_ids: Sequence[Sequence[int]], recipe: Recipe) -> NativeGraph:
@@ -79,7 +82,27 @@ def quantize_graph(embedder: ModelGraph, token_ids: Sequence[Sequence[int]], rec
             if name.endswith(".qkv"):
                 equal = balance(graph.shape, weights, sizes[name])
                 arrays |= {f"{name}.{kind}": arrays[f"{name}.{kind}"] * equal for kind in ("scales", "bias")}
+    if graph.vocabulary is not None and _VOCABULARY not in recipe.floating_point_layers:
+        arrays |= _vocabulary_in_int8(graph.vocabulary, arrays.pop(f"{graph.vocabulary}.weight"), arrays)
     return in_int8(graph, arrays)
+
+
+def _vocabulary_in_int8(
+    name: str, weights: NDArray[np.float32], arrays: Mapping[str, NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
+    """Quantize the step that gives a number for each token of the vocabulary.
+
+    What it reads comes out of a layer norm. Before its scale and shift each number has a root mean square of about 1,
+    so those two say how large its inputs are.
+    """
+    before = f"steps.{int(name.rpartition('.')[2]) - 1}"
+    smooth = None
+    if f"{before}.epsilon" in arrays:
+        sizes = np.sqrt(np.square(arrays[f"{before}.weight"]) + np.square(arrays[f"{before}.bias"]))
+        smooth = factors(sizes, weights)
+    codes, scales, sums = quantize(weights, smooth, levels=VOCABULARY_LEVELS)
+    quantized: dict[str, NDArray[Any]] = {f"{name}.codes": codes, f"{name}.scales": scales, f"{name}.sums": sums}
+    return quantized if smooth is None else quantized | {f"{name}.factors": smooth}
 
 
 def words_in_int8(words: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
@@ -114,7 +137,8 @@ def _in_int8(
 def put_back(embedder: ModelGraph, graph: NativeGraph, layer: str) -> NativeGraph:
     """Put one linear layer back as it was; see `QuantizerModule.put_back`."""
     was: NativeGraph = embedder.graph
-    name = next(name for name in was.linear_layers() if _shown(name) == layer)
+    names = {_shown(name): name for name in was.linear_layers()}
+    name = was.vocabulary if layer == _VOCABULARY and was.vocabulary else names[layer]
     arrays = {key: array for key, array in graph.arrays.items() if key.rpartition(".")[0] != name}
     arrays |= {key: array for key, array in was.arrays.items() if key.rpartition(".")[0] == name}
     return in_int8(graph, arrays)

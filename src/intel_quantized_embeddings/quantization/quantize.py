@@ -1,4 +1,4 @@
-"""`quantize` and `quantize_cross_encoder`: a model in, a folder with its int8 form out."""
+"""`quantize` and its siblings for other kinds: a model in, a folder with its int8 form out."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from intel_quantized_embeddings.int8_folder.config import MethodName, Quantizati
 from intel_quantized_embeddings.models.hub import find_asked
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import SourceModel
+from intel_quantized_embeddings.models.sparse import SparseSettings
 from intel_quantized_embeddings.models.static import refuse_static
 from intel_quantized_embeddings.models.weight_files import runtime_of_weights
 from intel_quantized_embeddings.options import LoadOptions, RuntimeName
 from intel_quantized_embeddings.quantization.calibration import calibration_set, split
 from intel_quantized_embeddings.quantization.job import quantize_folder
-from intel_quantized_embeddings.quantization.kinds import CROSS_ENCODER, EMBEDDER, Kind
-from intel_quantized_embeddings.quantization.report import CrossEncoderReport, QuantizationReport, Report
+from intel_quantized_embeddings.quantization.kinds import CROSS_ENCODER, EMBEDDER, SPARSE, Kind
+from intel_quantized_embeddings.quantization.report import CrossEncoderReport, QuantizationReport, Report, SparseReport
 from intel_quantized_embeddings.quantization.routes import quantize_routes
 from intel_quantized_embeddings.quantization.settling import settle_config
 from intel_quantized_embeddings.quantization.table import quantizer_module
-from intel_quantized_embeddings.runtimes.building import require_scoring
 
 if TYPE_CHECKING:
     from intel_quantized_embeddings.tasks.datasets import Dataset
@@ -218,10 +218,7 @@ def quantize_cross_encoder(
     config = settle_config(
         config, method=method, weight_bits=weight_bits, search=search, max_drop=None, measure=measure
     )
-    if config.max_drop is not None:
-        raise OptionError(f"max_drop={config.max_drop} is for models that make embeddings; leave it out here.")
-    if config.method == MethodName.QAT.value:
-        raise OptionError(f"method={config.method!r} is for models that make embeddings; leave it out.")
+    _refuse_of_embedders(config)
     report = _quantize(
         CROSS_ENCODER,
         options,
@@ -236,6 +233,100 @@ def quantize_cross_encoder(
     )
     assert isinstance(report, CrossEncoderReport)  # as the kind says
     return report
+
+
+def quantize_sparse(
+    model: str | os.PathLike[str],
+    output_dir: str | os.PathLike[str],
+    *,
+    calibration_texts: Sequence[str] | None = None,
+    calibration_queries: Sequence[str] | None = None,
+    runtime: str | None = None,
+    search: bool = True,
+    measure: bool = True,
+    method: str | None = None,
+    weight_bits: int | None = None,
+    config: QuantizationConfig | str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    revision: str | None = None,
+    cache_folder: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+    max_length: int | None = None,
+    query_instruction: str | None = None,
+    document_instruction: str | None = None,
+    progress: Callable[[str], object] | None = None,
+) -> SparseReport:
+    """Quantize a sparse model to int8 and write a folder that `SparseEncoder.load` opens.
+
+    Half of the calibration texts measures what came of it: cosine of int8 vectors to fp32 ones, and how many of the
+    largest weights are the same.
+
+    Args:
+        model: A folder or hub id of an fp32 model.
+        output_dir: Where the int8 folder goes. It appears whole or not at all.
+        calibration_texts: Documents like the ones to be searched; the package's own when None.
+        calibration_queries: Queries like the ones to be asked; the package's own when None.
+        runtime: Which runtime the folder is for, "native" or "openvino"; None takes the first.
+        search: Compare several SmoothQuant strengths and keep the most faithful, for runtimes that have it.
+        measure: As in `quantize`.
+        method: "per-token" for the native runtime; "static" or "dynamic" for OpenVINO, as in `quantize`.
+        weight_bits: 8 or 7, as in `quantize`.
+        config: How to quantize, or a YAML file that says so; `max_drop` is for embedding models.
+        overwrite: As in `quantize`, like all that follow.
+        revision: Branch, tag or commit on the hub.
+        cache_folder: Where the hub's files are kept.
+        local_files_only: Never ask the hub.
+        max_length: Longest text in tokens, instead of what the model's folder says.
+        query_instruction: Overrides the model's folder.
+        document_instruction: Overrides the model's folder.
+        progress: Called with a line of text at each step; None logs them.
+
+    Raises:
+        MissingExtraError: SciPy or the quantizer is not installed.
+        OptionError: An argument is not allowed, or `output_dir` exists.
+        ModelFilesError: The model is not there.
+        UnsupportedModelError: It is no sparse model that can be run here, or is int8 already.
+        DamagedFilesError: One of its files, or `config`, is not what it should be.
+        QuantizationError: The quantizer failed.
+        OSError: The folder can't be written.
+    """
+    options = LoadOptions(
+        model=model,
+        runtime=runtime,
+        revision=revision,
+        cache_folder=cache_folder,
+        local_files_only=local_files_only,
+        max_length=max_length,
+        query_instruction=query_instruction,
+        document_instruction=document_instruction,
+    )
+    output = output_folder(output_dir, overwrite=overwrite)
+    config = settle_config(
+        config, method=method, weight_bits=weight_bits, search=search, max_drop=None, measure=measure
+    )
+    _refuse_of_embedders(config)
+    report = _quantize(
+        SPARSE,
+        options,
+        output,
+        texts=calibration_texts,
+        queries=calibration_queries,
+        config=config,
+        dataset=None,
+        overwrite=overwrite,
+        say=progress or logger.info,
+        measure=measure,
+    )
+    assert isinstance(report, SparseReport)  # as the kind says
+    return report
+
+
+def _refuse_of_embedders(config: QuantizationConfig) -> None:
+    """Check that a configuration asks for nothing that only embedding models have; an OptionError names it."""
+    if config.max_drop is not None:
+        raise OptionError(f"max_drop={config.max_drop} is for models that make embeddings; leave it out here.")
+    if config.method == MethodName.QAT.value:
+        raise OptionError(f"method={config.method!r} is for models that make embeddings; leave it out.")
 
 
 def _quantize(
@@ -269,12 +360,17 @@ def _quantize(
             f"{source.name} is a cross-encoder, which scores pairs of texts: quantize it with "
             f"quantize_cross_encoder or `iqe quantize`."
         )
+    if kind is EMBEDDER and options.pooling is None and source.is_sparse:
+        raise UnsupportedModelError(
+            f"{source.name} is a sparse model: quantize it with quantize_sparse or `iqe quantize`. Where nothing but a "
+            f"masked-LM head in its config.json says so, pooling= makes an embedder of it."
+        )
 
     def quantize_one(source: SourceModel, output: Path) -> Report:
         runtime = asked or runtime_of_weights(source.weights.kind)
         _require_able(kind, runtime)
         settings = kind.settings(source, options)
-        if isinstance(settings, ModelSettings):
+        if isinstance(settings, (ModelSettings, SparseSettings)):
             settings = settings.override(
                 query_instruction=options.query_instruction, document_instruction=options.document_instruction
             )
@@ -302,8 +398,7 @@ def _quantize(
 
 def _require_able(kind: Kind, runtime: RuntimeName) -> None:
     """Check that a runtime runs such models and that its quantizer is installed."""
-    if kind.scores_pairs:
-        require_scoring(runtime)
+    kind.require_runtime(runtime)
     quantizer_module(runtime).require_quantizer()
 
 

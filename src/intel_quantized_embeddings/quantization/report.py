@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from intel_quantized_embeddings.int8_folder.fidelity import Fidelity, ScoreFidelity
+from intel_quantized_embeddings.int8_folder.fidelity import Fidelity, ScoreFidelity, SparseFidelity
 from intel_quantized_embeddings.int8_folder.record import Drop
 
 
@@ -27,7 +27,7 @@ class Report:
     """
 
     folder: Path
-    fidelity: Fidelity | ScoreFidelity | None
+    fidelity: Fidelity | ScoreFidelity | SparseFidelity | None
     method: str
     choice: str | None
     smooth_quant_alpha: float | None
@@ -58,3 +58,14 @@ class CrossEncoderReport(Report):
     """
 
     fidelity: ScoreFidelity | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SparseReport(Report):
+    """What came of quantizing a sparse model; its attributes are those of `Report`.
+
+    Attributes:
+        fidelity: Vectors beside those in fp32, on texts that were not calibrated on; None where they were not measured.
+    """
+
+    fidelity: SparseFidelity | None

@@ -13,12 +13,13 @@ import numpy as np
 from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights
 from intel_quantized_embeddings.encoding.pipeline import encode_token_ids, tokenize_windows
 from intel_quantized_embeddings.int8_folder.config import MethodName
-from intel_quantized_embeddings.int8_folder.fidelity import Fidelity, ScoreFidelity
+from intel_quantized_embeddings.int8_folder.fidelity import Fidelity, ScoreFidelity, SparseFidelity
 from intel_quantized_embeddings.int8_folder.probes import LONGEST, Probe, choose
 from intel_quantized_embeddings.models.endings import load_ending
 from intel_quantized_embeddings.models.scoring import CrossEncoderSettings
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import SourceModel
+from intel_quantized_embeddings.models.sparse import SparseSettings
 from intel_quantized_embeddings.models.tokenizer import Tokenizer
 from intel_quantized_embeddings.options import Precision, RuntimeName
 from intel_quantized_embeddings.quantization.calibration import CalibrationSplit, Texts
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from intel_quantized_embeddings.quantization.kinds import Kind
 
-Settings: TypeAlias = ModelSettings | CrossEncoderSettings
+Settings: TypeAlias = ModelSettings | CrossEncoderSettings | SparseSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +43,14 @@ class Candidate:
     """A quantized graph with its recipe and its fidelity on the held-out inputs.
 
     Attributes:
-        rows: Vectors, or scores before any activation, of the held-out inputs. Shape: (n_inputs, numbers).
+        rows: Vectors, or scores before any activation, of the held-out inputs, as the kind keeps them.
+            Shape: (n_inputs, numbers).
     """
 
     graph: Any
     recipe: Recipe
-    fidelity: Fidelity | ScoreFidelity
-    rows: NDArray[np.float32]
+    fidelity: Fidelity | ScoreFidelity | SparseFidelity
+    rows: Any
 
 
 class GraphEncoder:
@@ -150,7 +152,7 @@ class Subject:
         some = [inputs.every(every) for inputs in self.held_out]
         rows = self._rows(graph, Precision.INT8, some, dynamic=_is_dynamic(recipe))
         fidelity = self.kind.fidelity([fp32[::every] for fp32 in self._fp32], rows)
-        return Candidate(graph=graph, recipe=recipe, fidelity=fidelity, rows=np.concatenate(rows))
+        return Candidate(graph=graph, recipe=recipe, fidelity=fidelity, rows=self.kind.joined(rows))
 
     def probes(self, attempt: Candidate) -> tuple[Probe, ...]:
         """Return held-out inputs with their rows in fp32 and in a candidate that was measured on all of them.
@@ -158,7 +160,7 @@ class Subject:
         If too few inputs are short, the beginnings of some are run.
         """
         token_ids = [ids for inputs in self.held_out for ids in inputs.token_ids]
-        fp32, int8 = np.concatenate(self._fp32), attempt.rows
+        fp32, int8 = self.kind.joined(self._fp32), attempt.rows
         count = self.kind.probes
         places: Sequence[int] = choose(token_ids, count=count)
         if len(places) < min(count, len(token_ids)):
@@ -167,7 +169,7 @@ class Subject:
             (fp32,) = self._rows(self.model.graph, Precision.FP32, beginnings)
             (int8,) = self._rows(attempt.graph, Precision.INT8, beginnings, dynamic=_is_dynamic(attempt.recipe))
             places = range(len(token_ids))
-        return tuple(Probe.of(token_ids[place], fp32=fp32[place], int8=int8[place]) for place in places)
+        return tuple(self.kind.probe(token_ids[place], fp32[[place]], int8[[place]]) for place in places)
 
     def encoder(self, attempt: Candidate) -> GraphEncoder:
         """Compile a candidate of an embedder, to encode texts."""
@@ -186,13 +188,11 @@ class Subject:
     def _text_encoder(self, compiled: Runtime) -> GraphEncoder:
         return GraphEncoder(compiled, self._tokenizer, self.text_settings, pad_token_id=self.model.pad_token_id)
 
-    def _rows(
-        self, graph: Any, precision: Precision, groups: Sequence[Inputs], *, dynamic: bool = False
-    ) -> list[NDArray[np.float32]]:
+    def _rows(self, graph: Any, precision: Precision, groups: Sequence[Inputs], *, dynamic: bool = False) -> list[Any]:
         """Run every input of each group. Shape of each: (n_inputs, numbers)."""
         compiled = self._compiled(graph, precision, dynamic=dynamic)
         return [
-            encode_token_ids(
+            self.kind.encode(
                 compiled,
                 [inputs.token_ids],
                 pad_token_id=self.model.pad_token_id,

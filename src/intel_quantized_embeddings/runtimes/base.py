@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
-from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights, Ending
+from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights, Ending, SparseEnding
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.options import Precision
 
@@ -87,7 +87,7 @@ Runtime: TypeAlias = RaggedRuntime | PaddedRuntime
 class ModelGraph:
     """A model made from a folder: token ids in, one row a text or pair out.
 
-    The row is a pooled vector, or one number: a cross-encoder's score before any activation.
+    The row is a pooled vector, a sparse one written out, or one number: a cross-encoder's score before any activation.
 
     Attributes:
         graph: The runtime's own type: an `openvino.Model`, a torch module, a `NativeGraph`.
@@ -201,5 +201,22 @@ class ScoringModule(RuntimeModule, Protocol):
             encoder: The encoder's sizes.
             weights: Its weights.
             head: The part that makes a score of the token vectors.
+        """
+        ...
+
+
+class SparseModule(RuntimeModule, Protocol):
+    """What a runtime offers that runs sparse models too."""
+
+    def graph_of_vocabulary(self, encoder: EncoderConfig, weights: EncoderWeights, ending: SparseEnding) -> ModelGraph:
+        """Make a sparse model of one of the built-in families from weights in memory.
+
+        Args:
+            encoder: The encoder's sizes.
+            weights: Its weights.
+            ending: What makes a number for each token of the vocabulary of the token vectors.
+
+        Raises:
+            UnsupportedModelError: This runtime does not compute such an ending.
         """
         ...

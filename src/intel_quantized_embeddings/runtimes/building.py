@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from intel_quantized_embeddings.architectures import EncoderConfig, Ending, load_head, load_weights
+from intel_quantized_embeddings.architectures import (
+    EncoderConfig,
+    Ending,
+    SparseEnding,
+    load_head,
+    load_masked_lm,
+    load_token_weights,
+    load_weights,
+)
 from intel_quantized_embeddings.errors import OptionError, UnsupportedModelError
 from intel_quantized_embeddings.models.endings import load_ending, load_scoring_chain
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import SourceModel
+from intel_quantized_embeddings.models.sparse import SparseHead, SparseSettings, special_ids
 from intel_quantized_embeddings.models.weight_files import WeightKind
 from intel_quantized_embeddings.options import Pooling, Precision, RuntimeName
 from intel_quantized_embeddings.runtimes.base import ModelGraph
-from intel_quantized_embeddings.runtimes.table import RUNTIMES, runtime_module, scoring_module
+from intel_quantized_embeddings.runtimes.table import RUNTIMES, runtime_module, scoring_module, sparse_module
 
 
 def build_embedder(
@@ -43,6 +52,33 @@ def build_cross_encoder(source: SourceModel, *, runtime: RuntimeName) -> ModelGr
     return scoring_module(runtime).graph_of_scorer(encoder, weights, head)
 
 
+def build_sparse(source: SourceModel, settings: SparseSettings, *, runtime: RuntimeName) -> ModelGraph:
+    """Make a sparse model from safetensors; an export, or a model without a masked-LM head, is refused."""
+    require_sparse(runtime)
+    encoder = EncoderConfig.from_hf(source.config, where=source.name)
+    ending = load_vocabulary(source, settings)
+    return sparse_module(runtime).graph_of_vocabulary(encoder, load_weights(source.path, encoder), ending)
+
+
+def load_vocabulary(source: SourceModel, settings: SparseSettings) -> SparseEnding:
+    """Read what makes a sparse model's weights of its token vectors; raises what `build_sparse` does."""
+    if source.weights.kind is not WeightKind.SAFETENSORS:
+        raise UnsupportedModelError(
+            f"{source.name} holds an export; sparse models are built from model.safetensors only."
+        )
+    encoder = EncoderConfig.from_hf(source.config, where=source.name)
+    if settings.head is SparseHead.TOKEN_WEIGHTS:
+        return load_token_weights(source.path, encoder, left_out=special_ids(source.path, settings))
+    return load_masked_lm(
+        source.path,
+        encoder,
+        source.config,
+        pooling=settings.pooling,
+        logarithms=settings.activation.logarithms,
+        name=source.name,
+    )
+
+
 def _refuse_padding_at_the_end(source: SourceModel, encoder: EncoderConfig) -> None:
     """Check that a causal classifier's pairs do not end in padding, which transformers skips even if a template put it.
 
@@ -71,6 +107,13 @@ def require_scoring(runtime: RuntimeName) -> None:
     if not RUNTIMES[runtime].scores_pairs:
         able = " or ".join(repr(name.value) for name, row in RUNTIMES.items() if row.scores_pairs)
         raise OptionError(f"runtime={runtime.value!r} is not available for a cross-encoder: they run on {able} only.")
+
+
+def require_sparse(runtime: RuntimeName) -> None:
+    """Check that a runtime runs sparse models; the OptionError says which do."""
+    if not RUNTIMES[runtime].sparse:
+        able = " or ".join(repr(name.value) for name, row in RUNTIMES.items() if row.sparse)
+        raise OptionError(f"runtime={runtime.value!r} is not available for a sparse model: they run on {able} only.")
 
 
 def require_instruction_sets(runtime: RuntimeName, asked: str | None) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights, Ending
+from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights, Ending, SparseEnding
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import SourceModel
@@ -22,7 +22,13 @@ from intel_quantized_embeddings.process.cores import granted_cores
 from intel_quantized_embeddings.runtimes.base import ModelGraph
 from intel_quantized_embeddings.runtimes.building import require_precision
 from intel_quantized_embeddings.runtimes.native_folder import read_native, write_native
-from intel_quantized_embeddings.runtimes.native_graph import FREQUENCIES, NativeGraph, native_graph, rotary_table
+from intel_quantized_embeddings.runtimes.native_graph import (
+    FREQUENCIES,
+    LEFT_OUT,
+    NativeGraph,
+    native_graph,
+    rotary_table,
+)
 from intel_quantized_embeddings.runtimes.native_library import Engine, chosen_instruction_set, pack
 from intel_quantized_embeddings.runtimes.native_shape import INT8
 
@@ -45,7 +51,8 @@ class NativeRuntime:
 
         Without `instruction_set`, `IQE_ISA` decides, else the fastest is taken.
         """
-        self._dimension = graph.shape.outputs
+        self._dimension, self._outputs = graph.shape.numbers, graph.shape.outputs
+        self._left_out = graph.arrays.get(LEFT_OUT) if graph.shape.weighs_tokens else None
         self._threads = num_threads or granted_cores()
         self.instruction_set = chosen_instruction_set(instruction_set)
         self._engine = Engine(graph.shape, packed(graph), instruction_set=self.instruction_set)
@@ -87,7 +94,12 @@ class NativeRuntime:
     def _encode(
         self, ids: NDArray[np.int32], offsets: NDArray[np.int64], stop: NDArray[np.int32]
     ) -> NDArray[np.float32] | None:
-        return self._engine.encode(ids, offsets, dimension=self._dimension, threads=self._threads, stop=stop)
+        rows = self._engine.encode(ids, offsets, dimension=self._outputs, threads=self._threads, stop=stop)
+        if rows is None:
+            return None
+        if self._left_out is not None:
+            return _by_token(rows[:, 0], ids, offsets, left_out=self._left_out, vocabulary=self._dimension)
+        return rows[:, : self._dimension]  # of a vocabulary what pads it is left out
 
     def _beside(
         self, ids: NDArray[np.int32], offsets: NDArray[np.int64], stop: NDArray[np.int32]
@@ -102,6 +114,33 @@ class NativeRuntime:
                 raise
         assert rows is not None  # it was not stopped
         return rows
+
+
+def _by_token(
+    weights: NDArray[np.float32],
+    ids: NDArray[np.int32],
+    offsets: NDArray[np.int64],
+    *,
+    left_out: NDArray[np.int32],
+    vocabulary: int,
+) -> NDArray[np.float32]:
+    """Put the weights of texts' tokens in the places of their ids, of equal ones the greatest.
+
+    Args:
+        weights: Of all tokens of all texts. Shape: (tokens,).
+        ids: Their ids.
+        offsets: Where each text begins, and where the last one ends.
+        left_out: Ids that have no weight.
+        vocabulary: How many ids there are.
+
+    Returns:
+        Shape: (texts, vocabulary).
+    """
+    rows = np.zeros((len(offsets) - 1, vocabulary), dtype=np.float32)
+    texts = np.repeat(np.arange(len(rows)), np.diff(offsets))
+    np.maximum.at(rows, (texts, ids), weights)
+    rows[:, left_out] = 0
+    return rows
 
 
 def _flat(token_ids: Sequence[Sequence[int]], *, count: int) -> NDArray[np.int32]:
@@ -133,6 +172,11 @@ def graph_of_scorer(encoder: EncoderConfig, weights: EncoderWeights, head: Endin
     """Make a cross-encoder of one of the built-in families; see `ScoringModule.graph_of_scorer`."""
     apart = weights.second_text is not None
     return ModelGraph.of_weights(native_graph(encoder, weights, head, second_text=apart), encoder, second_text=apart)
+
+
+def graph_of_vocabulary(encoder: EncoderConfig, weights: EncoderWeights, ending: SparseEnding) -> ModelGraph:
+    """Make a sparse model of one of the built-in families; see `SparseModule.graph_of_vocabulary`."""
+    return ModelGraph.of_weights(native_graph(encoder, weights, ending), encoder)
 
 
 def open_export(source: SourceModel, settings: ModelSettings, ending: Ending, *, allow_torchscript: bool) -> ModelGraph:

@@ -18,6 +18,9 @@ from intel_quantized_embeddings.architectures import (
     LayerWeights,
     Linear,
     Norm,
+    SparseEnding,
+    TokenWeights,
+    VocabularyEnding,
 )
 from intel_quantized_embeddings.architectures.description import NormPlace
 from intel_quantized_embeddings.architectures.relative_bias import bias_by_offset
@@ -31,6 +34,7 @@ from intel_quantized_embeddings.runtimes.native_shape import (
     POOLINGS,
     STEP_ACTIVATIONS,
     UNIT_LENGTH_STEP,
+    VOCABULARY_ACTIVATIONS,
     Shape,
     padded,
 )
@@ -42,6 +46,9 @@ if TYPE_CHECKING:
 
 # Suffix of the array from which a table of rotary positions is made when the model is loaded.
 FREQUENCIES = ".frequencies"
+
+# Ids of tokens that have no weight, of a model that weighs a text's own tokens; the engine knows nothing of them.
+LEFT_OUT = "left_out"
 
 # The engine's softmax takes powers of two.
 LOG2_E = math.log2(math.e)
@@ -65,12 +72,18 @@ class NativeGraph:
         """Return the names of the layers' linear parts, in order, without the steps behind them."""
         return tuple(f"layers.{i}.{part}" for i in range(self.shape.layers) for part in LEVELS)
 
+    @property
+    def vocabulary(self) -> str | None:
+        """The name of a sparse model's step that gives a number for each token of the vocabulary; None of others."""
+        return f"steps.{self.shape.steps - 1}" if self.shape.has_vocabulary else None
+
 
 def native_graph(
-    encoder: EncoderConfig, weights: EncoderWeights, ending: Ending, *, second_text: bool = False
+    encoder: EncoderConfig, weights: EncoderWeights, ending: Ending | SparseEnding, *, second_text: bool = False
 ) -> NativeGraph:
     """Lay out a model in fp32 from its sizes, its layers and its ending."""
-    ending = ending.folded()
+    if isinstance(ending, Ending):
+        ending = ending.folded()
     shape = Shape.of(encoder, ending, second_text=second_text)
     arrays = _arrays(encoder, weights)
     if second_text and weights.second_text is not None:
@@ -78,10 +91,10 @@ def native_graph(
     return NativeGraph(shape=shape, arrays=arrays | _steps(ending, encoder.hidden_size))
 
 
-def _steps(ending: Ending, hidden: int) -> dict[str, NDArray[Any]]:
+def _steps(ending: Ending | SparseEnding, hidden: int) -> dict[str, NDArray[Any]]:
     """Return the table `steps` of iqe.h, and the weights of each step."""
     table: list[tuple[int, int, int]] = []
-    if ending.row_pooling is None:
+    if isinstance(ending, Ending) and ending.row_pooling is None:
         table += [(POOL_STEP, POOLINGS[mode], (part + 1) * hidden) for part, mode in enumerate(ending.poolings)]
     widths = ending.widths(hidden, where="the model")
     arrays: dict[str, NDArray[Any]] = {}
@@ -96,6 +109,12 @@ def _steps(ending: Ending, hidden: int) -> dict[str, NDArray[Any]]:
             arrays[f"{name}.epsilon"] = np.array([step.epsilon], dtype=np.float32)
         else:
             table.append((UNIT_LENGTH_STEP, 0, gives))
+    if isinstance(ending, TokenWeights):
+        arrays[LEFT_OUT] = np.array(ending.left_out, dtype=np.int32)
+    if isinstance(ending, VocabularyEnding):
+        outputs = padded(widths[-1])
+        arrays |= _linear(f"steps.{len(table)}", ending.vocabulary, outputs, padded(widths[-2]))
+        table.append((DENSE_STEP, VOCABULARY_ACTIVATIONS[ending.logarithms], outputs))
     return arrays | ({"steps": np.array(table, dtype=np.int32)} if table else {})
 
 

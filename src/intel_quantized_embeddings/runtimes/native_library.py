@@ -140,6 +140,7 @@ class Engine:
         self._handle = c_void_p()
         # Kept alive as long as the model that points into them. Rows of words are few beside all other reads.
         self._arrays = {name: array if name == "words" else _aligned(array) for name, array in arrays.items()}
+        self._by_token = shape.weighs_tokens
         config = _Config(*(getattr(shape, name) for name in Shape.NUMBERS), shape.epsilon)
         tensors = (_Tensor * len(self._arrays))(
             *(_Tensor(name.encode(), array.ctypes.data, array.nbytes) for name, array in self._arrays.items())
@@ -172,16 +173,17 @@ class Engine:
             stop: One number; another thread sets it to 1 to end the call early.
 
         Returns:
-            Shape: (texts, dimension); None if it was stopped.
+            Shape: (texts, dimension), or (tokens, dimension) of a model that weighs tokens; None if it was stopped.
 
         Raises:
             DamagedFilesError: An id or a length is not one of the model.
             MemoryError: There is no memory for the call.
         """
-        rows = np.empty((len(offsets) - 1, dimension), dtype=np.float32)
+        texts = len(offsets) - 1
+        rows = np.empty((int(offsets[-1]) if self._by_token else texts, dimension), dtype=np.float32)
         status = _call(
             self._library.iqe_encode,
-            *(self._handle, _address(ids), _address(offsets), len(rows), threads, _address(stop), _address(rows)),
+            *(self._handle, _address(ids), _address(offsets), texts, threads, _address(stop), _address(rows)),
         )
         return None if status == _STOPPED else rows
 

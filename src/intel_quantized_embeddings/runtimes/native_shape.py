@@ -7,7 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from intel_quantized_embeddings.architectures import Activation, EncoderConfig, Ending, StepActivation
+from intel_quantized_embeddings.architectures import (
+    Activation,
+    EncoderConfig,
+    Ending,
+    SparseEnding,
+    SparsePooling,
+    StepActivation,
+    TokenWeights,
+    VocabularyEnding,
+)
 from intel_quantized_embeddings.architectures.config import LONGEST_TEXT
 from intel_quantized_embeddings.architectures.description import NormPlace
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
@@ -25,6 +34,8 @@ POOLINGS = {
     Pooling.WEIGHTED_MEAN: 5,
 }
 SEVERAL_POOLINGS = 6
+TOKENS_POOLING = 9
+VOCABULARY_POOLINGS = {SparsePooling.MAX: 7, SparsePooling.SUM: 8}
 STEP_ACTIVATIONS = {
     StepActivation.GELU: 0,
     StepActivation.GELU_TANH: 1,
@@ -33,6 +44,9 @@ STEP_ACTIVATIONS = {
     StepActivation.SIGMOID: 16,
     StepActivation.IDENTITY: 17,
 }
+# By how often a logarithm is taken.
+VOCABULARY_ACTIVATIONS = {1: 18, 2: 19}
+VOCABULARY_LEVELS = 200
 DENSE_STEP, LAYER_NORM_STEP, UNIT_LENGTH_STEP, POOL_STEP = range(4)
 INT8, FP32 = 0, 1
 
@@ -90,8 +104,23 @@ class Shape:
         *("rotary", "gated", "steps", "outputs"),
     )
 
+    @property
+    def has_vocabulary(self) -> bool:
+        """Whether the last step gives a number for each token of the vocabulary."""
+        return self.pooling in VOCABULARY_POOLINGS.values()
+
+    @property
+    def weighs_tokens(self) -> bool:
+        """Whether what comes out is a weight of each of a text's tokens."""
+        return self.pooling == TOKENS_POOLING
+
+    @property
+    def numbers(self) -> int:
+        """Numbers in a text's row that count."""
+        return self.vocabulary if self.has_vocabulary or self.weighs_tokens else self.outputs
+
     @staticmethod
-    def of(encoder: EncoderConfig, ending: Ending, *, second_text: bool) -> Shape:
+    def of(encoder: EncoderConfig, ending: Ending | SparseEnding, *, second_text: bool) -> Shape:
         """Return the shape of a model in fp32.
 
         Args:
@@ -102,7 +131,14 @@ class Shape:
         block, names = encoder.block, encoder.architecture.weights
         aside = block.norms is not NormPlace.POST
         widths = ending.widths(encoder.hidden_size, where="the model")
-        single = ending.row_pooling
+        if isinstance(ending, VocabularyEnding):
+            pooling, steps, outputs = VOCABULARY_POOLINGS[ending.pooling], len(ending.steps) + 1, padded(widths[-1])
+        elif isinstance(ending, TokenWeights):
+            pooling, steps, outputs = TOKENS_POOLING, len(ending.steps), widths[-1]
+        else:
+            single = ending.row_pooling
+            pooling = SEVERAL_POOLINGS if single is None else POOLINGS[single]
+            steps, outputs = len(ending.steps) + (len(ending.poolings) if single is None else 0), widths[-1]
         return Shape(
             hidden=encoder.hidden_size,
             layers=encoder.num_layers,
@@ -113,7 +149,7 @@ class Shape:
             vocabulary=encoder.vocab_size,
             positions=encoder.max_length,
             activation=ACTIVATIONS[encoder.activation],
-            pooling=SEVERAL_POOLINGS if single is None else POOLINGS[single],
+            pooling=pooling,
             precision=FP32,
             second_text=int(second_text),
             padding=encoder.pad_token_id if encoder.block.positions_after_padding else -1,
@@ -126,8 +162,8 @@ class Shape:
             head_norms=int(names.query_norm is not None),
             rotary=int(bool(encoder.rotaries)),
             gated=int(block.gated),
-            steps=len(ending.steps) + (len(ending.poolings) if single is None else 0),
-            outputs=widths[-1],
+            steps=steps,
+            outputs=outputs,
             epsilon=encoder.layer_norm_eps,
         )
 

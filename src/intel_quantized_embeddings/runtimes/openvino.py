@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import openvino as ov
 
-from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights, Ending, exported_limits
+from intel_quantized_embeddings.architectures import (
+    EncoderConfig,
+    EncoderWeights,
+    Ending,
+    SparseEnding,
+    TokenWeights,
+    exported_limits,
+)
 from intel_quantized_embeddings.errors import UnsupportedModelError
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import SourceModel
@@ -29,6 +36,7 @@ from intel_quantized_embeddings.runtimes.openvino_graph import (
     SENTENCE_EMBEDDING,
     build_embedder,
     build_scorer,
+    build_sparse,
 )
 
 if TYPE_CHECKING:
@@ -256,3 +264,13 @@ def graph_of_scorer(encoder: EncoderConfig, weights: EncoderWeights, head: Endin
     """Make a cross-encoder from weights and its head; see `ScoringModule`."""
     apart = weights.second_text is not None
     return ModelGraph.of_weights(build_scorer(encoder, weights, head), encoder, second_text=apart)
+
+
+def graph_of_vocabulary(encoder: EncoderConfig, weights: EncoderWeights, ending: SparseEnding) -> ModelGraph:
+    """Make a sparse model from weights; see `SparseModule`. The masked-LM head stays in floating point."""
+    if isinstance(ending, TokenWeights):
+        raise UnsupportedModelError(
+            "weights of a text's own tokens (sparse_linear) are not built in for runtime='openvino'. Use "
+            "runtime='native'."
+        )
+    return ModelGraph.of_weights(build_sparse(encoder, weights, ending), encoder)

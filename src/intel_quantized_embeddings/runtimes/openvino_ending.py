@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 from openvino import opset15 as ops
 
-from intel_quantized_embeddings.architectures import Dense, Ending, LayerNorm, StepActivation
+from intel_quantized_embeddings.architectures import (
+    Dense,
+    Ending,
+    LayerNorm,
+    SparsePooling,
+    StepActivation,
+    VocabularyEnding,
+)
+from intel_quantized_embeddings.architectures.ending import Step
 from intel_quantized_embeddings.options import Pooling
 from intel_quantized_embeddings.runtimes.openvino_nodes import Node, constant, integer, integers, number
 
@@ -36,9 +45,36 @@ def ended(hidden: Node, attention_mask: Node, ending: Ending) -> Node:
     return row
 
 
+def ended_by_vocabulary(hidden: Node, attention_mask: Node, ending: VocabularyEnding) -> Node:
+    """Put a sparse model's ending behind the last hidden state, one row a text. Shape: (batch, vocabulary).
+
+    A number for each token of each text and each of the vocabulary is in memory at once.
+    """
+    mask = ops.unsqueeze(ops.convert(attention_mask, destination_type="f32"), integers(2))
+    last = Dense(ending.vocabulary, StepActivation.RELU)
+    numbers = ops.multiply(_stepped(hidden, (*ending.steps, last)), mask)  # 0 for padding, the least there can be
+    if ending.pooling is SparsePooling.MAX:  # of which the logarithm is the greatest logarithm
+        row = _in_logarithms(ops.reduce_max(numbers, integers(1), False), ending.logarithms)
+    else:
+        row = ops.reduce_sum(_in_logarithms(numbers, ending.logarithms), integers(1), False)
+    _mark_as_pooling(row, stop_at={hidden.get_name(), attention_mask.get_name()})
+    return row
+
+
+def _in_logarithms(numbers: Node, times: int) -> Node:
+    """Take log(1 + x) so many times."""
+    for _ in range(times):
+        numbers = ops.log(ops.add(numbers, number(1.0)))
+    return numbers
+
+
 def with_steps(row: Node, ending: Ending) -> Node:
     """Add an ending's steps behind pooling. Shape: (batch, numbers)."""
-    for number_, step in enumerate(ending.folded().steps):
+    return _stepped(row, ending.folded().steps)
+
+
+def _stepped(row: Node, steps: Sequence[Step]) -> Node:
+    for number_, step in enumerate(steps):
         if isinstance(step, Dense):
             product = ops.matmul(row, constant(step.linear.weight), False, True)
             product.set_friendly_name(f"dense.{number_}")

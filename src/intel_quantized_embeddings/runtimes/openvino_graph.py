@@ -16,12 +16,12 @@ import numpy as np
 import openvino as ov
 from openvino import opset15 as ops
 
-from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights, Ending
+from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights, Ending, VocabularyEnding
 from intel_quantized_embeddings.architectures.description import LayerKind, Rotary
 from intel_quantized_embeddings.architectures.relative_bias import bias_by_offset
 from intel_quantized_embeddings.architectures.rotary import inverse_frequencies, rotary_tables
 from intel_quantized_embeddings.options import Pooling
-from intel_quantized_embeddings.runtimes.openvino_ending import ended, with_steps
+from intel_quantized_embeddings.runtimes.openvino_ending import ended, ended_by_vocabulary, with_steps
 from intel_quantized_embeddings.runtimes.openvino_layers import Around, build_layer, build_linear, build_norm
 from intel_quantized_embeddings.runtimes.openvino_nodes import Node, constant, integer, integers, number
 
@@ -45,6 +45,14 @@ def build_embedder(config: EncoderConfig, weights: EncoderWeights, ending: Endin
 def build_scorer(config: EncoderConfig, weights: EncoderWeights, head: Ending) -> ov.Model:
     """Build the whole graph of a cross-encoder, as `build_embedder`; its output is the score before any activation."""
     return _whole(config, weights, head, of_pairs=True)
+
+
+def build_sparse(config: EncoderConfig, weights: EncoderWeights, ending: VocabularyEnding) -> ov.Model:
+    """Build the whole graph of a sparse model, as `build_embedder`; its output has a number a token it knows."""
+    ending.widths(config.hidden_size, where="the model")
+    input_ids, attention_mask = model_input(INPUT_IDS), model_input(ATTENTION_MASK)
+    hidden = last_hidden_state(config, weights, input_ids, attention_mask)
+    return _model(ended_by_vocabulary(hidden, attention_mask, ending), input_ids, attention_mask)
 
 
 def _whole(config: EncoderConfig, weights: EncoderWeights, ending: Ending, *, of_pairs: bool) -> ov.Model:

@@ -11,10 +11,11 @@ from intel_quantized_embeddings.process.forks import importing
 
 if TYPE_CHECKING:
     from intel_quantized_embeddings.runtimes import ipex, native, openvino
-    from intel_quantized_embeddings.runtimes.base import RuntimeModule, ScoringModule
+    from intel_quantized_embeddings.runtimes.base import RuntimeModule, ScoringModule, SparseModule
 
     _OFFERED: tuple[RuntimeModule, ...] = (openvino, native, ipex)
     _SCORING: tuple[ScoringModule, ...] = (openvino, native)
+    _SPARSE: tuple[SparseModule, ...] = (openvino, native)
 
 _PACKAGE = __name__.partition(".")[0]
 
@@ -30,6 +31,7 @@ class RuntimeRow:
         imports: A module whose function of the same name imports the libraries, with errors of this package.
         precisions: The precisions that it computes in.
         scores_pairs: Whether it runs cross-encoders (`ScoringModule`).
+        sparse: Whether it runs sparse models (`SparseModule`).
         folders_are_code: Whether its int8 folders hold code (TorchScript), which is opened from the hub only if
             allowed.
         quantizes_at_once: Whether an fp32 model asked for in int8 is quantized while it is read, without calibration
@@ -44,6 +46,7 @@ class RuntimeRow:
     imports: str | None = None
     precisions: tuple[Precision, ...] = tuple(Precision)
     scores_pairs: bool = False
+    sparse: bool = False
     folders_are_code: bool = False
     quantizes_at_once: bool = False
     same_everywhere: bool = False
@@ -57,6 +60,7 @@ RUNTIMES = {
         encoder_files=("encoder.xml", "encoder.bin"),
         imports="import_openvino",
         scores_pairs=True,
+        sparse=True,
     ),
     RuntimeName.NATIVE: RuntimeRow(
         module="native",
@@ -64,6 +68,7 @@ RUNTIMES = {
         encoder_files=("encoder.safetensors", "encoder.json"),
         precisions=(Precision.INT8, Precision.FP32),
         scores_pairs=True,
+        sparse=True,
         quantizes_at_once=True,
         same_everywhere=True,
         instruction_sets=True,
@@ -97,3 +102,8 @@ def import_libraries(name: RuntimeName) -> None:
 def scoring_module(name: RuntimeName) -> ScoringModule:
     """Import a runtime whose row says that it runs cross-encoders; raises the errors of `runtime_module`."""
     return cast("ScoringModule", runtime_module(name))
+
+
+def sparse_module(name: RuntimeName) -> SparseModule:
+    """Import a runtime that runs sparse models, as its row says; raises what `runtime_module` does."""
+    return cast("SparseModule", runtime_module(name))

@@ -1,0 +1,75 @@
+"""Sparse models in fp32 against sentence-transformers' SparseEncoder, on every runtime that runs them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from intel_quantized_embeddings import SparseEncoder
+from intel_quantized_embeddings.architectures.bert import BERT
+from intel_quantized_embeddings.architectures.distilbert import DISTILBERT
+from intel_quantized_embeddings.architectures.modernbert import MODERNBERT
+from intel_quantized_embeddings.architectures.roberta import ROBERTA
+from support.each_runtime import TEXTS
+from support.tiny_models import write_tiny_sparse
+
+pytestmark = pytest.mark.reference
+sentence_transformers = pytest.importorskip("sentence_transformers", reason="it is in the reference environment only")
+
+FAMILIES = {"bert": BERT, "roberta": ROBERTA, "distilbert": DISTILBERT, "modernbert": MODERNBERT}
+WAYS = [("max", "relu"), ("max", "log1p_relu"), ("sum", "relu"), ("sum", "log1p_relu"), (None, "relu")]
+
+
+@pytest.mark.parametrize("runtime", ["native", "openvino"])
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("pooling", "activation"), WAYS)
+def test_weights_are_those_of_sentence_transformers(runtime, family, pooling, activation, tmp_path):
+    """None is a plain checkpoint of transformers, of which that class makes SPLADE's own way."""
+    folder = write_tiny_sparse(tmp_path, family=FAMILIES[family], pooling=pooling, activation=activation)
+    theirs = sentence_transformers.SparseEncoder(str(folder), device="cpu").encode(TEXTS).to_dense().numpy()
+    ours = SparseEncoder.load(folder, runtime=runtime, precision="fp32", warm_shapes=False).encode_documents(TEXTS)
+    assert 0.01 < (theirs > 0).mean() < 0.99
+    np.testing.assert_allclose(ours.toarray(), theirs, atol=2e-5)
+
+
+def test_as_many_weights_are_kept(tmp_path):
+    folder = write_tiny_sparse(tmp_path, own={"max_active_dims": 7})
+    theirs = sentence_transformers.SparseEncoder(str(folder), device="cpu")
+    ours = SparseEncoder.load(folder, precision="fp32")
+    for asked in (None, 3, 1000):
+        expected = theirs.encode(TEXTS, max_active_dims=asked).to_dense().numpy()
+        np.testing.assert_allclose(ours.encode(TEXTS, max_active_dims=asked).toarray(), expected, atol=2e-5)
+
+
+def test_tokens_are_named_alike(tmp_path):
+    folder = write_tiny_sparse(tmp_path)
+    theirs = sentence_transformers.SparseEncoder(str(folder), device="cpu")
+    ours = SparseEncoder.load(folder, precision="fp32")
+    for one, other in zip(
+        ours.decode(ours.encode(TEXTS), top_k=5), theirs.decode(theirs.encode(TEXTS), top_k=5), strict=True
+    ):
+        assert [token for token, _ in one] == [token for token, _ in other]
+
+
+def test_prompts_are_put_before_texts(tmp_path):
+    folder = write_tiny_sparse(tmp_path, own={"prompts": {"query": "what is ", "document": "the "}})
+    theirs = sentence_transformers.SparseEncoder(str(folder), device="cpu")
+    ours = SparseEncoder.load(folder, precision="fp32")
+    for method, reference in (
+        (ours.encode_queries, theirs.encode_query),
+        (ours.encode_documents, theirs.encode_document),
+    ):
+        np.testing.assert_allclose(method(TEXTS).toarray(), reference(TEXTS).to_dense().numpy(), atol=2e-5)
+
+
+def test_a_quantized_folder_is_one_of_sentence_transformers_to_read_settings_of(tmp_path):
+    """Its modules and prompts are written as that library has them; the weights are the engine's own."""
+    from sentence_transformers.sparse_encoder.modules import SpladePooling
+
+    from intel_quantized_embeddings import quantize_sparse
+    from support.few_texts import FEW
+
+    folder = write_tiny_sparse(tmp_path / "model", pooling="sum", activation="log1p_relu")
+    quantize_sparse(folder, tmp_path / "int8", **FEW)
+    pooling = SpladePooling.load(str(tmp_path / "int8"), subfolder="1_SpladePooling")
+    assert (pooling.pooling_strategy, pooling.activation_function) == ("sum", "log1p_relu")
