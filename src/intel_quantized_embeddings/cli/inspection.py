@@ -18,6 +18,7 @@ from intel_quantized_embeddings.int8_folder.manifest import (
     CrossEncoderManifest,
     FolderManifest,
     Manifest,
+    SparseManifest,
     read_manifest,
 )
 from intel_quantized_embeddings.int8_folder.probes import ProbeResult
@@ -27,11 +28,12 @@ from intel_quantized_embeddings.models.routes import DOCUMENT, QUERY, Routes
 from intel_quantized_embeddings.models.scoring import CrossEncoderSettings
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import MANIFEST_FILE, SourceModel
+from intel_quantized_embeddings.models.sparse import SparseHead, SparseSettings
 from intel_quantized_embeddings.models.static import StaticTokenizer, read_table
 from intel_quantized_embeddings.models.weight_files import WeightFiles, WeightKind
 from intel_quantized_embeddings.options import Precision, RuntimeName
 from intel_quantized_embeddings.reporting.terminal import labelled, megabytes
-from intel_quantized_embeddings.runtimes.building import load_any_head
+from intel_quantized_embeddings.runtimes.building import load_any_head, load_vocabulary
 from intel_quantized_embeddings.runtimes.table import RUNTIMES, runtime_module
 from intel_quantized_embeddings.similarity import Similarity
 
@@ -167,7 +169,16 @@ def _measured_lines(manifest: FolderManifest) -> dict[str, list[str]]:
     if isinstance(manifest, CrossEncoderManifest):
         scores = "not measured" if manifest.fidelity is None else str(manifest.fidelity)
         return {"scores beside fp32": [scores], **_settings_lines(manifest.settings)}
-    assert isinstance(manifest, Manifest)  # there are two kinds
+    if isinstance(manifest, SparseManifest):
+        near = manifest.fidelity
+        return {
+            "beside fp32": ["not measured"]
+            if near is None
+            else [f"documents: {near.documents}", f"queries: {near.queries}"],
+            **_settings_lines(manifest.settings),
+            "vocabulary": [f"{manifest.vocabulary} tokens"],
+        }
+    assert isinstance(manifest, Manifest)  # there are three kinds
     fidelity = manifest.fidelity
     return {
         "cosine to fp32": ["not measured"]
@@ -182,26 +193,24 @@ def _measured_lines(manifest: FolderManifest) -> dict[str, list[str]]:
 def _unquantized(found: SourceModel) -> Inspection:
     config = found.config
     weights, dimension, problem = WeightFiles((), WeightKind.SAFETENSORS), None, None
-    settings: ModelSettings | CrossEncoderSettings | None = None
-    scores = found.is_cross_encoder
+    settings: ModelSettings | CrossEncoderSettings | SparseSettings | None = None
+    scores, sparse = found.is_cross_encoder, False
     try:
+        sparse = found.is_sparse
         weights = found.weights
         if found.static is not None:
             dimension = int(read_table(found.static).rows.shape[1])
         elif is_built_in(config) or weights.kind is WeightKind.SAFETENSORS:  # an export may be of any architecture
             exported = weights.kind is not WeightKind.SAFETENSORS
             dimension = EncoderConfig.from_hf(config, where=found.name, exported=exported).hidden_size
-        settings = _scoring_settings(found) if scores else _embedding_settings(found)
+        settings = _settings_of(found)
         if found.static is not None:
             StaticTokenizer(found.static, max_length=settings.max_length)
-        elif isinstance(settings, ModelSettings) and dimension:
-            dimension = load_ending(found.path, settings).widths(dimension, where=found.name)[-1]
-        if found.static is None:
+        else:
             settings.tokenizer(found.path)
         if not weights.files:
             raise ModelFilesError(f"{found.path} has no weights that can be read: no safetensors and no export.")
-        if scores:
-            _require_one_score(found)
+        dimension = _width(found, settings, dimension)
     except QuantizedEmbeddingsError as exc:
         problem = exc
     size = sum(file.stat().st_size for file in weights.files)
@@ -216,14 +225,14 @@ def _unquantized(found: SourceModel) -> Inspection:
             ],
             "weights": [f"{names}, {megabytes(size)}" if names else "none that can be read"],
             **(_settings_lines(settings) if settings else {}),
-            "dimension": [str(dimension)] if dimension and not scores else [],
+            "vocabulary" if sparse else "dimension": [str(dimension)] if dimension and not scores else [],
             "int8": [_int8(weights, static=found.static is not None)] if not problem else [],
         }
     )
     facts = {
         "folder": str(found.path),
         "kind": "model",
-        "gives": "scores" if scores else "vectors",
+        "gives": "scores" if scores else "sparse vectors" if sparse else "vectors",
         "name": found.name,
         "revision": found.revision,
         "architecture": "static" if found.static is not None else config.get("model_type"),
@@ -237,6 +246,28 @@ def _unquantized(found: SourceModel) -> Inspection:
         "problem": problem and str(problem),
     }
     return Inspection(facts=facts, text="\n".join(text), problem=problem)
+
+
+def _settings_of(found: SourceModel) -> ModelSettings | CrossEncoderSettings | SparseSettings:
+    """Read the settings of a model of any kind."""
+    if found.is_sparse:
+        return _sparse_settings(found)
+    return _scoring_settings(found) if found.is_cross_encoder else _embedding_settings(found)
+
+
+def _width(
+    found: SourceModel, settings: ModelSettings | CrossEncoderSettings | SparseSettings, hidden: int | None
+) -> int | None:
+    """Return the numbers in a row, once what loading finds out last is seen: what follows the layers."""
+    if isinstance(settings, SparseSettings):
+        load_vocabulary(found, settings)
+        return EncoderConfig.from_hf(found.config, where=found.name).vocab_size
+    if isinstance(settings, CrossEncoderSettings):
+        _require_one_score(found)
+        return hidden
+    if found.static is not None or not hidden:
+        return hidden
+    return load_ending(found.path, settings).widths(hidden, where=found.name)[-1]
 
 
 def _embedding_settings(found: SourceModel) -> ModelSettings:
@@ -260,7 +291,12 @@ def _scoring_settings(found: SourceModel) -> CrossEncoderSettings:
     return found.cross_encoder_settings().override(max_length=None, max_positions=encoder.max_length)
 
 
-def _settings_lines(settings: ModelSettings | CrossEncoderSettings) -> dict[str, list[str]]:
+def _sparse_settings(found: SourceModel) -> SparseSettings:
+    encoder = EncoderConfig.from_hf(found.config, where=found.name)
+    return found.sparse_settings().override(max_positions=encoder.max_length)
+
+
+def _settings_lines(settings: ModelSettings | CrossEncoderSettings | SparseSettings) -> dict[str, list[str]]:
     """Return the lines that quantized and other models of a kind share."""
     lowercased = ", lowercased first" if settings.lowercase else ""
     if isinstance(settings, CrossEncoderSettings):
@@ -270,14 +306,28 @@ def _settings_lines(settings: ModelSettings | CrossEncoderSettings) -> dict[str,
             "pairs as": [f"a chat, its instruction {settings.instruction!r}"] if settings.template else [],
             "longest pair": [f"{settings.max_length} tokens{lowercased}"],
         }
-    return {
-        "pooling": [f"{settings.pooling_name}, {'normalized' if settings.normalize else 'not normalized'}"],
-        "between": list(settings.modules),
+    if isinstance(settings, SparseSettings):
+        kept = f"the {settings.max_active_dims} largest kept" if settings.max_active_dims else "all kept"
+        how = {
+            "gives": [f"sparse vectors: {_sparse_way(settings)}, {kept}"],
+        }
+    else:
+        how = {
+            "pooling": [f"{settings.pooling_name}, {'normalized' if settings.normalize else 'not normalized'}"],
+            "between": list(settings.modules),
+        }
+    return how | {
         "queries": [_beginning(settings.query_instruction)],
         "documents": [_beginning(settings.document_instruction)],
         "longest text": [f"{settings.max_length} tokens{lowercased}"],
         "compared by": [_COMPARED[settings.similarity]],
     }
+
+
+def _sparse_way(settings: SparseSettings) -> str:
+    if settings.head is SparseHead.TOKEN_WEIGHTS:
+        return "weights of a text's own tokens"
+    return f"{settings.pooling.value} of {settings.activation.value} over tokens"
 
 
 def _int8(weights: WeightFiles, *, static: bool) -> str:

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from intel_quantized_embeddings.benchmarks.systems import System
 
 
-# Options of `iqe quantize` that cross-encoders don't have.
+# Options of `iqe quantize` that cross-encoders don't have, and those of them that sparse models have.
 _OF_EMBEDDERS = ("pooling", "query_instruction", "document_instruction", "qat_minutes", "max_drop", "dataset")
+_INSTRUCTIONS = ("query_instruction", "document_instruction")
 
 
 def run_quantize(options: Namespace) -> None:
-    """`iqe quantize`, for models of either kind."""
-    from intel_quantized_embeddings.errors import OptionError
+    """`iqe quantize`, for models of any kind."""
     from intel_quantized_embeddings.files.atomic import refuse_existing
     from intel_quantized_embeddings.models.hub import find_model
     from intel_quantized_embeddings.options import RuntimeName
     from intel_quantized_embeddings.quantization.calibration import read_texts
-    from intel_quantized_embeddings.quantization.quantize import quantize, quantize_cross_encoder
+    from intel_quantized_embeddings.quantization.quantize import quantize, quantize_cross_encoder, quantize_sparse
     from intel_quantized_embeddings.quantization.report import Report
     from intel_quantized_embeddings.quantization.settling import settle_config
 
@@ -50,14 +50,19 @@ def run_quantize(options: Namespace) -> None:
     of_embedders = {name: getattr(options, name) for name in _OF_EMBEDDERS}
     report: Report
     if source.is_cross_encoder:
-        for name, value in of_embedders.items():
-            if value is not None:
-                raise OptionError(
-                    f"--{name.replace('_', '-')} is for models that make embeddings; {options.model} is a "
-                    f"cross-encoder, which scores pairs of texts."
-                )
+        _refuse(of_embedders, f"{options.model} is a cross-encoder, which scores pairs of texts")
         scored = report = quantize_cross_encoder(options.model, options.output, **how)
         measured = [f"scores beside fp32: {scored.fidelity or 'not measured'}"]
+    elif source.is_sparse and options.pooling is None:
+        instructions = {name: of_embedders.pop(name) for name in _INSTRUCTIONS}
+        _refuse(of_embedders, f"{options.model} is a sparse model")
+        sparse = report = quantize_sparse(options.model, options.output, **how, **instructions)
+        measured = ["sparse vectors beside fp32: not measured"]
+        if sparse.fidelity is not None:
+            measured = [
+                f"sparse vectors beside fp32, documents: {sparse.fidelity.documents}",
+                f"sparse vectors beside fp32, queries:   {sparse.fidelity.queries}",
+            ]
     else:
         embedded = report = quantize(options.model, options.output, **how, **of_embedders)
         measured = ["cosine to fp32: not measured"]
@@ -69,6 +74,15 @@ def run_quantize(options: Namespace) -> None:
     print(f"{report.folder}: {report.bytes_before / 1e6:.1f} MB -> {report.bytes_after / 1e6:.1f} MB")
     chosen = [f"{report.method} int8, the better of two by {report.choice}"] if report.choice else []
     print("\n".join([*measured, *chosen, *([str(report.drop)] if report.drop else [])]))
+
+
+def _refuse(of_embedders: Mapping[str, object], why: str) -> None:
+    """Refuse options that only embedding models have, where they are given."""
+    from intel_quantized_embeddings.errors import OptionError
+
+    for name, value in of_embedders.items():
+        if value is not None:
+            raise OptionError(f"--{name.replace('_', '-')} is for models that make embeddings; {why}.")
 
 
 def run_export(options: Namespace) -> None:
