@@ -12,14 +12,16 @@ pytest.importorskip("starlette", reason="the serve extra is not installed")
 pytest.importorskip("uvicorn", reason="the serve extra is not installed")
 pytest.importorskip("prometheus_client", reason="the serve extra is not installed")
 
-from intel_quantized_embeddings import CrossEncoder, Encoder
+from intel_quantized_embeddings import CrossEncoder, Encoder, SparseEncoder
+from intel_quantized_embeddings.encoders.sparse_encoder import weights_of
+from intel_quantized_embeddings.options import LoadOptions
 from intel_quantized_embeddings.serving.limits import Limits
 from intel_quantized_embeddings.serving.served import ServedModel
 from intel_quantized_embeddings.serving.tei_requests import Defaults
 from intel_quantized_embeddings.vectors import unit
 from support.http_client import Answer, Connection
 from support.services import BrokenEncoder, service_in_process, service_in_thread
-from support.tiny_models import write_tiny_model, write_tiny_static
+from support.tiny_models import write_tiny_model, write_tiny_sparse, write_tiny_static
 
 TEXTS = ["the cat sat on the mat", "a river", "The  Cat\n", "日本語 😀"]
 LONG = "what is that mountain made of? " * 20
@@ -38,6 +40,48 @@ def service(tiny_encoder, model):
 
 def vectors(answer) -> np.ndarray:
     return np.array(answer, dtype=np.float32)
+
+
+class TestEmbedSparse:
+    @pytest.fixture(scope="class")
+    def sparse(self, tmp_path_factory):
+        pytest.importorskip("scipy", reason="SciPy is not installed (the extra `sparse`)")
+        own = {"prompts": {"query": "what is "}}
+        return SparseEncoder.load(write_tiny_sparse(tmp_path_factory.mktemp("sparse"), own=own))
+
+    @pytest.fixture(scope="class")
+    def service(self, sparse, tiny_encoder):
+        with service_in_thread(tiny_encoder, ServedModel.of(sparse, name="splade")) as running:
+            yield running
+
+    def test_weights_are_the_models_by_the_ids_of_tokens(self, service, sparse):
+        status, answer, headers = service.posted("/embed_sparse", {"inputs": TEXTS})
+        assert status == 200
+        assert [{one["index"]: one["value"] for one in text} for text in answer] == weights_of(sparse.encode(TEXTS))
+        assert all(set(one) == {"index", "value"} for text in answer for one in text)
+        assert headers["x-compute-characters"] == str(sum(map(len, TEXTS)))
+
+    def test_prompts_are_named_and_texts_cut_as_of_embedders(self, service, sparse):
+        answer = service.post("/embed_sparse", {"inputs": TEXTS[0], "prompt_name": "query"})[1]
+        assert [{one["index"]: one["value"] for one in answer[0]}] == weights_of(sparse.encode_queries(TEXTS[:1]))
+        assert service.post("/embed_sparse", {"inputs": LONG})[0] == 422
+        assert service.post("/embed_sparse", {"inputs": LONG, "truncate": True})[0] == 200
+
+    def test_it_stands_beside_an_embedder(self, service, tiny_encoder):
+        answer = service.post("/embed", {"inputs": TEXTS})[1]
+        assert vectors(answer).tobytes() == tiny_encoder.encode(TEXTS, instruction="").tobytes()
+
+    def test_alone_it_says_what_it_is(self, sparse):
+        with service_in_thread(ServedModel.of(sparse, name="splade")) as alone:
+            status, told = alone.get("/info")
+            assert (status, json.loads(told)["model_type"]) == (200, {"embedding": {"pooling": "splade"}})
+            assert alone.post("/embed", {"inputs": "a"})[0] == 424
+
+    def test_the_command_sees_by_the_files_what_it_serves(self, tmp_path):
+        folder = write_tiny_sparse(tmp_path / "model")
+        served = ServedModel.asked(LoadOptions(model=folder), name="splade")
+        assert served.is_sparse
+        assert isinstance(served.loaded(), SparseEncoder)
 
 
 class TestEmbed:
@@ -285,7 +329,7 @@ SENTENCES = {"inputs": {"source_sentence": "a", "sentences": ["b"]}}
         ("/decode", {"ids": []}, 400, "Empty", "`ids` cannot be empty"),
         ("/decode", {"ids": [1, -1]}, 422, "Validation", "whole numbers from 0 on"),
         ("/embed_all", {"inputs": "a"}, 424, "Backend", "a vector a text"),
-        ("/embed_sparse", {"inputs": "a"}, 424, "Backend", "a vector a text"),
+        ("/embed_sparse", {"inputs": "a"}, 424, "Backend", "no sparse model is served here"),
         ("/predict", {"inputs": "a"}, 424, "Backend", "a vector a text"),
     ],
 )

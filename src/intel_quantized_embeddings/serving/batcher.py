@@ -14,12 +14,13 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from intel_quantized_embeddings.encoders.cross_encoder import CrossEncoder
 from intel_quantized_embeddings.encoders.encoder import Encoder
+from intel_quantized_embeddings.encoders.sparse_encoder import SparseEncoder, rows_of
 from intel_quantized_embeddings.encoding.batching import padded_length
 from intel_quantized_embeddings.errors import ForkedProcessError
 from intel_quantized_embeddings.serving.metrics import ModelMetrics
@@ -45,14 +46,16 @@ class _Job:
 
     def __init__(self, token_ids: Sequence[Sequence[int]]) -> None:
         self.token_ids = token_ids
-        self.rows: NDArray[np.float32] | None = None
+        self.rows: NDArray[Any] | None = None
         self.missing = len(token_ids)
-        self.done: Future[NDArray[np.float32]] = Future()
+        self.done: Future[NDArray[Any]] = Future()
 
-    def fill(self, place: int, row: NDArray[np.float32]) -> None:
-        """Put the row of a text in its place."""
-        if self.rows is None:
+    def fill(self, place: int, row: Any) -> None:
+        """Put the row of a text in its place: an array, or what else one is."""
+        if self.rows is None and isinstance(row, np.ndarray):
             self.rows = np.empty((len(self.token_ids), len(row)), dtype=np.float32)
+        elif self.rows is None:
+            self.rows = np.empty(len(self.token_ids), dtype=object)
         self.rows[place] = row
         self.missing -= 1
         if self.missing == 0 and self.done.set_running_or_notify_cancel():
@@ -76,7 +79,9 @@ class _Lane:
 class Batcher:
     """Encodes the texts, or pairs of texts, of many requests together, in rounds of `round_tokens` at most."""
 
-    def __init__(self, encoder: Encoder | CrossEncoder, *, round_tokens: int, metrics: ModelMetrics) -> None:
+    def __init__(
+        self, encoder: Encoder | CrossEncoder | SparseEncoder, *, round_tokens: int, metrics: ModelMetrics
+    ) -> None:
         self.metrics = metrics
         self._encoder = encoder
         self._round_tokens = round_tokens
@@ -139,11 +144,12 @@ class Batcher:
         """Return the tokens that a text counts for: the length it is padded to."""
         return padded_length(len(token_ids), max_length=self._encoder.max_length)
 
-    async def encode(self, token_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+    async def encode(self, token_ids: Sequence[Sequence[int]]) -> NDArray[Any]:
         """Encode a request's texts, one at least; cancelled, those that are not being encoded are dropped.
 
         Returns:
-            Vectors, or scores before their activation. Shape: (n_texts, numbers), float32.
+            Vectors, or scores before their activation. Shape: (n_texts, numbers), float32. Of a sparse model token ids
+            and weights of each text. Shape: (n_texts,), objects.
 
         Raises:
             ForkedProcessError: The batcher is that of the process that this one was forked from.
@@ -201,13 +207,14 @@ class Batcher:
                 lane.running_tokens = 0
                 self._bulk.changed.notify()  # it may have waited for queries
 
-    def _timed(self, token_ids: Sequence[Sequence[int]], *, tokens: int) -> tuple[NDArray[np.float32], float]:
+    def _timed(self, token_ids: Sequence[Sequence[int]], *, tokens: int) -> tuple[Any, float]:
         with self._speed.of(tokens):
             started = time.perf_counter()
-            vectors = self._encoder.encode_token_ids(token_ids)
+            made: Any = self._encoder.encode_token_ids(token_ids)
+            vectors = made if isinstance(made, np.ndarray) else list(rows_of(made))
             return vectors, time.perf_counter() - started
 
-    def _hand_out(self, texts: list[tuple[_Job, int]], vectors: NDArray[np.float32]) -> None:
+    def _hand_out(self, texts: list[tuple[_Job, int]], vectors: Sequence[Any]) -> None:
         for row, (job, place) in zip(vectors, texts, strict=True):
             job.fill(place, row)
 

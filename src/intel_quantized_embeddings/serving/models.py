@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from intel_quantized_embeddings.encoders.cross_encoder import CrossEncoder
 from intel_quantized_embeddings.encoders.encoder import Encoder
+from intel_quantized_embeddings.encoders.sparse_encoder import SparseEncoder
 from intel_quantized_embeddings.errors import OptionError, QuantizedEmbeddingsError
 from intel_quantized_embeddings.process.memory import resident_bytes
 from intel_quantized_embeddings.serving.batcher import Batcher
@@ -24,7 +25,7 @@ from intel_quantized_embeddings.serving.served import Running, ServedModel
 
 logger = logging.getLogger(__name__)
 
-_Model = TypeVar("_Model", Encoder, CrossEncoder)
+_Model = TypeVar("_Model", Encoder, CrossEncoder, SparseEncoder)
 
 # The interval of looking for idle models, as a share of `idle_seconds`.
 _LOOKS = 4
@@ -54,17 +55,20 @@ class Models:
         self._watch: asyncio.Task[None] | None = None
         self.embedders: dict[str, ServedModel[Encoder]] = {}
         self.cross_encoders: dict[str, ServedModel[CrossEncoder]] = {}
+        self.sparse_models: dict[str, ServedModel[SparseEncoder]] = {}
         self.input_types: dict[str, InputType | None] = {}
         for model in models:
             self._add(model)
 
     def _add(self, model: ServedModel[Any]) -> None:
-        input_types = {} if model.scores_pairs else model_names(model.name)
+        input_types = {} if model.scores_pairs or model.is_sparse else model_names(model.name)
         for name in input_types or (model.name,):
             if name in self.names:
                 raise OptionError(f"two models are called {name!r}; give each a name of its own by --name.")
         if model.scores_pairs:
             self.cross_encoders[model.name] = model
+        elif model.is_sparse:
+            self.sparse_models[model.name] = model
         else:
             self.input_types |= input_types
             self.embedders |= dict.fromkeys(input_types, model)
@@ -77,7 +81,7 @@ class Models:
     @property
     def names(self) -> list[str]:
         """Every name that a request may give."""
-        return [*self.input_types, *self.cross_encoders]
+        return [*self.input_types, *self.cross_encoders, *self.sparse_models]
 
     @property
     def first_embedder(self) -> ServedModel[Encoder] | None:
@@ -88,6 +92,11 @@ class Models:
     def first_cross_encoder(self) -> ServedModel[CrossEncoder] | None:
         """The cross-encoder for requests that name none."""
         return next(iter(self.cross_encoders.values()), None)
+
+    @property
+    def first_sparse(self) -> ServedModel[SparseEncoder] | None:
+        """The sparse model for requests that name none."""
+        return next(iter(self.sparse_models.values()), None)
 
     @property
     def waiting_seconds(self) -> float:

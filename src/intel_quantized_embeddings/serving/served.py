@@ -11,13 +11,15 @@ from intel_quantized_embeddings.encoders.cross_encoder import CrossEncoder
 from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.encoders.loading import find_model
 from intel_quantized_embeddings.encoders.reranker import kind_of_model
+from intel_quantized_embeddings.encoders.sparse_encoder import SparseEncoder
 from intel_quantized_embeddings.errors import OptionError
+from intel_quantized_embeddings.models.hub import find_asked
 from intel_quantized_embeddings.options import LoadOptions
 from intel_quantized_embeddings.process.memory import resident_bytes
-from intel_quantized_embeddings.quantization.kinds import CROSS_ENCODER, EMBEDDER
+from intel_quantized_embeddings.quantization.kinds import CROSS_ENCODER, EMBEDDER, SPARSE
 from intel_quantized_embeddings.serving.batcher import Batcher
 
-_Model = TypeVar("_Model", Encoder, CrossEncoder)
+_Model = TypeVar("_Model", Encoder, CrossEncoder, SparseEncoder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class ServedModel(Generic[_Model]):
         name: The name.
         load: Function that loads it.
         scores_pairs: Whether it is a cross-encoder.
+        is_sparse: Whether it is a sparse model.
 
     Attributes:
         running: The model, if it is in memory.
@@ -44,9 +47,10 @@ class ServedModel(Generic[_Model]):
         resident_bytes: The most memory that loading it took.
     """
 
-    def __init__(self, name: str, load: Callable[[], _Model], *, scores_pairs: bool) -> None:
+    def __init__(self, name: str, load: Callable[[], _Model], *, scores_pairs: bool, is_sparse: bool = False) -> None:
         self.name = name
         self.scores_pairs = scores_pairs
+        self.is_sparse = is_sparse
         self.running: Running[_Model] | None = None
         self.loading: asyncio.Future[Running[_Model]] | None = None
         self.users = 0
@@ -63,9 +67,10 @@ class ServedModel(Generic[_Model]):
         Raises:
             OptionError: The model is a Router.
         """
-        if not isinstance(model, CrossEncoder) and model.for_queries is not model.for_documents:
+        is_sparse, scores_pairs = isinstance(model, SparseEncoder), isinstance(model, CrossEncoder)
+        if not isinstance(model, (SparseEncoder, CrossEncoder)) and model.for_queries is not model.for_documents:
             raise _refuse_router(name)
-        return cls(name, lambda: model, scores_pairs=isinstance(model, CrossEncoder))
+        return cls(name, lambda: model, scores_pairs=scores_pairs, is_sparse=is_sparse)
 
     @classmethod
     def asked(cls, options: LoadOptions, *, name: str, alone: bool = True) -> ServedModel[Any]:
@@ -74,23 +79,30 @@ class ServedModel(Generic[_Model]):
         Args:
             options: The model and its options.
             name: Its name in requests.
-            alone: Whether the options are for this model only; if not, a cross-encoder does not get those that only
+            alone: Whether the options are for this model only; if not, others than embedders do not get those that only
                 embedders have.
 
         Raises:
             OptionError: The model is a Router, or an option is not allowed.
             QuantizedEmbeddingsError: The errors of `Reranker.load` that come before loading.
         """
-        kind = kind_of_model(options)
-        scores_pairs = kind is CrossEncoder
-        if scores_pairs and not alone:
-            left_out: dict[str, Any] = dict.fromkeys(CROSS_ENCODER.meaningless)
+        loader: type[Any] = kind_of_model(options)
+        kind = CROSS_ENCODER if loader is CrossEncoder else EMBEDDER
+        if (alone or kind is EMBEDDER) and options.pooling is None and find_asked(options).is_sparse:
+            loader, kind = SparseEncoder, SPARSE
+        if not alone:
+            left_out: dict[str, Any] = dict.fromkeys(kind.meaningless)
             options = replace(options, **left_out)
-        source = find_model(options, CROSS_ENCODER if scores_pairs else EMBEDDER)
+        source = find_model(options, kind)
         if source.routes is not None:
             raise _refuse_router(name)
         # From the files that were found, so that loading the model again does not ask the hub again.
-        return ServedModel(name, lambda: kind.from_source(source, options), scores_pairs=scores_pairs)
+        return ServedModel(
+            name,
+            lambda: loader.from_source(source, options),
+            scores_pairs=kind.scores_pairs,
+            is_sparse=kind is SPARSE,
+        )
 
     @property
     def is_preloaded(self) -> bool:

@@ -25,7 +25,6 @@ from intel_quantized_embeddings.serving.served import Running, ServedModel
 from intel_quantized_embeddings.serving.tei_requests import Defaults
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 _Result = TypeVar("_Result")
@@ -44,12 +43,13 @@ class Encoded:
     """The result for a request's texts or pairs.
 
     Attributes:
-        rows: Vectors, or scores before their activation. Shape: (n_inputs, numbers).
+        rows: Vectors, or scores before their activation, shape (n_inputs, numbers); or what `Batcher.encode` gives of a
+            sparse model.
         tokens: The number of tokens of all inputs.
         cut: The number of inputs that were too long and cut.
     """
 
-    rows: NDArray[np.float32]
+    rows: NDArray[Any]
     tokens: int
     cut: int
 

@@ -1,6 +1,6 @@
 """The routes of Hugging Face's text-embeddings-inference, as its version 1.9 answers them.
 
-They name no model: the first embedder, or the first cross-encoder, answers.
+They name no model: the first embedder, the first cross-encoder, or the first sparse model answers.
 """
 
 from __future__ import annotations
@@ -59,6 +59,30 @@ async def embed(service: Service, body: Body) -> Answer:
     vectors, encoded = await _vectors(service, asked)
     written = await service.off_the_loop(lambda: f"[{','.join(map(numbers, vectors))}]".encode())
     return Answer(body=written, headers=_headers(asked.texts, encoded))
+
+
+async def embed_sparse(service: Service, body: Body) -> Answer:
+    """`POST /embed_sparse`: of each text the tokens whose weight is not zero, by their ids."""
+    asked = parse_embed(body, limits=service.limits, defaults=service.tei_defaults)
+    model = required(service.models.first_sparse, status=_BACKEND, what="sparse model")
+    async with service.models.using(model) as running:
+        encoded = await service.encoded(
+            running,
+            asked.texts,
+            _tokenizing(
+                running.model.tokenize, instruction=_instruction(running, asked.prompt_name), cut=asked.cutting.side
+            ),
+            too_long=_too_long(asked.cutting, running, "inputs"),
+        )
+
+    def written() -> bytes:
+        texts = [
+            [{"index": place, "value": weight} for place, weight in zip(ids.tolist(), weights.tolist(), strict=True)]
+            for ids, weights in encoded.rows
+        ]
+        return json.dumps(texts, separators=(",", ":")).encode()
+
+    return Answer(body=await service.off_the_loop(written), headers=_headers(asked.texts, encoded))
 
 
 async def similarity(service: Service, body: Body) -> Answer:
@@ -136,7 +160,7 @@ async def root(service: Service, body: Body) -> Answer:
 
 
 async def not_here(service: Service, body: Body) -> Answer:
-    """`POST /embed_all`, `/embed_sparse` and `/predict`, for kinds of models that are not served."""
+    """`POST /embed_all` and `/predict`, for kinds of models that are not served."""
     raise Refusal(_BACKEND, "the models here give a vector a text, or a score a pair: /embed, /similarity, /rerank.")
 
 
@@ -243,7 +267,9 @@ def _instruction(running: Running[Any], prompt_name: str | None) -> str:
 
 def _any(service: Service) -> Any:
     models = service.models
-    return required(models.first_embedder or models.first_cross_encoder, status=_BACKEND, what="model")
+    return required(
+        models.first_embedder or models.first_cross_encoder or models.first_sparse, status=_BACKEND, what="model"
+    )
 
 
 def _headers(texts: list[str], encoded: Encoded) -> dict[str, str]:
@@ -274,7 +300,7 @@ API = Api(
         _post("/", root),
         _post("/invocations", root),
         _post("/embed_all", not_here),
-        _post("/embed_sparse", not_here),
+        _post("/embed_sparse", embed_sparse),
         _post("/predict", not_here),
     ),
     gets=(
