@@ -30,7 +30,7 @@ from intel_quantized_embeddings.models.weight_files import WeightKind, runtime_o
 from intel_quantized_embeddings.options import LoadOptions, Precision, RuntimeName
 from intel_quantized_embeddings.process.forks import importing
 from intel_quantized_embeddings.process.tokenizer_threads import refuse_lost_threads
-from intel_quantized_embeddings.quantization.kinds import EMBEDDER, Kind
+from intel_quantized_embeddings.quantization.kinds import EMBEDDER, SPARSE, Kind
 from intel_quantized_embeddings.quantization.recipe import Recipe
 from intel_quantized_embeddings.quantization.table import quantizer_module
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
@@ -88,10 +88,21 @@ def load_model(options: LoadOptions, kind: Kind, source: SourceModel | None = No
     if source.is_quantized:
         return _quantized(source.path, kind, options, from_hub=source.revision)
     if source.routes is not None:  # an embedder loads both models of a Router, each by itself
-        raise refuse_routes(source.name, what=_unable(kind))
+        if kind is SPARSE:
+            raise _refuse_sparse_routes(source.name)
+        raise refuse_routes(source.name, what="which scores no pairs")
     if source.static is not None:
         return _static(source, source.static, kind, options)
     return _of_layers(source, kind, options)
+
+
+def _refuse_sparse_routes(model: str) -> UnsupportedModelError:
+    return UnsupportedModelError(
+        f"{model} is a Router. Sparse models whose queries take another way than documents, as OpenSearch's "
+        f"inference-free ones look them up in a table of weights (SparseStaticEmbedding), are not built in. For "
+        f"documents alone load the folder of their model, which router_config.json names first, if its files lie there "
+        f"without the Router."
+    )
 
 
 def _unable(kind: Kind) -> str:
