@@ -226,6 +226,16 @@ def test_an_existing_folder_is_not_replaced_unless_asked(tiny, tmp_path):
     assert (tmp_path / "out" / "precious").read_text() == "keep me"
 
 
+@pytest.mark.parametrize("manifest", ['{"name": "an extension", "manifest_version": 3}', "[]", "half of a f"])
+def test_a_manifest_of_something_else_does_not_make_a_folder_ours(tiny, tmp_path, manifest):
+    """Extensions of browsers and web pages have a manifest.json; all that lay beside it was deleted."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "manifest.json").write_text(manifest)
+    with pytest.raises(OptionError, match="not a model folder that was written here"):
+        quantize(tiny, tmp_path / "out", search=False, overwrite=True)
+    assert (tmp_path / "out" / "manifest.json").read_text() == manifest
+
+
 def test_a_folder_written_here_is_replaced_when_asked(tiny, tiny_int8, tmp_path):
     shutil.copytree(tiny_int8, tmp_path / "out")
     (tmp_path / "out" / "stale").write_text("from before")

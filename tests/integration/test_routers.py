@@ -123,6 +123,14 @@ class TestInt8Folder:
         assert min(report.fidelity.queries.mean, report.fidelity.documents.mean) > 0.98
 
 
+def test_the_folder_of_both_is_replaced_when_asked(folder, tmp_path):
+    """It has no manifest but those of its routes."""
+    quantize(folder, tmp_path / "int8", search=False, **FEW)
+    (tmp_path / "int8" / "stale").write_text("from before")
+    quantize(folder, tmp_path / "int8", search=False, overwrite=True, **FEW)
+    assert not (tmp_path / "int8" / "stale").exists()
+
+
 class TestRefused:
     @pytest.mark.parametrize(
         ("parameters", "message"),

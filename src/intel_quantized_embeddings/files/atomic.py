@@ -7,16 +7,21 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from intel_quantized_embeddings.errors import OptionError
+from intel_quantized_embeddings.errors import OptionError, QuantizedEmbeddingsError
+from intel_quantized_embeddings.files.json_files import read_json
 from intel_quantized_embeddings.options import require_bool, require_path
 
 _PARTIAL = ".partial"
 
-# Files by which a folder is known as this package's; only such folders are overwritten.
-_OURS = ("manifest.json", "openvino/openvino_model.xml", "setfit.json")
+# Files by which a folder is known as this package's; only such folders are overwritten. Others have a manifest.json,
+# too: it must have the key that ours has in every version. That of a Router is in the folders of its routes.
+_EXPORTED = "openvino/openvino_model.xml"
+_DESCRIPTIONS = ("manifest.json", "setfit.json")
+_OWN_KEY = "format_version"
+_ROUTER = "router_config.json"
 
 
 def output_folder(output_dir: str | os.PathLike[str], *, overwrite: bool) -> Path:
@@ -48,8 +53,18 @@ def refuse_existing(output: Path, *, overwrite: bool, source: Path | None = None
         raise OptionError(
             f"{output} exists. Choose another folder, or pass overwrite=True (--overwrite) to replace it."
         )
-    if not any((output / name).is_file() for name in _OURS):
+    if not _is_ours(output):
         raise OptionError(f"{output} exists and is not a model folder that was written here; choose another folder.")
+
+
+def _is_ours(folder: Path) -> bool:
+    """Return whether this package wrote a folder; of one whose description can't be read that is not known."""
+    described = [folder / name for name in _DESCRIPTIONS]
+    if (folder / _ROUTER).is_file():
+        described += folder.glob(f"*/{_DESCRIPTIONS[0]}")
+    with suppress(QuantizedEmbeddingsError):
+        return (folder / _EXPORTED).is_file() or any(_OWN_KEY in read_json(file) for file in described)
+    return False
 
 
 @contextmanager
