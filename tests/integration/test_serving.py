@@ -351,6 +351,8 @@ class TestProcess:
         for options, message in (
             (["--port", str(service.port)], f"port={service.port} can't be listened on"),
             (["--port", "70000"], "port=70000 can't be listened on"),
+            (["--host", ""], "host='' is not allowed; it is an address"),
+            (["--name", ""], "--name '' is not allowed"),
             (["--api-key", "two words"], "the API key is empty, or has spaces"),
             (["--max-texts", "0"], "texts=0 is not allowed"),
             (["--precision", "int4"], "precision='int4' is not known"),

@@ -60,6 +60,10 @@ def serve(
         raise OptionError(
             f"--name is given {len(names)} times and MODEL {len(models)}: give a name for each model, in their order."
         )
+    if not all(names):
+        raise OptionError("--name '' is not allowed; it is what requests call the model by.")
+    if not host:  # to the system all addresses
+        raise OptionError("host='' is not allowed; it is an address, such as 127.0.0.1, or 0.0.0.0 for all of them.")
     with _bound(host, port) as listener:
         served = [
             ServedModel.asked(options, name=name, alone=len(models) == 1)
