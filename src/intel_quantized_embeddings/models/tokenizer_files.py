@@ -100,7 +100,7 @@ _CLASS_OF = {
     "gemma3_text": "GemmaTokenizer",
     "qwen3": "Qwen2Tokenizer",
 }
-# Of these transformers 5 takes tokenizer.json as it is, whatever class the file beside it names.
+# For these transformers 5 takes tokenizer.json as it is, for any class the file beside it names.
 _WITHOUT_CLASS = ("modernbert",)
 
 

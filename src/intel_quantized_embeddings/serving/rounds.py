@@ -67,7 +67,7 @@ class Rounds(Generic[_Key]):
             self._tokens -= request.left
 
     def ahead_of(self, tokens: int) -> int:
-        """How many tokens at most would be encoded before a request of so many, were it added now: as many of each."""
+        """Return the most tokens that would be encoded before a request of some tokens added now: as many of each."""
         share = tokens + SHORT  # its first text may be due that much later than by its tokens
         return sum(min(request.left, share) for request in self._requests.values())
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Ranking: TypeAlias = dict[str, list[str]]
 
-# What trec_eval takes a run to be cut at.
+# The depth at which trec_eval takes a run to be cut.
 DEPTH = 1000
 _QUERIES_AT_ONCE = 256
 
