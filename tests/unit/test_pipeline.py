@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intel_quantized_embeddings import CrossEncoder, Encoder
-from intel_quantized_embeddings.encoding import pipeline
+from intel_quantized_embeddings.encoding import pipeline, warming
 from intel_quantized_embeddings.encoding.batching import planned_shapes, single_text_shapes
 from intel_quantized_embeddings.errors import DamagedFilesError, InvalidTextError
 from intel_quantized_embeddings.models.scoring import Activation, CrossEncoderSettings
@@ -173,7 +173,7 @@ def test_an_encoder_that_fails_leaves_no_thread(tiny_int8_of, monkeypatch, runti
 
 def test_warming_up_runs_every_shape_of_one_text():
     runtime = Sums()
-    pipeline.warm_up(runtime, max_length=MAX_LENGTH)
+    warming.warm_up(runtime, max_length=MAX_LENGTH)
     assert runtime.shapes == single_text_shapes(max_length=MAX_LENGTH)
 
 
@@ -193,16 +193,16 @@ class _SlowSums(Sums):
 @pytest.mark.parametrize("seconds_a_token", [0.0, 0.0001, 0.001, 0.01])
 def test_warming_up_is_bounded_whatever_the_models_length_and_size(max_length, seconds_a_token):
     runtime = _SlowSums(seconds_a_token=seconds_a_token)
-    longest = pipeline.warm_up(runtime, max_length=max_length, clock=lambda: runtime.now)
-    assert sum(length for _, length in runtime.shapes) <= pipeline.WARM_TOKENS
-    assert runtime.now <= pipeline.WARM_SECONDS
+    longest = warming.warm_up(runtime, max_length=max_length, clock=lambda: runtime.now)
+    assert sum(length for _, length in runtime.shapes) <= warming.WARM_TOKENS
+    assert runtime.now <= warming.WARM_SECONDS
     assert runtime.shapes == single_text_shapes(max_length=max_length)[: len(runtime.shapes)]
     assert runtime.shapes[-1] == (1, longest)
 
 
 def test_all_lengths_of_a_model_of_512_tokens_are_warmed_up():
     runtime = Sums()
-    assert pipeline.warm_up(runtime, max_length=512, clock=lambda: 0.0) == 512
+    assert warming.warm_up(runtime, max_length=512, clock=lambda: 0.0) == 512
 
 
 class _Words:

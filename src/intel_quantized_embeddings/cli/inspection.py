@@ -10,7 +10,7 @@ from typing import Any
 
 from intel_quantized_embeddings.architectures.config import EncoderConfig, exported_limits
 from intel_quantized_embeddings.architectures.table import is_built_in
-from intel_quantized_embeddings.encoders.loading import is_dynamic
+from intel_quantized_embeddings.encoders.quantized_folder import is_dynamic
 from intel_quantized_embeddings.encoding.probing import run_probes
 from intel_quantized_embeddings.errors import ModelFilesError, QuantizedEmbeddingsError, UnsupportedModelError
 from intel_quantized_embeddings.int8_folder.config import WITHOUT_CALIBRATION, MethodName

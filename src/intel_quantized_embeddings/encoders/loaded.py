@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
-from intel_quantized_embeddings.encoders.loading import Loaded, find_model, load_model
+from intel_quantized_embeddings.encoders.loading import find_model, load_model
+from intel_quantized_embeddings.encoders.quantized_folder import Loaded
 from intel_quantized_embeddings.encoding.fingerprints import fingerprint_digest, hashed_settings, refuse_another
-from intel_quantized_embeddings.encoding.pipeline import encode_token_ids, require_tokens, warm_up
+from intel_quantized_embeddings.encoding.pipeline import encode_token_ids, require_tokens
 from intel_quantized_embeddings.encoding.probing import report_int8
 from intel_quantized_embeddings.encoding.truncated import truncated_runtime
+from intel_quantized_embeddings.encoding.warming import warm_up
 from intel_quantized_embeddings.int8_folder.config import MethodName
 from intel_quantized_embeddings.models.source import SourceModel
 from intel_quantized_embeddings.models.tokenizer import TokenizedTexts, Tokenizer

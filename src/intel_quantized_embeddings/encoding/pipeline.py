@@ -8,8 +8,6 @@ windows cost no padding and memory stays bounded whatever the number of texts.
 from __future__ import annotations
 
 import hashlib
-import logging
-import time
 from array import array
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -21,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from intel_quantized_embeddings.encoding.batching import Batch, most_rows, padded, plan_batches, single_text_shapes
+from intel_quantized_embeddings.encoding.batching import Batch, most_rows, padded, plan_batches
 from intel_quantized_embeddings.errors import DamagedFilesError, InvalidTextError
 from intel_quantized_embeddings.models.tokenizer import TokenizedTexts, Tokenizer
 from intel_quantized_embeddings.runtimes.base import PaddedRuntime, RaggedRuntime, Runtime
@@ -33,8 +31,6 @@ if TYPE_CHECKING:
     Rows = tuple[tuple[int, ...], NDArray[np.float32]]
     PlannedIds = tuple[Batch, list[Sequence[int]]]
 
-logger = logging.getLogger(__name__)
-
 _Item = TypeVar("_Item")  # a text, or a pair of them
 
 # The first window is small, so that encoding begins soon. A window also ends at a number of characters: the tokenizers
@@ -42,11 +38,6 @@ _Item = TypeVar("_Item")  # a text, or a pair of them
 FIRST_WINDOW = 128
 LARGEST_WINDOW = 512
 WINDOW_CHARACTERS = 1_000_000
-
-# Limits of warming up. All lengths of a model of 512 tokens are 8,576 tokens, MiniLM's 256 take a third of a second. Of
-# a large or a long model the shorter lengths, which queries have, are run, and the others when they first come.
-WARM_TOKENS = 10_000
-WARM_SECONDS = 1.5
 
 
 class DistinctTexts:
@@ -217,35 +208,6 @@ def _with_tokens(
         require_tokens(window, runtime, first=first, named=named)
         yield window
         first += len(window)
-
-
-def warm_up(runtime: Runtime, *, max_length: int, clock: Callable[[], float] = time.monotonic) -> int:
-    """Run the shapes that one text can have, so that no query waits for its shape to be prepared.
-
-    The shortest come first. Longer ones are left out once `WARM_TOKENS` or `WARM_SECONDS` would be exceeded, so that
-    the time of loading is bounded for any model.
-
-    Returns:
-        The longest length that was run, in tokens; `max_length` where a runtime has no shapes to prepare.
-    """
-    if isinstance(runtime, RaggedRuntime):
-        return max_length
-    started = before = clock()
-    tokens = longest = 0
-    seconds = 0.0
-    for _, length in single_text_shapes(max_length=max_length):
-        tokens += length
-        expected = seconds * length / longest if longest else 0.0  # a run takes at least as long as its tokens say
-        if longest and (tokens > WARM_TOKENS or before - started + expected > WARM_SECONDS):
-            logger.info(
-                "lengths of more than %d tokens are not warmed up: each is prepared when it first comes", longest
-            )
-            break
-        ones = np.ones((1, length), dtype=np.int64)
-        runtime.run(ones, ones)
-        now = clock()
-        seconds, before, longest = now - before, now, length
-    return longest
 
 
 def _windows(items: Iterable[_Item], *, characters: Callable[[_Item], int]) -> Iterator[list[_Item]]:

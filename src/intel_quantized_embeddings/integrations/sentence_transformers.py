@@ -1,7 +1,4 @@
-"""sentence-transformers: `IntelQuantizedSentenceTransformer`, for code that calls a SentenceTransformer's methods.
-
-Nothing of sentence-transformers or torch is needed.
-"""
+"""`IntelQuantizedSentenceTransformer`, for code that calls a SentenceTransformer's methods; needs no torch."""
 
 from __future__ import annotations
 
@@ -42,25 +39,23 @@ _ALLOWED = {"task": ("query", "document", None), "processing_kwargs": (None,), "
 class IntelQuantizedSentenceTransformer(OnTheCPU):
     """A loaded encoder with the methods of a `SentenceTransformer`, but for those that train or save.
 
-    As there, `encode` puts before a text what the model's folder names as its default, which is nothing as a rule,
-    `encode_query` the query's instruction, `encode_document` the document's; vectors are compared by what the folder
-    names, the cosine as a rule. It is not a subclass: a library that checks the type is given vectors, or its own
+    `encode` puts the folder's default prompt before a text, usually none, `encode_query` the query's instruction,
+    `encode_document` the document's. It is not a subclass: a library that checks the type takes vectors, or its own
     wrapper around this (docs/integrations.md).
 
     Args:
-        encoder: What encodes, at the runtime, precision and maximum length it was loaded with.
-        default_prompt_name: What `encode` puts before a text that nobody names a prompt for: "query" or "document", as
-            E5 models want one. None is what the model's own folder names.
-        similarity_fn_name: How vectors are compared: "cosine", "dot", "euclidean" or "manhattan". None is what the
-            model's own folder names.
+        encoder: The encoder, with the runtime, precision and maximum length that it was loaded with.
+        default_prompt_name: The default prompt of `encode`, "query" or "document" (E5 models want one); None takes the
+            folder's.
+        similarity_fn_name: "cosine", "dot", "euclidean" or "manhattan"; None takes the folder's.
 
     Attributes:
         encoder: As given.
         default_prompt_name: As given.
         prompts: Instructions by the names that `prompt_name` takes: "query", "document" and whatever else the model's
             folder has; more may be added. "passage" and "corpus" are accepted for "document".
-        truncate_dim: How many first numbers of each vector `encode` keeps where a call does not say; None keeps all.
-        model_card_data: Where evaluators leave their scores.
+        truncate_dim: How many first numbers of each vector `encode` keeps by default; None keeps all.
+        model_card_data: Evaluators' scores.
 
     Raises:
         OptionError: `default_prompt_name` or `similarity_fn_name` is unknown.
@@ -158,29 +153,28 @@ class IntelQuantizedSentenceTransformer(OnTheCPU):
 
         Args:
             inputs: A text, or several. `sentences` is accepted for it, as sentence-transformers had it before 6.
-            prompt_name: "query" or "document", what to put before each; see `prompts` and `default_prompt_name`.
-            prompt: What to put before each instead.
+            prompt_name: The name of the prompt before each; see `prompts` and `default_prompt_name`.
+            prompt: The prompt itself, instead.
             batch_size: Not used: batches are planned by length.
             show_progress_bar: Draw a bar on the terminal.
             output_value: "sentence_embedding" alone.
-            precision: "float32", which None is too; one bit a number, eight to a byte: "ubinary" in uint8, "binary" in
-                int8; "int8" or "uint8" by the ranges of the vectors of this call.
+            precision: "float32" (or None); "ubinary" or "binary", eight numbers to a byte; "int8" or "uint8" by the
+                ranges of the vectors of this call.
             convert_to_numpy: False gives torch tensors in a list.
             convert_to_tensor: Give one torch tensor.
             device: "cpu", or a list of it.
-            normalize_embeddings: Make vectors of length 1 where the model itself does not, or where they were cut.
-            truncate_dim: Keep that many first numbers, as `Encoder.load` does for all calls (which also makes
-                them of length 1 again).
+            normalize_embeddings: Scale vectors to length 1 if the model does not, or if they were cut.
+            truncate_dim: Keep that many first numbers, without scaling to length 1 again.
             pool: Not used: a call has all cores.
             chunk_size: Not used.
-            others: `task` and `processing_kwargs`, at the values that ask for nothing here.
+            others: `task` and `processing_kwargs`, at values without effect.
 
         Returns:
             Shape: (n_texts, dimension), float32; (n_texts, ceil(dimension / 8)) of bits; without the first axis for
-            a single text. A NumPy array, or what `convert_to_tensor` and `convert_to_numpy` ask for.
+            a single text. A NumPy array, or the type that `convert_to_tensor` and `convert_to_numpy` ask for.
 
         Raises:
-            OptionError: An argument asks for what is not available here, or for a tensor where torch is not installed.
+            OptionError: A value is not available here, or a tensor is asked for without torch.
             InvalidTextError: An item is not text.
         """
         inputs = texts_of(inputs, others)
