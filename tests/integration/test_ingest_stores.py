@@ -403,7 +403,7 @@ class TestTrouble:
     def test_a_file_that_is_no_ledger_is_refused_and_left_alone(self, bring, store, ledger):
         ledger.write_text("my notes, which are long enough to be read as the header of something else " * 3, "utf-8")
         before = ledger.read_bytes()
-        with pytest.raises(OptionError, match="is no ledger"):
+        with pytest.raises(OptionError, match="is not a ledger"):
             bring(store)
         assert ledger.read_bytes() == before
         ledger.unlink()

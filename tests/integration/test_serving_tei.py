@@ -327,7 +327,7 @@ SENTENCES = {"inputs": {"source_sentence": "a", "sentences": ["b"]}}
         ("/tokenize", {"inputs": "a", "prompt_name": 1}, 422, "Validation", "prompt_name is 1"),
         ("/decode", {"ids": "a"}, 422, "Validation", "a list of token ids"),
         ("/decode", {"ids": []}, 400, "Empty", "`ids` cannot be empty"),
-        ("/decode", {"ids": [1, -1]}, 422, "Validation", "whole numbers from 0 on"),
+        ("/decode", {"ids": [1, -1]}, 422, "Validation", "integers of 0 or more"),
         ("/embed_all", {"inputs": "a"}, 424, "Backend", "a vector a text"),
         ("/embed_sparse", {"inputs": "a"}, 424, "Backend", "no sparse model is served here"),
         ("/predict", {"inputs": "a"}, 424, "Backend", "a vector a text"),

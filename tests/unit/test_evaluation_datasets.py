@@ -60,7 +60,7 @@ def test_the_only_judgements_are_taken_and_one_of_several_is_asked_for(beir):
         ("corpus.jsonl", '{"_id": "d1", "text": null}\n', r"corpus\.jsonl, line 1"),
         ("corpus.jsonl", '{"_id": "d2", "text": "x"}\n', r"test\.tsv, line 2: corpus\.jsonl has no document 'd1'"),
         ("queries.jsonl", '{"_id": "q9", "text": "x"}\n', r"queries\.jsonl has no query 'q1', which test\.tsv judges"),
-        ("qrels/test.tsv", QRELS + "q1\td1\tmuch\n", r"test\.tsv, line 2: .* whole score"),
+        ("qrels/test.tsv", QRELS + "q1\td1\tmuch\n", r"test\.tsv, line 2: .* integer score"),
         ("qrels/test.tsv", "a\tb\tc\nq1\td1\t1\n", r"test\.tsv, line 2: query-id, corpus-id"),
         ("qrels/test.tsv", QRELS + "q1\td1\n", r"test\.tsv, row 2: it has not as many fields"),
         ("qrels/test.tsv", QRELS + "q1\td1\t0\n", r"no query with an answer"),

@@ -181,7 +181,7 @@ def _pdf(file: Path) -> Iterator[Document | Problem]:
     for reason, numbers in broken.items():
         yield Problem(place=str(file), reason=f"{_listed(numbers)} can't be read: {reason}")
     if not found and not broken:
-        yield Problem(place=str(file), reason="a PDF without text; scanned pages want OCR first")
+        yield Problem(place=str(file), reason="a PDF without text; scanned pages need OCR first")
 
 
 def _listed(pages: list[int]) -> str:

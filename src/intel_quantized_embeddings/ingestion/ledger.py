@@ -170,7 +170,7 @@ class Ledger:
                     f"another iqe ingest is using the ledger {self.file}; wait for it to end."
                 ) from exc
             if code == sqlite3.SQLITE_NOTADB:
-                raise OptionError(f"ledger={str(self.file)!r} is no ledger: {exc}. Name a file of its own.") from exc
+                raise OptionError(f"ledger={str(self.file)!r} is not a ledger: {exc}. Name a file of its own.") from exc
             raise VectorStoreError(f"the ledger {self.file} can't be read or written: {exc}") from exc
         except OSError as exc:
             if isinstance(exc, VectorStoreError):

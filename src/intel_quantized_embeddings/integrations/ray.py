@@ -140,7 +140,7 @@ def _cpus_of_this_actor() -> int:
     cpus = ray.get_runtime_context().get_assigned_resources().get("CPU", 0)
     if cpus < 1 or cpus != int(cpus):
         raise OptionError(
-            f"Ray gave this actor {cpus:g} CPUs; cores are whole. Pass map_batches num_cpus= with 1 or more."
+            f"Ray gave this actor {cpus:g} CPUs; it needs an integer of 1 or more. Pass map_batches num_cpus= with one."
         )
     return int(cpus)
 

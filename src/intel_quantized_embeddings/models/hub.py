@@ -208,7 +208,7 @@ def _from_hub(model: str, *, revision: str | None, cache_folder: str | None, loc
         read_modules(path)  # which may say why
         raise ModelFilesError(
             f"{model} was found and has no config.json in {path}: it is not a text encoder, or its cached copy is "
-            f"incomplete and wants to be loaded once with the hub reachable."
+            f"incomplete: load it once with the hub reachable."
         )
     if not own:
         note_missing(

@@ -120,7 +120,7 @@ class Body:
         """Return an integer of 1 or more."""
         value = self.get(field)
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-            raise self.wrong(field, f"{field}={shown(value)} is not allowed; it is a whole number of 1 or more.")
+            raise self.wrong(field, f"{field}={shown(value)} is not allowed; it is an integer of 1 or more.")
         return value
 
     def choice(self, field: str, choices: type[_Choice]) -> _Choice | None:
@@ -134,7 +134,7 @@ class Body:
 
 def _refuse_constant(name: str) -> None:
     """Python reads and writes NaN and infinities, which JSON does not have: answers may hold what was sent."""
-    raise ValueError(f"it has {name}, which is no number of JSON.")
+    raise ValueError(f"it has {name}, which JSON does not have.")
 
 
 def kept_dimensions(asked: int | None, dimension: int, *, status: int = 400) -> int:

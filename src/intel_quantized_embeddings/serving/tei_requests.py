@@ -160,7 +160,7 @@ def parse_decode(body: Body, *, limits: Limits) -> DecodeRequest:
     body.check_number("ids", several, most=limits.texts)
     for one in several:
         if not isinstance(one, list) or not all(_is_id(id_) for id_ in one):
-            raise body.wrong("ids", f"ids has {shown(one)}; token ids are whole numbers from 0 on.")
+            raise body.wrong("ids", f"ids has {shown(one)}; token ids are integers of 0 or more.")
     return DecodeRequest(ids=several, skip_special_tokens=body.flag("skip_special_tokens", default=True))
 
 

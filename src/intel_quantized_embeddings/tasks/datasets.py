@@ -112,7 +112,7 @@ def _read_retrieval(folder: Path, name: str) -> RetrievalDataset:
             query, document, grade = row["query-id"], row["corpus-id"], int(row["score"])
         except (KeyError, TypeError, ValueError) as exc:
             raise DamagedFilesError(
-                f"{qrels}, line {place}: query-id, corpus-id and a whole score are expected."
+                f"{qrels}, line {place}: query-id, corpus-id and an integer score are expected."
             ) from exc
         if document not in documents:
             raise DamagedFilesError(f"{qrels}, line {place}: corpus.jsonl has no document {document!r}.")
