@@ -148,6 +148,8 @@ def main() -> None:
     told("tokens/s a core, actors", [speed * tokens / cores for speed in actors], 0)
     told("actors by the process", [one / other for one, other in zip(actors, process, strict=True)], 2)
 
+    if not options.executions:
+        return
     work, whole, starts, loads, sizes, shares = ([] for _ in range(6))
     for _ in range(options.executions):
         rows, began = by_map_batches(corpus, folder=folder, actors=cores, rows=options.texts // 4)
