@@ -172,6 +172,7 @@ class Batcher:
         finally:
             with self._lock:
                 lane.waiting.remove(job)
+                self._bulk.changed.notify()  # it may have waited for this very query, which nobody wants any more
 
     def _lane_of(self, tokens: int) -> _Lane:
         """Return where a request of so many tokens waits."""
