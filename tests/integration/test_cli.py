@@ -77,7 +77,7 @@ def test_help_names_the_commands(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--method", "qatt"], "method='qatt' is not allowed; it is 'static' or 'dynamic' or 'qat'"),
+        (["--method", "qatt"], "method='qatt' is not allowed; it is 'static' or 'dynamic' or 'weight-only' or 'qat'"),
         (["--qat-minutes", "5"], "qat_minutes is of method 'qat', and none is given"),
         (["--max-drop", "2"], "max_drop=2.0 is not allowed"),
         (["--runtime", "onnx"], "runtime='onnx'"),
