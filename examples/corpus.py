@@ -1,4 +1,4 @@
-"""Texts for the examples: docstrings of Python's standard library, or a folder of your own.
+"""Texts for the examples: docstrings of Python's standard library's everyday modules, or a folder of your own.
 
 Nothing is imported or run to read docstrings, only parsed. The same files always give the same
 entries, in the same order and with the same ids.
@@ -15,6 +15,7 @@ import sysconfig
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 
 PROSE = (".md", ".txt", ".rst")
@@ -24,8 +25,13 @@ PIECE_CHARACTERS, OVERLAP_CHARACTERS = 1000, 100
 
 _NOT_DOCUMENTATION = {
     *("site-packages", "dist-packages", "node_modules", "__pycache__"),
-    *("test", "tests", "idlelib", "lib2to3", "turtledemo"),
+    *("test", "tests"),
 }
+
+# Of the standard library: its public modules of one file, and of its packages these, so that a first run is done in
+# seconds. What Debian packs apart, such as tkinter, is left out with the others.
+_PACKAGES = ("asyncio", "collections", "concurrent", "json", "re")
+_APART = ("turtle",)
 
 _Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -52,12 +58,12 @@ class Entry:
 
 def read_corpus(docs: Path | None = None) -> list[Entry]:
     """Read a folder of .md, .txt, .rst and .py files; the standard library's docstrings when None."""
-    return _unique(_docstrings(_standard_library()) if docs is None else _documents(docs))
+    return _unique(_standard_library() if docs is None else _documents(docs))
 
 
 def standard_library_entries(data: Path) -> list[Entry]:
     """Read the standard library's docstrings; parsing takes seconds, so the first call leaves them in a folder."""
-    kept = data / f"docstrings-{platform.python_version()}.json"
+    kept = data / f"everyday-docstrings-{platform.python_version()}.json"
     if kept.is_file():
         return [Entry(**entry) for entry in json.loads(kept.read_text("utf-8"))]
     entries = read_corpus()
@@ -68,8 +74,11 @@ def standard_library_entries(data: Path) -> list[Entry]:
     return entries
 
 
-def _standard_library() -> Path:
-    return Path(sysconfig.get_paths()["stdlib"])
+def _standard_library() -> Iterator[tuple[str, str]]:
+    folder = Path(sysconfig.get_paths()["stdlib"])
+    modules = [file for file in sorted(folder.glob("[!_]*.py")) if file.stem not in _APART]
+    packages = (_files(folder / name, (".py",)) for name in _PACKAGES)
+    yield from _docstrings(folder, chain(modules, *packages))
 
 
 def _documents(folder: Path) -> Iterator[tuple[str, str]]:
@@ -77,15 +86,15 @@ def _documents(folder: Path) -> Iterator[tuple[str, str]]:
     from langchain_text_splitters import RecursiveCharacterTextSplitter
 
     splitter = RecursiveCharacterTextSplitter(chunk_size=PIECE_CHARACTERS, chunk_overlap=OVERLAP_CHARACTERS)
-    yield from _docstrings(folder)
+    yield from _docstrings(folder, _files(folder, (".py",)))
     for file in _files(folder, PROSE):
         for piece in splitter.split_text(file.read_text("utf-8", errors="replace")):
             yield file.relative_to(folder).as_posix(), piece
 
 
-def _docstrings(folder: Path) -> Iterator[tuple[str, str]]:
+def _docstrings(folder: Path, files: Iterable[Path]) -> Iterator[tuple[str, str]]:
     """The docstrings of modules, public classes and public functions, with their dotted names."""
-    for file in _files(folder, (".py",)):
+    for file in files:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # their escapes are not ours to judge

@@ -37,7 +37,7 @@ QUESTIONS = (
     "How do I wait for several tasks to finish?",
 )
 AT_ONCE = 2000  # stored together: what an interrupted run loses at the most
-SAMPLE, SHORT = 150, 800  # entries encoded in fp32 to compare with, and so many characters of each
+SAMPLE, SHORT = 60, 800  # entries encoded in fp32 to compare with, and so many characters of each
 WIDTH = min(shutil.get_terminal_size().columns, 100)
 
 
@@ -112,7 +112,7 @@ def corpus_entries(docs: Path | None, data: Path | None = None) -> list[Entry]:
             f"{docs or 'the standard library'} has no texts; --docs takes .md, .txt, .rst and .py files."
         )
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    say(f"{len(entries):,} texts in {docs or f'the docstrings of the Python {version} standard library'}")
+    say(f"{len(entries):,} texts in {docs or f'the docstrings of everyday modules of Python {version}'}")
     return entries
 
 
