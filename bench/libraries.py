@@ -11,8 +11,11 @@ from intel_quantized_embeddings.benchmarks.loaded import LoadedSystem, Request
 from intel_quantized_embeddings.errors import UnsupportedModelError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
+_LLAMA_BATCH = 2048  # tokens
 
 # Threads aside, OpenVINO's own settings, as their users have them: unlike ours, bfloat16 for what is not int8
 # wherever the CPU has it.
@@ -173,3 +176,51 @@ def fastembed(request: Request) -> LoadedSystem:
             "pooling": request.pooling,
         },
     )
+
+
+def llama_cpp(request: Request) -> LoadedSystem:
+    """llama.cpp, through llama-cpp-python, with the same weights in q8_0."""
+    from llama_cpp import Llama
+
+    model = Llama(
+        model_path=str(preparation.gguf_q8_0(request)),
+        embedding=True,
+        # All tokens of a batch are computed together, as attention to both sides needs.
+        n_ctx=_LLAMA_BATCH,
+        n_batch=_LLAMA_BATCH,
+        n_ubatch=_LLAMA_BATCH,
+        n_threads=request.num_threads,
+        n_threads_batch=request.num_threads,
+        verbose=False,
+    )
+    cut = _cutter(request)
+
+    def encode(texts: list[str], batch_size: int) -> NDArray[np.float32]:
+        # It makes batches of its own, of as many tokens as it was told, in the order of the texts.
+        rows = model.embed([cut(text) for text in texts], normalize=request.normalize)
+        return np.array(rows, dtype=np.float32)
+
+    return LoadedSystem(
+        encode=encode,
+        embed_query=lambda text: model.embed(cut(text), normalize=request.normalize),
+        given={
+            "model": "GGUF made of the same weights: linear layers and words in q8_0, the rest in fp32",
+            "config": f"n_ctx, n_batch and n_ubatch {_LLAMA_BATCH}, pooling_type={request.pooling}",
+        },
+    )
+
+
+def _cutter(request: Request) -> Callable[[str], str]:
+    """Return what cuts a text behind the last token that fits: llama.cpp cuts at its batch, the closing token too."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(request.model / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(request.max_length)
+
+    def cut(text: str) -> str:
+        if len(text) <= request.max_length - 2:  # a token has a character or more
+            return text
+        return text[: max((end for _, end in tokenizer.encode(text).offsets), default=0)]
+
+    return cut

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench.gguf import write_gguf
 from intel_quantized_embeddings.benchmarks.loaded import Request
 from intel_quantized_embeddings.files.atomic import atomic_folder
 from intel_quantized_embeddings.models.tokenizer_files import BESIDE
@@ -15,6 +16,7 @@ from intel_quantized_embeddings.quantization.calibration import built_in_texts, 
 
 INT8_FILE = "openvino_model_qint8_quantized.xml"
 ONNX_FILE = "model.onnx"
+GGUF_FILE = "model-q8_0.gguf"
 _TOKENIZER_FILES = ("config.json", "tokenizer.json", *BESIDE)
 ONNX_OPSET = 18
 
@@ -79,6 +81,16 @@ def onnx_fp32(request: Request) -> Path:
 
     # fastembed reads the maximum length from the folder.
     return _made_once(request.kept / f"fastembed-{request.max_length}", make)
+
+
+def gguf_q8_0(request: Request) -> Path:
+    """The model as a GGUF file, linear layers and words in q8_0, which llama.cpp runs."""
+
+    def make(folder: Path) -> None:
+        with atomic_folder(folder, overwrite=False) as made:
+            write_gguf(request.model, made / GGUF_FILE, pooling=request.pooling)
+
+    return _made_once(request.kept / "gguf-q8_0", make) / GGUF_FILE
 
 
 def _made_once(folder: Path, make: Callable[[Path], object]) -> Path:

@@ -62,6 +62,14 @@ OTHERS: tuple[System, ...] = (
         needs=(("fastembed", "fastembed"), _TORCH, ("transformers", "transformers"), ("onnxscript", "onnxscript")),
     ),
     System(
+        name="llama-cpp-q8_0",
+        label="llama.cpp q8_0",
+        load=libraries.llama_cpp,
+        prepare=preparation.gguf_q8_0,
+        parts=("latency", "throughput", "corpus", "queries"),
+        needs=(("llama_cpp", "llama-cpp-python"), ("gguf", "gguf")),
+    ),
+    System(
         name="langchain-huggingface-fp32",
         baseline=True,
         label="LangChain HuggingFaceEmbeddings fp32",

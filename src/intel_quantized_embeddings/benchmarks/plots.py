@@ -31,6 +31,7 @@ _STYLES = {
     "openvino-genai-int8": ("#009E73", "X"),
     "openvino-genai-int8-sorted": ("#66C2A5", "X"),
     "fastembed-fp32": ("#CC79A7", "h"),
+    "llama-cpp-q8_0": ("#332288", "p"),
     "langchain-huggingface-fp32": ("#8C510A", "d"),
 }
 
