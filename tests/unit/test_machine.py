@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 
 import pytest
@@ -51,6 +52,14 @@ def test_a_machine_is_described_without_its_name():
     assert 1 <= found.allowed_cores <= found.cores
     assert found.python.endswith(platform.python_version())
     assert not platform.node() or platform.node() not in found.system.split()
+
+
+@pytest.mark.parametrize(
+    ("flags", "shown"),
+    [((), "A CPU"), (("avx2", "fma"), "A CPU (AVX2)"), (("avx2", "avx512_vnni", "avx_vnni"), "A CPU (AVX-512-VNNI)")],
+)
+def test_the_kind_of_a_cpu_names_the_best_that_it_has_for_int8(flags, shown):
+    assert dataclasses.replace(describe_machine(), cpu="A CPU", flags=flags).kind == shown
 
 
 def test_versions_are_of_what_is_installed():

@@ -55,7 +55,7 @@ def draw(results: Results, folder: Path) -> list[Path]:
         ("corpus.png", results.corpus, corpus_title, _turns(results.corpus), _corpus),
         ("queries.png", results.queries, queries_title, f"{settings['query_rounds']} alternating runs", _queries),
     ]
-    on = f"{results.model} on {results.machine.cpu}, {counted(settings['threads'], 'thread')}"
+    on = f"{results.model} on {results.machine.kind}, {counted(settings['threads'], 'thread')}"
     files = []
     for name, measured, title, means, plot in plots:
         if measured:

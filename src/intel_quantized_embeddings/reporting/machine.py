@@ -19,13 +19,14 @@ from intel_quantized_embeddings.process.cores import affinity, cpu_quota
 
 # CPU flags that decide the speed of int8 and bf16.
 FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_tile", "amx_int8", "amx_bf16")
+_BEST = (("amx_int8", "AMX"), ("avx512_vnni", "AVX-512-VNNI"), ("avx_vnni", "AVX-VNNI"), ("avx2", "AVX2"))
 # Distributions that figures depend on: runtimes, quantizers, libraries compared with, and scorers.
 LIBRARIES = (
     *("intel-quantized-embeddings", "openvino", "tokenizers", "safetensors", "numpy"),
     *("torch", "intel-extension-for-pytorch", "huggingface-hub"),
     *("nncf", "neural-compressor-pt"),
     *("transformers", "sentence-transformers", "optimum-intel", "openvino-genai", "openvino-tokenizers", "fastembed"),
-    *("onnxruntime", "langchain-core", "langchain-huggingface"),
+    *("llama-cpp-python", "onnxruntime", "langchain-core", "langchain-huggingface"),
     *("scipy", "scikit-learn", "pytrec-eval-terrier", "bm25s"),
 )
 
@@ -60,6 +61,12 @@ class Machine:
     governor: str | None
     system: str
     python: str
+
+    @property
+    def kind(self) -> str:
+        """Return the CPU's name with its best instructions for int8, since makers name very different CPUs alike."""
+        best = next((f" ({name})" for flag, name in _BEST if flag in self.flags), "")
+        return f"{self.cpu}{best}"
 
 
 def describe_machine() -> Machine:
