@@ -49,19 +49,30 @@ IQE_INLINE void tile_sums(const float* values, int64_t stride, int64_t inputs, c
   }
 }
 
+// The same as a function of its own, for what is finished in many ways: a linear layer's outputs.
+template <int ROWS, int P>
+static __attribute__((noinline)) void linear_sums(const float* values, int64_t stride, int64_t inputs, const float* panels, Floats* sum) {
+  Floats tile[ROWS][P];
+  tile_sums(values, stride, inputs, panels, inputs * LANES, LANES, tile);
+  for (int r = 0; r < ROWS; r++) {
+    for (int p = 0; p < P; p++) sum[r * P + p] = tile[r][p];
+  }
+}
+
 // fp32, of P panels from `panel`: f(row, output, sixteen results).
 template <int P, class F>
 IQE_INLINE void fp32_panels(const Rows& in, const Linear& layer, int panel, const F& f) {
   const int64_t panel_size = (int64_t)layer.inputs * LANES;
   const float* weights = layer.panels + panel * panel_size;
-  in_tiles<FLOAT_ROWS>(in.count, [&](int64_t from, auto number) IQE_LAMBDA_INLINE {
-    constexpr int rows = decltype(number)::value;
-    Floats sum[rows][P];
-    tile_sums(in.values + from * in.stride, in.stride, layer.inputs, weights, panel_size, LANES, sum);
+  in_runs(in.count, FLOAT_ROWS, [&](int64_t from, int rows) IQE_LAMBDA_INLINE {
+    Floats sum[FLOAT_ROWS * P];
+    with_number<FLOAT_ROWS>(rows, [&](auto number) IQE_LAMBDA_INLINE {
+      linear_sums<decltype(number)::value, P>(in.values + from * in.stride, in.stride, layer.inputs, weights, sum);
+    });
     for (int p = 0; p < P; p++) {
       const int output = (panel + p) * LANES;
       const Floats bias = load(layer.bias + output);
-      for (int r = 0; r < rows; r++) f(from + r, output, add(sum[r][p], bias));
+      for (int r = 0; r < rows; r++) f(from + r, output, add(sum[r * P + p], bias));
     }
   });
 }
