@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
-from intel_quantized_embeddings import CrossEncoder, Encoder
+from intel_quantized_embeddings import CrossEncoder, Encoder, SparseEncoder
 from intel_quantized_embeddings.errors import QuantizedEmbeddingsError
 from support.documents import ROOT
-from support.tiny_models import HIDDEN, VOCABULARY, write_tiny_cross_encoder, write_tiny_model
+from support.tiny_models import HIDDEN, VOCABULARY, write_tiny_cross_encoder, write_tiny_model, write_tiny_sparse
 
 # Together they change with every key that is obeyed: case, accents, Chinese, special tokens, parts of words, length.
 TEXTS = ["The CAT café", "猫cat 東京", "dog [SEP] [CLS]", "catdog", " ".join(VOCABULARY[10:40]), "cat red"]
@@ -93,11 +93,19 @@ def _cross_encoder(folder):
     return folder
 
 
+def _sparse(folder):
+    write_tiny_sparse(folder, max_length=16, own={"prompts": {"clustering": "of the "}})
+    named = {"tokenizer_class": "BertTokenizer", "do_lower_case": False, **SPECIAL}
+    _change(folder / "tokenizer_config.json", named)
+    return folder
+
+
 # By the heading of its table.
 BASES = {
     "Models that make embeddings": _embedder,
     "Models with a byte-level tokenizer, as RoBERTa's": _byte_level,
     "Cross-encoders": _cross_encoder,
+    "Sparse models": _sparse,
 }
 
 
@@ -127,6 +135,9 @@ def _results(folder):
     if "ForSequenceClassification" in (folder / "config.json").read_text():
         model = CrossEncoder.load(folder, precision="fp32", warm_shapes=False)
         return model.score([(one, other) for one in TEXTS for other in TEXTS[:3]])
+    if "ForMaskedLM" in (folder / "config.json").read_text():
+        sparse = SparseEncoder.load(folder, precision="fp32", warm_shapes=False)
+        return np.concatenate([sparse.encode_documents(TEXTS).toarray(), sparse.encode_queries(TEXTS).toarray()])
     encoder = Encoder.load(folder, precision="fp32", warm_shapes=False)
     return np.concatenate([encoder.encode_documents(TEXTS), encoder.encode_queries(TEXTS)])
 
@@ -203,6 +214,10 @@ def test_the_results_are_sentence_transformers(changed):
     if kind == "Cross-encoders":
         model = theirs.CrossEncoder(str(folder), device="cpu")
         expected = np.stack([model.predict([(one, other)])[0] for one in TEXTS for other in TEXTS[:3]])
+    elif kind == "Sparse models":
+        model = theirs.SparseEncoder(str(folder), device="cpu")
+        documents = [model.encode_document(text).to_dense().numpy() for text in TEXTS]
+        expected = np.stack(documents + [model.encode_query(text).to_dense().numpy() for text in TEXTS])
     else:
         model = theirs.SentenceTransformer(str(folder), device="cpu")
         documents = [model.encode_document(text) for text in TEXTS]

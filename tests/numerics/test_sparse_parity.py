@@ -29,7 +29,8 @@ def test_weights_are_those_of_sentence_transformers(runtime, family, pooling, ac
     theirs = sentence_transformers.SparseEncoder(str(folder), device="cpu").encode(TEXTS).to_dense().numpy()
     ours = SparseEncoder.load(folder, runtime=runtime, precision="fp32", warm_shapes=False).encode_documents(TEXTS)
     assert 0.01 < (theirs > 0).mean() < 0.99
-    np.testing.assert_allclose(ours.toarray(), theirs, atol=2e-5)
+    # A sum is of up to 40 tokens: 2.5e-6 of each.
+    np.testing.assert_allclose(ours.toarray(), theirs, atol=1e-4 if pooling == "sum" else 2e-5)
 
 
 def test_as_many_weights_are_kept(tmp_path):
