@@ -25,9 +25,12 @@ from intel_quantized_embeddings import (
     IntelQuantizedReranker,
     QuantizationReport,
     Reranker,
+    SparseEncoder,
+    SparseReport,
     push_to_hub,
     quantize,
     quantize_cross_encoder,
+    quantize_sparse,
 )
 from intel_quantized_embeddings.errors import MissingExtraError, QuantizedEmbeddingsError
 from intel_quantized_embeddings.ingestion import ingest, query
@@ -42,6 +45,13 @@ if sys.version_info >= (3, 11):
     from typing import assert_type
 else:
     from typing_extensions import assert_type
+
+
+def sparse() -> None:
+    encoder = SparseEncoder.load(Path("folder"), runtime="native", query_instruction="query: ")
+    vectors = encoder.encode_documents(["a text"], max_active_dims=64)
+    assert_type(encoder.decode(vectors, top_k=3), list[list[tuple[str, float]]])
+    assert_type(quantize_sparse("model", Path("folder"), measure=False), SparseReport)
 
 
 def encode() -> None:
