@@ -125,7 +125,7 @@ class Ending:
 
 
 class SparsePooling(str, Enum):
-    """How a sparse model's tokens become one row, by sentence-transformers' words."""
+    """The pooling of a sparse model's tokens into one row, by sentence-transformers' names."""
 
     MAX = "max"
     SUM = "sum"
@@ -175,7 +175,7 @@ class TokenWeights:
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """What each token's vector goes through."""
+        """The steps on each token's vector."""
         return (Dense(self.weight, StepActivation.RELU),)
 
     def widths(self, hidden: int, *, where: str) -> tuple[int, ...]:

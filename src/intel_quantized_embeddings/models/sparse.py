@@ -1,4 +1,4 @@
-"""What a sparse model's folder says besides the weights: how a text's tokens become one row, and how rows compare.
+"""A sparse model's settings, read from its folder: the pooling of tokens into a row, and the rows' similarity.
 
 Reads what sentence-transformers' SparseEncoder writes, versions 5 and 6, and checkpoints of transformers that name a
 masked-LM head, which that class takes for SPLADE models too.
@@ -41,7 +41,7 @@ _WITHOUT_WEIGHT = ("cls_token", "eos_token", "pad_token", "unk_token")
 
 
 class SparseActivation(str, Enum):
-    """What follows a masked-LM head, by sentence-transformers' words.
+    """The activation behind a masked-LM head, by sentence-transformers' names.
 
     RELU: log(1 + max(x, 0)). LOG1P_RELU: log(1 + x) of that once more, as OpenSearch's models have it
     (https://arxiv.org/abs/2504.14839).
@@ -52,12 +52,12 @@ class SparseActivation(str, Enum):
 
     @property
     def logarithms(self) -> int:
-        """How often log(1 + x) is taken."""
+        """The number of times that log(1 + x) is taken."""
         return 2 if self is SparseActivation.LOG1P_RELU else 1
 
 
 class SparseHead(str, Enum):
-    """What makes weights of token vectors.
+    """The head that makes weights of token vectors.
 
     MASKED_LM: a masked-LM head, of all tokens of the vocabulary. TOKEN_WEIGHTS: one linear layer, of the text's own
     tokens, as bge-m3 has it beside its dense vectors.

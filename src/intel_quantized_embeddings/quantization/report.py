@@ -62,7 +62,7 @@ class CrossEncoderReport(Report):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SparseReport(Report):
-    """What came of quantizing a sparse model; its attributes are those of `Report`.
+    """The result of quantizing a sparse model; its attributes are those of `Report`.
 
     Attributes:
         fidelity: Vectors beside those in fp32, on texts that were not calibrated on; None where they were not measured.

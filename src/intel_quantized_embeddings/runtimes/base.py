@@ -206,7 +206,7 @@ class ScoringModule(RuntimeModule, Protocol):
 
 
 class SparseModule(RuntimeModule, Protocol):
-    """What a runtime offers that runs sparse models too."""
+    """A `RuntimeModule` that runs sparse models too."""
 
     def graph_of_vocabulary(self, encoder: EncoderConfig, weights: EncoderWeights, ending: SparseEnding) -> ModelGraph:
         """Make a sparse model of one of the built-in families from weights in memory.
