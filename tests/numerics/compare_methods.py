@@ -26,9 +26,9 @@ from intel_quantized_embeddings.models.hub import find_model
 from intel_quantized_embeddings.models.settings import read_settings
 from intel_quantized_embeddings.options import RuntimeName
 from intel_quantized_embeddings.quantization.calibration import built_in_texts, split
+from intel_quantized_embeddings.quantization.job import QAT_MINUTES
 from intel_quantized_embeddings.quantization.kinds import EMBEDDER
 from intel_quantized_embeddings.quantization.layers import by_sensitivity
-from intel_quantized_embeddings.quantization.quantize import QAT_MINUTES
 from intel_quantized_embeddings.quantization.recipe import ALPHAS, Recipe
 from intel_quantized_embeddings.quantization.search import most_faithful
 from intel_quantized_embeddings.quantization.subject import Subject
