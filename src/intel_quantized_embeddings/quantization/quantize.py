@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from types import NoneType
-from typing import TYPE_CHECKING
 
-from intel_quantized_embeddings.errors import MissingExtraError, OptionError, UnsupportedModelError
-from intel_quantized_embeddings.files.atomic import output_folder, refuse_existing
-from intel_quantized_embeddings.int8_folder.config import MethodName, QuantizationConfig
-from intel_quantized_embeddings.models.hub import find_asked
-from intel_quantized_embeddings.models.settings import ModelSettings
-from intel_quantized_embeddings.models.source import SourceModel
-from intel_quantized_embeddings.models.sparse import SparseSettings
-from intel_quantized_embeddings.models.static import refuse_static
-from intel_quantized_embeddings.models.weight_files import runtime_of_weights
-from intel_quantized_embeddings.options import LoadOptions, RuntimeName
-from intel_quantized_embeddings.quantization.calibration import calibration_set, split
-from intel_quantized_embeddings.quantization.job import quantize_folder
-from intel_quantized_embeddings.quantization.kinds import CROSS_ENCODER, EMBEDDER, SPARSE, Kind
-from intel_quantized_embeddings.quantization.report import CrossEncoderReport, QuantizationReport, Report, SparseReport
-from intel_quantized_embeddings.quantization.routes import quantize_routes
-from intel_quantized_embeddings.quantization.settling import settle_config
-from intel_quantized_embeddings.quantization.table import quantizer_module
-
-if TYPE_CHECKING:
-    from intel_quantized_embeddings.tasks.datasets import Dataset
+from intel_quantized_embeddings.files.atomic import output_folder
+from intel_quantized_embeddings.int8_folder.config import QuantizationConfig
+from intel_quantized_embeddings.options import LoadOptions
+from intel_quantized_embeddings.quantization.dispatch import asked_dataset, quantize_asked
+from intel_quantized_embeddings.quantization.kinds import CROSS_ENCODER, EMBEDDER, SPARSE
+from intel_quantized_embeddings.quantization.report import CrossEncoderReport, QuantizationReport, SparseReport
+from intel_quantized_embeddings.quantization.settling import refuse_of_embedders, settle_config
 
 logger = logging.getLogger(__name__)
 
@@ -135,18 +118,14 @@ def quantize(
         max_drop=max_drop,
         measure=measure,
     )
-    if dataset is not None and config.max_drop is None:
-        raise OptionError("dataset= (--dataset) is what max_drop= (--max-drop) is measured on; give both or neither.")
-    if not isinstance(dataset, (str, os.PathLike, NoneType)):
-        raise OptionError(f"dataset={dataset!r} is not allowed; it is the path of a folder with a dataset.")
-    report = _quantize(
+    report = quantize_asked(
         EMBEDDER,
         options,
         output,
         texts=calibration_texts,
         queries=calibration_queries,
         config=config,
-        dataset=None if dataset is None else _read_dataset(Path(dataset).expanduser()),
+        dataset=asked_dataset(dataset, config),
         overwrite=overwrite,
         say=progress or logger.info,
         measure=measure,
@@ -215,18 +194,15 @@ def quantize_cross_encoder(
         max_length=max_length,
     )
     output = output_folder(output_dir, overwrite=overwrite)
-    config = settle_config(
-        config, method=method, weight_bits=weight_bits, search=search, max_drop=None, measure=measure
-    )
-    _refuse_of_embedders(config)
-    report = _quantize(
+    config = settle_config(config, method=method, weight_bits=weight_bits, search=search, measure=measure)
+    refuse_of_embedders(config)
+    report = quantize_asked(
         CROSS_ENCODER,
         options,
         output,
         texts=calibration_texts,
         queries=calibration_queries,
         config=config,
-        dataset=None,
         overwrite=overwrite,
         say=progress or logger.info,
         measure=measure,
@@ -301,108 +277,18 @@ def quantize_sparse(
         document_instruction=document_instruction,
     )
     output = output_folder(output_dir, overwrite=overwrite)
-    config = settle_config(
-        config, method=method, weight_bits=weight_bits, search=search, max_drop=None, measure=measure
-    )
-    _refuse_of_embedders(config)
-    report = _quantize(
+    config = settle_config(config, method=method, weight_bits=weight_bits, search=search, measure=measure)
+    refuse_of_embedders(config)
+    report = quantize_asked(
         SPARSE,
         options,
         output,
         texts=calibration_texts,
         queries=calibration_queries,
         config=config,
-        dataset=None,
         overwrite=overwrite,
         say=progress or logger.info,
         measure=measure,
     )
     assert isinstance(report, SparseReport)  # as the kind says
     return report
-
-
-def _refuse_of_embedders(config: QuantizationConfig) -> None:
-    """Check that a configuration asks for nothing that only embedding models have; an OptionError names it."""
-    if config.max_drop is not None:
-        raise OptionError(f"max_drop={config.max_drop} is for models that make embeddings; leave it out here.")
-    if config.method == MethodName.QAT.value:
-        raise OptionError(f"method={config.method!r} is for models that make embeddings; leave it out.")
-
-
-def _quantize(
-    kind: Kind,
-    options: LoadOptions,
-    output: Path,
-    *,
-    texts: Sequence[str] | None,
-    queries: Sequence[str] | None,
-    config: QuantizationConfig,
-    dataset: Dataset | None,
-    overwrite: bool,
-    say: Callable[[str], object],
-    measure: bool,
-) -> Report:
-    """Find the model, once all that can be checked without it is, and quantize it."""
-    halves = split(calibration_set(texts, queries))
-    asked = None if options.runtime is None else RuntimeName(options.runtime)
-    if asked is not None:  # known before anything is downloaded
-        _require_able(kind, asked)
-    if config.method == MethodName.QAT.value and importlib.util.find_spec("torch") is None:
-        raise MissingExtraError(package="torch", extra="ipex", needed_for="Quantization-aware training")
-    source = find_asked(options)
-    refuse_existing(output, overwrite=overwrite, source=source.path)
-    if source.is_quantized:
-        raise UnsupportedModelError(f"{source.name} is int8 already; load it as it is.")
-    if source.static is not None:
-        raise refuse_static(source.name, what="in which there is nothing to quantize")
-    if kind is EMBEDDER and options.pooling is None and source.is_cross_encoder:
-        raise UnsupportedModelError(
-            f"{source.name} is a cross-encoder, which scores pairs of texts: quantize it with "
-            f"quantize_cross_encoder or `iqe quantize`."
-        )
-    if kind is EMBEDDER and options.pooling is None and source.is_sparse:
-        raise UnsupportedModelError(
-            f"{source.name} is a sparse model: quantize it with quantize_sparse or `iqe quantize`. Where nothing but a "
-            f"masked-LM head in its config.json says so, pooling= makes an embedder of it."
-        )
-
-    def quantize_one(source: SourceModel, output: Path) -> Report:
-        runtime = asked or runtime_of_weights(source.weights.kind)
-        _require_able(kind, runtime)
-        settings = kind.settings(source, options)
-        if isinstance(settings, (ModelSettings, SparseSettings)):
-            settings = settings.override(
-                query_instruction=options.query_instruction, document_instruction=options.document_instruction
-            )
-        return quantize_folder(
-            source,
-            output,
-            kind=kind,
-            runtime=runtime,
-            settings=settings,
-            texts=halves,
-            config=config,
-            dataset=dataset,
-            overwrite=overwrite,
-            say=say,
-            max_length=options.max_length,
-            measure=measure,
-        )
-
-    if kind is EMBEDDER and source.routes is not None:
-        return quantize_routes(
-            source, source.routes, output, quantize_one, overwrite=overwrite, max_drop=config.max_drop
-        )
-    return quantize_one(source, output)
-
-
-def _require_able(kind: Kind, runtime: RuntimeName) -> None:
-    """Check that a runtime runs such models and that its quantizer is installed."""
-    kind.require_runtime(runtime)
-    quantizer_module(runtime).require_quantizer()
-
-
-def _read_dataset(folder: Path) -> Dataset:
-    from intel_quantized_embeddings.tasks.datasets import read_dataset
-
-    return read_dataset(folder)

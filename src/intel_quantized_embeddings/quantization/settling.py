@@ -25,7 +25,7 @@ def settle_config(
     *,
     method: str | None,
     search: bool,
-    max_drop: float | None,
+    max_drop: float | None = None,
     qat_minutes: float | None = None,
     weight_bits: int | None = None,
     measure: bool = True,
@@ -56,6 +56,14 @@ def settle_config(
             f"smooth_quant={list(config.smooth_quant)}; leave one of them out."
         )
     return replace(config, smooth_quant=(DEFAULT_ALPHA,))
+
+
+def refuse_of_embedders(config: QuantizationConfig) -> None:
+    """Check that a configuration asks for nothing that only embedding models have; an OptionError names it."""
+    if config.max_drop is not None:
+        raise OptionError(f"max_drop={config.max_drop} is for models that make embeddings; leave it out here.")
+    if config.method == MethodName.QAT.value:
+        raise OptionError(f"method={config.method!r} is for models that make embeddings; leave it out.")
 
 
 def _refuse_what_needs_measuring(config: QuantizationConfig) -> None:
