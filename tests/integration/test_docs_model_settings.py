@@ -13,6 +13,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
 from intel_quantized_embeddings import CrossEncoder, Encoder, SparseEncoder
 from intel_quantized_embeddings.errors import QuantizedEmbeddingsError
+from intel_quantized_embeddings.models.sparse import is_sparse
 from support.documents import ROOT
 from support.tiny_models import HIDDEN, VOCABULARY, write_tiny_cross_encoder, write_tiny_model, write_tiny_sparse
 
@@ -135,7 +136,7 @@ def _results(folder):
     if "ForSequenceClassification" in (folder / "config.json").read_text():
         model = CrossEncoder.load(folder, precision="fp32", warm_shapes=False)
         return model.score([(one, other) for one in TEXTS for other in TEXTS[:3]])
-    if "ForMaskedLM" in (folder / "config.json").read_text():
+    if is_sparse(folder):
         sparse = SparseEncoder.load(folder, precision="fp32", warm_shapes=False)
         return np.concatenate([sparse.encode_documents(TEXTS).toarray(), sparse.encode_queries(TEXTS).toarray()])
     encoder = Encoder.load(folder, precision="fp32", warm_shapes=False)
