@@ -88,12 +88,13 @@ def test_a_model_that_was_being_made_on_first_use_is_made_by_the_next(tiny, tmp_
 
 
 def test_the_folder_of_one_who_is_at_work_is_left_alone(tmp_path):
+    made_first, made_second = '{"format_version": 1}', '{"format_version": 2}'  # as of folders that may be replaced
     with atomic_folder(tmp_path / "out", overwrite=True) as first:
-        (first / "manifest.json").write_text("first")
+        (first / "manifest.json").write_text(made_first)
         with atomic_folder(tmp_path / "out", overwrite=True) as second:
-            (second / "manifest.json").write_text("second")
-        assert (first / "manifest.json").read_text() == "first"
-    assert (tmp_path / "out" / "manifest.json").read_text() == "first"
+            (second / "manifest.json").write_text(made_second)
+        assert (first / "manifest.json").read_text() == made_first
+    assert (tmp_path / "out" / "manifest.json").read_text() == made_first
     assert _left(tmp_path) == ["out"]
 
 
