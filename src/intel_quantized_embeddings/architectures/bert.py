@@ -1,6 +1,7 @@
 """BERT (https://arxiv.org/abs/1810.04805): MiniLM, BGE, E5, GTE and most small encoders are one."""
 
-from intel_quantized_embeddings.architectures.description import Architecture, HeadNames, MaskedLMNames, WeightNames
+from intel_quantized_embeddings.architectures.description import Architecture
+from intel_quantized_embeddings.architectures.tensor_names import HeadNames, MaskedLMNames, WeightNames
 
 BERT = Architecture(
     name="bert",

@@ -1,12 +1,7 @@
 """DistilBERT (https://arxiv.org/abs/1910.01108): half of BERT's layers, no token types, and names of its own."""
 
-from intel_quantized_embeddings.architectures.description import (
-    Architecture,
-    ConfigKeys,
-    HeadNames,
-    MaskedLMNames,
-    WeightNames,
-)
+from intel_quantized_embeddings.architectures.description import Architecture, ConfigKeys
+from intel_quantized_embeddings.architectures.tensor_names import HeadNames, MaskedLMNames, WeightNames
 
 DISTILBERT = Architecture(
     name="distilbert",

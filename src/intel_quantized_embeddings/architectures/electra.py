@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from intel_quantized_embeddings.architectures.bert import BERT
-from intel_quantized_embeddings.architectures.description import ConfigKeys, HeadNames
+from intel_quantized_embeddings.architectures.description import ConfigKeys
+from intel_quantized_embeddings.architectures.tensor_names import HeadNames
 
 ELECTRA = replace(
     BERT,

@@ -7,13 +7,12 @@ from intel_quantized_embeddings.architectures.description import (
     ALL_PARTS,
     Architecture,
     Block,
-    HeadNames,
     LayerKind,
     Part,
     Refusal,
-    WeightNames,
 )
 from intel_quantized_embeddings.architectures.layer_kinds import rotary_everywhere
+from intel_quantized_embeddings.architectures.tensor_names import HeadNames, WeightNames
 
 
 def _layer_kinds(config: ConfigValues) -> tuple[LayerKind, ...]:

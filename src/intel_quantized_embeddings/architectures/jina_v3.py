@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from intel_quantized_embeddings.architectures.config_values import ConfigValues
-from intel_quantized_embeddings.architectures.description import Architecture, LayerKind, Refusal, WeightNames
+from intel_quantized_embeddings.architectures.description import Architecture, LayerKind, Refusal
 from intel_quantized_embeddings.architectures.layer_kinds import rotary_everywhere
 from intel_quantized_embeddings.architectures.roberta import ROBERTA
+from intel_quantized_embeddings.architectures.tensor_names import WeightNames
 
 
 def _layer_kinds(config: ConfigValues) -> tuple[LayerKind, ...]:

@@ -10,12 +10,11 @@ from intel_quantized_embeddings.architectures.description import (
     Architecture,
     Block,
     ConfigKeys,
-    HeadNames,
     LayerKind,
     NormPlace,
-    WeightNames,
 )
 from intel_quantized_embeddings.architectures.layer_kinds import read_biases, rotary_everywhere
+from intel_quantized_embeddings.architectures.tensor_names import HeadNames, WeightNames
 
 DECODER_BLOCK = Block(activation=Activation.SILU, gated=True, norms=NormPlace.PRE, rms_norm=True, biases=frozenset())
 DECODER_KEYS = ConfigKeys(layer_norm_eps="rms_norm_eps", num_key_heads="num_key_value_heads", head_size="head_dim")

@@ -8,13 +8,11 @@ from intel_quantized_embeddings.architectures.description import (
     Architecture,
     Block,
     ConfigKeys,
-    HeadNames,
     LayerKind,
-    MaskedLMNames,
     NormPlace,
-    WeightNames,
 )
 from intel_quantized_embeddings.architectures.layer_kinds import FULL, SLIDING, read_biases, read_rotary
+from intel_quantized_embeddings.architectures.tensor_names import HeadNames, MaskedLMNames, WeightNames
 
 
 def _layer_kinds(config: ConfigValues) -> tuple[LayerKind, ...]:

@@ -1,12 +1,7 @@
 """MPNet (https://arxiv.org/abs/2004.09297): BERT with T5's relative attention bias, counted as RoBERTa counts."""
 
-from intel_quantized_embeddings.architectures.description import (
-    Architecture,
-    Block,
-    HeadNames,
-    Refusal,
-    WeightNames,
-)
+from intel_quantized_embeddings.architectures.description import Architecture, Block, Refusal
+from intel_quantized_embeddings.architectures.tensor_names import HeadNames, WeightNames
 
 MPNET = Architecture(
     name="mpnet",

@@ -10,9 +10,9 @@ from intel_quantized_embeddings.architectures.description import (
     LayerKind,
     Part,
     Refusal,
-    WeightNames,
 )
 from intel_quantized_embeddings.architectures.layer_kinds import rotary_everywhere
+from intel_quantized_embeddings.architectures.tensor_names import WeightNames
 
 # The hub's copies have the keys of GPT-2, which transformers 5 ignores in favour of its defaults.
 _RENAMED = {

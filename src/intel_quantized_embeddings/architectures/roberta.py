@@ -1,7 +1,8 @@
 """RoBERTa (https://arxiv.org/abs/1907.11692): XLM-RoBERTa and CamemBERT are the same with other vocabularies."""
 
 from intel_quantized_embeddings.architectures.bert import BERT
-from intel_quantized_embeddings.architectures.description import Architecture, Block, HeadNames, MaskedLMNames
+from intel_quantized_embeddings.architectures.description import Architecture, Block
+from intel_quantized_embeddings.architectures.tensor_names import HeadNames, MaskedLMNames
 
 ROBERTA = Architecture(
     name="roberta",
