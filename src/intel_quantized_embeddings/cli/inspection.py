@@ -10,6 +10,7 @@ from typing import Any
 
 from intel_quantized_embeddings.architectures.config import EncoderConfig, exported_limits
 from intel_quantized_embeddings.architectures.table import is_built_in
+from intel_quantized_embeddings.cli.settings_lines import settings_lines
 from intel_quantized_embeddings.encoders.quantized_folder import is_dynamic
 from intel_quantized_embeddings.encoding.probing import run_probes
 from intel_quantized_embeddings.errors import ModelFilesError, QuantizedEmbeddingsError, UnsupportedModelError
@@ -28,21 +29,13 @@ from intel_quantized_embeddings.models.routes import DOCUMENT, QUERY, Routes
 from intel_quantized_embeddings.models.scoring import CrossEncoderSettings
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import MANIFEST_FILE, SourceModel
-from intel_quantized_embeddings.models.sparse import SparseHead, SparseSettings
+from intel_quantized_embeddings.models.sparse import SparseSettings
 from intel_quantized_embeddings.models.static import StaticTokenizer, read_table
 from intel_quantized_embeddings.models.weight_files import WeightFiles, WeightKind
 from intel_quantized_embeddings.options import Precision, RuntimeName
 from intel_quantized_embeddings.reporting.terminal import labelled, megabytes
 from intel_quantized_embeddings.runtimes.building import load_any_head, load_vocabulary
 from intel_quantized_embeddings.runtimes.table import RUNTIMES, runtime_module
-from intel_quantized_embeddings.similarity import Similarity
-
-_COMPARED = {
-    Similarity.COSINE: "cosine",
-    Similarity.DOT: "dot product",
-    Similarity.EUCLIDEAN: "euclidean distance",
-    Similarity.MANHATTAN: "Manhattan distance",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,14 +161,14 @@ def _measured_lines(manifest: FolderManifest) -> dict[str, list[str]]:
     """Return lines on the folder's closeness to fp32, and on its settings."""
     if isinstance(manifest, CrossEncoderManifest):
         scores = "not measured" if manifest.fidelity is None else str(manifest.fidelity)
-        return {"scores beside fp32": [scores], **_settings_lines(manifest.settings)}
+        return {"scores beside fp32": [scores], **settings_lines(manifest.settings)}
     if isinstance(manifest, SparseManifest):
         near = manifest.fidelity
         return {
             "beside fp32": ["not measured"]
             if near is None
             else [f"documents: {near.documents}", f"queries: {near.queries}"],
-            **_settings_lines(manifest.settings),
+            **settings_lines(manifest.settings),
             "vocabulary": [f"{manifest.vocabulary} tokens"],
         }
     assert isinstance(manifest, Manifest)  # there are three kinds
@@ -185,7 +178,7 @@ def _measured_lines(manifest: FolderManifest) -> dict[str, list[str]]:
         if fidelity is None
         else [f"documents: {fidelity.documents}", f"queries: {fidelity.queries}"],
         "limit": [str(manifest.drop)] if manifest.drop else [],
-        **_settings_lines(manifest.settings),
+        **settings_lines(manifest.settings),
         "dimension": [str(manifest.dimension)],
     }
 
@@ -224,7 +217,7 @@ def _unquantized(found: SourceModel) -> Inspection:
                 architecture if found.static is not None or is_built_in(config) else f"{architecture}, not built in"
             ],
             "weights": [f"{names}, {megabytes(size)}" if names else "none that can be read"],
-            **(_settings_lines(settings) if settings else {}),
+            **(settings_lines(settings) if settings else {}),
             "vocabulary" if sparse else "dimension": [str(dimension)] if dimension and not scores else [],
             "int8": [_int8(weights, static=found.static is not None)] if not problem else [],
         }
@@ -296,40 +289,6 @@ def _sparse_settings(found: SourceModel) -> SparseSettings:
     return found.sparse_settings().override(max_positions=encoder.max_length)
 
 
-def _settings_lines(settings: ModelSettings | CrossEncoderSettings | SparseSettings) -> dict[str, list[str]]:
-    """Return the lines that quantized and other models of a kind share."""
-    lowercased = ", lowercased first" if settings.lowercase else ""
-    if isinstance(settings, CrossEncoderSettings):
-        return {
-            "gives": [f"scores of pairs, through {settings.activation.value.lower()}"],
-            "scored by": list(settings.modules),
-            "pairs as": [f"a chat, its instruction {settings.instruction!r}"] if settings.template else [],
-            "longest pair": [f"{settings.max_length} tokens{lowercased}"],
-        }
-    if isinstance(settings, SparseSettings):
-        kept = f"the {settings.max_active_dims} largest kept" if settings.max_active_dims else "all kept"
-        how = {
-            "gives": [f"sparse vectors: {_sparse_way(settings)}, {kept}"],
-        }
-    else:
-        how = {
-            "pooling": [f"{settings.pooling_name}, {'normalized' if settings.normalize else 'not normalized'}"],
-            "between": list(settings.modules),
-        }
-    return how | {
-        "queries": [_beginning(settings.query_instruction)],
-        "documents": [_beginning(settings.document_instruction)],
-        "longest text": [f"{settings.max_length} tokens{lowercased}"],
-        "compared by": [_COMPARED[settings.similarity]],
-    }
-
-
-def _sparse_way(settings: SparseSettings) -> str:
-    if settings.head is SparseHead.TOKEN_WEIGHTS:
-        return "weights of a text's own tokens"
-    return f"{settings.pooling.value} of {settings.activation.value} over tokens"
-
-
 def _int8(weights: WeightFiles, *, static: bool) -> str:
     if static:
         return "nothing to quantize: a table of words' vectors, read as it is kept"
@@ -338,7 +297,3 @@ def _int8(weights: WeightFiles, *, static: bool) -> str:
     if weights.kind is WeightKind.EXPORT:
         return "as exported, if it is an int8 export; quantized on first use otherwise, or with `iqe quantize`"
     return "quantized as it is read, or with `iqe quantize`"
-
-
-def _beginning(instruction: str) -> str:
-    return f'begin with "{instruction}"' if instruction else "as they are"
