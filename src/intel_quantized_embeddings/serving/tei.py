@@ -10,8 +10,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from intel_quantized_embeddings.errors import OptionError
-from intel_quantized_embeddings.models.prompts import DOCUMENT_PROMPTS
 from intel_quantized_embeddings.models.tokens import tokens_of
 from intel_quantized_embeddings.options import Pooling
 from intel_quantized_embeddings.serving.answers import numbers
@@ -20,11 +18,10 @@ from intel_quantized_embeddings.serving.bodies import Body, kept_dimensions
 from intel_quantized_embeddings.serving.models import required
 from intel_quantized_embeddings.serving.refusals import Refusal
 from intel_quantized_embeddings.serving.rerank import ranked
-from intel_quantized_embeddings.serving.served import Running
+from intel_quantized_embeddings.serving.tei_inputs import prompt_named, tokenizing, too_long
 from intel_quantized_embeddings.serving.tei_requests import (
     EMPTY,
     WRONG,
-    Cutting,
     EmbedRequest,
     parse_body,
     parse_decode,
@@ -42,7 +39,6 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from intel_quantized_embeddings.encoders.encoder import Encoder
-    from intel_quantized_embeddings.models.tokenizer import TokenizedTexts
     from intel_quantized_embeddings.serving.service import Encoded, Service
 
 # The status of a route that needs another kind of model, and of a failure of the model.
@@ -69,10 +65,10 @@ async def embed_sparse(service: Service, body: Body) -> Answer:
         encoded = await service.encoded(
             running,
             asked.texts,
-            _tokenizing(
-                running.model.tokenize, instruction=_instruction(running, asked.prompt_name), cut=asked.cutting.side
+            tokenizing(
+                running.model.tokenize, instruction=prompt_named(running, asked.prompt_name), cut=asked.cutting.side
             ),
-            too_long=_too_long(asked.cutting, running, "inputs"),
+            too_long=too_long(asked.cutting, running, "inputs"),
         )
 
     def written() -> bytes:
@@ -104,8 +100,8 @@ async def rerank(service: Service, body: Body) -> Answer:
         encoded = await service.encoded(
             running,
             pairs,
-            _tokenizing(running.model.tokenize, cut=asked.cutting.side),
-            too_long=_too_long(asked.cutting, running, "texts"),
+            tokenizing(running.model.tokenize, cut=asked.cutting.side),
+            too_long=too_long(asked.cutting, running, "texts"),
         )
     ranks = []
     for place, score in ranked(encoded, raw=asked.raw_scores):
@@ -119,7 +115,7 @@ async def tokenize(service: Service, body: Body) -> Answer:
     """`POST /tokenize`."""
     asked = parse_tokenize(body, limits=service.limits, defaults=service.tei_defaults)
     async with service.models.using(_any(service)) as running:
-        instruction = _instruction(running, asked.prompt_name)
+        instruction = prompt_named(running, asked.prompt_name)
         most = running.model.max_length * _MOST_CHARACTERS_A_TOKEN
         if any(len(text) > most for text in asked.texts):
             raise Refusal(WRONG, f"`inputs` must have less than {most} characters.", param="inputs")
@@ -213,56 +209,13 @@ async def _vectors(service: Service, asked: EmbedRequest) -> tuple[NDArray[np.fl
         encoded = await service.encoded(
             running,
             asked.texts,
-            _tokenizing(encoder.tokenize, instruction=_instruction(running, asked.prompt_name), cut=asked.cutting.side),
-            too_long=_too_long(asked.cutting, running, "inputs"),
+            tokenizing(encoder.tokenize, instruction=prompt_named(running, asked.prompt_name), cut=asked.cutting.side),
+            too_long=too_long(asked.cutting, running, "inputs"),
         )
         already_unit = encoder.settings.normalize
         if dimensions != encoder.dimension:
             return truncated(encoded.rows, dimensions, normalize=asked.normalize or already_unit), encoded
     return unit(encoded.rows) if asked.normalize and not already_unit else encoded.rows, encoded
-
-
-def _tokenizing(tokenize: Callable[..., TokenizedTexts], **options: Any) -> Callable[[Any], TokenizedTexts]:
-    """Return a function that tokenizes with some options; options that the model's tokenizer lacks are refused."""
-
-    def refusing(inputs: Any) -> TokenizedTexts:
-        try:
-            return tokenize(inputs, **options)
-        except OptionError as exc:
-            raise Refusal(WRONG, str(exc)) from exc
-
-    return refusing
-
-
-def _too_long(cutting: Cutting, running: Running[Any], field: str) -> Callable[[int], Refusal] | None:
-    """Return a function that makes the refusal of a text that is too long; None if it is to be cut."""
-    if cutting.allowed:
-        return None
-    most = running.model.max_length
-    return lambda place: Refusal(
-        WRONG,
-        f"`{field}` must have less than {most} tokens, and {place} has more. Send truncate: true, or start iqe serve "
-        f"with --auto-truncate.",
-        param=field,
-    )
-
-
-def _instruction(running: Running[Any], prompt_name: str | None) -> str:
-    if prompt_name is None:
-        return ""
-    settings = running.model.settings
-    # A cross-encoder has no prompts.
-    prompts = {name: getattr(settings, f"{name}_instruction", "") for name in ("query", "document")}
-    prompts |= dict(getattr(settings, "other_prompts", ()))
-    # A folder may have the document's prompt under another name.
-    found = prompts.get("document" if prompt_name in DOCUMENT_PROMPTS and prompt_name not in prompts else prompt_name)
-    if found is None:
-        raise Refusal(
-            WRONG,
-            f"prompt_name={prompt_name!r} is not known here; there are {', '.join(map(repr, sorted(prompts)))}.",
-            param="prompt_name",
-        )
-    return found
 
 
 def _any(service: Service) -> Any:
