@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from intel_quantized_embeddings import Encoder, push_to_hub
+from intel_quantized_embeddings import Encoder, push_to_hub, quantize
 from intel_quantized_embeddings.errors import ModelFilesError, OptionError
+from support.few_texts import FEW
 from support.hub_machine import TEXTS, Machine
 from support.hub_server import error
 from support.hub_uploads import UploadHubServer
+from support.tiny_models import write_tiny_router
 
 REPO = "me/tiny-int8"
 
@@ -75,6 +77,50 @@ def test_a_cross_encoders_folder_goes_too(hub, machine, tiny_cross_encoder_int8)
     assert "commit" in done, done
     assert hub.messages == ["Upload tiny-cross-encoder in int8 for native"]
     assert {"encoder.safetensors", "manifest.json", "tokenizer.json"} < set(hub.files(REPO))
+
+
+class TestRouter:
+    @pytest.fixture
+    def router(self, tmp_path) -> Path:
+        source = write_tiny_router(tmp_path / "router", prompts={"query": "the "})
+        quantize(source, tmp_path / "int8", runtime="native", **FEW)
+        return tmp_path / "int8"
+
+    def test_both_models_go_and_load_as_one(self, hub, machine, router):
+        (router / "notes.txt").write_text("not for others", "utf-8")
+        (router / "query" / "notes.txt").write_text("not for others", "utf-8")
+        done = push(machine, router)
+        assert "commit" in done, done
+        assert hub.messages == [
+            "Upload router/query_0_Transformer and router/document_0_Transformer in int8 for native"
+        ]
+        assert "README.md" not in hub.files(REPO)
+        assert not [name for name in hub.files(REPO) if "notes" in name]
+        loaded, expected = machine.encode(model=REPO, precision="int8"), Encoder.load(router)
+        assert loaded.get("fingerprint") == expected.fingerprint, loaded
+        assert np.array_equal(np.array(loaded["vectors"], dtype=np.float32), expected.encode_documents(TEXTS))
+
+    def test_a_model_card_beside_them_goes_too(self, hub, machine, router):
+        (router / "README.md").write_text("# Two models", "utf-8")
+        push(machine, router)
+        assert hub.files(REPO)["README.md"] == b"# Two models"
+
+    def test_an_edited_file_of_either_is_refused_before_anything_is_sent(self, hub, machine, router):
+        with (router / "document" / "encoder.safetensors").open("ab") as opened:
+            opened.write(b"x")
+        assert_refused(push(machine, router), "DamagedFilesError", "document/encoder.safetensors", "has changed")
+        assert hub.requests == []
+
+    def test_a_link_does_not_lead_out_of_the_folder(self, hub, machine, router, tmp_path):
+        (tmp_path / "secret").write_text("a token")
+        (router / "README.md").symlink_to(tmp_path / "secret")
+        assert_refused(push(machine, router), "DamagedFilesError", "README.md is a link to", "outside the folder")
+        assert hub.requests == []
+
+    def test_models_that_are_not_quantized_are_named(self, hub, machine, tmp_path):
+        source = write_tiny_router(tmp_path / "router")
+        assert_refused(push(machine, source), "ModelFilesError", "query_0_Transformer has no manifest.json")
+        assert hub.requests == []
 
 
 def test_a_folder_goes_to_a_private_repository_and_to_another_branch(hub, machine, folder, tiny_int8):

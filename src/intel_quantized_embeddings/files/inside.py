@@ -10,8 +10,8 @@ from intel_quantized_embeddings.errors import DamagedFilesError
 def path_inside(folder: Path, name: object, *, listed_in: Path) -> Path:
     """Return the file or folder, existing or not, of a relative path that a file of a model's folder lists.
 
-    The hub's cache keeps a snapshot's files as links to the `blobs` beside its `snapshots`, so those are inside too. A
-    name or a link that leads out of the folder is a DamagedFilesError.
+    The hub's cache keeps the files of a snapshot and of its folders as links to the `blobs` beside its `snapshots`, so
+    those are inside too. A name or a link that leads out of the folder is a DamagedFilesError.
     """
     if not isinstance(name, str):
         raise DamagedFilesError(f"{listed_in} lists {name!r}; the name of a file in the folder is expected.")
@@ -24,8 +24,8 @@ def path_inside(folder: Path, name: object, *, listed_in: Path) -> Path:
         path.is_file()
     except (OSError, ValueError, RuntimeError) as exc:  # too long, a NUL, half of a surrogate pair, a ring of links
         raise DamagedFilesError(f"{listed_in} lists {name[:80]!r}, which can't be the name of a file.") from exc
-    blobs = own.parent.parent / "blobs" if own.parent.name == "snapshots" else own
-    if not (real.is_relative_to(own) or real.is_relative_to(blobs)):
+    snapshots = [parent for parent in own.parents if parent.name == "snapshots"]
+    if not any(real.is_relative_to(allowed) for allowed in (own, *(each.parent / "blobs" for each in snapshots))):
         raise DamagedFilesError(
             f"{path} is a link to {real}, outside the folder, and {listed_in.name} lists it. If you made that link, "
             f"put the file itself there."

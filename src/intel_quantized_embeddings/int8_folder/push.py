@@ -9,11 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from intel_quantized_embeddings.errors import HubUploadError, OptionError, one_line
-from intel_quantized_embeddings.int8_folder.manifest import read_manifest
+from intel_quantized_embeddings.files.inside import path_inside
+from intel_quantized_embeddings.int8_folder.manifest import MODEL_CARD, FolderManifest, read_manifest
 from intel_quantized_embeddings.models.hub_client import hub_name
-from intel_quantized_embeddings.models.source import MANIFEST_FILE
+from intel_quantized_embeddings.models.routes import CONFIG_FILE, OWN_CONFIG_FILE
+from intel_quantized_embeddings.models.source import MANIFEST_FILE, SourceModel
 from intel_quantized_embeddings.options import require_bool
 
+# Those beside the folders of its models, for which there is no manifest.
+_ROUTERS_FILES = ("modules.json", CONFIG_FILE, OWN_CONFIG_FILE, MODEL_CARD)
 _REPO_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -29,10 +33,11 @@ def push_to_hub(
     """Upload a folder that `quantize` wrote to the hub, where `Encoder.load(repo_id)` finds it.
 
     Every file is checked against the manifest first. One commit then holds the manifest and the files that it lists;
-    other files of the folder stay here. The model card, `README.md`, may have been edited.
+    other files of the folder stay here. The model card, `README.md`, may have been edited. The commit of a Router's
+    folder holds both models, its own files, and a model card beside them if there is one.
 
     Args:
-        folder: An int8 folder, also of a cross-encoder.
+        folder: An int8 folder, of a model of any kind or of a Router.
         repo_id: The repository, "owner/name", which is made if it does not exist.
         revision: The branch to commit to instead of main, which is made if it does not exist.
         private: Make a new repository private; an existing one stays as it is.
@@ -57,18 +62,38 @@ def push_to_hub(
         raise OptionError(f"repo_id={repo_id!r} is not allowed; it is 'owner/name', like 'me/bge-small-int8'.")
     require_bool("private", private)
     path = Path(folder).expanduser()
-    manifest = read_manifest(path)
-    manifest.verify(path)
-    message = commit_message or f"Upload {manifest.source.id} in {manifest.precision} for {manifest.runtime}"
+    manifests, files = _checked(path)
+    first = manifests[0]
+    names = " and ".join(dict.fromkeys(manifest.source.id for manifest in manifests))
+    message = commit_message or f"Upload {names} in {first.precision} for {first.runtime}"
     return _commit(
         path,
-        [*manifest.files, MANIFEST_FILE],
+        files,
         repo_id,
         revision=revision,
         private=private,
         token=token,
         message=message,
     )
+
+
+def _checked(folder: Path) -> tuple[list[FolderManifest], list[str]]:
+    """Return the manifests of a folder, both for a Router, and the names of its files, once all hashes are checked."""
+    routes = SourceModel(path=folder, name=folder.name, revision=None).routes
+    models = [folder] if routes is None else [routes.query, routes.document]
+    files = [] if routes is None else [name for name in _ROUTERS_FILES if _is_file_inside(folder, name)]
+    manifests = []
+    for model in models:
+        manifest = read_manifest(model)
+        manifest.verify(model)
+        manifests.append(manifest)
+        files += [(model / name).relative_to(folder).as_posix() for name in (*manifest.files, MANIFEST_FILE)]
+    return manifests, files
+
+
+def _is_file_inside(router: Path, name: str) -> bool:
+    """Whether a Router has a file; a link that leads out of its folder is a DamagedFilesError."""
+    return path_inside(router, name, listed_in=router).is_file()
 
 
 def _commit(

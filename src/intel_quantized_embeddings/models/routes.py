@@ -20,7 +20,8 @@ CONFIG_FILE = "router_config.json"
 OWN_CONFIG_FILE = "config_sentence_transformers.json"
 
 _KIND = "sentence_transformers."
-_FILES = ("*.json", "*.safetensors", "*.txt", "encoder.*")
+# A quantized folder's manifest lists its model card too.
+_FILES = ("*.json", "*.safetensors", "*.txt", "encoder.*", "README.md")
 _PARAMETERS = ("default_route", "allow_empty_key", "route_mappings")
 
 
