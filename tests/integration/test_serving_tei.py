@@ -12,13 +12,15 @@ pytest.importorskip("starlette", reason="the serve extra is not installed")
 pytest.importorskip("uvicorn", reason="the serve extra is not installed")
 pytest.importorskip("prometheus_client", reason="the serve extra is not installed")
 
-from intel_quantized_embeddings import CrossEncoder, Encoder, SparseEncoder
+from intel_quantized_embeddings import CrossEncoder, Encoder, SparseEncoder, quantize
 from intel_quantized_embeddings.encoders.sparse_encoder import weights_of
+from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.options import LoadOptions
 from intel_quantized_embeddings.serving.limits import Limits
 from intel_quantized_embeddings.serving.served import ServedModel
 from intel_quantized_embeddings.serving.tei_requests import Defaults
 from intel_quantized_embeddings.vectors import unit
+from support.few_texts import FEW
 from support.http_client import Answer, Connection
 from support.services import BrokenEncoder, service_in_process, service_in_thread
 from support.tiny_models import write_tiny_model, write_tiny_sparse, write_tiny_static
@@ -367,6 +369,60 @@ def test_too_much_is_a_429(tiny_encoder):
     refused = next(answer for answer in answers if answer.status == 429)
     assert json.loads(refused.body)["error_type"] == "Overloaded"
     assert int(refused.headers["retry-after"]) >= 1
+
+
+OWN_PROMPTS = {"query": "what is ", "passage": "the ", "clustering": "cat "}
+
+
+class TestDefaultPrompt:
+    @pytest.fixture(scope="class")
+    def folders(self, tmp_path_factory):
+        at = tmp_path_factory.mktemp("prompts")
+        source = write_tiny_model(at / "fp32", prompts=OWN_PROMPTS)
+        quantize(source, at / "int8", runtime="native", **FEW)
+        return {"fp32": source, "int8": at / "int8", "static": write_tiny_static(at / "static")}
+
+    @pytest.mark.parametrize("kind", ["fp32", "int8"])
+    @pytest.mark.parametrize("name", ["clustering", "passage", "query"])
+    def test_each_of_the_models_own_is_put_before_texts(self, folders, kind, name):
+        options = LoadOptions(model=folders[kind], precision=kind)
+        encoder = Encoder.load(folders[kind], precision=kind)
+        defaults = Defaults(default_prompt_name=name)
+        with service_in_thread(ServedModel.asked(options, name="m"), tei_defaults=defaults) as service:
+            answer = service.post("/embed", {"inputs": TEXTS})[1]
+        assert vectors(answer).tobytes() == encoder.encode(TEXTS, instruction=OWN_PROMPTS[name]).tobytes()
+
+    @pytest.mark.parametrize(
+        ("kind", "prompts"),
+        [
+            ("fp32", "'clustering', 'document', 'query'"),
+            ("int8", "'clustering', 'document', 'query'"),
+            ("static", "'document', 'query'"),
+        ],
+    )
+    @pytest.mark.parametrize("when", [(), ("--lazy",)])
+    def test_another_is_told_at_the_start(self, folders, kind, prompts, when, capsys):
+        from intel_quantized_embeddings.cli import main
+
+        given = ["serve", str(folders[kind]), "--port", "0", "--default-prompt-name", "s2p", *when]
+        assert main(given) == 1
+        said = capsys.readouterr().err
+        assert f"(--default-prompt-name) is not a prompt of {folders[kind]}, which has {prompts}: give one" in said
+        assert said.count("\n") == 1
+
+    def test_of_models_that_are_loaded_already_and_of_those_that_score_pairs_alone(self, tiny_encoder, model):
+        for one in (tiny_encoder, model):
+            with (
+                pytest.raises(OptionError, match="not a prompt of tiny, which has 'document', 'query'"),
+                service_in_thread(one, tei_defaults=Defaults(default_prompt_name="s2p")),
+            ):
+                pass
+
+    def test_pairs_beside_an_embedder_need_none(self, folders, model):
+        served = ServedModel.asked(LoadOptions(model=folders["int8"]), name="m")
+        judge = ServedModel.of(model, name="judge")
+        with service_in_thread(judge, served, tei_defaults=Defaults(default_prompt_name="clustering")) as service:
+            assert service.post("/rerank", RANK)[0] == 200
 
 
 def test_the_command_takes_that_servers_options(tiny_int8, tiny_encoder):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from intel_quantized_embeddings.encoders.quantized_folder import (
     Loaded,
@@ -41,6 +41,9 @@ from intel_quantized_embeddings.quantization.table import quantizer_module
 from intel_quantized_embeddings.runtimes.static import StaticRuntime
 from intel_quantized_embeddings.runtimes.table import RUNTIMES
 
+if TYPE_CHECKING:
+    from intel_quantized_embeddings.quantization.subject import Settings
+
 logger = logging.getLogger(__name__)
 
 
@@ -54,6 +57,11 @@ def find_model(options: LoadOptions, kind: Kind) -> SourceModel:
             raise OptionError(f"{name}={value!r} is for models that make embeddings; {options.model} {kind.does}.")
     refuse_lost_threads()  # before any work
     return find_asked(options)
+
+
+def read_settings(source: SourceModel, kind: Kind, options: LoadOptions) -> Settings:
+    """Read the settings of a model that is no Router from its folder, without opening the model."""
+    return kind.manifest_class.read(source.path).settings if source.is_quantized else kind.settings(source, options)
 
 
 def load_model(options: LoadOptions, kind: Kind, source: SourceModel | None = None) -> Loaded:

@@ -20,6 +20,7 @@ from intel_quantized_embeddings.serving.middleware import KeyCheck, RequestIds
 from intel_quantized_embeddings.serving.refusals import Refusal
 from intel_quantized_embeddings.serving.served import ServedModel
 from intel_quantized_embeddings.serving.service import Service
+from intel_quantized_embeddings.serving.tei_inputs import require_default_prompt
 from intel_quantized_embeddings.serving.tei_requests import Defaults
 
 # The first API writes the errors of paths that no API has.
@@ -39,8 +40,14 @@ def make_app(
     residency: Residency | None = None,
     log_requests: bool = False,
 ) -> ASGIApp:
-    """Make the ASGI application of some models; clients send one of the keys as `Authorization: Bearer KEY`."""
+    """Make the ASGI application of some models; clients send one of the keys as `Authorization: Bearer KEY`.
+
+    Raises:
+        OptionError: Two models have the same name, or one lacks the default prompt.
+        QuantizedEmbeddingsError: There is a default prompt, and the settings of a model can't be read.
+    """
     service = Service(models, limits=limits, tei_defaults=tei_defaults, residency=residency)
+    require_default_prompt(service.models, service.tei_defaults)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from intel_quantized_embeddings.encoders.cross_encoder import CrossEncoder
 from intel_quantized_embeddings.encoders.encoder import Encoder
-from intel_quantized_embeddings.encoders.loading import find_model
+from intel_quantized_embeddings.encoders.loading import find_model, read_settings
 from intel_quantized_embeddings.encoders.reranker import kind_of_model
 from intel_quantized_embeddings.encoders.sparse_encoder import SparseEncoder
 from intel_quantized_embeddings.errors import OptionError
@@ -18,6 +18,9 @@ from intel_quantized_embeddings.options import LoadOptions
 from intel_quantized_embeddings.process.memory import resident_bytes
 from intel_quantized_embeddings.quantization.kinds import CROSS_ENCODER, EMBEDDER, SPARSE
 from intel_quantized_embeddings.serving.batcher import Batcher
+
+if TYPE_CHECKING:
+    from intel_quantized_embeddings.quantization.subject import Settings
 
 _Model = TypeVar("_Model", Encoder, CrossEncoder, SparseEncoder)
 
@@ -38,6 +41,7 @@ class ServedModel(Generic[_Model]):
         load: Function that loads it.
         scores_pairs: Whether it is a cross-encoder.
         is_sparse: Whether it is a sparse model.
+        settings: Function that reads its settings, without loading it where they are in its folder; None loads it.
 
     Attributes:
         running: The model, if it is in memory.
@@ -47,8 +51,17 @@ class ServedModel(Generic[_Model]):
         resident_bytes: The most memory that loading it took.
     """
 
-    def __init__(self, name: str, load: Callable[[], _Model], *, scores_pairs: bool, is_sparse: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        load: Callable[[], _Model],
+        *,
+        scores_pairs: bool,
+        is_sparse: bool = False,
+        settings: Callable[[], Settings] | None = None,
+    ) -> None:
         self.name = name
+        self.read_settings: Callable[[], Settings] = settings or (lambda: load().settings)
         self.scores_pairs = scores_pairs
         self.is_sparse = is_sparse
         self.running: Running[_Model] | None = None
@@ -102,6 +115,7 @@ class ServedModel(Generic[_Model]):
             lambda: loader.from_source(source, options),
             scores_pairs=kind.scores_pairs,
             is_sparse=kind is SPARSE,
+            settings=lambda: read_settings(source, kind, options),
         )
 
     @property
