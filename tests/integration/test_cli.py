@@ -54,6 +54,18 @@ def test_a_mistake_is_one_line_on_stderr(tiny, tmp_path, monkeypatch, capsys, ar
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("arguments", [["quantize", "TINY", "out"], ["doctor", "--no-self-test"]])
+def test_a_current_folder_that_is_gone_is_named(tiny, tmp_path, arguments):
+    code = "import os, sys; os.rmdir(os.getcwd()); from intel_quantized_embeddings.cli import main; sys.exit(main())"
+    given = [str(tiny) if a == "TINY" else a for a in arguments]
+    (tmp_path / "gone").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", code, *given], cwd=tmp_path / "gone", capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("iqe: the current folder was deleted, or moved away: change to one that is there")
+
+
 def test_a_terminal_that_is_not_utf8_ends_no_command(tmp_path):
     """The list of models has Chinese in it; JSON is JSON there too, as Python's escapes of bytes are not."""
     done = iqe("models", encoding="ascii")

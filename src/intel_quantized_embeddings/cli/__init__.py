@@ -40,12 +40,27 @@ def run_command(options: argparse.Namespace) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (QuantizedEmbeddingsError, OSError) as exc:
-        print(f"iqe: {exc}", file=sys.stderr)
+        print(f"iqe: {_said(exc)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("iqe: stopped; nothing was left half done.", file=sys.stderr)
         return 130
     return status or 0
+
+
+def _said(exc: Exception) -> str:
+    """Return an error's message; that of a current folder which is gone names neither the folder nor the way out."""
+    if isinstance(exc, FileNotFoundError) and exc.filename is None and not _is_current_folder_there():
+        return "the current folder was deleted, or moved away: change to one that is there (`cd`), and run this again."
+    return str(exc)
+
+
+def _is_current_folder_there() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _take_any_text() -> None:
