@@ -289,6 +289,13 @@ class TestInfo:
         assert told["model_type"] == {"embedding": {"pooling": "mean"}}
         assert (told["max_input_length"], told["max_client_batch_size"], told["auto_truncate"]) == (64, 2048, False)
 
+    def test_the_type_is_that_which_is_computed_in(self, tmp_path):
+        """A static model computes in float32, whatever precision is asked for."""
+        model, static = write_tiny_model(tmp_path / "model"), write_tiny_static(tmp_path / "static")
+        for encoder in (Encoder.load(model, precision="fp32"), Encoder.load(static)):
+            with service_in_thread(encoder) as service:
+                assert json.loads(service.get("/info")[1])["model_dtype"] == "float32"
+
     def test_of_a_cross_encoder(self, model):
         with service_in_thread(model, name="judge") as service:
             told = json.loads(service.get("/info")[1])

@@ -58,6 +58,7 @@ class LoadedModel(Generic[_Settings]):
         self._fingerprint = fingerprint
         self._second_text = second_text
         self._options: LoadOptions | None = None
+        self._precision: Precision | None = None
 
     @classmethod
     def from_options(cls, options: LoadOptions) -> Self:
@@ -84,6 +85,7 @@ class LoadedModel(Generic[_Settings]):
             second_text=loaded.second_text,
         )
         model._options = options
+        model._precision = _precision(loaded, options)
         return model
 
     @property
@@ -105,6 +107,11 @@ class LoadedModel(Generic[_Settings]):
     def options(self) -> LoadOptions | None:
         """The options that the model was loaded with; None if `load` did not make it."""
         return self._options
+
+    @property
+    def precision(self) -> Precision | None:
+        """The precision that results are computed in, fp32 for a static model; None if `load` did not make it."""
+        return self._precision
 
     @property
     def fingerprint(self) -> str:
@@ -159,15 +166,19 @@ def _compiled(loaded: Loaded, options: LoadOptions) -> Runtime:
     return compiled
 
 
+def _precision(loaded: Loaded, options: LoadOptions) -> Precision:
+    """Return the precision of the options; a static model has one, whatever they ask for."""
+    return Precision.FP32 if loaded.runtime is None else Precision(options.precision)
+
+
 def _fingerprint(kind: Kind, loaded: Loaded, options: LoadOptions, *, cut_to: int | None) -> str:
     """Return runtime, precision, kind, and 12 hexadecimal digits of a hash over all that results depend on."""
     cut = {} if cut_to is None else {"truncate_dim": cut_to}
     hashed = hashed_settings(loaded.settings, leave_out=kind.not_hashed) | cut
     digest = fingerprint_digest(loaded.hashes, hashed)
-    if loaded.runtime is None:
-        return f"static-{Precision.FP32.value}-{kind.named(loaded.settings)}-{digest}"
-    precision = f"{options.precision}{_variant(loaded)}"
-    return f"{loaded.runtime.value}-{precision}-{kind.named(loaded.settings)}-{digest}"
+    runtime = "static" if loaded.runtime is None else loaded.runtime.value
+    precision = f"{_precision(loaded, options).value}{_variant(loaded)}"
+    return f"{runtime}-{precision}-{kind.named(loaded.settings)}-{digest}"
 
 
 def _variant(loaded: Loaded) -> str:

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from intel_quantized_embeddings.models.tokens import tokens_of
-from intel_quantized_embeddings.options import Pooling
+from intel_quantized_embeddings.options import Pooling, Precision
 from intel_quantized_embeddings.serving.answers import numbers
 from intel_quantized_embeddings.serving.api import Answer, Api, Get, Post
 from intel_quantized_embeddings.serving.bodies import Body, kept_dimensions
@@ -46,6 +46,7 @@ _BACKEND = 424
 # A text with more characters than this for each token that a model takes is not tokenized.
 _MOST_CHARACTERS_A_TOKEN = 250
 _ERROR_TYPES = {401: "Unauthorized", 424: "Backend", 429: "Overloaded", 500: "Backend", 503: "Unhealthy"}
+_DTYPES = {Precision.FP32: "float32", Precision.BF16: "bfloat16"}
 _POOLINGS = {Pooling.LAST.value: "last_token"}
 
 
@@ -172,7 +173,7 @@ async def info(service: Service, request: Request) -> Answer:
         told = {
             "model_id": served.name if model.options is None else str(model.options.model),
             "model_sha": None,
-            "model_dtype": None if model.options is None else model.options.precision,
+            "model_dtype": None if model.precision is None else _DTYPES.get(model.precision, model.precision.value),
             "served_model_name": served.name,
             "model_type": kind,
             "max_concurrent_requests": service.limits.waiting_requests,
