@@ -1,4 +1,4 @@
-"""`SparseEncoder`: texts in, sparse vectors out, weights of the tokens that a text has to do with."""
+"""`SparseEncoder`: texts in, sparse vectors out, which are weights of some tokens of the vocabulary."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 class SparseEncoder(LoadedModel[SparseSettings]):
-    """A loaded sparse model, as SPLADE is. Safe to use from several threads at once.
+    """A loaded sparse model, such as SPLADE. Safe to use from several threads at once.
 
     Example:
         >>> encoder = SparseEncoder.load("naver/splade-v3-distilbert")  # doctest: +SKIP
@@ -84,10 +84,10 @@ class SparseEncoder(LoadedModel[SparseSettings]):
         """Encode texts to be searched.
 
         Args:
-            texts: Any number of them, from any iterable, which is read as they are encoded. None is altered but by the
-                document instruction; identical ones are encoded once.
-            max_active_dims: How many weights of each vector are kept, the largest; of equal ones those of smaller token
-                ids. None for what the model's folder says, which is all as a rule.
+            texts: Any number of them, from any iterable, which is read while they are encoded. Only the document
+                instruction is added to them; identical ones are encoded once.
+            max_active_dims: Number of weights that each vector keeps: the largest, and of equal ones those of smaller
+                token ids. None for what the model's folder says, which is all as a rule.
             show_progress: Draw a bar on the terminal.
 
         Returns:
@@ -117,11 +117,11 @@ class SparseEncoder(LoadedModel[SparseSettings]):
         max_active_dims: int | None = None,
         show_progress: bool = False,
     ) -> csr_array:
-        """Encode texts after an instruction of one's own, "" for none; as `encode_documents` otherwise."""
+        """Encode texts after the given instruction, "" for none; otherwise as `encode_documents`."""
         return self._encode(texts, instruction, max_active_dims=max_active_dims, show_progress=show_progress)
 
     def encode_token_ids(self, token_ids: Sequence[Sequence[int]]) -> csr_array:
-        """Encode what `tokenize` gave, of one call or of several; rows as `encode_documents` gives them."""
+        """Encode the results of one call of `tokenize`, or of several; rows are as those of `encode_documents`."""
         return encode_sparse(
             self._runtime,
             [token_ids],
@@ -131,28 +131,30 @@ class SparseEncoder(LoadedModel[SparseSettings]):
         )
 
     def tokenize(self, texts: Sequence[str], *, instruction: str, cut: str | None = None) -> TokenizedTexts:
-        """Texts as token ids, each after an instruction; see `Encoder.tokenize`."""
+        """Tokenize texts for `encode_token_ids`, each after an instruction; see `Encoder.tokenize`."""
         return self._tokenized(self._cutting(cut).encode(texts, instruction=instruction), named="text {}".format)
 
     def decode(self, vectors: csr_array, *, top_k: int | None = None) -> list[list[tuple[str, float]]]:
-        """Say which tokens the weights of vectors belong to.
+        """Return vectors as tokens and their weights.
 
         Args:
-            vectors: As `encode_documents` gives them.
-            top_k: How many of each are returned; None for all.
+            vectors: Rows as those of `encode_documents`.
+            top_k: Number of tokens returned for each vector, those of the largest weights; None for all.
 
         Returns:
-            Of each vector (token, weight), the largest first.
+            A list of (token, weight) for each vector, the largest weight first. A token id that the tokenizer does not
+            have, as where a model's vocabulary was filled up to a round number, is in brackets: "[50300]".
 
         Raises:
             OptionError: `top_k` is not an integer of 1 or more.
         """
         most = integer_option("top_k", top_k, least=1)
-        token = self._tokenizer.uncut.id_to_token
+        token_of = self._tokenizer.uncut.id_to_token
         decoded = []
         for places, weights in rows_of(vectors):
             order = np.argsort(-weights, kind="stable")[:most]
-            decoded.append([(str(token(int(places[i]))), float(weights[i])) for i in order])
+            kept = zip(places[order].tolist(), weights[order].tolist(), strict=True)
+            decoded.append([(token_of(id_) or f"[{id_}]", weight) for id_, weight in kept])
         return decoded
 
     def __repr__(self) -> str:
@@ -195,7 +197,7 @@ class SparseEncoder(LoadedModel[SparseSettings]):
     def _token_ids(
         self, texts: Iterable[str], instruction: str, cut: bytearray
     ) -> Generator[list[list[int]], None, None]:
-        """Token ids window by window; `cut` gets a byte for every text, 1 for those that were cut."""
+        """Return token ids window by window; `cut` gets a byte for every text, 1 for those that were cut."""
         with closing(tokenize_windows(texts, self._tokenizer, instruction=instruction)) as windows:
             for window in windows:
                 cut.extend(place in window.truncated for place in range(len(window.token_ids)))
@@ -203,7 +205,7 @@ class SparseEncoder(LoadedModel[SparseSettings]):
 
 
 def rows_of(vectors: csr_array) -> Generator[tuple[NDArray[np.int32], NDArray[np.float32]], None, None]:
-    """Give the token ids and the weights of each sparse vector, ids in their order."""
+    """Yield the token ids of each sparse vector, in ascending order, and their weights."""
     for start, end in zip(vectors.indptr, vectors.indptr[1:], strict=False):
         yield vectors.indices[start:end], vectors.data[start:end]
 
