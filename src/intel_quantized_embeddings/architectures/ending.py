@@ -139,10 +139,10 @@ class VocabularyEnding:
     vocabulary, of which log(1 + max(x, 0)) is taken, and the greatest over the text.
 
     Attributes:
-        steps: What each token's vector goes through.
-        vocabulary: What makes those numbers of it; weight (vocabulary, hidden).
-        pooling: How those of a text's tokens become one.
-        logarithms: How often log(1 + x) is taken of what is not negative, 1 or 2.
+        steps: The steps on each token's vector.
+        vocabulary: The layer behind them, which makes those numbers; weight (vocabulary, hidden).
+        pooling: The pooling of a text's tokens into one row.
+        logarithms: Number of times that log(1 + x) is taken of max(x, 0): 1 or 2.
     """
 
     steps: tuple[Step, ...]

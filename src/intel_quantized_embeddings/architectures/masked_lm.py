@@ -35,8 +35,8 @@ def load_masked_lm(
         folder: The model's files.
         config: The encoder's sizes.
         described: The content of `config.json`.
-        pooling: How a text's tokens become one row.
-        logarithms: How often log(1 + x) is taken.
+        pooling: The pooling of a text's tokens into one row.
+        logarithms: Number of times that log(1 + x) is taken.
         name: What to call the model in an error.
 
     Raises:
@@ -82,7 +82,7 @@ def load_masked_lm(
 def _decoder(reader: TensorReader, config: EncoderConfig, described: Mapping[str, Any]) -> str:
     """Return the tensor with the decoder's weight: the table of words, unless `config.json` says that it is not."""
     names, words = config.architecture.masked_lm, config.architecture.weights.word_embeddings
-    assert names is not None  # whoever asks has seen it
+    assert names is not None  # load_masked_lm has checked it
     if not described.get("tie_word_embeddings", True):
         return f"{names.decoder}.weight"
     return next((prefix + words for prefix in PREFIXES if prefix + words in reader), words)

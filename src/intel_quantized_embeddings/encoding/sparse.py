@@ -1,4 +1,4 @@
-"""Texts -> sparse rows: what a runtime writes out in full becomes SciPy's CSR, a few texts at a time."""
+"""Tokenized texts -> sparse rows: a runtime's rows, zeros included, become SciPy's CSR a few texts at a time."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def encode_sparse(
 
     Args:
         runtime: The compiled model.
-        windows: Any number of parts, each of any number of texts, one sequence of ids a text.
-        pad_token_id: What padding holds.
-        max_length: Where the grid of lengths ends.
+        windows: Any number of windows, each of any number of texts, one sequence of ids for each text.
+        pad_token_id: The id of padding.
+        max_length: The end of the grid of lengths.
         on_progress: Called after every batch with the number of texts in it.
-        named: What an error calls the text of a row.
-        max_active_dims: How many weights of a row are kept, the largest; of equal ones the first. None for all.
+        named: Function from a row to the text's name in errors.
+        max_active_dims: Number of weights that a row keeps: the largest, and of equal ones the first. None for all.
 
     Returns:
         Rows in input order, without zeros. Shape: (n_texts, vocabulary), float32.
@@ -73,7 +73,7 @@ def encode_sparse(
 
 
 def strongest(rows: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-    """Return rows with so many of their numbers, the largest and of equal ones the first, and zeros for the others."""
+    """Return rows that keep `count` of their numbers, the largest and of equal ones the first; the others are zeros."""
     if count >= rows.shape[1]:
         return rows
     kept = np.zeros_like(rows)
@@ -86,7 +86,7 @@ def strongest(rows: NDArray[np.float32], count: int) -> NDArray[np.float32]:
 
 
 def _smaller(windows: Iterable[Sequence[Sequence[int]]], texts: int) -> Iterator[Sequence[Sequence[int]]]:
-    """Cut windows into parts of so many texts."""
+    """Yield windows cut into parts of a number of texts."""
     for window in windows:
         for first in range(0, len(window), texts):
             yield window[first : first + texts]

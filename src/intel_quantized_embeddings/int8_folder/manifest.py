@@ -236,11 +236,11 @@ class CrossEncoderManifest(FolderManifest):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SparseManifest(FolderManifest):
-    """Everything known of a quantized sparse model's folder.
+    """The record of a quantized sparse model's folder.
 
     Attributes:
         vocabulary: Numbers in a row, zeros included.
-        fidelity: Its vectors beside those in fp32; None where they were not measured.
+        fidelity: Its vectors compared with fp32's; None if they were not measured.
     """
 
     KIND: ClassVar[str] = SPARSE

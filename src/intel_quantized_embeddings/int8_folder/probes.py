@@ -63,7 +63,7 @@ _WIDEST = 1 << 24
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SparseProbe(Probe):
-    """A probe whose rows are sparse: kept are the numbers at places where either row has one.
+    """A probe of sparse rows, which keeps their numbers at the places where either has one.
 
     Attributes:
         places: Those places, in order.

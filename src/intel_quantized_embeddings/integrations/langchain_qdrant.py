@@ -26,8 +26,8 @@ class IntelQuantizedSparseEmbeddings(ModelOptions, SparseEmbeddings):
     """int8 sparse embeddings on CPUs as langchain-qdrant's `SparseEmbeddings`.
 
     Takes a model and the options of `SparseEncoder.load`; unknown arguments are refused. Nothing is loaded before the
-    first text. `max_active_dims` keeps so many weights of each vector, the largest; None those that the model's folder
-    says.
+    first text. `max_active_dims` is the number of weights that each vector keeps, the largest; None for what the
+    model's folder says.
 
     Example:
         >>> sparse = IntelQuantizedSparseEmbeddings(model="naver/splade-v3-distilbert")  # doctest: +SKIP

@@ -59,8 +59,8 @@ class SparseActivation(str, Enum):
 class SparseHead(str, Enum):
     """The head that makes weights of token vectors.
 
-    MASKED_LM: a masked-LM head, of all tokens of the vocabulary. TOKEN_WEIGHTS: one linear layer, of the text's own
-    tokens, as bge-m3 has it beside its dense vectors.
+    MASKED_LM: a masked-LM head, which weighs all tokens of the vocabulary. TOKEN_WEIGHTS: one linear layer, which
+    weighs the text's own tokens, as in bge-m3 beside its dense vectors.
     """
 
     MASKED_LM = "masked-lm"
@@ -72,17 +72,17 @@ class SparseSettings:
     """The settings by which texts become sparse vectors, besides the weights.
 
     Attributes:
-        pooling: How the numbers of a text's tokens become one.
-        activation: What is taken of each before.
-        max_length: Longest input in tokens, special tokens included; what is longer is cut.
+        pooling: The pooling of the numbers that a text's tokens have for one token of the vocabulary.
+        activation: The activation on each of these numbers, before pooling.
+        max_length: Longest input in tokens, special tokens included; longer ones are cut.
         query_instruction: Put before every query.
         document_instruction: Put before every document.
         lowercase: Whether texts are lowercased before tokenization, whatever the tokenizer does.
-        max_active_dims: How many of a vector's weights are kept, the largest; None for all.
-        similarity: How vectors are to be compared: the dot product where the folder does not say.
-        default_instruction: Put before a text that is said to be neither query nor document.
+        max_active_dims: Number of weights that a vector keeps, the largest; None for all.
+        similarity: The function that compares vectors: the dot product if the folder does not say.
+        default_instruction: Put before texts that are neither queries nor documents.
         other_prompts: The folder's other prompts as (name, text).
-        head: What makes weights of token vectors; with TOKEN_WEIGHTS there is no logarithm, whatever `activation` says.
+        head: The head; with TOKEN_WEIGHTS there is no logarithm, whatever `activation` says.
     """
 
     pooling: SparsePooling
@@ -134,7 +134,7 @@ class SparseSettings:
 
 
 def is_sparse(folder: Path) -> bool:
-    """Return whether a folder holds a sparse model: its modules end so, or it is a masked language model without any.
+    """Return whether a folder holds a sparse model: by its modules, or a masked language model if it has none.
 
     A module that is not built in is an UnsupportedModelError.
     """
@@ -196,7 +196,7 @@ def read_sparse_settings(folder: Path, *, name: str, default_max_length: int | N
 
 
 def weighs_tokens(folder: Path) -> bool:
-    """Return whether a folder has a layer that weighs a text's own tokens; only as a pickle is a ModelFilesError."""
+    """Return whether a folder has a layer that weighs a text's own tokens; a pickle alone is a ModelFilesError."""
     if (folder / TOKEN_WEIGHTS_FILE).is_file():
         return True
     if (folder / _PICKLED).is_file():
@@ -210,7 +210,7 @@ def weighs_tokens(folder: Path) -> bool:
 def special_ids(folder: Path, settings: SparseSettings) -> tuple[int, ...]:
     """Return the ids of the special tokens that have no weight: what begins, ends and pads a text, and what is unknown.
 
-    As the model's authors leave them out (https://github.com/FlagOpen/FlagEmbedding).
+    The code of bge-m3's authors leaves out the same (https://github.com/FlagOpen/FlagEmbedding).
     """
     named, tokenizer = special_tokens(folder), settings.tokenizer(folder).uncut
     ids = [tokenizer.token_to_id(named[kind]) for kind in _WITHOUT_WEIGHT if kind in named]

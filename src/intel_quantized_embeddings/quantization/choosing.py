@@ -17,7 +17,7 @@ LEAST_SCORE = 0.99
 
 
 def unmeasured(config: QuantizationConfig, quantizer: QuantizerModule) -> str:
-    """Return what is said where fidelity is not measured, by which a method could be chosen."""
+    """Return words for a run that measures nothing; they tell if the method might have been another by measuring."""
     kept = ", so static int8 is kept however far from fp32 it is" if _may_choose(config, quantizer) else ""
     return f"nothing measured{kept}"
 
@@ -27,7 +27,7 @@ def static_or_weight_only(
 ) -> tuple[Candidate, Choice | None]:
     """Keep static int8 if it is near enough to fp32; else try weight-only int8, and keep the nearer of the two.
 
-    Returns what is kept, and why; None where nothing else was tried, as where a method was asked for by its name.
+    Returns what is kept and the reason, which is None if only static int8 was tried, as when a method was asked for.
     """
     if not _may_choose(config, subject.quantizer) or static.fidelity.score >= LEAST_SCORE:
         return static, None
@@ -44,6 +44,6 @@ def static_or_weight_only(
 
 
 def _may_choose(config: QuantizationConfig, quantizer: QuantizerModule) -> bool:
-    """Return whether there is a second method to choose, and nobody named one."""
+    """Return whether the quantizer has both methods and the settings name none."""
     both = quantizer.METHODS[0] is MethodName.STATIC and MethodName.WEIGHT_ONLY in quantizer.METHODS
     return both and config.method is None

@@ -65,7 +65,7 @@ class SparseReport(Report):
     """The result of quantizing a sparse model; its attributes are those of `Report`.
 
     Attributes:
-        fidelity: Vectors beside those in fp32, on texts that were not calibrated on; None where they were not measured.
+        fidelity: Vectors compared with fp32's on held-out texts; None if they were not measured.
     """
 
     fidelity: SparseFidelity | None

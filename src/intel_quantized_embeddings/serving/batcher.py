@@ -37,12 +37,12 @@ _WARM_UP_TEXTS = 16
 _WARM_UP_LONGEST = 512  # longer shapes compile when they are first asked for: a start must not take minutes
 # The most tokens of a request that is taken for a query: one text of most models' longest, or some questions.
 _QUERY_TOKENS = 512
-# While queries wait all the time, the rest has a round after so many rounds' tokens of theirs.
+# While queries wait all the time, the rest has a round after this number of full rounds of queries.
 _QUERY_ROUNDS = 4
 
 
 class _Job:
-    """A request's texts on their way to rows, which are filled as rounds end; the event loop waits for `done`."""
+    """A request's texts and their rows, which rounds fill as they end; the event loop waits for `done`."""
 
     def __init__(self, token_ids: Sequence[Sequence[int]]) -> None:
         self.token_ids = token_ids
@@ -51,7 +51,7 @@ class _Job:
         self.done: Future[NDArray[Any]] = Future()
 
     def fill(self, place: int, row: Any) -> None:
-        """Put the row of a text in its place: an array, or what else one is."""
+        """Put a text's row in its place: an array of numbers, or a sparse model's token ids and weights."""
         if self.rows is None and isinstance(row, np.ndarray):
             self.rows = np.empty((len(self.token_ids), len(row)), dtype=np.float32)
         elif self.rows is None:
@@ -102,7 +102,7 @@ class Batcher:
         return sum(lane.waiting.tokens + lane.running_tokens for lane in (self._queries, self._bulk))
 
     def tokens_ahead(self, tokens: int) -> int:
-        """Tokens at most that would be encoded before a request of so many."""
+        """Return the most tokens that would be encoded before a request that has a number of tokens."""
         with self._lock:
             running = self._queries.running_tokens + self._bulk.running_tokens
             if self._lane_of(tokens) is self._queries:
@@ -120,7 +120,7 @@ class Batcher:
         return all(thread.is_alive() for thread in self._threads) and not self._stopping
 
     def start(self) -> None:
-        """Measure the speed once, then take texts."""
+        """Measure the speed once, then accept texts."""
         longest = min(self._encoder.max_length, _WARM_UP_LONGEST)
         texts = [[0] * max(1, longest * place // _WARM_UP_TEXTS) for place in range(1, _WARM_UP_TEXTS + 1)]
         self._encoder.encode_token_ids(texts)  # compiles what bulk calls need
@@ -129,7 +129,7 @@ class Batcher:
             thread.start()
 
     def stop(self) -> None:
-        """Take no more, and end after the rounds that are running; what still waits is cancelled."""
+        """Accept no more texts and end after the rounds that are running; requests that still wait are cancelled."""
         with self._lock:
             self._stopping = True
             for lane in (self._queries, self._bulk):
@@ -145,11 +145,11 @@ class Batcher:
         return padded_length(len(token_ids), max_length=self._encoder.max_length)
 
     async def encode(self, token_ids: Sequence[Sequence[int]]) -> NDArray[Any]:
-        """Encode a request's texts, one at least; cancelled, those that are not being encoded are dropped.
+        """Encode a request's texts, at least one; if this is cancelled, texts whose round has not begun are dropped.
 
         Returns:
-            Vectors, or scores before their activation. Shape: (n_texts, numbers), float32. Of a sparse model token ids
-            and weights of each text. Shape: (n_texts,), objects.
+            Vectors, or scores before their activation. Shape: (n_texts, numbers), float32. For a sparse model the token
+            ids and weights of each text. Shape: (n_texts,), objects.
 
         Raises:
             ForkedProcessError: The batcher is that of the process that this one was forked from.
@@ -175,11 +175,11 @@ class Batcher:
                 self._bulk.changed.notify()  # it may have waited for this very query, which nobody wants any more
 
     def _lane_of(self, tokens: int) -> _Lane:
-        """Return where a request of so many tokens waits."""
+        """Return the lane in which a request with a number of tokens waits."""
         return self._queries if tokens <= _QUERY_TOKENS else self._bulk
 
     def _may_run(self, lane: _Lane) -> bool:
-        """Whether a lane's next round may begin: the rest gives way to queries, but not for ever."""
+        """Return whether a lane's next round may begin: the rest gives way to queries, but not for ever."""
         if not len(lane.waiting):
             return False
         its_turn = self._queries_since_bulk >= _QUERY_ROUNDS * self._round_tokens

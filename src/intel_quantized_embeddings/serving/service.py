@@ -43,8 +43,8 @@ class Encoded:
     """The result for a request's texts or pairs.
 
     Attributes:
-        rows: Vectors, or scores before their activation, shape (n_inputs, numbers); or what `Batcher.encode` gives of a
-            sparse model.
+        rows: Vectors, or scores before their activation, shape (n_inputs, numbers); for a sparse model as
+            `Batcher.encode` returns them.
         tokens: The number of tokens of all inputs.
         cut: The number of inputs that were too long and cut.
     """
