@@ -1,6 +1,8 @@
-"""What a service encodes before its first request."""
+"""What a service encodes before its first request, and rounds that fail."""
 
 from __future__ import annotations
+
+import asyncio
 
 import numpy as np
 import pytest
@@ -31,3 +33,27 @@ def test_the_start_is_bounded_whatever_the_longest_input(max_length, longest):
     batcher.stop()
     assert max(spy.lengths) == longest
     assert sum(spy.lengths) <= 10_000
+
+
+class Short(Spy):
+    """An encoder that gives a row too few for each call with a text of five tokens."""
+
+    def encode_token_ids(self, token_ids):
+        rows = super().encode_token_ids(token_ids)
+        return rows[1:] if any(len(ids) == 5 for ids in token_ids) else rows
+
+
+@pytest.mark.parametrize("texts", [1, 100])  # a query's lane, and that of the rest
+def test_rows_that_do_not_fit_their_texts_fail_their_requests_alone(texts):
+    async def ask(tokens: int):
+        return await asyncio.wait_for(batcher.encode([[1] * tokens] * texts), timeout=10)
+
+    batcher = Batcher(Short(8), round_tokens=2048, metrics=Metrics().of_model("m"))
+    batcher.start()
+    try:
+        with pytest.raises(ValueError, match=f"gave {texts - 1} rows for {texts} texts"):
+            asyncio.run(ask(5))
+        assert asyncio.run(ask(4)).shape == (texts, 2)
+        assert batcher.is_running
+    finally:
+        batcher.stop()

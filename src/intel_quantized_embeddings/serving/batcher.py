@@ -197,13 +197,12 @@ class Batcher:
                 self._queries_since_bulk = self._queries_since_bulk + tokens if lane is self._queries else 0
             try:
                 vectors, seconds = self._timed(token_ids, tokens=tokens)
+                self.metrics.note_round(tokens=tokens, texts=len(texts), seconds=seconds)
+                self._hand_out(texts, vectors)
             except Exception as exc:
                 # Whatever it is, those who wait must hear of it, and others go on.
                 logger.exception("a round of %d texts failed", len(texts))
                 self._fail({job for job, _ in texts}, exc, lane)
-            else:
-                self.metrics.note_round(tokens=tokens, texts=len(texts), seconds=seconds)
-                self._hand_out(texts, vectors)
             with self._lock:
                 lane.running_tokens = 0
                 self._bulk.changed.notify()  # it may have waited for queries
@@ -213,7 +212,11 @@ class Batcher:
             started = time.perf_counter()
             made: Any = self._encoder.encode_token_ids(token_ids)
             vectors = made if isinstance(made, np.ndarray) else list(rows_of(made))
-            return vectors, time.perf_counter() - started
+            seconds = time.perf_counter() - started
+        if len(vectors) != len(token_ids):
+            # Before the first is handed out: a request must not get the row of another.
+            raise ValueError(f"the model gave {len(vectors)} rows for {len(token_ids)} texts")
+        return vectors, seconds
 
     def _hand_out(self, texts: list[tuple[_Job, int]], vectors: Sequence[Any]) -> None:
         for row, (job, place) in zip(vectors, texts, strict=True):
@@ -223,5 +226,6 @@ class Batcher:
         for job in jobs:
             with self._lock:
                 lane.waiting.remove(job)
-            if job.done.set_running_or_notify_cancel():
+            # A job may have got its last row before the round failed.
+            if not job.done.done() and job.done.set_running_or_notify_cancel():
                 job.done.set_exception(exc)
