@@ -77,6 +77,7 @@ def cross_encoders(tiny_cross_encoder, tmp_path_factory) -> dict[int, Path]:
             tiny_cross_encoder,
             tmp_path_factory.mktemp("bits") / str(bits),
             runtime="openvino",
+            method="static",
             weight_bits=bits,
             search=False,
             calibration_texts=TEXTS,
