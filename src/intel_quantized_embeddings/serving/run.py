@@ -21,6 +21,7 @@ try:
 
     from intel_quantized_embeddings.serving.app import make_app
     from intel_quantized_embeddings.serving.served import ServedModel
+    from intel_quantized_embeddings.serving.whole_answers import WholeAnswers
 except ModuleNotFoundError as exc:
     missing = (exc.name or "uvicorn").partition(".")[0]
     raise MissingExtraError(package=missing, extra="serve", needed_for="iqe serve") from exc
@@ -82,6 +83,7 @@ def serve(
             logger.warning("%s can be reached from other machines, and no API key is asked for", host)
         config = uvicorn.Config(
             app,
+            http=WholeAnswers,
             lifespan="on",
             ws="none",
             log_config=None,
