@@ -6,15 +6,12 @@ import logging
 import os
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from intel_quantized_embeddings.encoders.loaded import LoadedModel
+from intel_quantized_embeddings.encoders.routed import RoutedModel
 from intel_quantized_embeddings.encoding.pipeline import DistinctTexts, encode_token_ids, tokenize_windows
-from intel_quantized_embeddings.errors import InvalidTextError, UnsupportedModelError
-from intel_quantized_embeddings.models.routes import QUERY
+from intel_quantized_embeddings.errors import InvalidTextError
 from intel_quantized_embeddings.models.settings import ModelSettings
-from intel_quantized_embeddings.models.source import SourceModel
 from intel_quantized_embeddings.models.tokenizer import TokenizedTexts
 from intel_quantized_embeddings.options import DEFAULT_MODEL, LoadKeywords, LoadOptions, naming_its_options
 from intel_quantized_embeddings.quantization.kinds import EMBEDDER
@@ -29,7 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Encoder(LoadedModel[ModelSettings]):
+class Encoder(RoutedModel[ModelSettings]):
     """A loaded embedding model. Safe to use from several threads at once.
 
     Example:
@@ -39,7 +36,6 @@ class Encoder(LoadedModel[ModelSettings]):
     """
 
     _kind = EMBEDDER
-    _routes: tuple[Encoder, Encoder] | None = None  # the models of queries and of documents, if this is a Router
 
     @classmethod
     @naming_its_options
@@ -84,50 +80,6 @@ class Encoder(LoadedModel[ModelSettings]):
             QuantizationError: Quantizing it failed.
         """
         return cls.from_options(LoadOptions.from_keywords(model, options))
-
-    @classmethod
-    def from_source(cls, source: SourceModel, options: LoadOptions) -> Encoder:
-        """Load a model whose files are known; of a Router, both of its models.
-
-        Raises:
-            UnsupportedModelError: Beside the cases of `load`: the two models' vectors can't be compared.
-        """
-        routes = source.routes
-        if routes is None:
-            return super().from_source(source, options)
-        query, document = (cls._of_route(source.route(folder), options) for folder in (routes.query, routes.document))
-        if query.dimension != document.dimension:
-            raise UnsupportedModelError(
-                f"{source.name} makes vectors of {query.dimension} numbers of queries and of {document.dimension} of "
-                f"documents, which can't be compared. Pass truncate_dim= with no more than the fewer."
-            )
-        whole = cls.__new__(cls)
-        whole.__dict__ |= (query if routes.default == QUERY else document).__dict__
-        whole._routes = (query, document)
-        whole._options = options
-        whole._fingerprint = f"{document.fingerprint}+{query.fingerprint}"
-        return whole
-
-    @classmethod
-    def _of_route(cls, source: SourceModel, options: LoadOptions) -> Encoder:
-        if source.static is not None:  # a static model has no runtime, whatever the other model has
-            options = replace(options, runtime=None, instruction_set=None)
-        return super().from_source(source, options)
-
-    @property
-    def for_queries(self) -> Encoder:
-        """The model that encodes queries: this one, or a Router's model for them."""
-        return self if self._routes is None else self._routes[0]
-
-    @property
-    def for_documents(self) -> Encoder:
-        """The model that encodes documents, as `for_queries`."""
-        return self if self._routes is None else self._routes[1]
-
-    @property
-    def dimension(self) -> int:
-        """Numbers in a vector."""
-        return self._runtime.dimension
 
     @property
     def pad_token_id(self) -> int:

@@ -26,12 +26,16 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class _HasLength(Protocol):
+class HasLength(Protocol):
+    """Settings of any kind of model."""
+
     @property
-    def max_length(self) -> int: ...
+    def max_length(self) -> int:
+        """Longest input in tokens."""
+        ...
 
 
-_Settings = TypeVar("_Settings", bound=_HasLength)
+_Settings = TypeVar("_Settings", bound=HasLength)
 _Model = TypeVar("_Model", bound="LoadedModel[Any]")
 
 
