@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import shutil
 
 import numpy as np
 import pytest
@@ -161,24 +160,6 @@ class TestKindsAreToldApart:
     def test_a_sparse_encoder_names_the_class_for_an_embedder(self, tiny):
         with pytest.raises(UnsupportedModelError, match=r"Load a model that makes embeddings with Encoder\.load"):
             SparseEncoder.load(tiny)
-
-    def test_a_router_to_a_table_of_weights_is_refused_by_name(self, tiny_sparse, tmp_path):
-        """OpenSearch's inference-free models: queries are looked up, documents go through a masked-LM head."""
-        package = "sentence_transformers.sparse_encoder.modules"
-        types = {
-            "query_0_SparseStaticEmbedding": f"{package}.sparse_static_embedding.SparseStaticEmbedding",
-            "document_0_MLMTransformer": f"{package}.mlm_transformer.MLMTransformer",
-            "document_1_SpladePooling": f"{package}.splade_pooling.SpladePooling",
-        }
-        query, *document = types
-        shutil.copytree(tiny_sparse, tmp_path / document[0])
-        (tmp_path / document[0] / "modules.json").unlink()
-        described = {"types": types, "structure": {"query": [query], "document": document}, "parameters": {}}
-        (tmp_path / "router_config.json").write_text(json.dumps(described))
-        router = {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.base.modules.router.Router"}
-        (tmp_path / "modules.json").write_text(json.dumps([router]))
-        with pytest.raises(UnsupportedModelError, match="SparseStaticEmbedding"):
-            SparseEncoder.load(tmp_path)
 
     def test_options_of_embedders_are_refused(self, tiny_sparse):
         with pytest.raises(OptionError, match=r"truncate_dim=4 is for models that make embeddings; .* sparse vectors"):

@@ -15,7 +15,14 @@ from intel_quantized_embeddings import CrossEncoder, Encoder, SparseEncoder
 from intel_quantized_embeddings.errors import QuantizedEmbeddingsError
 from intel_quantized_embeddings.models.sparse import is_sparse
 from support.documents import ROOT
-from support.tiny_models import HIDDEN, VOCABULARY, write_tiny_cross_encoder, write_tiny_model, write_tiny_sparse
+from support.tiny_models import (
+    HIDDEN,
+    VOCABULARY,
+    write_tiny_cross_encoder,
+    write_tiny_model,
+    write_tiny_sparse,
+    write_tiny_sparse_router,
+)
 
 # Together they change with every key that is obeyed: case, accents, Chinese, special tokens, parts of words, length.
 TEXTS = ["The CAT café", "猫cat 東京", "dog [SEP] [CLS]", "catdog", " ".join(VOCABULARY[10:40]), "cat red"]
@@ -101,12 +108,17 @@ def _sparse(folder):
     return folder
 
 
+def _sparse_router(folder):
+    return write_tiny_sparse_router(folder, own={"prompts": {"clustering": "of the "}})
+
+
 # By the heading of its table.
 BASES = {
     "Models that make embeddings": _embedder,
     "Models with a byte-level tokenizer, as RoBERTa's": _byte_level,
     "Cross-encoders": _cross_encoder,
     "Sparse models": _sparse,
+    "Sparse models with a table for queries": _sparse_router,
 }
 
 
@@ -133,10 +145,11 @@ def _with(folder, file, key, value):
 
 
 def _results(folder):
-    if "ForSequenceClassification" in (folder / "config.json").read_text():
+    router = (folder / "router_config.json").is_file()
+    if not router and "ForSequenceClassification" in (folder / "config.json").read_text():
         model = CrossEncoder.load(folder, precision="fp32", warm_shapes=False)
         return model.score([(one, other) for one in TEXTS for other in TEXTS[:3]])
-    if is_sparse(folder):
+    if router or is_sparse(folder):
         sparse = SparseEncoder.load(folder, precision="fp32", warm_shapes=False)
         return np.concatenate([sparse.encode_documents(TEXTS).toarray(), sparse.encode_queries(TEXTS).toarray()])
     encoder = Encoder.load(folder, precision="fp32", warm_shapes=False)
@@ -215,7 +228,7 @@ def test_the_results_are_sentence_transformers(changed):
     if kind == "Cross-encoders":
         model = theirs.CrossEncoder(str(folder), device="cpu")
         expected = np.stack([model.predict([(one, other)])[0] for one in TEXTS for other in TEXTS[:3]])
-    elif kind == "Sparse models":
+    elif kind.startswith("Sparse models"):
         model = theirs.SparseEncoder(str(folder), device="cpu")
         documents = [model.encode_document(text).to_dense().numpy() for text in TEXTS]
         expected = np.stack(documents + [model.encode_query(text).to_dense().numpy() for text in TEXTS])

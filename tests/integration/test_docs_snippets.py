@@ -14,7 +14,7 @@ import pytest
 
 from intel_quantized_embeddings.cli import main
 from support.documents import Block, block_with, blocks, page_at, pages, to_run
-from support.tiny_models import write_tiny_sparse
+from support.tiny_models import write_tiny_sparse, write_tiny_sparse_router
 
 CHROMA = "langchain_chroma", "llama_index.vector_stores.chroma"
 
@@ -126,11 +126,18 @@ ROWS = [
     ),
     Shown(
         "sparse.md",
-        ("quantize_sparse(",),
+        ("splade-int8",),
         ("scipy",),
         prepared="sparse",
         prints=r"SparseFidelity\(.*\n",
         left=lambda known: Path("splade-int8/manifest.json").is_file(),
+    ),
+    Shown(
+        "sparse.md",
+        ("doc-int8",),
+        ("scipy",),
+        prepared="inference_free",
+        left=lambda known: known["queries"].shape[0] == 1 and Path("doc-int8/document/manifest.json").is_file(),
     ),
     Shown(
         "migrating.md",
@@ -212,6 +219,13 @@ def cross_encoder_int8(tiny_cross_encoder_int8) -> dict[str, str]:
 def sparse(tmp_path_factory) -> dict[str, str]:
     """A tiny one stands for the one named there."""
     return {"naver/splade-v3-distilbert": str(write_tiny_sparse(tmp_path_factory.mktemp("sparse")))}
+
+
+@pytest.fixture
+def inference_free(tmp_path_factory) -> dict[str, str]:
+    """A tiny one stands for the one named there."""
+    folder = write_tiny_sparse_router(tmp_path_factory.mktemp("inference-free"), as_published=True)
+    return {"opensearch-project/opensearch-neural-sparse-encoding-doc-v2-distill": str(folder)}
 
 
 @pytest.fixture

@@ -11,14 +11,20 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from intel_quantized_embeddings import Encoder
+from intel_quantized_embeddings import Encoder, SparseEncoder
 from intel_quantized_embeddings.errors import UnsupportedModelError
 from support.cpu_kinds import fails_where_onednn_is_limited
 from support.exported_models import write_openvino_export
 from support.hub_machine import MODEL, TEXTS, Machine
 from support.hub_server import HubServer
 from support.onnx_files import write_onnx_export
-from support.tiny_models import HIDDEN, VOCABULARY, write_tiny_model, write_tiny_static
+from support.tiny_models import (
+    HIDDEN,
+    VOCABULARY,
+    write_tiny_model,
+    write_tiny_sparse_router,
+    write_tiny_static,
+)
 
 # The others' weights, and what no encoder needs.
 _NOISE = [
@@ -351,6 +357,17 @@ def test_a_static_model_is_fetched(hub, machine, tmp_path, model2vec):
     hub.add(MODEL, {**files, "onnx/model.onnx": b"not wanted", "README.md": b"not wanted"})
     _assert_vectors(machine.encode(), Encoder.load(folder, precision="fp32").encode_documents(TEXTS))
     assert sorted(hub.downloaded()) == sorted(files)
+
+
+@pytest.mark.parametrize("as_published", [False, True])
+def test_a_table_of_weights_and_the_model_beside_it_are_fetched(hub, machine, tmp_path, as_published):
+    """In the form of OpenSearch's repositories, and as sentence-transformers saves one."""
+    folder = write_tiny_sparse_router(tmp_path / "model", as_published=as_published)
+    unwanted = {"pytorch_model.bin": b"not wanted", "query_0_SparseStaticEmbedding/pytorch_model.bin": b"not wanted"}
+    hub.add(MODEL, {**_files(folder), **unwanted})
+    found = SparseEncoder.load(machine.find()["path"], warm_shapes=False)
+    assert found.fingerprint == SparseEncoder.load(folder, warm_shapes=False).fingerprint
+    assert not set(unwanted) & set(hub.downloaded())
 
 
 def test_a_router_of_other_routes_is_refused_by_name(hub, machine, tmp_path):

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from intel_quantized_embeddings import Encoder, push_to_hub, quantize
+from intel_quantized_embeddings import Encoder, SparseEncoder, push_to_hub, quantize, quantize_sparse
 from intel_quantized_embeddings.errors import ModelFilesError, OptionError
 from support.few_texts import FEW
 from support.hub_machine import TEXTS, Machine
 from support.hub_server import error
 from support.hub_uploads import UploadHubServer
-from support.tiny_models import write_tiny_router
+from support.tiny_models import write_tiny_router, write_tiny_sparse_router
 
 REPO = "me/tiny-int8"
 
@@ -110,6 +110,16 @@ class TestRouter:
             opened.write(b"x")
         assert_refused(push(machine, router), "DamagedFilesError", "document/encoder.safetensors", "has changed")
         assert hub.requests == []
+
+    def test_a_table_of_weights_goes_with_the_model_of_documents(self, hub, machine, tmp_path):
+        source = write_tiny_sparse_router(tmp_path / "router", as_published=True)
+        quantize_sparse(source, tmp_path / "int8", measure=False, **FEW)
+        (tmp_path / "int8" / "query" / "notes.txt").write_text("not for others", "utf-8")
+        push(machine, tmp_path / "int8")
+        assert "query/model.safetensors" in hub.files(REPO)
+        assert not [name for name in hub.files(REPO) if "notes" in name]
+        found = SparseEncoder.load(machine.find(model=REPO)["path"])
+        assert found.fingerprint == SparseEncoder.load(tmp_path / "int8").fingerprint
 
     def test_a_link_does_not_lead_out_of_the_folder(self, hub, machine, router, tmp_path):
         (tmp_path / "secret").write_text("a token")

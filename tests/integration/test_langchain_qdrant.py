@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from intel_quantized_embeddings import IntelQuantizedEmbeddings, SparseEncoder
 from intel_quantized_embeddings.encoders.sparse_encoder import weights_of
 from intel_quantized_embeddings.errors import UnsupportedModelError
-from support.tiny_models import write_tiny_sparse
+from support.tiny_models import write_tiny_sparse, write_tiny_sparse_router
 
 langchain_qdrant = pytest.importorskip("langchain_qdrant", reason="langchain-qdrant is not installed")
 pytest.importorskip("scipy", reason="SciPy is not installed (the extra `sparse`)")
@@ -42,6 +42,14 @@ def test_vectors_are_the_encoders(sparse, folder):
     assert as_weights(sparse.embed_query("a cat")) == weights_of(encoder.encode_queries(["a cat"]))[0]
     assert asyncio.run(sparse.aembed_documents(TEXTS)) == sparse.embed_documents(TEXTS)
     assert asyncio.run(sparse.aembed_query("a cat")) == sparse.embed_query("a cat")
+
+
+def test_queries_of_an_inference_free_model_are_looked_up(sparse, tmp_path):
+    folder = write_tiny_sparse_router(tmp_path)
+    routed, encoder = type(sparse)(model=folder), SparseEncoder.load(folder)
+    assert list(map(as_weights, routed.embed_documents(TEXTS))) == weights_of(encoder.encode_documents(TEXTS))
+    assert as_weights(routed.embed_query("a cat")) == weights_of(encoder.for_queries.encode(["a cat"]))[0]
+    assert as_weights(routed.embed_query("a cat")) != weights_of(encoder.encode(["a cat"]))[0]
 
 
 def test_so_many_weights_are_kept(sparse):

@@ -360,6 +360,70 @@ def write_tiny_sparse(
     return folder
 
 
+def write_tiny_weight_table(folder: Path, *, max_length: int | None = 64, seed: int = 0) -> Path:
+    """Write a table of tokens' weights, as SparseStaticEmbedding saves one; a fifth of the weights is 0."""
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(seed + 2)
+    weights = random.uniform(0.1, 9, len(VOCABULARY)) * (random.uniform(size=len(VOCABULARY)) > 0.2)
+    save_file({"weight": weights.astype(np.float32)}, str(folder / "model.safetensors"))
+    (folder / "config.json").write_text(json.dumps({"frozen": True}))
+    write_tiny_tokenizer(folder / "tokenizer.json")
+    described: dict[str, object] = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[PAD]"}
+    if max_length is not None:
+        described["model_max_length"] = max_length
+    (folder / "tokenizer_config.json").write_text(json.dumps(described))
+    return folder
+
+
+def write_tiny_sparse_router(
+    folder: Path,
+    *,
+    family: Architecture = BERT,
+    as_published: bool = False,
+    layered_queries: bool = False,
+    default: str | None = "document",
+    own: dict[str, object] | None = None,
+) -> Path:
+    """Write a sparse model whose queries are looked up in a table of weights, with random weights.
+
+    Args:
+        folder: Where.
+        family: The documents' model's.
+        as_published: Whether the documents' model is in the Router's own folder, as in OpenSearch's repositories on the
+            hub, or in one of its own, as sentence-transformers 6.2 saves it.
+        layered_queries: Whether queries have a model with layers too, in place of the table.
+        default: The default route.
+        own: What `config_sentence_transformers.json` says beside the kind of model.
+    """
+    package = "sentence_transformers.sparse_encoder.models"
+    kinds = {"document": ["MLMTransformer", "SpladePooling"], "query": ["SparseStaticEmbedding"]}
+    if layered_queries:
+        kinds["query"] = kinds["document"]
+    types, structure = {}, {}
+    for seed, (route, chain) in enumerate(kinds.items()):
+        names = [f"{route}_{place}_{kind}" for place, kind in enumerate(chain)]
+        if as_published and route == "document":
+            names[0] = ""
+        types |= {name: f"{package}.{kind}" for name, kind in zip(names, chain, strict=True)}
+        structure[route] = names
+        first = folder / names[0]
+        if len(chain) == 1:
+            write_tiny_weight_table(first)
+            continue
+        write_tiny_sparse(first, family=family, activation="log1p_relu", seed=seed)
+        (first / "1_SpladePooling").rename(folder / names[1])
+        for file in ("modules.json", "config_sentence_transformers.json"):
+            (first / file).unlink()
+    described = {"types": types, "structure": dict(sorted(structure.items(), reverse=True))}
+    described["parameters"] = {"default_route": default, "allow_empty_key": True}
+    (folder / "router_config.json").write_text(json.dumps(described))
+    router = {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Router"}
+    (folder / "modules.json").write_text(json.dumps([router]))
+    described = {"model_type": "SparseEncoder", "similarity_fn_name": "dot", **(own or {})}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(described))
+    return folder
+
+
 # What makes one text of a pair, for `write_tiny_causal_scorer`.
 PAIR_TEMPLATE = "[CLS] {{ messages[0].content }} [SEP] {{ messages[1].content }} [MASK] yes or no [SEP]"
 

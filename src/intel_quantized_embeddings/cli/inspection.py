@@ -32,6 +32,7 @@ from intel_quantized_embeddings.models.source import MANIFEST_FILE, SourceModel
 from intel_quantized_embeddings.models.sparse import SparseSettings
 from intel_quantized_embeddings.models.static import StaticTokenizer, read_table
 from intel_quantized_embeddings.models.weight_files import WeightFiles, WeightKind
+from intel_quantized_embeddings.models.weight_table import read_weight_table
 from intel_quantized_embeddings.options import Precision, RuntimeName
 from intel_quantized_embeddings.reporting.terminal import labelled, megabytes
 from intel_quantized_embeddings.runtimes.building import load_any_head, load_vocabulary
@@ -193,6 +194,8 @@ def _unquantized(found: SourceModel) -> Inspection:
         weights = found.weights
         if found.static is not None:
             dimension = int(read_table(found.static).rows.shape[1])
+        elif found.weight_table is not None:
+            dimension = len(read_weight_table(found.weight_table))
         elif is_built_in(config) or weights.kind is WeightKind.SAFETENSORS:  # an export may be of any architecture
             exported = weights.kind is not WeightKind.SAFETENSORS
             dimension = EncoderConfig.from_hf(config, where=found.name, exported=exported).hidden_size
@@ -200,26 +203,27 @@ def _unquantized(found: SourceModel) -> Inspection:
         if found.static is not None:
             StaticTokenizer(found.static, max_length=settings.max_length)
         else:
-            settings.tokenizer(found.path)
+            settings.tokenizer(found.weight_table or found.path)
         if not weights.files:
             raise ModelFilesError(f"{found.path} has no weights that can be read: no safetensors and no export.")
         dimension = _width(found, settings, dimension)
     except QuantizedEmbeddingsError as exc:
         problem = exc
+    table = found.static or found.weight_table
     size = sum(file.stat().st_size for file in weights.files)
     names = ", ".join(found.relative(file) for file in weights.files)
-    architecture = "static" if found.static is not None else str(config.get("model_type"))
+    architecture = "static" if table is not None else str(config.get("model_type"))
     text = labelled(
         {
             "folder": [str(found.path)],
             "name": [found.name, *([f"revision {found.revision}"] if found.revision else [])],
             "architecture": [
-                architecture if found.static is not None or is_built_in(config) else f"{architecture}, not built in"
+                architecture if table is not None or is_built_in(config) else f"{architecture}, not built in"
             ],
             "weights": [f"{names}, {megabytes(size)}" if names else "none that can be read"],
             **(settings_lines(settings) if settings else {}),
             "vocabulary" if sparse else "dimension": [str(dimension)] if dimension and not scores else [],
-            "int8": [_int8(weights, static=found.static is not None)] if not problem else [],
+            "int8": [_int8(weights, static=table is not None)] if not problem else [],
         }
     )
     facts = {
@@ -228,7 +232,7 @@ def _unquantized(found: SourceModel) -> Inspection:
         "gives": "scores" if scores else "sparse vectors" if sparse else "vectors",
         "name": found.name,
         "revision": found.revision,
-        "architecture": "static" if found.static is not None else config.get("model_type"),
+        "architecture": "static" if table is not None else config.get("model_type"),
         "dimension": None if scores else dimension,
         "weights": {
             "kind": weights.kind.value if weights.files else None,
@@ -252,6 +256,8 @@ def _width(
     found: SourceModel, settings: ModelSettings | CrossEncoderSettings | SparseSettings, hidden: int | None
 ) -> int | None:
     """Return the numbers in a row, once what loading finds out last is seen: what follows the layers."""
+    if found.weight_table is not None:
+        return hidden
     if isinstance(settings, SparseSettings):
         load_vocabulary(found, settings)
         return EncoderConfig.from_hf(found.config, where=found.name).vocab_size
@@ -285,13 +291,15 @@ def _scoring_settings(found: SourceModel) -> CrossEncoderSettings:
 
 
 def _sparse_settings(found: SourceModel) -> SparseSettings:
+    if found.weight_table is not None:
+        return found.sparse_settings()
     encoder = EncoderConfig.from_hf(found.config, where=found.name)
     return found.sparse_settings().override(max_positions=encoder.max_length)
 
 
 def _int8(weights: WeightFiles, *, static: bool) -> str:
     if static:
-        return "nothing to quantize: a table of words' vectors, read as it is kept"
+        return "nothing to quantize: a table, read as it is kept"
     if weights.kind is WeightKind.TORCHSCRIPT:
         return "TorchScript of others: opens with runtime='ipex', allow_torchscript=True"
     if weights.kind is WeightKind.EXPORT:

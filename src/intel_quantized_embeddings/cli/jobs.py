@@ -59,9 +59,10 @@ def run_quantize(options: Namespace) -> None:
         sparse = report = quantize_sparse(options.model, options.output, **how, **instructions)
         measured = ["sparse vectors beside fp32: not measured"]
         if sparse.fidelity is not None:
+            queries = sparse.fidelity.queries or "looked up in a table, as before"
             measured = [
                 f"sparse vectors beside fp32, documents: {sparse.fidelity.documents}",
-                f"sparse vectors beside fp32, queries:   {sparse.fidelity.queries}",
+                f"sparse vectors beside fp32, queries:   {queries}",
             ]
     else:
         embedded = report = quantize(options.model, options.output, **how, **of_embedders)

@@ -46,6 +46,8 @@ def settings_lines(settings: ModelSettings | CrossEncoderSettings | SparseSettin
 def _sparse_way(settings: SparseSettings) -> str:
     if settings.head is SparseHead.TOKEN_WEIGHTS:
         return "weights of a text's own tokens"
+    if settings.head is SparseHead.TABLE:
+        return "weights of a text's own tokens, looked up in a table"
     return f"{settings.pooling.value} of {settings.activation.value} over tokens"
 
 

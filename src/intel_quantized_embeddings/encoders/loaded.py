@@ -114,7 +114,7 @@ class LoadedModel(Generic[_Settings]):
 
     @property
     def precision(self) -> Precision | None:
-        """The precision that results are computed in, fp32 for a static model; None if `load` did not make it."""
+        """The precision that results are computed in, fp32 for a table's; None if `load` did not make it."""
         return self._precision
 
     @property
@@ -171,7 +171,7 @@ def _compiled(loaded: Loaded, options: LoadOptions) -> Runtime:
 
 
 def _precision(loaded: Loaded, options: LoadOptions) -> Precision:
-    """Return the precision of the options; a static model has one, whatever they ask for."""
+    """Return the precision of the options; a table has one, whatever they ask for."""
     return Precision.FP32 if loaded.runtime is None else Precision(options.precision)
 
 

@@ -32,13 +32,14 @@ from intel_quantized_embeddings.models.static import (
 from intel_quantized_embeddings.models.tokenizer import Tokenizer
 from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE
 from intel_quantized_embeddings.models.weight_files import WeightKind, runtime_of_weights
+from intel_quantized_embeddings.models.weight_table import read_weight_table
 from intel_quantized_embeddings.options import LoadOptions, Precision, RuntimeName
 from intel_quantized_embeddings.process.forks import importing
 from intel_quantized_embeddings.process.tokenizer_threads import refuse_lost_threads
 from intel_quantized_embeddings.quantization.kinds import EMBEDDER, SPARSE, Kind
 from intel_quantized_embeddings.quantization.recipe import Recipe
 from intel_quantized_embeddings.quantization.table import quantizer_module
-from intel_quantized_embeddings.runtimes.static import StaticRuntime
+from intel_quantized_embeddings.runtimes.static import StaticRuntime, WeightTableRuntime
 from intel_quantized_embeddings.runtimes.table import RUNTIMES
 
 if TYPE_CHECKING:
@@ -69,22 +70,13 @@ def load_model(options: LoadOptions, kind: Kind, source: SourceModel | None = No
     source = find_model(options, kind) if source is None else source
     if source.is_quantized:
         return open_quantized(source.path, kind, options, from_hub=source.revision)
-    if source.routes is not None:  # an embedder loads both models of a Router, each by itself
-        if kind is SPARSE:
-            raise _refuse_sparse_routes(source.name)
+    if source.routes is not None:  # RoutedModel loads both models of a Router, each by itself
         raise refuse_routes(source.name, what="which scores no pairs")
     if source.static is not None:
         return _static(source, source.static, kind, options)
+    if source.weight_table is not None:
+        return _weight_table(source, source.weight_table, kind, options)
     return _of_layers(source, kind, options)
-
-
-def _refuse_sparse_routes(model: str) -> UnsupportedModelError:
-    return UnsupportedModelError(
-        f"{model} is a Router. Sparse models whose queries take another way than documents, as OpenSearch's "
-        f"inference-free ones look them up in a table of weights (SparseStaticEmbedding), are not built in. For "
-        f"documents alone load the folder of their model, which router_config.json names first, if its files lie there "
-        f"without the Router."
-    )
 
 
 def _unable(kind: Kind) -> str:
@@ -143,6 +135,33 @@ def _static(source: SourceModel, where: Path, kind: Kind, options: LoadOptions) 
             max_length=settings.max_length,
             own_length=static_length(source.path, where) if is_model2vec(where) else None,
         ),
+    )
+
+
+def _weight_table(source: SourceModel, where: Path, kind: Kind, options: LoadOptions) -> Loaded:
+    """Open a table of tokens' weights, which has no runtime and one precision."""
+    if kind is not SPARSE:
+        raise UnsupportedModelError(
+            f"{source.name} is a table of tokens' weights (SparseStaticEmbedding), without layers, and makes sparse "
+            f"vectors. Load it with SparseEncoder.load."
+        )
+    for name, value in (("runtime", options.runtime), ("instruction_set", options.instruction_set)):
+        if value is not None:
+            raise OptionError(
+                f"{name}={value!r} is not available for {source.name}, a table of tokens' weights, which are looked up "
+                f"in NumPy without any runtime. Leave {name} out."
+            )
+    if not source.is_route and options.precision == Precision.BF16.value:
+        raise OptionError(f"precision='bf16' is not available for {source.name}, a table of weights; it has 'fp32'.")
+    settings = overridden(source.sparse_settings(), kind, options, max_positions=UNLIMITED)
+    return Loaded(
+        runtime=None,
+        graph=WeightTableRuntime(read_weight_table(where)),
+        folder=source.path,
+        settings=settings,
+        pad_token_id=0,
+        hashes=source.hashes(),
+        tokenizer=settings.tokenizer(where),
     )
 
 

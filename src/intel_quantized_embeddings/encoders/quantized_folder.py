@@ -11,7 +11,7 @@ from intel_quantized_embeddings.errors import DamagedFilesError, OptionError, Un
 from intel_quantized_embeddings.int8_folder.config import MethodName
 from intel_quantized_embeddings.int8_folder.manifest import CrossEncoderManifest, FolderManifest
 from intel_quantized_embeddings.models.source import DECIDING_FILES
-from intel_quantized_embeddings.models.static import StaticTokenizer
+from intel_quantized_embeddings.models.tokenizer import Tokenizer
 from intel_quantized_embeddings.options import LoadOptions, Precision, RuntimeName
 from intel_quantized_embeddings.quantization.kinds import Kind
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
@@ -26,7 +26,7 @@ class Loaded:
     """A graph, with its tokenizer and settings.
 
     Attributes:
-        runtime: The runtime that runs it: as asked for, or its folder's. None for a static model.
+        runtime: The runtime that runs it: as asked for, or its folder's. None for a table, which has no layers.
         graph: The graph that the runtime compiles; a static model runs as it is.
         folder: The folder of the tokenizer.
         settings: The caller's settings, else the folder's.
@@ -35,7 +35,7 @@ class Loaded:
         dynamic: Whether activations are quantized batch by batch.
         second_text: Number added to the token ids of a pair's second text.
         manifest: The manifest of a folder that this package wrote; None for other folders.
-        tokenizer: A static model's tokenizer; None for the folder's usual one.
+        tokenizer: The tokenizer of a table; None for the folder's usual one.
     """
 
     runtime: RuntimeName | None
@@ -47,7 +47,7 @@ class Loaded:
     dynamic: bool = False
     second_text: int = 0
     manifest: FolderManifest | None = None
-    tokenizer: StaticTokenizer | None = None
+    tokenizer: Tokenizer | None = None
 
 
 def require_able(runtime: RuntimeName, kind: Kind, options: LoadOptions) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from intel_quantized_embeddings.encoders.loaded import LoadedModel
+from intel_quantized_embeddings.encoders.routed import RoutedModel
 from intel_quantized_embeddings.encoding.pipeline import DistinctTexts, tokenize_windows
 from intel_quantized_embeddings.encoding.sparse import encode_sparse
 from intel_quantized_embeddings.errors import InvalidTextError
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class SparseEncoder(LoadedModel[SparseSettings]):
+class SparseEncoder(RoutedModel[SparseSettings]):
     """A loaded sparse model, such as SPLADE. Safe to use from several threads at once.
+
+    A Router is two: OpenSearch's inference-free models look queries up in a table of weights.
 
     Example:
         >>> encoder = SparseEncoder.load("naver/splade-v3-distilbert")  # doctest: +SKIP
@@ -47,7 +49,7 @@ class SparseEncoder(LoadedModel[SparseSettings]):
         """Load a model with a masked-LM head, which sentence-transformers' SparseEncoder or transformers wrote.
 
         BERT, RoBERTa, XLM-RoBERTa, CamemBERT, DistilBERT and ModernBERT, from safetensors or from a folder that
-        `quantize_sparse` wrote.
+        `quantize_sparse` wrote; a table of tokens' weights; or a Router of two of these.
 
         Args:
             model: A folder (fp32 or quantized) or a hub id, as in `Encoder.load`.
@@ -91,22 +93,25 @@ class SparseEncoder(LoadedModel[SparseSettings]):
             show_progress: Draw a bar on the terminal.
 
         Returns:
-            Weights by token id, in input order. Shape: (n_texts, dimension), float32, none of them below 0.
+            Weights by token id, in input order. Shape: (n_texts, dimension), float32, none of them below 0 but where a
+            table has such ones.
 
         Raises:
             InvalidTextError: An item is not text; the message names its position.
             OptionError: `max_active_dims` is not an integer of 1 or more.
         """
-        return self._encode(
-            texts, self.settings.document_instruction, max_active_dims=max_active_dims, show_progress=show_progress
+        encoder = self.for_documents
+        return encoder._encode(
+            texts, encoder.settings.document_instruction, max_active_dims=max_active_dims, show_progress=show_progress
         )
 
     def encode_queries(
         self, texts: Iterable[str], *, max_active_dims: int | None = None, show_progress: bool = False
     ) -> csr_array:
         """Encode texts to search with; as `encode_documents`, with the query instruction."""
-        return self._encode(
-            texts, self.settings.query_instruction, max_active_dims=max_active_dims, show_progress=show_progress
+        encoder = self.for_queries
+        return encoder._encode(
+            texts, encoder.settings.query_instruction, max_active_dims=max_active_dims, show_progress=show_progress
         )
 
     def encode(
@@ -117,7 +122,10 @@ class SparseEncoder(LoadedModel[SparseSettings]):
         max_active_dims: int | None = None,
         show_progress: bool = False,
     ) -> csr_array:
-        """Encode texts after the given instruction, "" for none; otherwise as `encode_documents`."""
+        """Encode texts after the given instruction, "" for none; otherwise as `encode_documents`.
+
+        Of a Router, they go the way that its files name as the default one: as a rule that of documents.
+        """
         return self._encode(texts, instruction, max_active_dims=max_active_dims, show_progress=show_progress)
 
     def encode_token_ids(self, token_ids: Sequence[Sequence[int]]) -> csr_array:

@@ -73,14 +73,17 @@ def encode_sparse(
 
 
 def strongest(rows: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-    """Return rows that keep `count` of their numbers, the largest and of equal ones the first; the others are zeros."""
+    """Return rows that keep `count` of their numbers, the largest and of equal ones the first; the others are zeros.
+
+    Numbers are compared without their sign, which only a table of weights may give them.
+    """
     if count >= rows.shape[1]:
         return rows
     kept = np.zeros_like(rows)
     for row, to in zip(rows, kept, strict=True):
         places = np.flatnonzero(row)
         if len(places) > count:
-            places = places[np.argsort(-row[places], kind="stable")[:count]]
+            places = places[np.argsort(-np.abs(row[places]), kind="stable")[:count]]
         to[places] = row[places]
     return kept
 

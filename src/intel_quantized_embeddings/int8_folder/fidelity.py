@@ -110,10 +110,13 @@ class SparseSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SparseFidelity:
-    """The closeness of sparse vectors on documents and on queries, texts that were not calibrated on."""
+    """The closeness of sparse vectors on documents and on queries, texts that were not calibrated on.
+
+    `queries` is None for a Router's that are looked up in a table, which is not quantized.
+    """
 
     documents: SparseSummary
-    queries: SparseSummary
+    queries: SparseSummary | None
 
     @property
     def measure(self) -> str:
@@ -123,7 +126,7 @@ class SparseFidelity:
     @property
     def score(self) -> float:
         """The score that settings are compared by: the mean cosine, documents and queries weighing the same."""
-        return (self.documents.mean + self.queries.mean) / 2
+        return self.documents.mean if self.queries is None else (self.documents.mean + self.queries.mean) / 2
 
 
 def summarize_sparse(fp32: csr_array, int8: csr_array) -> SparseSummary:

@@ -207,6 +207,7 @@ def _sparse(fidelity: SparseFidelity | None) -> str:
     rows = "\n".join(
         f"| {kind} | {s.mean:.4f} | {s.percentile_1:.4f} | {s.worst:.4f} | {s.overlap:.1%} | {s.count} |"
         for kind, s in (("documents", fidelity.documents), ("queries", fidelity.queries))
+        if s is not None
     )
     return f"""Cosine between int8 and fp32 vectors, and how many of fp32's {STRONGEST} largest weights are among
 int8's, on texts that were not calibrated on:

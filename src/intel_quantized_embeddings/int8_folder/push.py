@@ -14,6 +14,7 @@ from intel_quantized_embeddings.int8_folder.manifest import MODEL_CARD, FolderMa
 from intel_quantized_embeddings.models.hub_client import hub_name
 from intel_quantized_embeddings.models.routes import CONFIG_FILE, OWN_CONFIG_FILE
 from intel_quantized_embeddings.models.source import MANIFEST_FILE, SourceModel
+from intel_quantized_embeddings.models.weight_table import weight_table_files, weight_table_folder
 from intel_quantized_embeddings.options import require_bool
 
 # Those beside the folders of its models, for which there is no manifest.
@@ -34,7 +35,8 @@ def push_to_hub(
 
     Every file is checked against the manifest first. One commit then holds the manifest and the files that it lists;
     other files of the folder stay here. The model card, `README.md`, may have been edited. The commit of a Router's
-    folder holds both models, its own files, and a model card beside them if there is one.
+    folder holds both models, its own files, and a model card beside them if there is one; a table of tokens' weights
+    has no manifest to be checked against.
 
     Args:
         folder: An int8 folder, of a model of any kind or of a Router.
@@ -84,6 +86,11 @@ def _checked(folder: Path) -> tuple[list[FolderManifest], list[str]]:
     files = [] if routes is None else [name for name in _ROUTERS_FILES if _is_file_inside(folder, name)]
     manifests = []
     for model in models:
+        if (table := weight_table_folder(model)) is not None:  # a Router's, which has no manifest
+            files += [
+                file.relative_to(folder).as_posix() for file in (table / "config.json", *weight_table_files(table))
+            ]
+            continue
         manifest = read_manifest(model)
         manifest.verify(model)
         manifests.append(manifest)

@@ -37,6 +37,8 @@ from intel_quantized_embeddings.models.static import MODULE as STATIC
 from intel_quantized_embeddings.models.static import static_folder
 from intel_quantized_embeddings.models.tokenizer_files import BESIDE, TOKENIZER_FILE
 from intel_quantized_embeddings.models.weight_files import named_files, wanted_patterns
+from intel_quantized_embeddings.models.weight_table import MODULE as WEIGHT_TABLE
+from intel_quantized_embeddings.models.weight_table import weight_table_folder
 from intel_quantized_embeddings.options import DEFAULT_MODEL, LoadOptions
 from intel_quantized_embeddings.runtimes.table import RUNTIMES
 
@@ -192,12 +194,12 @@ def _from_hub(model: str, *, revision: str | None, cache_folder: str | None, loc
     described = [*_METADATA, *module_patterns(path)]
     path = fetch(described) if len(described) > len(_METADATA) else path
     own = (path / MANIFEST_FILE).is_file()
-    static = None if own else static_folder(path)
-    if static is not None:  # a model2vec folder without modules is its own module, so nothing else is needed
-        path = fetch([*described, *(() if static != path else (WEIGHTS_FILE,))])
-        return SourceModel(path=path, name=model, revision=path.name)
-    if (routed := route_patterns(path)) is not None:
+    if not own and (routed := route_patterns(path)) is not None:
         return SourceModel(path=fetch([*described, *routed]), name=model, revision=path.name)
+    table = None if own else static_folder(path) or weight_table_folder(path)
+    if table is not None:  # a model2vec folder without modules is its own module, so nothing else is needed
+        path = fetch([*described, *(() if table != path else (WEIGHTS_FILE,))])
+        return SourceModel(path=path, name=model, revision=path.name)
     for patterns in (_OWN_FILES,) if own else wanted_patterns(read_json(path / "config.json")):
         path = fetch([*described, *patterns])
         if any(any(path.glob(pattern)) for pattern in patterns):
@@ -250,6 +252,7 @@ def module_patterns(folder: Path) -> list[str]:
         last = kind.rpartition(".")[2]
         names[path] += [WEIGHTS_FILE] if last in WITH_WEIGHTS else []
         names[path] += [WEIGHTS_FILE, TOKENIZER_FILE] if last == STATIC else []
+        names[path] += [WEIGHTS_FILE, TOKENIZER_FILE, *BESIDE] if last == WEIGHT_TABLE else []
     return [
         f"{glob.escape(path.rstrip('/'))}/{name}".removeprefix("./")
         for path, listed in names.items()

@@ -26,6 +26,7 @@ HANDLED_MODULES = (
     "LogitScore",
     "MLMTransformer",
     "SpladePooling",
+    "SparseStaticEmbedding",
 )
 
 # Only classes under this package are sentence-transformers'; any other is the repository's own code.
@@ -86,9 +87,10 @@ def read_modules(folder: Path) -> list[tuple[str, Path]]:
     modules. A module that is not built in is an UnsupportedModelError.
     """
     path = folder / "modules.json"
-    if not path.is_file():
-        routed = route_modules(folder) or []
-        return [(_kind(type_, folder.parent / CONFIG_FILE), where) for type_, where in routed]
+    routed = route_modules(folder)
+    if routed is not None or not path.is_file():
+        router = folder if path.is_file() else folder.parent
+        return [(_kind(type_, router / CONFIG_FILE), where) for type_, where in routed or []]
     modules = []
     for listed in _listed(path):
         kind = _kind(str(listed["type"]), path)
@@ -139,7 +141,7 @@ def refuse_other_pipelines(folder: Path, modules: list[tuple[str, Path]]) -> Non
         return
     path = folder / "modules.json"
     kinds = [kind for kind, _ in modules]
-    if {"MLMTransformer", "SpladePooling"} & set(kinds):
+    if {"MLMTransformer", "SpladePooling", "SparseStaticEmbedding"} & set(kinds):
         raise UnsupportedModelError(
             f"{path} runs {', '.join(kinds)}: this is a sparse model, whose vectors have a number for each token of "
             f"the vocabulary. Load it with SparseEncoder.load."

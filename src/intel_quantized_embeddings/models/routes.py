@@ -1,7 +1,7 @@
 """sentence-transformers' Router: one chain of modules for queries, another for documents.
 
 The folder of a route's first module is a model of its own: its modules are those of the route, and what follows the
-Router.
+Router. One route may begin in the Router's own folder, as OpenSearch's sparse models have it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ OWN_CONFIG_FILE = "config_sentence_transformers.json"
 _KIND = "sentence_transformers."
 # A quantized folder's manifest lists its model card too.
 _FILES = ("*.json", "*.safetensors", "*.txt", "encoder.*", "README.md")
+# A module's name in the Router's file is that of its folder; these are the Router's own.
+_OWN_FOLDER = ("", ".")
 _PARAMETERS = ("default_route", "allow_empty_key", "route_mappings")
 
 
@@ -70,13 +72,16 @@ def read_routes(folder: Path) -> Routes | None:
 
 def route_modules(folder: Path) -> list[tuple[str, Path]] | None:
     """Return the (type, folder) of the modules of a route that begins in a folder; None if none does."""
-    router = folder.parent
-    if not folder.name or (folder / "modules.json").is_file():
-        return None
+    own: tuple[str, ...] = _OWN_FOLDER
+    router = folder
+    if not (folder / "modules.json").is_file():
+        own, router = (folder.name,), folder.parent
+        if not folder.name:
+            return None
     config = _config(router)
     if config is None:
         return None
-    chain: list[str] = next((chain for chain in config["structure"].values() if chain[0] == folder.name), [])
+    chain: list[str] = next((chain for chain in config["structure"].values() if chain[0] in own), [])
     if not chain:
         return None
     path = router / CONFIG_FILE
@@ -92,6 +97,25 @@ def route_modules(folder: Path) -> list[tuple[str, Path]] | None:
     return [(routed[0][0], folder), *routed[1:], *behind]
 
 
+def first_module(folder: Path) -> tuple[str, Path] | None:
+    """Return the last part of the type of a model's first module, and its folder; None without any list of modules.
+
+    The type is not checked. Of a Router's route, it is the route's first module.
+    """
+    routed = route_modules(folder)
+    if routed is not None:
+        return routed[0][0].rpartition(".")[2], routed[0][1]
+    listed = folder / "modules.json"
+    if not listed.is_file():
+        return None
+    parsed = parse_json(listed)
+    first = parsed[0] if isinstance(parsed, list) and parsed else None
+    if not isinstance(first, dict):
+        return "", folder
+    where = path_inside(folder, str(first.get("path", "")), listed_in=listed)
+    return str(first.get("type", "")).rpartition(".")[2], where
+
+
 def route_patterns(folder: Path) -> list[str] | None:
     """Return patterns of the files of a Router's modules; None without a Router."""
     config = _config(folder)
@@ -100,7 +124,7 @@ def route_patterns(folder: Path) -> list[str] | None:
     names = {name for chain in config["structure"].values() for name in chain}
     for name in names:
         path_inside(folder, name, listed_in=folder / CONFIG_FILE)
-    return [f"{glob.escape(name)}/{kind}" for name in sorted(names) for kind in _FILES]
+    return [kind if name in _OWN_FOLDER else f"{glob.escape(name)}/{kind}" for name in sorted(names) for kind in _FILES]
 
 
 def refuse_routes(model: str, *, what: str) -> UnsupportedModelError:
@@ -114,7 +138,7 @@ def refuse_routes(model: str, *, what: str) -> UnsupportedModelError:
 def own_config_file(folder: Path) -> Path:
     """Return the path of a model's `config_sentence_transformers.json`; a route's is beside the Router."""
     own = folder / OWN_CONFIG_FILE
-    if own.is_file() or route_modules(folder) is None:
+    if own.is_file() or (folder / "modules.json").is_file() or route_modules(folder) is None:
         return own
     return folder.parent / OWN_CONFIG_FILE
 

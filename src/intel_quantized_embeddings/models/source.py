@@ -24,6 +24,7 @@ from intel_quantized_embeddings.models.sparse import SparseSettings, is_sparse, 
 from intel_quantized_embeddings.models.static import static_files, static_folder
 from intel_quantized_embeddings.models.tokenizer_files import BESIDE, TOKENIZER_FILE
 from intel_quantized_embeddings.models.weight_files import WeightFiles, WeightKind, find_weight_files
+from intel_quantized_embeddings.models.weight_table import weight_table_files, weight_table_folder
 from intel_quantized_embeddings.options import Pooling
 
 MANIFEST_FILE = "manifest.json"
@@ -41,25 +42,33 @@ class SourceModel:
         path: The folder.
         name: The hub id, or the folder's own name.
         revision: The hub's commit, None for other folders.
+        is_route: Whether it is one of a Router's two models, whose folder may be the Router's own.
     """
 
     path: Path
     name: str
     revision: str | None
+    is_route: bool = False
 
     @cached_property
     def static(self) -> Path | None:
         """The folder of a static model's table; None for any other model."""
-        return None if self.is_quantized else static_folder(self.path)
+        return None if self.is_quantized or self.routes is not None else static_folder(self.path)
+
+    @cached_property
+    def weight_table(self) -> Path | None:
+        """The folder of a table of tokens' weights, if that is all of a sparse model; None for any other model."""
+        return None if self.is_quantized or self.routes is not None else weight_table_folder(self.path)
 
     @cached_property
     def routes(self) -> Routes | None:
         """The two models of a Router; None for any other model."""
-        return None if self.is_quantized else read_routes(self.path)
+        return None if self.is_quantized or self.is_route else read_routes(self.path)
 
     def route(self, folder: Path) -> SourceModel:
         """Return one of the Router's two models."""
-        return SourceModel(path=folder, name=f"{self.name}/{folder.name}", revision=self.revision)
+        name = self.name if folder == self.path else f"{self.name}/{folder.name}"
+        return SourceModel(path=folder, name=name, revision=self.revision, is_route=True)
 
     @property
     def is_quantized(self) -> bool:
@@ -83,7 +92,9 @@ class SourceModel:
         """Whether it makes sparse vectors: it says so, or is a masked language model that nothing says pooling of."""
         if self.is_quantized:
             return read_json(self.path / MANIFEST_FILE).get("kind") == "sparse"
-        if self.static is not None or self.routes is not None or self.is_cross_encoder or not is_sparse(self.path):
+        if self.routes is not None:
+            return self.route(self.routes.document).is_sparse
+        if self.static is not None or self.is_cross_encoder or not is_sparse(self.path):
             return False
         return not self.is_known_embedder
 
@@ -95,13 +106,17 @@ class SourceModel:
     @property
     def weight_files(self) -> tuple[Path, ...]:
         """All files with weights, also of the modules behind the encoder."""
-        return self.weights.files if self.static is not None else (*self.weights.files, *module_weights(self.path))
+        if self.static is not None or self.weight_table is not None:
+            return self.weights.files
+        return (*self.weights.files, *module_weights(self.path))
 
     @cached_property
     def weights(self) -> WeightFiles:
         """The files with the encoder's weights; a static model's table and tokenizer."""
         if self.static is not None:
             return WeightFiles(static_files(self.static), WeightKind.SAFETENSORS)
+        if self.weight_table is not None:
+            return WeightFiles(weight_table_files(self.weight_table), WeightKind.SAFETENSORS)
         return find_weight_files(self.path, self.config)
 
     def settings(

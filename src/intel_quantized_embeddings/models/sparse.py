@@ -17,9 +17,12 @@ from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError
 from intel_quantized_embeddings.files.json_files import read_json
 from intel_quantized_embeddings.models.modules import read_modules, read_transformer_config, refuse_unknown_keys
 from intel_quantized_embeddings.models.prompts import SPARSE_TYPE, read_instructions, read_similarity
+from intel_quantized_embeddings.models.routes import own_config_file
 from intel_quantized_embeddings.models.settings import read_max_length
+from intel_quantized_embeddings.models.static import UNLIMITED
 from intel_quantized_embeddings.models.tokenizer import Tokenizer
 from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE, special_tokens
+from intel_quantized_embeddings.models.weight_table import MODULE as TABLE
 from intel_quantized_embeddings.similarity import Similarity
 
 _TRANSFORMERS = ("MLMTransformer", "Transformer")
@@ -60,11 +63,13 @@ class SparseHead(str, Enum):
     """The head that makes weights of token vectors.
 
     MASKED_LM: a masked-LM head, which weighs all tokens of the vocabulary. TOKEN_WEIGHTS: one linear layer, which
-    weighs the text's own tokens, as in bge-m3 beside its dense vectors.
+    weighs the text's own tokens, as in bge-m3 beside its dense vectors. TABLE: no layers at all; the text's own tokens
+    have their weights from a table, as the queries of OpenSearch's inference-free models.
     """
 
     MASKED_LM = "masked-lm"
     TOKEN_WEIGHTS = "token-weights"
+    TABLE = "table"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +87,7 @@ class SparseSettings:
         similarity: The function that compares vectors: the dot product if the folder does not say.
         default_instruction: Put before texts that are neither queries nor documents.
         other_prompts: The folder's other prompts as (name, text).
-        head: The head; with TOKEN_WEIGHTS there is no logarithm, whatever `activation` says.
+        head: The head; but for MASKED_LM there is no logarithm, whatever `activation` says.
     """
 
     pooling: SparsePooling
@@ -104,7 +109,12 @@ class SparseSettings:
 
     def tokenizer(self, folder: Path) -> Tokenizer:
         """Open a folder's tokenizer; raises what `Tokenizer` does."""
-        return Tokenizer(folder / TOKENIZER_FILE, max_length=self.max_length, lowercase=self.lowercase)
+        return Tokenizer(
+            folder / TOKENIZER_FILE,
+            max_length=self.max_length,
+            lowercase=self.lowercase,
+            special=self.head is not SparseHead.TABLE,
+        )
 
     def override(
         self,
@@ -139,7 +149,7 @@ def is_sparse(folder: Path) -> bool:
     A module that is not built in is an UnsupportedModelError.
     """
     modules = [kind for kind, _ in read_modules(folder)]
-    return POOLING in modules or (not modules and is_masked_lm(folder))
+    return bool({POOLING, TABLE} & set(modules)) or (not modules and is_masked_lm(folder))
 
 
 def is_masked_lm(folder: Path) -> bool:
@@ -162,8 +172,10 @@ def read_sparse_settings(folder: Path, *, name: str, default_max_length: int | N
         OptionError: The folder does not say how long its texts are, and neither does the caller.
     """
     modules = read_modules(folder)
-    path = folder / "config_sentence_transformers.json"
+    path = own_config_file(folder)
     own = read_json(path)
+    if TABLE in [kind for kind, _ in modules]:
+        return _table(folder, modules, own, path)
     if POOLING not in [kind for kind, _ in modules] and weighs_tokens(folder):
         return _token_weights(folder, name=name, default_max_length=default_max_length)
     refuse_unknown_keys(own, _OWN_CONFIG_KEYS, path)
@@ -174,8 +186,7 @@ def read_sparse_settings(folder: Path, *, name: str, default_max_length: int | N
             f"{name} is no sparse model: it has no {POOLING} module, and config.json names no masked-LM head "
             f"(architectures). Load a model that makes embeddings with Encoder.load."
         )
-    if (kind := own.get("model_type", SPARSE_TYPE)) != SPARSE_TYPE:
-        raise UnsupportedModelError(f"{path} has model_type={kind!r}; a sparse model is a {SPARSE_TYPE!r}.")
+    _refuse_other_types(own, path)
     transformer = read_transformer_config(folder, task="fill-mask")
     if modules and modules[0][0] == "Transformer" and transformer.get("transformer_task") != "fill-mask":
         raise UnsupportedModelError(
@@ -183,15 +194,12 @@ def read_sparse_settings(folder: Path, *, name: str, default_max_length: int | N
             f"sentence_bert_config.json: no masked-LM head stands between it and {POOLING}."
         )
     pooling, activation = _pooling(modules[-1][1] / "config.json") if modules else (None, None)
-    compared = read_similarity(folder) if own.get("similarity_fn_name") is not None else Similarity.DOT
     return SparseSettings(
         pooling=pooling or SparsePooling.MAX,
         activation=activation or SparseActivation.RELU,
         max_length=read_max_length(folder, transformer, read_json(folder / "config.json"), default_max_length),
         lowercase=bool(transformer.get("do_lower_case")),
-        max_active_dims=_active(own, path),
-        similarity=compared,
-        **read_instructions(path),
+        **_own_settings(folder, own, path),
     )
 
 
@@ -233,6 +241,35 @@ def _token_weights(folder: Path, *, name: str, default_max_length: int | None) -
         lowercase=bool(transformer.get("do_lower_case")),
         head=SparseHead.TOKEN_WEIGHTS,
     )
+
+
+def _table(folder: Path, modules: list[tuple[str, Path]], own: dict[str, Any], path: Path) -> SparseSettings:
+    """Read the settings of a table of tokens' weights; its tokenizer says how long texts are, or has no limit."""
+    if len(modules) > 1:
+        raise UnsupportedModelError(
+            f"{folder} runs {', '.join(kind for kind, _ in modules)}; a {TABLE} is built in alone, without modules "
+            f"before or behind it."
+        )
+    refuse_unknown_keys(own, _OWN_CONFIG_KEYS, path)
+    _refuse_other_types(own, path)
+    return SparseSettings(
+        pooling=SparsePooling.MAX,
+        activation=SparseActivation.RELU,
+        max_length=min(read_max_length(modules[0][1], {}, {}, UNLIMITED), UNLIMITED),
+        head=SparseHead.TABLE,
+        **_own_settings(folder, own, path),
+    )
+
+
+def _own_settings(folder: Path, own: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return what `config_sentence_transformers.json` says, as fields of settings."""
+    compared = read_similarity(folder) if own.get("similarity_fn_name") is not None else Similarity.DOT
+    return {"max_active_dims": _active(own, path), "similarity": compared, **read_instructions(path)}
+
+
+def _refuse_other_types(own: dict[str, Any], path: Path) -> None:
+    if (kind := own.get("model_type", SPARSE_TYPE)) != SPARSE_TYPE:
+        raise UnsupportedModelError(f"{path} has model_type={kind!r}; a sparse model is a {SPARSE_TYPE!r}.")
 
 
 def _refuse_other_modules(folder: Path, modules: list[tuple[str, Path]]) -> None:

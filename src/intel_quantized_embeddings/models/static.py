@@ -12,9 +12,8 @@ import numpy as np
 
 from intel_quantized_embeddings.architectures.tensors import WEIGHTS_FILE, TensorReader
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, OptionError, UnsupportedModelError
-from intel_quantized_embeddings.files.inside import path_inside
-from intel_quantized_embeddings.files.json_files import parse_json, read_json
-from intel_quantized_embeddings.models.routes import route_modules
+from intel_quantized_embeddings.files.json_files import read_json
+from intel_quantized_embeddings.models.routes import first_module
 from intel_quantized_embeddings.models.tokenizer import TokenizedTexts, Tokenizer
 from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE
 from intel_quantized_embeddings.process.forks import importing
@@ -54,16 +53,10 @@ class StaticTable:
 
 def static_folder(folder: Path) -> Path | None:
     """Return the folder of a static model's table and tokenizer; None for any other model."""
-    listed = folder / "modules.json"
-    if listed.is_file():
-        parsed = parse_json(listed)
-        first = parsed[0] if isinstance(parsed, list) and parsed else None
-        if not isinstance(first, dict) or str(first.get("type", "")).rpartition(".")[2] != MODULE:
-            return None
-        return path_inside(folder, str(first.get("path", "")), listed_in=listed)
-    routed = route_modules(folder)
-    if routed is not None:
-        return folder if routed[0][0].rpartition(".")[2] == MODULE else None
+    first = first_module(folder)
+    if first is not None:
+        kind, where = first
+        return where if kind == MODULE else None
     return folder if read_json(folder / "config.json").get("model_type") == "model2vec" else None
 
 

@@ -51,8 +51,23 @@ class Tokenizer:
     _other_side: Tokenizer | None = None
 
     def __init__(
-        self, file: Path, *, max_length: int, lowercase: bool = False, pair_template: PairTemplate | None = None
+        self,
+        file: Path,
+        *,
+        max_length: int,
+        lowercase: bool = False,
+        pair_template: PairTemplate | None = None,
+        special: bool = True,
     ) -> None:
+        """Open a `tokenizer.json`.
+
+        Args:
+            file: The file.
+            max_length: Longest input in tokens.
+            lowercase: Whether texts are lowercased first.
+            pair_template: The chat template that pairs go through.
+            special: Whether special tokens are put around a text.
+        """
         with importing():
             from tokenizers import Tokenizer as FastTokenizer
             from tokenizers import normalizers
@@ -64,6 +79,7 @@ class Tokenizer:
                 f"AutoTokenizer.from_pretrained({str(file.parent)!r}).save_pretrained({str(file.parent)!r})"
             )
         self._file = file
+        self._special = special
         beside = read_tokenizer_files(file.parent)
         self._token_types = beside.token_types
         with self._tokenizer_errors():
@@ -96,15 +112,15 @@ class Tokenizer:
         check_instruction(instruction)
         check_texts(texts)
         cut = self._long_texts.cut
-        encodings = self._encode_batch([cut(instruction + text) for text in texts])
+        encodings = self._encode_batch([cut(instruction + text) for text in texts], special_tokens=self._special)
         return TokenizedTexts(
             token_ids=[self._known(encoding.ids) for encoding in encodings], truncated=_truncated(encodings)
         )
 
     @property
     def special_tokens(self) -> int:
-        """The number of special tokens that the model's template puts around one text."""
-        number: int = self._tokenizer.num_special_tokens_to_add(False)
+        """The number of special tokens that are put around one text."""
+        number: int = self._tokenizer.num_special_tokens_to_add(False) if self._special else 0
         return number
 
     @cached_property

@@ -21,7 +21,7 @@ from intel_quantized_embeddings.models.weight_files import runtime_of_weights
 from intel_quantized_embeddings.options import LoadOptions, RuntimeName
 from intel_quantized_embeddings.quantization.calibration import calibration_set, split
 from intel_quantized_embeddings.quantization.job import quantize_folder
-from intel_quantized_embeddings.quantization.kinds import EMBEDDER, Kind
+from intel_quantized_embeddings.quantization.kinds import CROSS_ENCODER, EMBEDDER, Kind
 from intel_quantized_embeddings.quantization.report import Report
 from intel_quantized_embeddings.quantization.routes import quantize_routes
 from intel_quantized_embeddings.quantization.table import quantizer_module
@@ -56,20 +56,7 @@ def quantize_asked(
         raise MissingExtraError(package="torch", extra="ipex", needed_for="Quantization-aware training")
     source = find_asked(options)
     refuse_existing(output, overwrite=overwrite, source=source.path)
-    if source.is_quantized:
-        raise UnsupportedModelError(f"{source.name} is int8 already; load it as it is.")
-    if source.static is not None:
-        raise refuse_static(source.name, what="in which there is nothing to quantize")
-    if kind is EMBEDDER and options.pooling is None and source.is_cross_encoder:
-        raise UnsupportedModelError(
-            f"{source.name} is a cross-encoder, which scores pairs of texts: quantize it with "
-            f"quantize_cross_encoder or `iqe quantize`."
-        )
-    if kind is EMBEDDER and options.pooling is None and source.is_sparse:
-        raise UnsupportedModelError(
-            f"{source.name} is a sparse model: quantize it with quantize_sparse or `iqe quantize`. Where nothing but a "
-            f"masked-LM head in its config.json says so, pooling= makes an embedder of it."
-        )
+    _refuse_others(source, kind, options)
 
     def quantize_one(source: SourceModel, output: Path) -> Report:
         runtime = asked or runtime_of_weights(source.weights.kind)
@@ -94,11 +81,40 @@ def quantize_asked(
             measure=measure,
         )
 
-    if kind is EMBEDDER and source.routes is not None:
+    if kind is not CROSS_ENCODER and source.routes is not None:
         return quantize_routes(
             source, source.routes, output, quantize_one, overwrite=overwrite, max_drop=config.max_drop
         )
     return quantize_one(source, output)
+
+
+def _refuse_others(source: SourceModel, kind: Kind, options: LoadOptions) -> None:
+    """Refuse what can't be quantized, or not as this kind of model, with the errors of `quantize`."""
+    if source.is_quantized:
+        raise UnsupportedModelError(f"{source.name} is int8 already; load it as it is.")
+    if source.static is not None:
+        raise refuse_static(source.name, what="in which there is nothing to quantize")
+    if source.weight_table is not None:
+        raise UnsupportedModelError(
+            f"{source.name} is a table of tokens' weights, in which there is nothing to quantize. Load it as it is "
+            f"with SparseEncoder.load."
+        )
+    routes = source.routes
+    if options.query_instruction is not None and routes and source.route(routes.query).weight_table is not None:
+        raise OptionError(
+            f"query_instruction={options.query_instruction!r} is not available for {source.name}, whose queries are "
+            f"looked up in a table that is copied as it is: give it to SparseEncoder.load."
+        )
+    if kind is EMBEDDER and options.pooling is None and source.is_cross_encoder:
+        raise UnsupportedModelError(
+            f"{source.name} is a cross-encoder, which scores pairs of texts: quantize it with "
+            f"quantize_cross_encoder or `iqe quantize`."
+        )
+    if kind is EMBEDDER and options.pooling is None and source.is_sparse:
+        raise UnsupportedModelError(
+            f"{source.name} is a sparse model: quantize it with quantize_sparse or `iqe quantize`. Where nothing but a "
+            f"masked-LM head in its config.json says so, pooling= makes an embedder of it."
+        )
 
 
 def _require_able(kind: Kind, runtime: RuntimeName) -> None:

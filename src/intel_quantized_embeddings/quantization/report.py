@@ -65,7 +65,8 @@ class SparseReport(Report):
     """The result of quantizing a sparse model; its attributes are those of `Report`.
 
     Attributes:
-        fidelity: Vectors compared with fp32's on held-out texts; None if they were not measured.
+        fidelity: Vectors compared with fp32's on held-out texts; None if they were not measured. It has no queries if
+            they are looked up in a table, which stays as it is.
     """
 
     fidelity: SparseFidelity | None

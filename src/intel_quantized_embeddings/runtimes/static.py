@@ -1,4 +1,4 @@
-"""The runtime of static models: rows of a table, added one after another."""
+"""The runtimes of models without layers: rows of a table, added one after another, or weights of single tokens."""
 
 from __future__ import annotations
 
@@ -48,12 +48,8 @@ class StaticRuntime:
         sums = np.zeros((len(token_ids), self.dimension), dtype=np.float32)
         if not lengths.any():
             return sums
-        flat = np.fromiter((token for ids in token_ids for token in ids), dtype=np.int64, count=int(lengths.sum()))
-        if flat.min() < 0 or flat.max() >= self._table.tokens:
-            raise DamagedFilesError(
-                f"the token id {int(flat.max())} has no vector: the table has {self._table.tokens}, and the tokenizer "
-                f"is of another model. Fetch the model again."
-            )
+        flat = _flat(token_ids, lengths)
+        _refuse_unknown(flat, self._table.tokens, "vector")
         starts = np.cumsum(lengths) - lengths
         # Longest first: the texts that have a token at a place are the first ones.
         order = np.argsort(-lengths, kind="stable")
@@ -69,3 +65,53 @@ class StaticRuntime:
         table = self._table
         rows = table.rows[tokens if table.mapping is None else table.mapping[tokens]].astype(np.float32, copy=False)
         return rows if table.weights is None else rows * table.weights[tokens, None]
+
+
+class WeightTableRuntime:
+    """A `RaggedRuntime`. A text's row has the weights of its own tokens, however often each occurs."""
+
+    def __init__(self, weights: NDArray[np.float32]) -> None:
+        """Take the weight of each token id. Shape: (vocabulary,)."""
+        self._weights = weights
+
+    @property
+    def dimension(self) -> int:
+        """Numbers in a row: the vocabulary's size."""
+        return len(self._weights)
+
+    @property
+    def streams(self) -> int:
+        """1: reading weights waits for memory, not for cores."""
+        return 1
+
+    @property
+    def least_tokens(self) -> int:
+        """0: a text without tokens has no weights."""
+        return 0
+
+    def run_ragged(self, token_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Return each text's weights, zeros for all other tokens; see `RaggedRuntime.run_ragged`.
+
+        Raises:
+            DamagedFilesError: A token has no weight.
+        """
+        rows = np.zeros((len(token_ids), self.dimension), dtype=np.float32)
+        lengths = np.fromiter(map(len, token_ids), dtype=np.int64, count=len(token_ids))
+        if lengths.any():
+            flat = _flat(token_ids, lengths)
+            _refuse_unknown(flat, self.dimension, "weight")
+            rows[np.repeat(np.arange(len(token_ids)), lengths), flat] = self._weights[flat]
+        return rows
+
+
+def _flat(token_ids: Sequence[Sequence[int]], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the token ids of all texts, one after another."""
+    return np.fromiter((token for ids in token_ids for token in ids), dtype=np.int64, count=int(lengths.sum()))
+
+
+def _refuse_unknown(flat: NDArray[np.int64], tokens: int, what: str) -> None:
+    if flat.min() < 0 or flat.max() >= tokens:
+        raise DamagedFilesError(
+            f"the token id {int(flat.max())} has no {what}: the table has {tokens}, and the tokenizer is of another "
+            f"model. Fetch the model again."
+        )
