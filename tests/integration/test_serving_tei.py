@@ -23,7 +23,7 @@ from intel_quantized_embeddings.vectors import unit
 from support.few_texts import FEW
 from support.http_client import Answer, Connection
 from support.services import BrokenEncoder, service_in_process, service_in_thread
-from support.tiny_models import write_tiny_model, write_tiny_sparse, write_tiny_static
+from support.tiny_models import write_tiny_model, write_tiny_sparse, write_tiny_sparse_router, write_tiny_static
 
 TEXTS = ["the cat sat on the mat", "a river", "The  Cat\n", "日本語 😀"]
 LONG = "what is that mountain made of? " * 20
@@ -73,6 +73,25 @@ class TestEmbedSparse:
         answer = service.post("/embed", {"inputs": TEXTS})[1]
         assert vectors(answer).tobytes() == tiny_encoder.encode(TEXTS, instruction="").tobytes()
 
+    @pytest.mark.parametrize("default", ["document", "query"])
+    def test_the_prompts_name_chooses_a_routers_model(self, default, tmp_path):
+        """Queries are looked up in a table of weights, documents go through the layers."""
+        own = {"prompts": {"query": "what is ", "document": "", "other": "the "}}
+        model = SparseEncoder.load(write_tiny_sparse_router(tmp_path, default=default, own=own))
+        with service_in_thread(ServedModel.of(model, name="inference-free")) as service:
+            for asked, expected in (
+                ({"prompt_name": "query"}, model.encode_queries(TEXTS)),
+                ({"prompt_name": "passage"}, model.encode_documents(TEXTS)),
+                ({"prompt_name": "other"}, model.encode(TEXTS, instruction="the ")),
+                ({}, model.encode(TEXTS)),
+            ):
+                status, answer = service.post("/embed_sparse", {"inputs": TEXTS, **asked})
+                assert status == 200
+                assert [{one["index"]: one["value"] for one in text} for text in answer] == weights_of(expected)
+            assert json.loads(service.get("/info")[1])["model_type"]["embedding"]["pooling"] == (
+                "table" if default == "query" else "splade"
+            )
+
     def test_alone_it_says_what_it_is(self, sparse):
         with service_in_thread(ServedModel.of(sparse, name="splade")) as alone:
             status, told = alone.get("/info")
@@ -80,10 +99,12 @@ class TestEmbedSparse:
             assert alone.post("/embed", {"inputs": "a"})[0] == 424
 
     def test_the_command_sees_by_the_files_what_it_serves(self, tmp_path):
-        folder = write_tiny_sparse(tmp_path / "model")
-        served = ServedModel.asked(LoadOptions(model=folder), name="splade")
-        assert served.is_sparse
-        assert isinstance(served.loaded(), SparseEncoder)
+        for write in (write_tiny_sparse, write_tiny_sparse_router):
+            folder = write(tmp_path / write.__name__)
+            served = ServedModel.asked(LoadOptions(model=folder), name="splade")
+            assert served.is_sparse
+            assert served.read_settings().pooling_name == "splade"
+            assert isinstance(served.loaded(), SparseEncoder)
 
 
 class TestEmbed:

@@ -74,8 +74,8 @@ class Models:
             self.embedders |= dict.fromkeys(input_types, model)
         self._metrics.watch_model(
             model.name,
-            waiting_tokens=partial(_of_batcher, model, lambda batcher: batcher.waiting_tokens),
-            tokens_per_second=partial(_of_batcher, model, lambda batcher: batcher.tokens_per_second),
+            waiting_tokens=partial(_of_running, model, lambda running: running.waiting_tokens),
+            tokens_per_second=partial(_of_running, model, lambda running: running.batcher.tokens_per_second),
         )
 
     @property
@@ -101,13 +101,15 @@ class Models:
     @property
     def waiting_seconds(self) -> float:
         """The time of everything that waits, at the latest speeds."""
-        batchers = [model.running.batcher for model in self._models if model.running is not None]
+        batchers = [
+            batcher for model in self._models if model.running is not None for batcher in model.running.batchers
+        ]
         return sum(batcher.waiting_tokens / batcher.tokens_per_second for batcher in batchers)
 
     @property
     def are_running(self) -> bool:
         """Whether texts are accepted."""
-        return all(model.running is None or model.running.batcher.is_running for model in self._models)
+        return all(model.running is None or model.running.is_running for model in self._models)
 
     async def start(self) -> None:
         """Make the models ready that are to be in memory from the start."""
@@ -123,7 +125,7 @@ class Models:
             self._watch.cancel()
         for model in self._models:
             if model.running is not None:
-                await asyncio.to_thread(model.running.batcher.stop)
+                await asyncio.to_thread(model.running.stop)
 
     @asynccontextmanager
     async def using(self, model: ServedModel[_Model]) -> AsyncIterator[Running[_Model]]:
@@ -155,10 +157,15 @@ class Models:
             await self._make_room(0 if model.is_preloaded else model.resident_bytes)
             loaded = await asyncio.to_thread(model.loaded)
             metrics = self._metrics.of_model(model.name)
-            batcher = Batcher(loaded, round_tokens=self._limits.round_tokens, metrics=metrics)
-            await asyncio.to_thread(batcher.start)
+
+            def start(one: _Model) -> Batcher:
+                batcher = Batcher(one, round_tokens=self._limits.round_tokens, metrics=metrics)
+                batcher.start()
+                return batcher
+
+            running = await asyncio.to_thread(Running.started, loaded, start)
             model.last_used = time.monotonic()
-            running = model.running = Running(loaded, batcher)
+            model.running = running
             metrics.note_loaded(fingerprint=loaded.fingerprint)
             await self._make_room(0, besides=model)
             return running
@@ -188,7 +195,7 @@ class Models:
         if running is None:
             return
         self._metrics.of_model(model.name).note_loaded(fingerprint=running.model.fingerprint, loaded=False)
-        await asyncio.to_thread(running.batcher.stop)
+        await asyncio.to_thread(running.stop)
         del running
         gc.collect()
         logger.info("%s is no longer in memory: let go %s", model.name, why)
@@ -208,9 +215,9 @@ def _loading_ended(model: ServedModel[Any], loading: asyncio.Future[Any]) -> Non
         logger.error("%s can't be loaded", model.name, exc_info=loading.exception())
 
 
-def _of_batcher(model: ServedModel[Any], read: Callable[[Batcher], float]) -> float:
-    """Return a number of a model's batcher; 0 if the model is not in memory."""
-    return 0.0 if model.running is None else read(model.running.batcher)
+def _of_running(model: ServedModel[Any], read: Callable[[Running[Any]], float]) -> float:
+    """Return a number of a running model; 0 if the model is not in memory."""
+    return 0.0 if model.running is None else read(model.running)
 
 
 def required(model: ServedModel[_Model] | None, *, status: int, what: str) -> ServedModel[_Model]:

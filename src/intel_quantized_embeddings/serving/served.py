@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from intel_quantized_embeddings.encoders.cross_encoder import CrossEncoder
@@ -14,6 +14,8 @@ from intel_quantized_embeddings.encoders.reranker import kind_of_model
 from intel_quantized_embeddings.encoders.sparse_encoder import SparseEncoder
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.models.hub import find_asked
+from intel_quantized_embeddings.models.prompts import DOCUMENT_PROMPTS
+from intel_quantized_embeddings.models.routes import DOCUMENT, QUERY
 from intel_quantized_embeddings.options import LoadOptions
 from intel_quantized_embeddings.process.memory import resident_bytes
 from intel_quantized_embeddings.quantization.kinds import CROSS_ENCODER, EMBEDDER, SPARSE
@@ -27,10 +29,52 @@ _Model = TypeVar("_Model", Encoder, CrossEncoder, SparseEncoder)
 
 @dataclass(frozen=True, slots=True)
 class Running(Generic[_Model]):
-    """A loaded model and its batcher."""
+    """A loaded model and its batcher.
+
+    Attributes:
+        model: The model.
+        batcher: Its batcher; a Router's is that of its default route.
+        routes: A Router's models for queries and documents with their batchers, by route; empty for any other model.
+    """
 
     model: _Model
     batcher: Batcher
+    routes: Mapping[str, Running[_Model]] = field(default_factory=dict)
+
+    @classmethod
+    def started(cls, model: _Model, start: Callable[[_Model], Batcher]) -> Running[_Model]:
+        """Return a loaded model with the batchers that `start` starts: one, or one for each model of a Router."""
+        if not isinstance(model, SparseEncoder) or model.for_queries is model.for_documents:
+            return cls(model, start(model))
+        routes = {
+            name: cls(one, start(one)) for name, one in ((QUERY, model.for_queries), (DOCUMENT, model.for_documents))
+        }
+        default = QUERY if model.for_others is model.for_queries else DOCUMENT
+        return cls(model, routes[default].batcher, routes)
+
+    def after(self, prompt_name: str | None) -> Running[_Model]:
+        """Return what encodes texts after a prompt of some name, None for none: this, or one of a Router's models."""
+        return self.routes.get(DOCUMENT if prompt_name in DOCUMENT_PROMPTS else prompt_name or "", self)
+
+    @property
+    def batchers(self) -> tuple[Batcher, ...]:
+        """The batchers: one, of a Router two."""
+        return tuple(one.batcher for one in self.routes.values()) or (self.batcher,)
+
+    @property
+    def waiting_tokens(self) -> int:
+        """Tokens of the texts that wait or are being encoded."""
+        return sum(batcher.waiting_tokens for batcher in self.batchers)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether texts are accepted."""
+        return all(batcher.is_running for batcher in self.batchers)
+
+    def stop(self) -> None:
+        """Accept no more texts; see `Batcher.stop`."""
+        for batcher in self.batchers:
+            batcher.stop()
 
 
 class ServedModel(Generic[_Model]):
@@ -78,10 +122,10 @@ class ServedModel(Generic[_Model]):
         """Serve a loaded model.
 
         Raises:
-            OptionError: The model is a Router.
+            OptionError: The model is a Router of embedders.
         """
         is_sparse, scores_pairs = isinstance(model, SparseEncoder), isinstance(model, CrossEncoder)
-        if not isinstance(model, (SparseEncoder, CrossEncoder)) and model.for_queries is not model.for_documents:
+        if isinstance(model, Encoder) and model.for_queries is not model.for_documents:
             raise _refuse_router(name)
         return cls(name, lambda: model, scores_pairs=scores_pairs, is_sparse=is_sparse)
 
@@ -96,7 +140,7 @@ class ServedModel(Generic[_Model]):
                 embedders have.
 
         Raises:
-            OptionError: The model is a Router, or an option is not allowed.
+            OptionError: The model is a Router of embedders, or an option is not allowed.
             QuantizedEmbeddingsError: The errors of `Reranker.load` that come before loading.
         """
         loader: type[Any] = kind_of_model(options)
@@ -107,15 +151,16 @@ class ServedModel(Generic[_Model]):
             left_out: dict[str, Any] = dict.fromkeys(kind.meaningless)
             options = replace(options, **left_out)
         source = find_model(options, kind)
-        if source.routes is not None:
+        if source.routes is not None and kind is not SPARSE:
             raise _refuse_router(name)
+        described = source if source.routes is None else source.route(source.routes.document)
         # From the files that were found, so that loading the model again does not ask the hub again.
         return ServedModel(
             name,
             lambda: loader.from_source(source, options),
             scores_pairs=kind.scores_pairs,
             is_sparse=kind is SPARSE,
-            settings=lambda: read_settings(source, kind, options),
+            settings=lambda: read_settings(described, kind, options),
         )
 
     @property
@@ -155,6 +200,6 @@ class ServedModel(Generic[_Model]):
 
 def _refuse_router(name: str) -> OptionError:
     return OptionError(
-        f"{name} is a Router of two models, one for queries and one for documents, and a service has one. "
+        f"{name} is a Router of two models, one for queries and one for documents, and a service has one embedder. "
         f"Serve the folder of each by itself: those that its router_config.json names first."
     )

@@ -59,10 +59,14 @@ async def embed(service: Service, body: Body) -> Answer:
 
 
 async def embed_sparse(service: Service, body: Body) -> Answer:
-    """`POST /embed_sparse`: of each text the tokens whose weight is not zero, by their ids."""
+    """`POST /embed_sparse`: of each text the tokens whose weight is not zero, by their ids.
+
+    Of a Router, texts after the prompts "query" and "document" go to the model for these, others its default way.
+    """
     asked = parse_embed(body, limits=service.limits, defaults=service.tei_defaults)
     model = required(service.models.first_sparse, status=_BACKEND, what="sparse model")
-    async with service.models.using(model) as running:
+    async with service.models.using(model) as loaded:
+        running = loaded.after(asked.prompt_name)
         encoded = await service.encoded(
             running,
             asked.texts,
