@@ -218,7 +218,7 @@ def cross_encoder_int8(tiny_cross_encoder_int8) -> dict[str, str]:
 @pytest.fixture
 def sparse(tmp_path_factory) -> dict[str, str]:
     """A tiny one stands for the one named there."""
-    return {"naver/splade-v3-distilbert": str(write_tiny_sparse(tmp_path_factory.mktemp("sparse")))}
+    return {"ibm-granite/granite-embedding-30m-sparse": str(write_tiny_sparse(tmp_path_factory.mktemp("sparse")))}
 
 
 @pytest.fixture

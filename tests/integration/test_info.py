@@ -13,7 +13,7 @@ from intel_quantized_embeddings import CrossEncoder, Encoder, quantize
 from intel_quantized_embeddings.architectures.table import BUILT_IN
 from intel_quantized_embeddings.cli import main
 from intel_quantized_embeddings.errors import QuantizedEmbeddingsError
-from intel_quantized_embeddings.models.known_models import KNOWN_CROSS_ENCODERS, KNOWN_MODELS
+from intel_quantized_embeddings.models.known_models import KNOWN_CROSS_ENCODERS, KNOWN_MODELS, KNOWN_SPARSE
 from support.cpu_kinds import fails_where_onednn_is_limited
 from support.few_texts import FEW
 from support.tiny_models import write_tiny_cross_encoder, write_tiny_model
@@ -233,7 +233,7 @@ class TestModels:
     def test_are_listed_with_what_is_known_of_them(self, iqe):
         facts = json.loads(iqe("models", "--json")[1])
         assert facts["architectures"] == list(BUILT_IN)
-        by_id = {model["id"]: model for model in facts["models"] + facts["cross_encoders"]}
+        by_id = {model["id"]: model for kind in ("models", "cross_encoders", "sparse") for model in facts[kind]}
         assert by_id["jinaai/jina-embeddings-v5-text-nano-retrieval"] == {
             "id": "jinaai/jina-embeddings-v5-text-nano-retrieval",
             "architecture": "eurobert",
@@ -250,6 +250,14 @@ class TestModels:
             "architecture": "xlm-roberta",
             "licence": "apache-2.0",
             "source": "https://huggingface.co/BAAI/bge-reranker-v2-m3",
+        }
+        assert by_id["opensearch-project/opensearch-neural-sparse-encoding-doc-v2-mini"] == {
+            "id": "opensearch-project/opensearch-neural-sparse-encoding-doc-v2-mini",
+            "architecture": "bert",
+            "vocabulary": 30522,
+            "queries": "table",
+            "licence": "apache-2.0",
+            "source": "https://huggingface.co/opensearch-project/opensearch-neural-sparse-encoding-doc-v2-mini",
         }
         rows = {line.split()[0]: line.split()[1:] for line in iqe("models")[1].splitlines() if line.strip()}
         assert all(model in rows for model in by_id)
@@ -271,6 +279,11 @@ class TestModels:
             ("Qwen/Qwen3-Embedding-0.6B", f'pooling last\n  queries begin with "{task}\\nQuery:"\n---'),
             ("microsoft/harrier-oss-v1-270m", f'pooling last\n  queries begin with "{task}\\nQuery: "\n---'),
             ("BAAI/bge-reranker-base", "cross-encoders\n---"),
+            ("ibm-granite/granite-embedding-30m-sparse", "sparse models\n---"),
+            (
+                "opensearch-project/opensearch-neural-sparse-encoding-doc-v1",
+                "sparse models, queries looked up in a table\n---",
+            ),
         ):
             (table,) = (table for table in tables if f"\n{model} " in table)
             assert table.startswith(heading)
@@ -291,6 +304,7 @@ _IN_MTEB = {
     "BAAI/bge-reranker-v2-m3": None,
     "Alibaba-NLP/gte-reranker-modernbert-base": None,
     "Alibaba-NLP/gte-multilingual-reranker-base": None,
+    "ibm-granite/granite-embedding-30m-sparse": None,
 }
 
 
@@ -312,6 +326,10 @@ def test_facts_are_those_that_mteb_keeps():
     for model, listed in KNOWN_CROSS_ENCODERS.items():
         if (name := _IN_MTEB.get(model, model)) is not None:
             assert mteb.get_model_meta(name).license == listed.licence, model
+    for model, sparse in KNOWN_SPARSE.items():
+        if (name := _IN_MTEB.get(model, model)) is not None:
+            meta = mteb.get_model_meta(name)
+            assert (meta.embed_dim, meta.license) == (sparse.vocabulary, sparse.licence), model
 
 
 def test_a_reader_that_has_seen_enough_is_no_error():

@@ -11,14 +11,21 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from intel_quantized_embeddings import CrossEncoder, Encoder
+from intel_quantized_embeddings import CrossEncoder, Encoder, SparseEncoder
 from intel_quantized_embeddings.architectures.table import architecture_of
 from intel_quantized_embeddings.errors import ModelFilesError
 from intel_quantized_embeddings.models.known import look_up
-from intel_quantized_embeddings.models.known_models import KNOWN_CROSS_ENCODERS, KNOWN_MODELS
+from intel_quantized_embeddings.models.known_models import KNOWN_CROSS_ENCODERS, KNOWN_MODELS, KNOWN_SPARSE
 from intel_quantized_embeddings.models.settings import read_settings
+from intel_quantized_embeddings.models.sparse import SparseHead
 from intel_quantized_embeddings.options import Pooling
-from support.tiny_models import write_tiny_cross_encoder, write_tiny_model, write_tiny_static
+from support.tiny_models import (
+    write_tiny_cross_encoder,
+    write_tiny_model,
+    write_tiny_sparse,
+    write_tiny_sparse_router,
+    write_tiny_static,
+)
 
 LISTED = {model: (known, listed) for known in KNOWN_MODELS for model, listed in known.models.items()}
 
@@ -89,6 +96,26 @@ def test_shorter_vectors_ascend_to_the_whole():
     for _, listed in LISTED.values():
         sizes = (0, *listed.shorter, listed.dimension)
         assert all(less < more for less, more in pairwise(sizes))
+
+
+@pytest.mark.parametrize("model", KNOWN_SPARSE)
+def test_each_sparse_model_runs(model, tmp_path):
+    """In the form in which it is published: the documents' model of OpenSearch's is in the Router's own folder."""
+    pytest.importorskip("scipy", reason="SciPy is not installed (the extra `sparse`)")
+    listed = KNOWN_SPARSE[model]
+    family = architecture_of({"model_type": listed.architecture})
+    if listed.queries == "table":
+        folder = write_tiny_sparse_router(tmp_path / "model", family=family, as_published=True)
+    else:
+        folder = write_tiny_sparse(tmp_path / "model", family=family)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": listed.architecture}))
+    encoder = SparseEncoder.load(folder, precision="fp32", warm_shapes=False)
+    assert encoder.encode_documents(["a cat"]).nnz > 0
+    looked_up = encoder.for_queries.settings.head is SparseHead.TABLE
+    assert looked_up is (listed.queries == "table")
+    assert listed.queries in ("table", "layers")
+    assert look_up([model]) is None
 
 
 @pytest.mark.parametrize("model", KNOWN_CROSS_ENCODERS)

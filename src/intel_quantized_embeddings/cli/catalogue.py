@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 
 from intel_quantized_embeddings.architectures.table import BUILT_IN
-from intel_quantized_embeddings.models.known_models import KNOWN_CROSS_ENCODERS, KNOWN_MODELS, KnownModels, Listed
+from intel_quantized_embeddings.models.known_models import (
+    KNOWN_CROSS_ENCODERS,
+    KNOWN_MODELS,
+    KNOWN_SPARSE,
+    KnownModels,
+    Listed,
+)
 from intel_quantized_embeddings.reporting.terminal import wrapped
 
 
 def catalogue_json() -> str:
-    """Return the catalogue for scripts: `architectures`, and `models` and `cross_encoders` with their facts."""
+    """Return the catalogue for scripts: `architectures`; `models`, `cross_encoders` and `sparse` with their facts."""
     facts = {
         "architectures": list(BUILT_IN),
         "models": [
@@ -33,6 +40,7 @@ def catalogue_json() -> str:
             {"id": model, "architecture": listed.architecture, "licence": listed.licence, "source": _source(model)}
             for model, listed in KNOWN_CROSS_ENCODERS.items()
         ],
+        "sparse": [{"id": model, **asdict(listed), "source": _source(model)} for model, listed in KNOWN_SPARSE.items()],
     }
     return json.dumps(facts, indent=2)
 
@@ -79,6 +87,11 @@ def _tables() -> Iterator[str]:
     yield ""
     yield "cross-encoders"
     yield from _rows(((model, "", listed.licence) for model, listed in KNOWN_CROSS_ENCODERS.items()), end)
+    for queries, heading in (("layers", "sparse models"), ("table", "sparse models, queries looked up in a table")):
+        listed = {model: one for model, one in KNOWN_SPARSE.items() if one.queries == queries}
+        yield ""
+        yield heading
+        yield from _rows(((model, "", one.licence) for model, one in listed.items()), end)
 
 
 def _begins(**instructions: str) -> Iterator[str]:
@@ -99,4 +112,4 @@ def _rows(rows: Iterable[tuple[str, str, str]], end: int) -> Iterator[str]:
     """Return a row for each model in 80 columns; sizes end in one column."""
     yield "-" * (end + 13)
     for model, sizes, licence in rows:
-        yield f"{model}{sizes:>{end - len(model)}} {licence}"
+        yield f"{model}{sizes:>{max(0, end - len(model))}} {licence}"

@@ -35,7 +35,7 @@ class SparseEncoder(RoutedModel[SparseSettings]):
     A Router is two: OpenSearch's inference-free models look queries up in a table of weights.
 
     Example:
-        >>> encoder = SparseEncoder.load("naver/splade-v3-distilbert")  # doctest: +SKIP
+        >>> encoder = SparseEncoder.load("ibm-granite/granite-embedding-30m-sparse")  # doctest: +SKIP
         >>> vectors = encoder.encode_documents(["The cat sat on the mat."])  # doctest: +SKIP
         >>> encoder.decode(vectors, top_k=3)  # doctest: +SKIP
         [[('cat', 2.1), ('mat', 2.0), ('sat', 1.5)]]

@@ -30,7 +30,7 @@ class IntelQuantizedSparseEmbeddings(ModelOptions, SparseEmbeddings):
     model's folder says.
 
     Example:
-        >>> sparse = IntelQuantizedSparseEmbeddings(model="naver/splade-v3-distilbert")  # doctest: +SKIP
+        >>> sparse = IntelQuantizedSparseEmbeddings(model="ibm-granite/granite-embedding-30m-sparse")  # doctest: +SKIP
         >>> store = QdrantVectorStore(  # doctest: +SKIP
         ...     client, "documents", embeddings, sparse_embedding=sparse, retrieval_mode=RetrievalMode.HYBRID
         ... )

@@ -3,7 +3,8 @@
 Sources are the models' cards and the files of their folders on the hub, at https://huggingface.co/ID; a test compares
 with mteb's registry. Models whose sources disagree, or whose architecture is not built in, are not listed by id, and
 may still match by pattern. Models that take any task in words have the instruction for search of their cards or
-stored prompts. Cross-encoders' own files say how they are used; nothing is filled in by name.
+stored prompts. The own files of cross-encoders and sparse models say how they are used; nothing is filled in by name.
+Sparse models without safetensors are not listed.
 """
 
 from __future__ import annotations
@@ -42,6 +43,23 @@ class ListedCrossEncoder:
     licence: str
 
 
+@dataclass(frozen=True, slots=True)
+class ListedSparse:
+    """A published sparse model.
+
+    Attributes:
+        architecture: The `model_type` of its config.json.
+        vocabulary: Numbers in a vector, zeros included.
+        queries: "layers", or "table" if queries are looked up.
+        licence: Its licence, as the hub abbreviates it.
+    """
+
+    architecture: str
+    vocabulary: int
+    queries: str
+    licence: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownModels:
     """A family of models that pool alike and take the same instructions.
@@ -72,4 +90,5 @@ def _family(row: dict[str, Any]) -> KnownModels:
 
 _TABLE = json.loads(Path(__file__).with_name("known_models.json").read_text("utf-8"))
 KNOWN_MODELS = tuple(map(_family, _TABLE["families"]))
+KNOWN_SPARSE = {model: ListedSparse(*facts) for model, facts in _TABLE["sparse"].items()}
 KNOWN_CROSS_ENCODERS = {model: ListedCrossEncoder(*facts) for model, facts in _TABLE["cross_encoders"].items()}
