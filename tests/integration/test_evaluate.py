@@ -9,12 +9,14 @@ import shutil
 import numpy as np
 import pytest
 
-from intel_quantized_embeddings import CrossEncoder, Encoder
+from intel_quantized_embeddings import CrossEncoder, Encoder, SparseEncoder, quantize_sparse
 from intel_quantized_embeddings.cli import main
+from intel_quantized_embeddings.similarity import Similarity
 from intel_quantized_embeddings.tasks.datasets import read_dataset
-from intel_quantized_embeddings.tasks.measure import measure, measure_reranking
+from intel_quantized_embeddings.tasks.measure import measure, measure_reranking, measure_sparse
 from support import tiny_models
 from support.datasets import write_beir, write_intents
+from support.few_texts import FEW
 from support.hub_machine import Machine
 from support.hub_server import HubServer
 
@@ -184,3 +186,78 @@ def test_the_published_score_is_reproduced(minilm, shared, tmp_path):
     """all-MiniLM-L6-v2 in fp32 on scifact's test queries: nDCG@10 0.6451."""
     measured = measure(read_dataset(shared / "data" / "scifact"), Encoder.load(minilm, precision="fp32"))
     assert measured.main == pytest.approx(0.6451, abs=5e-4)
+
+
+class TestSparseModels:
+    @pytest.fixture(scope="class", params=["layers", "table"])
+    def model(self, request, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("sparse") / "model"
+        if request.param == "layers":
+            return tiny_models.write_tiny_sparse(folder)
+        return tiny_models.write_tiny_sparse_router(folder, as_published=True)
+
+    def test_rankings_by_int8_stand_beside_those_by_fp32(self, model, datasets, tmp_path, capsys):
+        output = tmp_path / "out"
+        assert main(["evaluate", str(model), "--output", str(output), "--dataset", str(datasets[0])]) == 0
+        shown = capsys.readouterr().out
+        assert "model, sparse (masked-lm), 64 tokens at most, compared by dot" in shown
+        assert re.search(r"nDCG@10 +native fp32 +0\.\d{4}\n +native int8 +0\.\d{4} +\(?[+-]\d+\.\d\d %", shown)
+        assert re.search(r"cosine, queries: mean [01]\.\d+, 1 % [01]\.\d+, worst [01]\.\d+\n", shown)
+        assert re.search(r"weights, queries: \d+\.\d% of the 64 largest weights the same, over 20 texts\n", shown)
+        assert all(len(line) <= 100 for line in shown.splitlines())
+        results = json.loads((output / "evaluation.json").read_text("utf-8"))
+        fp32 = SparseEncoder.load(model, precision="fp32")
+        expected = measure_sparse(read_dataset(datasets[0]), fp32, similarity=Similarity.DOT)
+        assert results["datasets"][0]["reference"] == {one.name: pytest.approx(one.score) for one in expected.metrics}
+        assert results["fingerprints"]["native fp32"] == fp32.fingerprint
+        assert results["datasets"][0]["comparisons"]["native int8"]["cosines"]["documents"]["mean"] > 0.95
+
+    def test_an_int8_folder_is_compared_with_its_source(self, model, datasets, tmp_path, capsys):
+        quantize_sparse(model, tmp_path / "int8", measure=False, **FEW)
+        common = ["--output", str(tmp_path / "out"), "--dataset", str(datasets[0])]
+        assert main(["evaluate", str(tmp_path / "int8"), *common]) == 1
+        assert "--against FOLDER_OR_ID" in capsys.readouterr().err
+        assert main(["evaluate", str(tmp_path / "int8"), "--against", str(model), *common]) == 0
+        results = json.loads((tmp_path / "out" / "evaluation.json").read_text("utf-8"))
+        assert results["fingerprints"]["native int8"] == SparseEncoder.load(tmp_path / "int8").fingerprint
+
+    def test_a_ranking_is_by_the_folders_similarity(self, datasets, tmp_path):
+        """Scores are those of the dense product of the same numbers."""
+        dataset = read_dataset(datasets[0])
+
+        class Dense:
+            def __init__(self, encoder):
+                self.encode_documents = lambda texts: encoder.encode_documents(texts).toarray()
+                self.encode_queries = lambda texts: encoder.encode_queries(texts).toarray()
+
+        encoder = SparseEncoder.load(tiny_models.write_tiny_sparse(tmp_path), precision="fp32")
+        for similarity in (Similarity.DOT, Similarity.COSINE):
+            found, dense = (
+                measure_sparse(dataset, encoder, similarity=similarity),
+                measure(dataset, Dense(encoder), similarity=similarity),
+            )
+            assert {q: listed[:5] for q, listed in found.ranking.items()} == {
+                q: listed[:5] for q, listed in dense.ranking.items()
+            }
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ("classes", "only retrieval can be measured with it"),
+            ("euclidean", "similarity_fn_name='euclidean' is not built in for ranking"),
+            ("dense", "models that make embeddings and sparse models can't be compared"),
+            ("table", "a table of tokens' weights, of which there is one precision"),
+        ],
+    )
+    def test_what_does_not_fit_is_refused_by_name(self, tiny, datasets, tmp_path, capsys, change, message):
+        own = {"similarity_fn_name": "euclidean"} if change == "euclidean" else {}
+        sparse = tiny_models.write_tiny_sparse(tmp_path / "model", own=own)
+        models = [str(sparse)]
+        if change == "dense":
+            models.insert(0, str(tiny))
+        elif change == "table":
+            router = tiny_models.write_tiny_sparse_router(tmp_path / "router")
+            models = [str(router / "query_0_SparseStaticEmbedding")]
+        dataset = datasets[1] if change == "classes" else datasets[0]
+        assert main(["evaluate", *models, "--output", str(tmp_path / "out"), "--dataset", str(dataset)]) == 1
+        assert message in capsys.readouterr().err

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from intel_quantized_embeddings.errors import needs
-from intel_quantized_embeddings.int8_folder.fidelity import CosineSummary, summarize_cosines
+from intel_quantized_embeddings.int8_folder.fidelity import (
+    CosineSummary,
+    SparseSummary,
+    summarize_cosines,
+    summarize_sparse,
+)
 from intel_quantized_embeddings.tasks.measure import Measurement, Metric, spearman
 from intel_quantized_embeddings.tasks.ranking import overlap
 
@@ -49,7 +54,8 @@ class Comparison:
     """One encoder beside another on one dataset."""
 
     differences: tuple[Difference, ...]  # of every metric
-    cosines: dict[str, CosineSummary]  # of vectors of the same text, by kind of text; none if sizes differ
+    # Of vectors of the same text, by kind of text; none if sizes differ.
+    cosines: dict[str, CosineSummary | SparseSummary]
     overlap: float | None  # share of the first ten documents that both find; None but for retrieval
 
 
@@ -64,9 +70,11 @@ def compare(reference: Measurement, other: Measurement) -> Comparison:
             _difference(before, after) for before, after in zip(reference.metrics, other.metrics, strict=True)
         ),
         cosines={
-            kind: summarize_cosines(vectors, other.vectors[kind])
+            kind: (summarize_cosines if isinstance(vectors, np.ndarray) else summarize_sparse)(
+                vectors, other.vectors[kind]
+            )
             for kind, vectors in reference.vectors.items()
-            if vectors.shape == other.vectors[kind].shape
+            if type(vectors) is type(other.vectors[kind]) and vectors.shape == other.vectors[kind].shape
         },
         overlap=overlap(reference.ranking, other.ranking) if reference.ranking else None,
     )

@@ -12,7 +12,8 @@ from typing import Any, TypeAlias, cast
 
 from intel_quantized_embeddings.encoders.cross_encoder import CrossEncoder
 from intel_quantized_embeddings.encoders.encoder import Encoder
-from intel_quantized_embeddings.errors import ModelFilesError, OptionError
+from intel_quantized_embeddings.encoders.sparse_encoder import SparseEncoder
+from intel_quantized_embeddings.errors import ModelFilesError, OptionError, UnsupportedModelError
 from intel_quantized_embeddings.evaluation.options import Options
 from intel_quantized_embeddings.evaluation.plots import draw
 from intel_quantized_embeddings.evaluation.results import EvaluationResults, OnDataset
@@ -20,7 +21,6 @@ from intel_quantized_embeddings.int8_folder.manifest import FolderManifest, read
 from intel_quantized_embeddings.models.hub import find_model
 from intel_quantized_embeddings.models.routes import refuse_routes
 from intel_quantized_embeddings.models.scoring import CrossEncoderSettings
-from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import SourceModel
 from intel_quantized_embeddings.models.static import refuse_static
 from intel_quantized_embeddings.models.weight_files import runtime_of_weights
@@ -29,9 +29,17 @@ from intel_quantized_embeddings.reporting.machine import recorded
 from intel_quantized_embeddings.reporting.plotting import require_matplotlib
 from intel_quantized_embeddings.similarity import Similarity
 from intel_quantized_embeddings.tasks.datasets import Dataset, read_dataset
-from intel_quantized_embeddings.tasks.measure import Measurement, measure, measure_reranking
+from intel_quantized_embeddings.tasks.measure import Measurement, measure, measure_reranking, measure_sparse
 
-_Model: TypeAlias = "Encoder | CrossEncoder"
+_INSTRUCTIONS = ("query_instruction", "document_instruction")
+_Model: TypeAlias = "Encoder | CrossEncoder | SparseEncoder"
+_NAMED = {
+    Encoder: "models that make embeddings",
+    CrossEncoder: "cross-encoders",
+    SparseEncoder: "sparse models",
+}
+# The settings that the reference gets from the first encoder, by kind, beside the longest text.
+_SHARED = {Encoder: (*_INSTRUCTIONS, "normalize"), CrossEncoder: (), SparseEncoder: _INSTRUCTIONS}
 
 logger = logging.getLogger(__name__)
 
@@ -56,10 +64,9 @@ def evaluate(
     datasets = [read_dataset(folder) for folder in options.datasets]
     folders = [find_model(model, revision=options.revision, **options.where) for model in options.models]
     for folder in folders:
-        if folder.static is not None:
-            raise refuse_static(folder.name, what="of which there is one precision, and nothing to compare it with")
-        if folder.routes is not None:
-            raise refuse_routes(folder.name, what="which are evaluated one by one")
+        _refuse_others(folder)
+    # Of a sparse Router, the documents' model is what has a runtime and a precision.
+    folders = [folder.route(folder.routes.document) if folder.routes else folder for folder in folders]
     manifests = [read_manifest(folder.path) if folder.is_quantized else None for folder in folders]
     against = _against(options, folders[0], manifests[0])
     try:  # before the first dataset is encoded
@@ -69,12 +76,12 @@ def evaluate(
     encoders = _encoders(options, folders, manifests)
     # The reference comes last: an int8 folder decides the settings of all.
     label, load = next(encoders)
-    encoder = load()
+    first = encoder = load()
     settings, dimension = encoder.settings, _dimension(encoder)
     fingerprints = {label: encoder.fingerprint}
     similarity = Similarity.COSINE if isinstance(settings, CrossEncoderSettings) else settings.similarity
     measured = {label: measure_all(datasets, encoder, label, say, similarity)}
-    for label, load in (*encoders, _reference(against, options, settings)):
+    for label, load in (*encoders, _reference(against, options, first)):
         encoder = load()
         if label in measured:
             raise OptionError(f"two of what is compared would be called {label!r}; give folders of different names.")
@@ -110,12 +117,12 @@ def _encoders(
     options: Options, folders: Sequence[SourceModel], manifests: Sequence[FolderManifest | None]
 ) -> Iterator[tuple[str, Callable[[], _Model]]]:
     """Return a label and a loading function for each encoder to compare."""
-    kinds = {folder.is_cross_encoder for folder in folders}
+    kinds: list[type[_Model]] = list(dict.fromkeys(map(_kind, folders)))
     if len(kinds) > 1:
-        raise OptionError("cross-encoders and models that make embeddings can't be compared; give one kind at a time.")
-    scores = kinds.pop()
-    kind = CrossEncoder if scores else Encoder
-    common: dict[str, Any] = {} if scores else {"allow_torchscript": options.allow_torchscript}
+        named = " and ".join(_NAMED[kind] for kind in kinds)
+        raise OptionError(f"{named} can't be compared; give one kind at a time.")
+    (kind,) = kinds
+    common: dict[str, Any] = {"allow_torchscript": options.allow_torchscript} if kind is Encoder else {}
     common |= {"max_length": options.max_length, "revision": options.revision, "warm_shapes": False, **options.where}
     several = len(options.models) > 1
     for model, folder, manifest in zip(options.models, folders, manifests, strict=True):
@@ -127,6 +134,26 @@ def _encoders(
                 f"{prefix}{runtime} {precision}",
                 partial(kind.load, model, runtime=runtime, precision=precision, **common),
             )
+
+
+def _kind(folder: SourceModel) -> type[_Model]:
+    """Return the class of a model."""
+    if folder.is_cross_encoder:
+        return CrossEncoder
+    return SparseEncoder if folder.is_sparse else Encoder
+
+
+def _refuse_others(folder: SourceModel) -> None:
+    """Check that a model has several precisions, and is one model or a sparse Router."""
+    if folder.static is not None:
+        raise refuse_static(folder.name, what="of which there is one precision, and nothing to compare it with")
+    if folder.weight_table is not None:
+        raise UnsupportedModelError(
+            f"{folder.name} is a table of tokens' weights, of which there is one precision, and nothing to compare it "
+            f"with."
+        )
+    if folder.routes is not None and not folder.is_sparse:
+        raise refuse_routes(folder.name, what="which are evaluated one by one")
 
 
 def _own_runtime(folder: SourceModel, manifest: FolderManifest | None) -> str:
@@ -145,16 +172,13 @@ def _against(options: Options, folder: SourceModel, manifest: FolderManifest | N
     return {"model": model, "revision": revision, "runtime": runtime, "precision": options.against}
 
 
-def _reference(
-    against: dict[str, Any], options: Options, settings: ModelSettings | CrossEncoderSettings
-) -> tuple[str, Callable[[], _Model]]:
+def _reference(against: dict[str, Any], options: Options, first: _Model) -> tuple[str, Callable[[], _Model]]:
     """Return the reference's label, and a function that loads it with the settings of the first encoder."""
+    settings, kind = first.settings, type(first)
     common = {**against, **options.where, "max_length": settings.max_length, "warm_shapes": False}
-    kind: type[_Model] = CrossEncoder
-    if isinstance(settings, ModelSettings):
-        kind = Encoder
-        common |= {name: getattr(settings, name) for name in ("normalize", "query_instruction", "document_instruction")}
-        common["pooling"] = settings.pooling_name
+    common |= {name: getattr(settings, name) for name in _SHARED[kind]}
+    if isinstance(first, Encoder):
+        common["pooling"] = first.settings.pooling_name
     # A named model is labelled by its name, because others may have the same runtime and precision.
     name = against["runtime"] if options.against in list(Precision) else Path(against["model"]).name
     return f"{name} {against['precision']}", partial(kind.load, **common)
@@ -169,6 +193,8 @@ def measure_all(
         say(f"{label} on {dataset}")
         if isinstance(encoder, CrossEncoder):
             measured.append(measure_reranking(dataset, with_bar))
+        elif isinstance(encoder, SparseEncoder):
+            measured.append(measure_sparse(dataset, with_bar, similarity=similarity))
         else:
             measured.append(measure(dataset, with_bar, similarity=similarity))
     return measured

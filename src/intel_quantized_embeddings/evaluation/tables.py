@@ -7,6 +7,7 @@ from typing import Any
 
 from intel_quantized_embeddings.evaluation.comparison import Comparison, Difference
 from intel_quantized_embeddings.evaluation.results import EvaluationResults, OnDataset
+from intel_quantized_embeddings.int8_folder.fidelity import CosineSummary
 from intel_quantized_embeddings.similarity import Similarity
 
 LEGEND = (
@@ -21,6 +22,8 @@ def table(results: EvaluationResults) -> str:
     settings = results.settings
     has_vectors = "pooling" in settings
     kind = f"{settings['pooling'].value} pooling" if has_vectors else "cross-encoder"
+    if "head" in settings:
+        kind = f"sparse ({settings['head'].value})"
     parts = [
         [f"{results.model}, {kind}, {settings['max_length']} tokens at most{_compared(settings)}"],
         *(dataset_lines(one, results.reference) for one in results.datasets),
@@ -58,6 +61,11 @@ def _change(difference: Difference) -> str:
 
 def _facts(comparison: Comparison) -> Iterator[str]:
     for kind, cosines in comparison.cosines.items():
-        yield f"cosine, {kind}: {cosines}"
+        if isinstance(cosines, CosineSummary):
+            yield f"cosine, {kind}: {cosines}"
+            continue
+        cosine, weights = str(cosines).split("; ")  # one line would be too wide
+        yield f"{cosine.replace('cosine', f'cosine, {kind}:', 1)}"
+        yield f"weights, {kind}: {weights}"
     if comparison.overlap is not None:
         yield f"first ten documents in common: {100 * comparison.overlap:.1f} %"

@@ -17,10 +17,11 @@ from intel_quantized_embeddings.tasks.datasets import (
     RetrievalDataset,
     SimilarityDataset,
 )
-from intel_quantized_embeddings.tasks.ranking import Embedded, Ranking, rank, rerank, score
+from intel_quantized_embeddings.tasks.ranking import Embedded, Ranking, Vectors, rank, rerank, score
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from scipy.sparse import csr_array
 
 
 class Encodes(Protocol):
@@ -32,6 +33,18 @@ class Encodes(Protocol):
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Encode texts to search with. Shape: (n_texts, dimension)."""
+        ...
+
+
+class EncodesSparsely(Protocol):
+    """Anything that encodes documents and queries, as a `SparseEncoder` does."""
+
+    def encode_documents(self, texts: Sequence[str]) -> csr_array:
+        """Encode texts to be searched. Shape: (n_texts, vocabulary)."""
+        ...
+
+    def encode_queries(self, texts: Sequence[str]) -> csr_array:
+        """Encode texts to search with. Shape: (n_texts, vocabulary)."""
         ...
 
 
@@ -69,12 +82,13 @@ class Measurement:
 
     Attributes:
         metrics: The metrics, the first of which decides about settings.
-        vectors: Vectors by kind of text: documents, queries, texts. Shape of each: (n_texts, dimension).
+        vectors: Vectors by kind of text: documents, queries, texts; those of a sparse model are SciPy's. Shape of each:
+            (n_texts, dimension).
         ranking: Documents of each query, nearest first; empty but for retrieval.
     """
 
     metrics: tuple[Metric, ...]
-    vectors: dict[str, NDArray[np.float32]]
+    vectors: dict[str, Vectors]
     ranking: Ranking = field(default_factory=dict)
 
     @property
@@ -90,6 +104,13 @@ def measure(dataset: Dataset, encoder: Encodes, *, similarity: Similarity = Simi
     if isinstance(dataset, ClassificationDataset):
         return _classification(dataset, encoder)
     return _similarity(dataset, encoder, similarity)
+
+
+def measure_sparse(dataset: Dataset, encoder: EncodesSparsely, *, similarity: Similarity) -> Measurement:
+    """Encode a dataset into sparse vectors and score their ranking; only for retrieval."""
+    if not isinstance(dataset, RetrievalDataset):
+        raise OptionError(f"{dataset}: a sparse model is for search, so only retrieval can be measured with it.")
+    return _retrieval(dataset, encoder, similarity)
 
 
 def measure_reranking(dataset: Dataset, model: ScoresPairs) -> Measurement:
@@ -124,8 +145,8 @@ def spearman(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
     return 0.0 if np.ptp(one) == 0 or np.ptp(other) == 0 else float(spearmanr(one, other).statistic)
 
 
-def _retrieval(dataset: RetrievalDataset, encoder: Encodes, similarity: Similarity) -> Measurement:
-    vectors = {
+def _retrieval(dataset: RetrievalDataset, encoder: Encodes | EncodesSparsely, similarity: Similarity) -> Measurement:
+    vectors: dict[str, Vectors] = {
         "documents": encoder.encode_documents(list(dataset.documents.values())),
         "queries": encoder.encode_queries(list(dataset.queries.values())),
     }

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from intel_quantized_embeddings.errors import needs
+from intel_quantized_embeddings.errors import OptionError, needs
 from intel_quantized_embeddings.similarity import Similarity
 from intel_quantized_embeddings.vectors import unit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from scipy.sparse import csr_array
 
 Ranking: TypeAlias = dict[str, list[str]]
+# An array (n, dimension) of float32, or SciPy's csr_array of the same, which is no type without SciPy.
+Vectors: TypeAlias = Any
 
 # The depth at which trec_eval takes a run to be cut.
 DEPTH = 1000
@@ -28,24 +31,46 @@ class Embedded:
 
     Attributes:
         ids: The ids, sorted.
-        vectors: The vectors, scaled to length 1 for the cosine. Shape: (n_texts, dimension).
+        vectors: The vectors, dense or sparse, scaled to length 1 for the cosine. Shape: (n_texts, dimension).
         similarity: The similarity of these vectors: DOT in place of COSINE.
     """
 
     ids: tuple[str, ...]
-    vectors: NDArray[np.float32]
+    vectors: Vectors
     similarity: Similarity
 
     @classmethod
-    def of(
-        cls, ids: Iterable[str], vectors: NDArray[np.float32], *, similarity: Similarity = Similarity.COSINE
-    ) -> Embedded:
-        """Sort by id, so that places and ids have the same order."""
+    def of(cls, ids: Iterable[str], vectors: Vectors, *, similarity: Similarity = Similarity.COSINE) -> Embedded:
+        """Sort by id, so that places and ids have the same order.
+
+        Raises:
+            OptionError: Sparse vectors have another similarity than the cosine and the dot product.
+        """
         listed = list(ids)
         order = sorted(range(len(listed)), key=listed.__getitem__)
+        is_dense = isinstance(vectors, np.ndarray)
+        if not is_dense and similarity not in (Similarity.COSINE, Similarity.DOT):
+            raise OptionError(
+                f"similarity_fn_name={similarity.value!r} is not built in for ranking by sparse vectors; built in are "
+                f"{Similarity.DOT.value!r} and {Similarity.COSINE.value!r}."
+            )
         if similarity is Similarity.COSINE:
-            vectors, similarity = unit(vectors), Similarity.DOT
+            vectors, similarity = unit(vectors) if is_dense else _sparse_unit(vectors), Similarity.DOT
         return cls(tuple(listed[place] for place in order), vectors[order], similarity)
+
+    def matrix(self, others: Vectors) -> NDArray[np.float32]:
+        """Compare every one of some vectors with every own one. Shape: (n_others, n_texts)."""
+        if isinstance(self.vectors, np.ndarray):
+            return self.similarity.matrix(others, self.vectors)
+        products: NDArray[np.float32] = (others @ self.vectors.T).toarray()
+        return products
+
+    def each(self, other: Vectors, rows: Sequence[int]) -> NDArray[np.float32]:
+        """Compare one vector, shape (1, dimension), with some own ones, each by itself. Shape: (rows,)."""
+        if isinstance(self.vectors, np.ndarray):
+            return self.similarity.to_documents(other[0], self.vectors[rows])
+        products: NDArray[np.float32] = (self.vectors[rows] @ other.T).toarray()[:, 0]
+        return products
 
 
 def rank(
@@ -59,7 +84,7 @@ def rank(
     ranking = {}
     for start in range(0, len(queries.ids), _QUERIES_AT_ONCE):
         part = slice(start, start + _QUERIES_AT_ONCE)
-        similarities = documents.similarity.matrix(queries.vectors[part], documents.vectors)
+        similarities = documents.matrix(queries.vectors[part])
         for query, row in zip(queries.ids[part], similarities, strict=True):
             nearest = (documents.ids[place] for place in _nearest(row, depth + 1))
             ranking[query] = [document for document in nearest if document != excluded.get(query)][:depth]
@@ -70,9 +95,9 @@ def rerank(candidates: Mapping[str, Sequence[str]], documents: Embedded, queries
     """Order each query's own candidates by their similarity to it."""
     row_of = {id_: row for row, id_ in enumerate(documents.ids)}
     ranking = {}
-    for query, vector in zip(queries.ids, queries.vectors, strict=True):
+    for row, query in enumerate(queries.ids):
         rows = sorted(row_of[id_] for id_ in candidates[query])
-        places = _nearest(documents.similarity.to_documents(vector, documents.vectors[rows]), len(rows))
+        places = _nearest(documents.each(queries.vectors[row : row + 1], rows), len(rows))
         ranking[query] = [documents.ids[rows[place]] for place in places]
     return ranking
 
@@ -106,6 +131,14 @@ def overlap(one: Ranking, other: Ranking, *, depth: int = 10) -> float:
         for query, listed in one.items()
     ]
     return float(np.mean(shares))
+
+
+def _sparse_unit(vectors: csr_array) -> csr_array:
+    """Divide sparse vectors by their lengths; those without any weight stay so."""
+    lengths = np.sqrt(np.asarray(vectors.multiply(vectors).sum(axis=1)))
+    divided = vectors.copy()
+    divided.data /= np.repeat(lengths, np.diff(vectors.indptr))
+    return divided
 
 
 def _nearest(similarities: NDArray[np.float32], count: int) -> NDArray[np.intp]:
