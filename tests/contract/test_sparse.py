@@ -12,6 +12,7 @@ from safetensors.numpy import load_file, save_file
 from intel_quantized_embeddings import Encoder, SparseEncoder, quantize, quantize_sparse
 from intel_quantized_embeddings.encoders.sparse_encoder import weights_of
 from intel_quantized_embeddings.errors import DamagedFilesError, InvalidTextError, OptionError, UnsupportedModelError
+from intel_quantized_embeddings.models.hub import find_model
 from intel_quantized_embeddings.options import RuntimeName
 from intel_quantized_embeddings.runtimes.table import RUNTIMES
 from support.each_runtime import TEXTS
@@ -160,6 +161,15 @@ class TestKindsAreToldApart:
     def test_a_sparse_encoder_names_the_class_for_an_embedder(self, tiny):
         with pytest.raises(UnsupportedModelError, match=r"Load a model that makes embeddings with Encoder\.load"):
             SparseEncoder.load(tiny)
+
+    def test_the_modules_count_and_not_what_is_left_of_others(self, tmp_path):
+        """As in a repository that was an embedder's before: its modules say what it is now."""
+        folder = write_tiny_sparse(tmp_path / "model")
+        (folder / "1_Pooling").mkdir()
+        (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_cls_token": True}))
+        assert find_model(folder).is_sparse
+        (folder / "modules.json").unlink()
+        assert not find_model(folder).is_sparse
 
     def test_options_of_embedders_are_refused(self, tiny_sparse):
         with pytest.raises(OptionError, match=r"truncate_dim=4 is for models that make embeddings; .* sparse vectors"):

@@ -11,6 +11,7 @@ from typing import Any
 from intel_quantized_embeddings.architectures import TOKEN_WEIGHTS_FILE
 from intel_quantized_embeddings.files.json_files import file_sha256, read_json
 from intel_quantized_embeddings.models.endings import module_weights, scoring_chain
+from intel_quantized_embeddings.models.modules import read_modules
 from intel_quantized_embeddings.models.routes import Routes, read_routes, refuse_routes
 from intel_quantized_embeddings.models.scoring import CrossEncoderSettings, read_cross_encoder_settings
 from intel_quantized_embeddings.models.settings import (
@@ -96,7 +97,7 @@ class SourceModel:
             return self.route(self.routes.document).is_sparse
         if self.static is not None or self.is_cross_encoder or not is_sparse(self.path):
             return False
-        return not self.is_known_embedder
+        return bool(read_modules(self.path)) or not self.is_known_embedder
 
     @cached_property
     def is_chain(self) -> bool:
