@@ -8,13 +8,17 @@ import json
 import platform
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from intel_quantized_embeddings import quantize_sparse
 from intel_quantized_embeddings.benchmarks import run as benchmark_run
 from intel_quantized_embeddings.benchmarks import worker
 from intel_quantized_embeddings.cli import main
+from support.few_texts import FEW
+from support.tiny_models import VOCABULARY, write_tiny_sparse, write_tiny_sparse_router
 
 matplotlib_image = pytest.importorskip("matplotlib.image", reason="matplotlib (the benchmark extra) is not installed")
 
@@ -112,6 +116,43 @@ def test_accuracy_stands_beside_speed(run):
     assert 0.9 < content["cosines"]["native-int8"]["mean"] < 1
     assert 0.9 < content["query_cosines"]["native-int8"]["mean"] < 1
     assert content["wrong_vectors"] == []
+
+
+@pytest.mark.parametrize("kind", ["layers", "table"])
+def test_a_sparse_model_is_measured_by_the_same_parts(kind, texts, tmp_path, capsys, monkeypatch):
+    """Of an inference-free one queries are looked up, and compared with what fp32 looks up."""
+    pytest.importorskip("scipy", reason="SciPy is not installed (the extra `sparse`)")
+    write = write_tiny_sparse if kind == "layers" else partial(write_tiny_sparse_router, as_published=True)
+    folder = write(tmp_path / "model")
+    quantize_sparse(folder, tmp_path / "int8", measure=False, **FEW)
+    monkeypatch.setattr(benchmark_run, "Worker", WorkerHere)
+    common = ["--texts", texts, "--output", tmp_path / "out", *SMALL]
+    arguments = [folder, "--int8", tmp_path / "int8", "--systems", *OURS, *common]
+    assert main(["benchmark", *map(str, arguments)]) == 0
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 100
+    for part in ("Mixed corpus end to end: 24 texts", "Latency,", "Throughput,", "Queries, one at a time"):
+        assert part in shown
+    content = json.loads((tmp_path / "out" / "benchmark.json").read_text("utf-8"))
+    assert content["cosines"]["native-fp32"]["worst"] == pytest.approx(1, abs=1e-4)
+    assert 0.9 < content["cosines"]["native-int8"]["mean"] < 1
+    query = content["query_cosines"]["native-int8"]["mean"]
+    assert query == 1 if kind == "table" else 0.9 < query < 1
+    assert [len(run) for run in content["queries"][0]["runs_ms"]] == [30]
+    assert content["model_facts"]["dimension"] == len(VOCABULARY)
+    assert content["model_facts"]["pooling"] == "splade"
+    assert content["given"]["native-int8"] == {"model": "the int8 folder int8"}
+    assert content["not_measured"] == {"arithmetic in int8": "this architecture's operations are not counted"}
+
+
+def test_systems_without_sparse_models_are_refused_by_name(texts, tmp_path, capsys):
+    folder = write_tiny_sparse(tmp_path / "model")
+    arguments = ["benchmark", folder, "--texts", texts, "--systems", "input-order-int8", "--output", tmp_path / "out"]
+    assert main(list(map(str, arguments))) == 1
+    assert "--systems input-order-int8 does not run sparse models" in capsys.readouterr().err
+    table = write_tiny_sparse_router(tmp_path / "router") / "query_0_SparseStaticEmbedding"
+    assert main(["benchmark", str(table)]) == 1
+    assert "a table of tokens' weights, which has no precisions to compare" in capsys.readouterr().err
 
 
 def test_nothing_says_which_machine_it_was(run, texts):

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from intel_quantized_embeddings import Encoder
+from intel_quantized_embeddings import Encoder, SparseEncoder
 from intel_quantized_embeddings.benchmarks import worker
 from intel_quantized_embeddings.cli import main
 from intel_quantized_embeddings.comparing import run as comparing
@@ -85,6 +85,28 @@ def test_a_model_in_two_precisions(tiny, beir, tmp_path, capsys):
     assert found["texts"] == found["queries"][0]["queries"] == 10
     assert str(tiny.parent) not in json.dumps(found)
     assert (tmp_path / "out" / "comparison.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("kind", ["layers", "table"])
+def test_a_sparse_model_in_two_precisions(kind, beir, tmp_path, capsys):
+    write = tiny_models.write_tiny_sparse if kind == "layers" else tiny_models.write_tiny_sparse_router
+    model = write(tmp_path / "sparse")
+    found = compared(f"{model}@fp32", f"{model}@native-int8", "--dataset", beir, output=tmp_path / "out")
+    shown = capsys.readouterr().out
+    assert f"A  sparse@fp32: splade pooling, 64 tokens at most, {len(tiny_models.VOCABULARY)} numbers a vector" in shown
+    assert max(map(len, shown.splitlines())) <= 100
+    (retrieval,) = found["datasets"]
+    assert retrieval["comparisons"]["B"]["overlap"] > 0.8
+    assert 0.95 < retrieval["comparisons"]["B"]["cosines"]["documents"]["mean"] < 1
+    assert found["encoders"]["A"]["fingerprint"] == SparseEncoder.load(model, precision="fp32").fingerprint
+    assert found["texts"] == found["queries"][0]["queries"] == 10
+
+
+def test_a_sparse_model_stands_beside_a_dense_one(tiny, beir, tmp_path, capsys):
+    sparse = tiny_models.write_tiny_sparse(tmp_path / "sparse")
+    found = compared(tiny, sparse, "--dataset", beir, output=tmp_path / "out")
+    assert "no cosines: the vectors of A and B have different sizes" in capsys.readouterr().out
+    assert found["datasets"][0]["comparisons"]["B"]["differences"][0]["metric"] == "nDCG@10"
 
 
 def test_vectors_of_different_sizes_have_scores_and_no_cosines(tiny, wide, beir, tmp_path, capsys):

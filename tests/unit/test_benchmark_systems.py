@@ -12,7 +12,7 @@ from intel_quantized_embeddings.benchmarks import systems
 from intel_quantized_embeddings.benchmarks.loaded import Request
 from intel_quantized_embeddings.benchmarks.options import Options, Subject
 from intel_quantized_embeddings.benchmarks.plots import _STYLES
-from intel_quantized_embeddings.benchmarks.systems import PARTS, REFERENCE, select
+from intel_quantized_embeddings.benchmarks.systems import PARTS, REFERENCE, Selection, select
 from intel_quantized_embeddings.errors import OptionError
 from support import tiny_models
 
@@ -93,7 +93,7 @@ def test_an_int8_folder_goes_to_systems_of_its_runtime(tmp_path, monkeypatch):
         own_length=64,
         num_threads=1,
     )
-    monkeypatch.setattr(systems.Manifest, "read", lambda _: SimpleNamespace(runtime="ipex"))
+    monkeypatch.setattr(systems, "read_manifest", lambda _: SimpleNamespace(runtime="ipex"))
     loads = {system.name: system.load for system in SYSTEMS}
     assert loads["ipex-int8"]._options(request)["model"] == tmp_path / "mine"
     assert loads["openvino-int8"]._options(request)["model"] == "org/model"
@@ -101,6 +101,17 @@ def test_an_int8_folder_goes_to_systems_of_its_runtime(tmp_path, monkeypatch):
     for name, expected in (("openvino-int8", ("v1", "/kept")), ("ipex-int8", (None, None))):
         given = loads[name]._options(request)
         assert (given.get("revision"), given.get("cache_folder")) == expected
+
+
+def test_systems_that_do_not_run_sparse_models_are_left_out_or_refused_by_name():
+    selection = select(["native-int8", "native-fp32"]).for_sparse(named=True)
+    assert [system.name for system in selection.systems] == ["native-int8", "native-fp32"]
+    every = Selection(systems=SYSTEMS, not_measured={})
+    able = every.for_sparse(named=False)
+    assert {system.name.partition("-")[0] for system in able.systems} == {"native", "openvino"}
+    assert able.not_measured["iqe int8, batches of 32 in input order"] == "does not run sparse models"
+    with pytest.raises(OptionError, match="--systems ipex-int8 does not run sparse models"):
+        every.for_sparse(named=True)
 
 
 @pytest.mark.parametrize(("positions", "lengths"), [(12, (12,)), (16, (16,)), (100, (16, 32, 64))])

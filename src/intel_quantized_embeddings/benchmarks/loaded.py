@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -25,6 +26,7 @@ class Request:
         normalize: Whether vectors have length 1.
         max_length: Longest input in tokens; longer texts are cut.
         own_length: The model's own longest input, which calibration uses.
+        sparse: Whether its vectors are sparse.
     """
 
     name: str
@@ -39,15 +41,22 @@ class Request:
     max_length: int
     own_length: int
     num_threads: int
+    sparse: bool = False
+
+
+def as_array(vectors: Any) -> NDArray[np.float32]:
+    """Return vectors, of `encode` or a list of those of `embed_query`, as an array. Shape: (n_texts, dimension)."""
+    return np.asarray(vectors, dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedSystem:
     """A system ready to be measured."""
 
-    encode: Callable[[list[str], int], NDArray[np.float32]]  # texts, and the number in a batch, if the library asks
+    encode: Callable[[list[str], int], Any]  # texts, and the number in a batch, if the library asks
     embed_query: Callable[[str], Any]  # as in a user's program
     given: dict[str, str]  # its options, for the record
+    rows: Callable[[Any], Any] = as_array  # makes rows of what either of them gave, as `as_array`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,8 +15,10 @@ from intel_quantized_embeddings.benchmarks.texts import texts_of_length
 from intel_quantized_embeddings.errors import ModelFilesError, OptionError, UnsupportedModelError
 from intel_quantized_embeddings.files.json_files import file_sha256
 from intel_quantized_embeddings.models.hub import MINILM, find_model
+from intel_quantized_embeddings.models.routes import CONFIG_FILE
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import MANIFEST_FILE, SourceModel
+from intel_quantized_embeddings.models.sparse import SparseSettings
 from intel_quantized_embeddings.models.static import refuse_static
 from intel_quantized_embeddings.process.cores import affinity, granted_cores
 
@@ -77,7 +79,9 @@ class Subject:
     """The model that is measured, and the lengths that follow from it, in tokens.
 
     Attributes:
-        size: Its size for the arithmetic part; None for an architecture whose operations are not counted.
+        source: The model; of a sparse Router that of documents.
+        size: Its size for the arithmetic part; None for an architecture whose operations are not counted, and for
+            sparse models.
         dimension: Numbers in a vector.
         max_length: The longest text of the corpus.
         lengths: The lengths of the latency part.
@@ -85,7 +89,7 @@ class Subject:
     """
 
     source: SourceModel
-    settings: ModelSettings
+    settings: ModelSettings | SparseSettings
     size: EncoderSize | None
     dimension: int
     max_length: int
@@ -108,6 +112,8 @@ class Subject:
             cache_folder=options.cache_folder,
             local_files_only=options.local_files_only,
         )
+        if source.routes is not None and source.is_sparse:
+            source = source.route(source.routes.document)
         if source.is_quantized:
             raise OptionError(
                 f"{source.name} is an int8 folder; MODEL is the fp32 model it was made from, which the others run and "
@@ -115,11 +121,17 @@ class Subject:
             )
         if source.static is not None:
             raise refuse_static(source.name, what="which has no precisions to compare")
-        if options.int8 is not None and not (options.int8 / MANIFEST_FILE).is_file():
+        if source.weight_table is not None:
+            raise UnsupportedModelError(
+                f"{source.name} is a table of tokens' weights, which has no precisions to compare."
+            )
+        if options.int8 is not None and not any(
+            (options.int8 / name).is_file() for name in (MANIFEST_FILE, CONFIG_FILE)
+        ):
             raise ModelFilesError(
                 f"--int8 {options.int8} has no manifest.json: it is not a folder that `iqe quantize` wrote."
             )
-        settings, config = source.settings(), source.config
+        settings, config = source.sparse_settings() if source.is_sparse else source.settings(), source.config
         longest = _longest_input(config, settings, source.name)
         max_length = options.max_length or min(MAX_LENGTH, longest)
         # A model of fewer tokens than the first of these is measured at its longest input alone.
@@ -130,8 +142,8 @@ class Subject:
         return cls(
             source=source,
             settings=settings,
-            size=EncoderSize.from_config(config),
-            dimension=hidden_size(config) or 0,
+            size=None if source.is_sparse else EncoderSize.from_config(config),
+            dimension=(config.get("vocab_size") if source.is_sparse else hidden_size(config)) or 0,
             max_length=max_length,
             lengths=lengths,
             throughput_tokens=min(THROUGHPUT_TOKENS, longest),
@@ -150,7 +162,8 @@ class Subject:
             int8=None if options.int8 is None else options.int8.resolve(),
             kept=(options.output / "models" / f"{slug}-{self.digest[:12]}").resolve(),
             pooling=self.settings.pooling_name,
-            normalize=self.settings.normalize,
+            normalize=isinstance(self.settings, ModelSettings) and self.settings.normalize,
+            sparse=isinstance(self.settings, SparseSettings),
             dimension=self.dimension,
             max_length=max_length,
             own_length=self.settings.max_length,
@@ -179,7 +192,7 @@ def speed_calls(
     return calls
 
 
-def _longest_input(config: dict[str, Any], settings: ModelSettings, name: str) -> int:
+def _longest_input(config: dict[str, Any], settings: ModelSettings | SparseSettings, name: str) -> int:
     try:
         return EncoderConfig.from_hf(config, where=name).max_length
     except UnsupportedModelError:

@@ -18,7 +18,7 @@ from intel_quantized_embeddings.benchmarks.summaries import QuerySummary, Spread
 from intel_quantized_embeddings.benchmarks.systems import BATCH_SIZE
 from intel_quantized_embeddings.benchmarks.texts import SEED, Corpus
 from intel_quantized_embeddings.benchmarks.timing import Effort
-from intel_quantized_embeddings.int8_folder.fidelity import CosineSummary
+from intel_quantized_embeddings.int8_folder.fidelity import CosineSummary, SparseSummary
 from intel_quantized_embeddings.reporting.machine import Machine
 
 FORMAT_VERSION = 1
@@ -97,10 +97,10 @@ class Results:
     throughput: list[Summary] = field(default_factory=list)
     corpus: list[Summary] = field(default_factory=list)
     ours_to_others: dict[str, Spread] = field(default_factory=dict)
-    cosines: dict[str, CosineSummary] = field(default_factory=dict)
+    cosines: dict[str, CosineSummary | SparseSummary] = field(default_factory=dict)
     query_baseline: str | None = None
     queries: list[QuerySummary] = field(default_factory=list)
-    query_cosines: dict[str, CosineSummary] = field(default_factory=dict)
+    query_cosines: dict[str, CosineSummary | SparseSummary] = field(default_factory=dict)
     others_busy_cores: dict[str, float | None] = field(default_factory=dict)
     loading_s: dict[str, float] = field(default_factory=dict)
     threads: list[Summary] = field(default_factory=list)
@@ -122,12 +122,12 @@ class Results:
         file.write_text(self.to_json(), "utf-8")
 
 
-def model_facts(subject: Subject) -> dict[str, Any]:
+def model_facts(subject: Subject, request: Request) -> dict[str, Any]:
     """Return facts about the model."""
     return {
         "revision_or_weights_sha256": subject.digest,
         "pooling": subject.settings.pooling_name,
-        "normalize": subject.settings.normalize,
+        "normalize": request.normalize,
         "dimension": subject.dimension,
         "size": None if subject.size is None else dataclasses.asdict(subject.size),
     }

@@ -41,7 +41,7 @@ from intel_quantized_embeddings.benchmarks.systems import (
 from intel_quantized_embeddings.benchmarks.texts import SEED, Corpus, open_tokenizer, query_texts, read_corpus
 from intel_quantized_embeddings.benchmarks.timing import Effort
 from intel_quantized_embeddings.benchmarks.worker import Worker
-from intel_quantized_embeddings.int8_folder.fidelity import CosineSummary, summarize_cosines
+from intel_quantized_embeddings.int8_folder.fidelity import CosineSummary, SparseSummary, summarize_vectors
 from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE
 from intel_quantized_embeddings.reporting.machine import busy_cores, recorded, without_paths
 from intel_quantized_embeddings.reporting.plotting import require_matplotlib
@@ -66,6 +66,8 @@ def benchmark(
     require_matplotlib(extra="benchmark")
     selection = select(options.systems, systems)
     subject = Subject.find(options)
+    if subject.source.is_sparse:
+        selection = selection.for_sparse(named=options.systems is not None)
     corpus = read_corpus(options.texts, count=options.corpus_size)
     labels = {system.name: system.label for system in systems}
     run = _Run(options, subject, corpus, selection, labels, command, progress)
@@ -108,7 +110,7 @@ class _Run:
         self.results = Results(
             **recorded(command),
             model=subject.source.name,
-            model_facts=model_facts(subject),
+            model_facts=model_facts(subject, self._request),
             settings=run_settings(options, subject, self._request),
             corpus_facts=corpus_facts(corpus, tokenizer, subject.max_length),
             labels=labels,
@@ -175,7 +177,7 @@ class _Run:
         results.query_baseline = next((name for name in runs if self._systems[name].query_baseline), None)
         results.queries = summarize_queries(runs, baseline=results.query_baseline)
         results.loading_s = {name: statistics.median(seconds) for name, seconds in loading.items()}
-        results.query_cosines = self._cosines(self._queries, vectors)
+        results.query_cosines = self._cosines(self._queries, vectors, one_by_one=self._request.sparse)
 
     def threads(self) -> None:
         """Measure queries from several threads through one object."""
@@ -232,8 +234,13 @@ class _Run:
         with self._progress.part(part, total=len(able) * steps) as advance:
             yield Turns(able, seed=SEED, advance=advance, failed=self._failed)
 
-    def _cosines(self, texts: list[str], vectors: dict[str, Any]) -> dict[str, CosineSummary]:
-        """Return the cosines of each system's vectors to this package's fp32 ones."""
+    def _cosines(
+        self, texts: list[str], vectors: dict[str, Any], *, one_by_one: bool = False
+    ) -> dict[str, CosineSummary | SparseSummary]:
+        """Return the cosines of each system's vectors to this package's fp32 ones.
+
+        Those are encoded `one_by_one` as queries, which may take another way than documents.
+        """
         if not vectors:
             return {}
         if REFERENCE in vectors:
@@ -242,11 +249,14 @@ class _Run:
             try:
                 with Worker(_REFERENCE_SYSTEM.job(self._request)) as worker:
                     worker.ask("load")
-                    expected = worker.ask("encode", texts, BATCH_SIZE)
+                    if one_by_one:
+                        _, expected = worker.ask("time_queries", texts)
+                    else:
+                        expected = worker.ask("encode", texts, BATCH_SIZE)
             except SystemFailedError as exc:
                 self.results.failed[f"{_REFERENCE_SYSTEM.label}, for the cosines"] = without_paths(str(exc))
                 return {}
-        return {name: summarize_cosines(expected, found) for name, found in vectors.items()}
+        return {name: summarize_vectors(expected, found) for name, found in vectors.items()}
 
     def _failed(self, name: str, error: Exception) -> None:
         """Report a system that failed and go on without it, unless it was asked for by name."""

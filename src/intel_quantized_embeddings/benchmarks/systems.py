@@ -14,13 +14,15 @@ import numpy as np
 from intel_quantized_embeddings.benchmarks.loaded import Job, LoadedSystem, Request
 from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.encoders.loading import load_model
+from intel_quantized_embeddings.encoders.sparse_encoder import SparseEncoder
 from intel_quantized_embeddings.encoding.batching import padded
 from intel_quantized_embeddings.errors import OptionError
-from intel_quantized_embeddings.int8_folder.manifest import Manifest
+from intel_quantized_embeddings.int8_folder.manifest import read_manifest
+from intel_quantized_embeddings.models.source import SourceModel
 from intel_quantized_embeddings.models.tokenizer import Tokenizer
 from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE
 from intel_quantized_embeddings.options import LoadOptions, Precision, RuntimeName
-from intel_quantized_embeddings.quantization.kinds import EMBEDDER
+from intel_quantized_embeddings.quantization.kinds import EMBEDDER, SPARSE
 from intel_quantized_embeddings.runtimes.bfloat16 import has_bfloat16
 from intel_quantized_embeddings.runtimes.table import RUNTIMES
 
@@ -46,6 +48,7 @@ class System:
         bf16: Whether the CPU must have bfloat16.
         baseline: Whether ratios are to it if it is the first such system; without any they are to `REFERENCE`.
         query_baseline: The same for queries.
+        sparse: Whether it runs sparse models too.
     """
 
     name: str
@@ -57,6 +60,7 @@ class System:
     bf16: bool = False
     baseline: bool = False
     query_baseline: bool = False
+    sparse: bool = False
 
     def job(self, request: Request) -> Job:
         """Return the job of its process for a request."""
@@ -75,6 +79,19 @@ class Selection:
     systems: tuple[System, ...]
     not_measured: dict[str, str]
 
+    def for_sparse(self, *, named: bool) -> Selection:
+        """Return the selection without systems that do not run sparse models.
+
+        Raises:
+            OptionError: There is such a system, and the systems were asked for by name.
+        """
+        unable = [system for system in self.systems if not system.sparse]
+        if unable and named:
+            raise OptionError(f"--systems {unable[0].name} does not run sparse models.")
+        left_out = {system.label: "does not run sparse models" for system in unable}
+        able = tuple(system for system in self.systems if system.sparse)
+        return Selection(systems=able, not_measured=self.not_measured | left_out)
+
 
 @dataclass(frozen=True, slots=True)
 class _Ours:
@@ -84,16 +101,15 @@ class _Ours:
     precision: Precision
 
     def __call__(self, request: Request) -> LoadedSystem:
-        encoder, embed_query = load_ours(self._options(request))
-        return LoadedSystem(
-            encode=lambda texts, _: encoder.encode_documents(texts),
-            embed_query=embed_query,
-            given={"model": _origin(self._folder(request)) if self.precision is Precision.INT8 else "the fp32 folder"},
-        )
+        given = {"model": _origin(self._folder(request)) if self.precision is Precision.INT8 else "the fp32 folder"}
+        return load_ours(self._options(request), sparse=request.sparse, given=given)
 
     def prepare(self, request: Request) -> None:
         """Quantize into the cache, unless that was done before."""
-        load_model(LoadOptions(**self._options(request)), EMBEDDER)
+        if request.sparse:
+            SparseEncoder.load(**self._options(request))
+        else:
+            load_model(LoadOptions(**self._options(request)), EMBEDDER)
 
     def _folder(self, request: Request) -> Path | None:
         return _int8_folder(request, self.runtime) if self.precision is Precision.INT8 else None
@@ -111,15 +127,36 @@ class _Ours:
         }
 
 
-def load_ours(options: dict[str, Any]) -> tuple[Encoder, Callable[[str], Any]]:
-    """Load an encoder, with LangChain's `embed_query` over it if langchain-core is installed (else its own)."""
-    if not is_installed("langchain_core"):
-        encoder = Encoder.load(**options)
-        return encoder, lambda text: encoder.encode_queries([text])[0].tolist()
-    from intel_quantized_embeddings.integrations.langchain import IntelQuantizedEmbeddings
+def load_ours(options: dict[str, Any], *, sparse: bool, given: dict[str, str]) -> LoadedSystem:
+    """Load an encoder, with LangChain's `embed_query` over it if langchain-core is installed (else its own).
 
-    embeddings = IntelQuantizedEmbeddings(**options)
-    return embeddings.encoder, embeddings.embed_query
+    A sparse model has its own `encode_queries`; `given` is for the record.
+    """
+    if sparse:
+        return _load_sparse(options, given)
+    embed_query: Callable[[str], Any]
+    if is_installed("langchain_core"):
+        from intel_quantized_embeddings.integrations.langchain import IntelQuantizedEmbeddings
+
+        embeddings = IntelQuantizedEmbeddings(**options)
+        encoder, embed_query = embeddings.encoder, embeddings.embed_query
+    else:
+        encoder = Encoder.load(**options)
+
+        def embed_query(text: str) -> Any:
+            return encoder.encode_queries([text])[0].tolist()
+
+    return LoadedSystem(encode=lambda texts, _: encoder.encode_documents(texts), embed_query=embed_query, given=given)
+
+
+def _load_sparse(options: dict[str, Any], given: dict[str, str]) -> LoadedSystem:
+    model = SparseEncoder.load(**options)
+    return LoadedSystem(
+        encode=lambda texts, _: model.encode_documents(texts),
+        embed_query=lambda text: model.encode_queries([text]),
+        given=given,
+        rows=lambda vectors: SPARSE.joined(vectors) if isinstance(vectors, list) else vectors,
+    )
 
 
 def in_input_order(request: Request) -> LoadedSystem:
@@ -152,9 +189,15 @@ def in_input_order(request: Request) -> LoadedSystem:
 
 def _int8_folder(request: Request, runtime: RuntimeName) -> Path | None:
     """Return the folder of `--int8` if it is of this runtime; None to quantize on first use."""
-    if request.int8 is None or Manifest.read(request.int8).runtime != runtime.value:
+    if request.int8 is None or read_manifest(_described(request.int8)).runtime != runtime.value:
         return None
     return request.int8
+
+
+def _described(folder: Path) -> Path:
+    """Return the folder whose manifest tells the runtime: a Router's model of documents, else the folder itself."""
+    routes = SourceModel(path=folder, name=folder.name, revision=None).routes
+    return folder if routes is None else routes.document
 
 
 def _model(request: Request, folder: Path | None) -> dict[str, Any]:
@@ -185,6 +228,7 @@ def _ours(runtime: RuntimeName, precision: Precision) -> System:
         parts=PARTS if precision is Precision.INT8 else ("latency", "throughput", "corpus"),
         needs=_NEEDS[runtime],
         bf16=precision is Precision.BF16,
+        sparse=RUNTIMES[runtime].sparse,
     )
 
 

@@ -11,8 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from typing import Any
 
-import numpy as np
-
 from intel_quantized_embeddings.benchmarks.arithmetic import measure_int8_peak
 from intel_quantized_embeddings.benchmarks.loaded import Job, LoadedSystem
 from intel_quantized_embeddings.benchmarks.parts import SystemFailedError
@@ -84,8 +82,8 @@ class _Serving:
         return time.perf_counter() - started, self._loaded.given
 
     def encode(self, texts: list[str], batch_size: int) -> Any:
-        """Encode texts. Shape: (n_texts, dimension), float32."""
-        vectors = np.asarray(self._loaded.encode(texts, batch_size), dtype=np.float32)
+        """Encode texts. Shape: (n_texts, dimension), float32; SciPy's if the vectors are sparse."""
+        vectors = self._loaded.rows(self._loaded.encode(texts, batch_size))
         wait_until_quiet(time.process_time, time.sleep)
         return vectors
 
@@ -105,7 +103,7 @@ class _Serving:
             milliseconds.append((time.perf_counter() - started) * 1e3)
             vectors.append(vector)
         wait_until_quiet(time.process_time, time.sleep)
-        return milliseconds, np.asarray(vectors, dtype=np.float32)
+        return milliseconds, self._loaded.rows(vectors)
 
     def time_threads(self, texts: list[str], threads: int) -> float:
         """Time several threads that embed texts one at a time through one object, in seconds."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
@@ -13,8 +11,10 @@ from intel_quantized_embeddings.benchmarks.loaded import LoadedSystem
 from intel_quantized_embeddings.benchmarks.systems import load_ours
 from intel_quantized_embeddings.comparing.endpoint import KEY_VARIABLE, Endpoint
 from intel_quantized_embeddings.encoders.encoder import Encoder
+from intel_quantized_embeddings.encoders.sparse_encoder import SparseEncoder
 from intel_quantized_embeddings.errors import OptionError
-from intel_quantized_embeddings.options import Precision, RuntimeName
+from intel_quantized_embeddings.models.hub import find_asked
+from intel_quantized_embeddings.options import LoadOptions, Precision, RuntimeName
 from intel_quantized_embeddings.runtimes.table import RUNTIMES
 from intel_quantized_embeddings.similarity import Similarity
 
@@ -28,7 +28,7 @@ _SYSTEMS: dict[str, dict[str, str]] = {
     },
 }
 
-Encodes: TypeAlias = "Encoder | Endpoint"
+Encodes: TypeAlias = "Encoder | SparseEncoder | Endpoint"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,21 +101,25 @@ class Side:
         """Load the model or connect to the server; `options` are those of `Encoder.load`, ignored by a server."""
         if self.is_endpoint:
             return Endpoint(self.model, self.chosen["name"]).connect()
-        return Encoder.load(**{"model": self.model, **self.chosen, **options})
+        asked = {"model": self.model, **self.chosen, **options}
+        return SparseEncoder.load(**asked) if _is_sparse(asked) else Encoder.load(**asked)
 
     def system(self, options: dict[str, Any]) -> LoadedSystem:
         """Return this side as a system for a process that measures its speed."""
         if not self.is_endpoint:
-            encoder, embed_query = load_ours({"model": self.model, **self.chosen, **options})
-            return LoadedSystem(encode=partial(_documents, encoder), embed_query=embed_query, given={})
+            asked = {"model": self.model, **self.chosen, **options}
+            return load_ours(asked, sparse=_is_sparse(asked), given={})
         endpoint = Endpoint(self.model, self.chosen["name"]).connect()
         return LoadedSystem(
-            encode=partial(_documents, endpoint), embed_query=lambda text: endpoint.encode_queries([text])[0], given={}
+            encode=lambda texts, _: endpoint.encode_documents(texts),
+            embed_query=lambda text: endpoint.encode_queries([text])[0],
+            given={},
         )
 
 
-def _documents(encodes: Encodes, texts: Sequence[str], _: int) -> Any:
-    return encodes.encode_documents(texts)
+def _is_sparse(asked: dict[str, Any]) -> bool:
+    """Return whether the model of some options is a sparse one."""
+    return find_asked(LoadOptions(**asked)).is_sparse
 
 
 def facts(encodes: Encodes, dimension: int) -> dict[str, Any]:
@@ -125,7 +129,7 @@ def facts(encodes: Encodes, dimension: int) -> dict[str, Any]:
     settings = encodes.settings
     return {
         "fingerprint": encodes.fingerprint,
-        "pooling": settings.pooling.value,
+        "pooling": settings.pooling.value if isinstance(encodes, Encoder) else settings.pooling_name,
         "max_length": settings.max_length,
         "dimension": dimension,
     }

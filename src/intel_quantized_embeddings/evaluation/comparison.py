@@ -11,8 +11,7 @@ from intel_quantized_embeddings.errors import needs
 from intel_quantized_embeddings.int8_folder.fidelity import (
     CosineSummary,
     SparseSummary,
-    summarize_cosines,
-    summarize_sparse,
+    summarize_vectors,
 )
 from intel_quantized_embeddings.tasks.measure import Measurement, Metric, spearman
 from intel_quantized_embeddings.tasks.ranking import overlap
@@ -70,9 +69,7 @@ def compare(reference: Measurement, other: Measurement) -> Comparison:
             _difference(before, after) for before, after in zip(reference.metrics, other.metrics, strict=True)
         ),
         cosines={
-            kind: (summarize_cosines if isinstance(vectors, np.ndarray) else summarize_sparse)(
-                vectors, other.vectors[kind]
-            )
+            kind: summarize_vectors(vectors, other.vectors[kind])
             for kind, vectors in reference.vectors.items()
             if type(vectors) is type(other.vectors[kind]) and vectors.shape == other.vectors[kind].shape
         },

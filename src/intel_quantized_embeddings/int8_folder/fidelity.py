@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -170,6 +170,11 @@ def summarize_scores(fp32: NDArray[np.float32], int8: NDArray[np.float32]) -> Sc
         spread=round(float(fp32.std()), 6),
         count=len(fp32),
     )
+
+
+def summarize_vectors(fp32: Any, int8: Any) -> CosineSummary | SparseSummary:
+    """Compare vectors of the same texts, dense or sparse both, by `summarize_cosines` or `summarize_sparse`."""
+    return summarize_cosines(fp32, int8) if isinstance(fp32, np.ndarray) else summarize_sparse(fp32, int8)
 
 
 def summarize_cosines(fp32: NDArray[np.float32], int8: NDArray[np.float32]) -> CosineSummary:
