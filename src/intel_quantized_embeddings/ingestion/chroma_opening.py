@@ -16,6 +16,7 @@ from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.encoders.shared import shared_encoder
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.ingestion.chroma_store import ChromaStore, retrying
+from intel_quantized_embeddings.ingestion.sparse_models import refusing_sparse
 from intel_quantized_embeddings.integrations.chroma import SPACES
 from intel_quantized_embeddings.integrations.chroma_collections import (
     check_encoder,
@@ -62,8 +63,9 @@ class ChromaDestination:
 
     @cached_property
     def encoder(self) -> Encoder:
-        """The encoder of the options."""
-        return shared_encoder(self._options)
+        """The encoder of the options; a sparse model is an UnsupportedModelError."""
+        with refusing_sparse(self._options):
+            return shared_encoder(self._options)
 
     @property
     def fingerprint(self) -> str:

@@ -10,9 +10,11 @@ from pathlib import Path
 from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.ingestion.ledger import Ledger
+from intel_quantized_embeddings.ingestion.sparse_models import refusing_sparse, sparse_fingerprint
 from intel_quantized_embeddings.ingestion.vector_store import LedgeredStore
 from intel_quantized_embeddings.ingestion.vector_store_calls import Save, StoreCalls
 from intel_quantized_embeddings.integrations.langchain import IntelQuantizedEmbeddings
+from intel_quantized_embeddings.options import LoadOptions
 from intel_quantized_embeddings.vectors import VectorType
 
 from langchain_core.vectorstores import VectorStore  # isort: skip  # after the import above
@@ -43,14 +45,16 @@ class VectorStoreDestination:
 
     @property
     def encoder(self) -> Encoder:
-        """The encoder of the store's embeddings."""
-        return self._embeddings.encoder
+        """The encoder of the store's embeddings; a sparse model is an UnsupportedModelError."""
+        with refusing_sparse(LoadOptions(**self._embeddings._load_options())):
+            return self._embeddings.encoder
 
     @property
     def fingerprint(self) -> str:
-        """The encoder's fingerprint, and the type of the vectors if it is not float32."""
+        """The encoder's fingerprint, the type of vectors that are not float32, and a hybrid store's sparse model."""
         type_ = self._embeddings.vector_type
-        return self.encoder.fingerprint + ("" if type_ == VectorType.FLOAT32.value else f"+{type_}")
+        more = [None if type_ == VectorType.FLOAT32.value else type_, sparse_fingerprint(self._store)]
+        return "+".join([self.encoder.fingerprint, *(part for part in more if part is not None)])
 
     def names(self) -> dict[str, str]:
         """Return its names in a report."""
