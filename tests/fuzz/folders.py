@@ -16,6 +16,7 @@ from support.tiny_models import (
     write_tiny_cross_encoder,
     write_tiny_model,
     write_tiny_router,
+    write_tiny_sparse_router,
     write_tiny_static,
 )
 
@@ -46,4 +47,5 @@ def write_folders(root: Path) -> Folders:
         chain=write_tiny_model(root / "chain", pooling="cls+max", behind=[dense, ("LayerNorm", {}), ("Normalize", {})]),
         static=write_tiny_static(root / "static", model2vec=True),
         router=write_tiny_router(root / "router", prompts={"query": "query: "}),
+        sparse_router=write_tiny_sparse_router(root / "sparse_router", as_published=True),
     )

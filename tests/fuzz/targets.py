@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from intel_quantized_embeddings import CrossEncoder, Encoder
+from intel_quantized_embeddings import CrossEncoder, Encoder, SparseEncoder
 from intel_quantized_embeddings.architectures import EncoderConfig, load_weights
 from intel_quantized_embeddings.cli.inspection import inspect_folder
 from intel_quantized_embeddings.errors import QuantizedEmbeddingsError
@@ -55,6 +55,7 @@ class Folders:
     chain: Path
     static: Path
     router: Path
+    sparse_router: Path
 
     def copy(self, target: Target, to: Path) -> Path:
         """A folder for one target to spoil."""
@@ -76,6 +77,12 @@ def run(target: Target, folder: Path, content: bytes) -> None:
 def _encodes(folder: Path, *, precision: str = "fp32") -> None:
     encoder = Encoder.load(folder, precision=precision, num_threads=1, warm_shapes=False)
     assert np.isfinite(encoder.encode_documents(TEXTS)).all(), "not finite"
+
+
+def _sparse(folder: Path) -> None:
+    encoder = SparseEncoder.load(folder, precision="fp32", num_threads=1, warm_shapes=False)
+    for vectors in (encoder.encode_documents(TEXTS), encoder.encode_queries(TEXTS)):
+        assert np.isfinite(vectors.data).all(), "not finite"
 
 
 def _native(folder: Path) -> None:
@@ -112,6 +119,8 @@ TARGETS = {
     "static-table": Target(file="model.safetensors", kind="static", read=_encodes),
     "static-tokenizer": Target(file="tokenizer.json", kind="static", read=_encodes),
     "router": Target(file="router_config.json", kind="router", read=_encodes),
+    "sparse-router": Target(file="router_config.json", kind="sparse_router", read=_sparse),
+    "weight-table": Target(file="query_0_SparseStaticEmbedding/model.safetensors", kind="sparse_router", read=_sparse),
     "prompts": Target(file="config_sentence_transformers.json", kind="fp32", read=_encodes),
     "lengths": Target(file="sentence_bert_config.json", kind="fp32", read=_encodes),
     "tokenizer-config": Target(file="tokenizer_config.json", kind="fp32", read=_encodes),

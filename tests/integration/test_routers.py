@@ -152,6 +152,19 @@ class TestRefused:
         with pytest.raises(UnsupportedModelError, match="has the routes document, image; built in are"):
             _load(folder)
 
+    def test_two_routes_that_part_behind_a_module_are_named(self, folder):
+        """Its folder tells of one way on; the same way for both is no such thing."""
+        file = folder / "router_config.json"
+        content = json.loads(file.read_text())
+        content["structure"]["document"] = content["structure"]["query"][:2]
+        file.write_text(json.dumps(content))
+        with pytest.raises(UnsupportedModelError, match="begins both routes with the module 'query_0_Transformer'"):
+            _load(folder)
+        content["structure"]["document"] = content["structure"]["query"]
+        file.write_text(json.dumps(content))
+        encoder = _load(folder)
+        assert np.array_equal(encoder.encode_documents(["the cat"]), encoder.encode_queries(["cat"]))
+
     def test_vectors_of_two_sizes_are_not_mixed(self, folder):
         file = folder / "query_2_Dense" / "config.json"
         file.write_text(json.dumps({**json.loads(file.read_text()), "out_features": 9}))

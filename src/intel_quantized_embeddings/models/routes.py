@@ -45,7 +45,7 @@ class Routes:
 def read_routes(folder: Path) -> Routes | None:
     """Read a Router; None for any other folder.
 
-    Other routes than query and document are an UnsupportedModelError.
+    Other routes than query and document, and two that part behind a module, are an UnsupportedModelError.
     """
     config = _config(folder)
     if config is None:
@@ -67,6 +67,11 @@ def read_routes(folder: Path) -> Routes | None:
             f"document has no route. Write {DOCUMENT!r} for default_route."
         )
     first = {route: path_inside(folder, names[0], listed_in=path) for route, names in structure.items()}
+    if first[QUERY] == first[DOCUMENT] and structure[QUERY] != structure[DOCUMENT]:
+        raise UnsupportedModelError(
+            f"{path} begins both routes with the module {structure[QUERY][0]!r} and goes on differently; built in are "
+            f"two routes with modules of their own, or the same ones."
+        )
     return Routes(query=first[QUERY], document=first[DOCUMENT], default=default)
 
 
