@@ -99,8 +99,8 @@ _COMMANDS = (
         "quantize",
         cli_jobs.run_quantize,
         help="make an int8 folder of a model",
-        description="Quantize a model that makes embeddings, or a cross-encoder, to int8, measure it against fp32 on "
-        "texts held out, and write a folder.",
+        description="Quantize a model that makes embeddings or sparse vectors, or a cross-encoder, to int8, measure it "
+        "against fp32 on texts held out, and write a folder.",
         rows=(
             _MODEL,
             _OUT,
@@ -185,8 +185,8 @@ _COMMANDS = (
         cli_jobs.run_serve,
         help="answer OpenAI's /v1/embeddings, Cohere's /v1/rerank and text-embeddings-inference's routes",
         description="Serve models over HTTP (the `serve` extra): embedders as OpenAI's /v1/embeddings, "
-        "cross-encoders as Cohere's and Jina's /v1/rerank, both as text-embeddings-inference's routes, with /health "
-        "and /metrics: docs/serving.md. SIGTERM and Ctrl-C answer what was taken on, then end it.",
+        "cross-encoders as Cohere's and Jina's /v1/rerank, these and sparse models as text-embeddings-inference's "
+        "routes, with /health and /metrics: docs/serving.md. SIGTERM and Ctrl-C answer what was taken on, then end it.",
         loads=True,
         rows=(
             ("models", str, "MODEL", "a folder or a hub id", _MANY),
@@ -234,8 +234,8 @@ _COMMANDS = (
         help="measure what int8 costs on your data",
         description="Score a model's vectors in int8 beside fp32 on datasets: retrieval and reranking (a BEIR folder: "
         "corpus.jsonl, queries.jsonl, qrels/test.tsv), classification (train.csv and test.csv: text,label), similarity "
-        "(test.csv: sentence1,sentence2,score); of a cross-encoder, reranking alone. Prints a table, writes "
-        "evaluation.json and evaluation.png.",
+        "(test.csv: sentence1,sentence2,score); of a cross-encoder, reranking alone, of a sparse model retrieval. "
+        "Prints a table, writes evaluation.json and evaluation.png.",
         rows=(
             ("models", str, "MODEL", "an int8 folder, or an fp32 folder or hub id, which is quantized", _MANY),
             _DATASETS,
