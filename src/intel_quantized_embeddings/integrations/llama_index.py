@@ -16,7 +16,7 @@ with needs("llama_index.core", extra="llama-index", needed_for="IntelQuantizedEm
     from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
     from llama_index.core.storage.kvstore.types import DEFAULT_COLLECTION, BaseKVStore
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import AliasChoices, BeforeValidator, Field, field_validator
 
 from intel_quantized_embeddings.integrations.options import EncoderOptions
 from intel_quantized_embeddings.texts import check_texts, is_listed, shown
@@ -108,7 +108,7 @@ class IntelQuantizedEmbedding(EncoderOptions, BaseEmbedding):
         >>> Settings.embed_model = IntelQuantizedEmbedding(model_name="BAAI/bge-small-en-v1.5")  # doctest: +SKIP
     """
 
-    model_name: PathOrId = DEFAULT_MODEL
+    model_name: PathOrId = Field(default=DEFAULT_MODEL, validation_alias=AliasChoices("model_name", "model"))
     embed_batch_size: int = Field(default=LARGEST_PIECE, gt=0, le=LARGEST_PIECE)
 
     @field_validator("embeddings_cache", mode="after")

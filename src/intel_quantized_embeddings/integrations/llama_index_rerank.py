@@ -13,6 +13,8 @@ with needs("llama_index.core", extra="llama-index", needed_for="IntelQuantizedRe
     from llama_index.core.postprocessor.types import BaseNodePostprocessor
     from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 
+from pydantic import AliasChoices, Field
+
 from intel_quantized_embeddings.integrations.llama_index import PathOrId
 from intel_quantized_embeddings.integrations.options import RerankerOptions
 
@@ -31,7 +33,7 @@ class IntelQuantizedRerank(RerankerOptions, BaseNodePostprocessor):
         >>> engine = index.as_query_engine(similarity_top_k=50, node_postprocessors=[rerank])  # doctest: +SKIP
     """
 
-    model: PathOrId
+    model: PathOrId = Field(validation_alias=AliasChoices("model", "model_name"))
 
     @classmethod
     def class_name(cls) -> str:

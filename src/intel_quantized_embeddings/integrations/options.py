@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, field_validator, model_validator
@@ -12,6 +12,7 @@ from typing_extensions import Self
 from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.encoders.reranker import Reranker
 from intel_quantized_embeddings.encoders.shared import shared_encoder, shared_reranker
+from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.integrations.retired_classes import raise_renamed
 from intel_quantized_embeddings.options import LoadOptions, integer_option
 from intel_quantized_embeddings.vectors import VectorType
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _Model = TypeVar("_Model")
+
+# The names of the model among the arguments: every class has a field of one name, and takes the other too.
+_MODEL_NAMES = ("model", "model_name")
 
 
 class ModelOptions(BaseModel):
@@ -50,11 +54,16 @@ class ModelOptions(BaseModel):
     # The loaded model and its options, so that a changed option is not answered by an older model.
     _loaded: tuple[Any, dict[str, Any]] | None = PrivateAttr(default=None)
 
+    if not TYPE_CHECKING:  # type checkers take the fields for the arguments, which is more than they see here
+
+        def __init__(self, *without_name: Any, **options: Any) -> None:
+            super().__init__(**_named(type(self), without_name, options))
+
     @model_validator(mode="before")
     @classmethod
     def _todays_names(cls, given: Any) -> Any:
         """Refuse arguments of retired classes by naming their successors."""
-        unknown = given.keys() - cls.model_fields.keys() - {"model_name"} if isinstance(given, Mapping) else set()
+        unknown = given.keys() - cls.model_fields.keys() - set(_MODEL_NAMES) if isinstance(given, Mapping) else set()
         for name in sorted(unknown):
             raise_renamed(name, successors={base.__name__ for base in cls.__mro__})
         return given
@@ -91,6 +100,25 @@ class ModelOptions(BaseModel):
         """Leave the loaded model out of pickles; it is loaded again when needed."""
         state = super().__getstate__()
         return {**state, "__pydantic_private__": {**(state["__pydantic_private__"] or {}), "_loaded": None}}
+
+
+def _named(kind: type[ModelOptions], without_name: Sequence[Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a class's arguments by their names; the model may be given without one, as to `Encoder.load`.
+
+    Raises:
+        OptionError: More than the model has no name, or the model is given twice.
+    """
+    if not without_name:
+        return dict(options)
+    name = next(name for name in _MODEL_NAMES if name in kind.model_fields)
+    if len(without_name) > 1:
+        raise OptionError(
+            f"{kind.__name__} takes 1 argument without a name, the model, and {len(without_name)} were given. Name the "
+            f"others: {kind.__name__}(model, precision=...)."
+        )
+    if twice := [name for name in _MODEL_NAMES if name in options]:
+        raise OptionError(f"{kind.__name__} was given the model twice: without a name, and as {twice[0]}=.")
+    return {name: without_name[0], **options}
 
 
 class EncoderOptions(ModelOptions):
