@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "BAAI/bge-small-en-v1.5"
 
+# The most threads of a call, native/src/api.cpp's too: more than any machine has cores for.
+MOST_THREADS = 1024
+
 
 class Choice(str, Enum):
     """A word that an option takes: `class Precision(Choice, option="precision")`."""
@@ -54,16 +57,17 @@ def listed_choices(kind: type[Enum]) -> str:
     return f"{', '.join(first)} or {last}"
 
 
-def integer_option(name: str, value: object, *, least: int) -> int | None:
-    """Return an integer, also numpy's, as an int, or None; anything else, or less than `least`, is an OptionError."""
+def integer_option(name: str, value: object, *, least: int, most: int | None = None) -> int | None:
+    """Return an integer of `least` to `most`, also numpy's, as an int, or None; anything else is an OptionError."""
     if value is None:
         return None
     try:
         number = operator.index(value)  # type: ignore[arg-type]  # whatever is not an integer raises
     except TypeError as exc:
         raise OptionError(f"{name}={value!r} is not allowed; it is an integer.") from exc
-    if isinstance(value, bool) or number < least:
-        raise OptionError(f"{name}={value!r} is not allowed; it is {least} or more.")
+    if isinstance(value, bool) or number < least or (most is not None and number > most):
+        allowed = "or more" if most is None else f"to {most}"
+        raise OptionError(f"{name}={value!r} is not allowed; it is {least} {allowed}.")
     return number
 
 
@@ -216,7 +220,7 @@ class LoadOptions:
         self._set("precision", Precision.parse(self.precision).value)
         if self.pooling is not None:
             self._set("pooling", "+".join(mode.value for mode in Pooling.parse_several(self.pooling)))
-        self._set("num_threads", integer_option("num_threads", self.num_threads, least=1))
+        self._set("num_threads", integer_option("num_threads", self.num_threads, least=1, most=MOST_THREADS))
         self._set("max_length", integer_option("max_length", self.max_length, least=3))
         self._set("truncate_dim", integer_option("truncate_dim", self.truncate_dim, least=1))
         for name in ("query_instruction", "document_instruction", "revision", "instruction_set"):

@@ -10,7 +10,15 @@ from intel_quantized_embeddings.errors import InvalidTextError, OptionError
 
 def is_listed(value: object) -> bool:
     """Return whether a value is a sequence of items: not a single text, a table or a set."""
+    if getattr(value, "shape", None) == ():  # an array of no dimensions, which holds one value
+        return False
     return isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping, set, frozenset))
+
+
+def require_listed(value: object, *, what: str = "texts", expected: str = "a list of strings is expected") -> None:
+    """Check that a value is a sequence of items; the InvalidTextError says `what` it is and what is `expected`."""
+    if not is_listed(value):
+        raise InvalidTextError(f"{what} is {shown(value)}; {expected}.")
 
 
 def check_texts(texts: Sequence[object]) -> None:
@@ -19,8 +27,10 @@ def check_texts(texts: Sequence[object]) -> None:
         utf8(text, position=position)
 
 
-def check_instruction(instruction: str) -> None:
-    """Check that an instruction has a UTF-8 form."""
+def check_instruction(instruction: object) -> None:
+    """Check that an instruction is a string with a UTF-8 form."""
+    if not isinstance(instruction, str):
+        raise OptionError(f"instruction={shown(instruction)} is not allowed; it is a str, '' for none.")
     if not is_utf8(instruction):
         raise OptionError(f"the instruction {shown(instruction)} has half of a surrogate pair: it has no UTF-8 form.")
 

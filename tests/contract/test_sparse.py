@@ -226,3 +226,16 @@ def test_a_channel_far_larger_than_the_others_does_not_spoil_int8(tmp_path):
     )
     cosines = (fp32 * int8).sum(axis=1) / np.linalg.norm(fp32, axis=1) / np.linalg.norm(int8, axis=1)
     assert cosines.min() > 0.998
+
+
+@pytest.mark.parametrize("texts", ["text", None, np.array("text")], ids=lambda texts: type(texts).__name__)
+def test_what_is_no_list_of_texts_is_an_error(encoder, texts):
+    for refused in (
+        lambda: encoder.encode_documents(texts),
+        lambda: encoder.tokenize(texts, instruction=""),
+        lambda: encoder.encode_token_ids(texts),
+    ):
+        with pytest.raises(InvalidTextError, match=r"a list of .* is expected"):
+            refused()
+    with pytest.raises(OptionError, match="instruction=None"):
+        encoder.encode(["text"], instruction=None)

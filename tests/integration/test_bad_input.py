@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from intel_quantized_embeddings import CrossEncoder, Encoder
+from intel_quantized_embeddings import CrossEncoder, Encoder, Reranker
 from intel_quantized_embeddings.architectures.llama import LLAMA
-from intel_quantized_embeddings.errors import InvalidTextError
+from intel_quantized_embeddings.errors import InvalidTextError, OptionError
 from support.tiny_models import without_special_tokens, write_tiny_model
 
 ANY_TEXT = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=300)
@@ -41,6 +41,11 @@ AWKWARD = {
 @pytest.fixture(scope="module")
 def encoder(runtime, tiny_int8_of) -> Encoder:
     return Encoder.load(tiny_int8_of(runtime), runtime=runtime)
+
+
+@pytest.fixture(scope="module")
+def cross_encoder(tiny_cross_encoder_int8) -> CrossEncoder:
+    return CrossEncoder.load(tiny_cross_encoder_int8)
 
 
 def _assert_unit(vectors: np.ndarray, count: int) -> None:
@@ -100,10 +105,43 @@ def test_what_is_no_text_is_an_error_with_its_place(encoder, wrong):
         encoder.encode_documents(["fine", wrong])
 
 
-@pytest.mark.parametrize("texts", ["text", b"bytes", None, 7, 1.5, object()], ids=lambda texts: type(texts).__name__)
-def test_what_is_no_list_of_texts_is_an_error(encoder, texts):
-    with pytest.raises(InvalidTextError, match=r"expected|must be a str"):
-        encoder.encode_documents(texts)
+NO_LIST = ["text", b"bytes", None, 7, 1.5, np.array("text"), np.str_("text"), {"text": 1}, object()]
+
+
+@pytest.mark.parametrize("texts", NO_LIST, ids=lambda texts: type(texts).__name__)
+def test_what_is_no_list_of_texts_is_an_error(encoder, cross_encoder, texts):
+    for refused in (
+        lambda: encoder.encode_documents(texts),
+        lambda: encoder.encode(texts, instruction=""),
+        lambda: encoder.tokenize(texts, instruction=""),
+        lambda: cross_encoder.score(texts),
+        lambda: cross_encoder.tokenize(texts),
+        lambda: Reranker(encoder).rank("query", texts),
+        lambda: encoder.encode_token_ids(texts),
+        lambda: cross_encoder.encode_token_ids(texts),
+    ):
+        with pytest.raises(InvalidTextError, match=r"a list of .* is expected"):
+            refused()
+
+
+@pytest.mark.parametrize("several", [iter, tuple, np.array, lambda texts: (text for text in texts)])
+def test_texts_may_come_from_any_iterable(encoder, cross_encoder, several):
+    texts = ["the cat", "a river of stars"]
+    assert np.array_equal(encoder.encode_documents(several(texts)), encoder.encode_documents(texts))
+    assert encoder.tokenize(several(texts), instruction="") == encoder.tokenize(texts, instruction="")
+    assert len(cross_encoder.tokenize(iter([("the cat", "a river")])).token_ids) == 1
+
+
+@pytest.mark.parametrize("instruction", [None, 3, b"query: ", ["query: "], "\ud800"], ids=repr)
+def test_what_is_no_instruction_is_an_error(encoder, instruction):
+    for call in (encoder.encode, encoder.tokenize):
+        with pytest.raises(OptionError, match="instruction"):
+            call(["the cat"], instruction=instruction)
+
+
+def test_token_ids_may_be_an_array(encoder):
+    ids = [[2, 5, 3], [2, 6, 3]]
+    assert np.array_equal(encoder.encode_token_ids(np.array(ids)), encoder.encode_token_ids(ids))
 
 
 @pytest.mark.parametrize(
@@ -113,11 +151,6 @@ def test_a_message_shows_a_part_of_what_is_large(tiny_encoder, wrong):
     with pytest.raises(InvalidTextError) as caught:
         tiny_encoder.encode_documents(wrong)
     assert len(str(caught.value)) < 500
-
-
-@pytest.fixture(scope="module")
-def cross_encoder(tiny_cross_encoder_int8) -> CrossEncoder:
-    return CrossEncoder.load(tiny_cross_encoder_int8)
 
 
 @PROPERTY

@@ -26,6 +26,8 @@ from support.few_texts import TEN_TEXTS
         ("num_threads", 0),
         ("num_threads", True),
         ("num_threads", "2"),
+        ("num_threads", 1025),
+        ("num_threads", 10**30),
         ("max_length", 2),
         ("max_length", True),
         ("max_length", 16.5),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from intel_quantized_embeddings.models.tokenizer import TokenizedTexts
 from intel_quantized_embeddings.options import LoadOptions, ScoringKeywords, naming_its_options
 from intel_quantized_embeddings.quantization.kinds import CROSS_ENCODER
 from intel_quantized_embeddings.reporting.progress import progress_bar
-from intel_quantized_embeddings.texts import is_listed, shown, utf8
+from intel_quantized_embeddings.texts import require_listed, shown, utf8
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,10 +82,7 @@ class CrossEncoder(LoadedModel[CrossEncoderSettings]):
         Raises:
             InvalidTextError: An item is not a pair of texts; the message names its position.
         """
-        if not is_listed(pairs):
-            raise InvalidTextError(
-                f"pairs is {shown(pairs)}; a list of (query, document) is expected, as in score([(query, document)])."
-            )
+        _require_listed(pairs)
         cut = bytearray()
         with (
             progress_bar(pairs, shown=show_progress, unit="pair", title="Scoring") as advance,
@@ -105,7 +102,7 @@ class CrossEncoder(LoadedModel[CrossEncoderSettings]):
             )
         return self._settings.activation.apply(scores)
 
-    def tokenize(self, pairs: Sequence[tuple[str, str]], *, cut: str | None = None) -> TokenizedTexts:
+    def tokenize(self, pairs: Iterable[tuple[str, str]], *, cut: str | None = None) -> TokenizedTexts:
         """Tokenize pairs for `encode_token_ids`, for callers that must know the lengths of pairs before scoring them.
 
         Args:
@@ -115,6 +112,7 @@ class CrossEncoder(LoadedModel[CrossEncoderSettings]):
         Raises:
             InvalidTextError: An item is not a pair of texts; the message names its position.
         """
+        _require_listed(pairs)
         encoded = self._cutting(cut).encode_pairs(list(_checked(pairs)), second_text=self._second_text)
         return self._tokenized(encoded, named="pair {}".format)
 
@@ -128,6 +126,12 @@ class CrossEncoder(LoadedModel[CrossEncoderSettings]):
             for window in windows:
                 cut.extend(place in window.truncated for place in range(len(window.token_ids)))
                 yield window.token_ids
+
+
+def _require_listed(pairs: object) -> None:
+    require_listed(
+        pairs, what="pairs", expected="a list of (query, document) is expected, as in score([(query, document)])"
+    )
 
 
 def _checked(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:

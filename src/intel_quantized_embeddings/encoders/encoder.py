@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 from intel_quantized_embeddings.encoders.routed import RoutedModel
 from intel_quantized_embeddings.encoding.pipeline import DistinctTexts, encode_token_ids, tokenize_windows
-from intel_quantized_embeddings.errors import InvalidTextError
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.tokenizer import TokenizedTexts
 from intel_quantized_embeddings.options import DEFAULT_MODEL, LoadKeywords, LoadOptions, naming_its_options
 from intel_quantized_embeddings.quantization.kinds import EMBEDDER
 from intel_quantized_embeddings.reporting.progress import progress_bar
-from intel_quantized_embeddings.texts import is_listed, shown
+from intel_quantized_embeddings.texts import require_listed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -114,7 +113,7 @@ class Encoder(RoutedModel[ModelSettings]):
         """Encode texts after the given instruction, "" for none, as in clustering; otherwise as `encode_documents`."""
         return self._encode(texts, instruction, show_progress=show_progress)
 
-    def tokenize(self, texts: Sequence[str], *, instruction: str, cut: str | None = None) -> TokenizedTexts:
+    def tokenize(self, texts: Iterable[str], *, instruction: str, cut: str | None = None) -> TokenizedTexts:
         """Tokenize texts for `encode_token_ids`, for callers that must know the lengths of texts before encoding them.
 
         Args:
@@ -125,18 +124,16 @@ class Encoder(RoutedModel[ModelSettings]):
 
         Raises:
             InvalidTextError: An item is not text; the message names its position.
-            OptionError: `cut` is another word.
+            OptionError: `cut` is another word, or the instruction is not text.
         """
-        return self._tokenized(self._cutting(cut).encode(texts, instruction=instruction), named="text {}".format)
+        require_listed(texts)
+        return self._tokenized(self._cutting(cut).encode(list(texts), instruction=instruction), named="text {}".format)
 
     def __repr__(self) -> str:
         return f"Encoder({self._fingerprint}, dimension={self.dimension}, max_length={self.max_length})"
 
     def _encode(self, texts: Iterable[str], instruction: str, *, show_progress: bool) -> NDArray[np.float32]:
-        if not is_listed(texts):
-            raise InvalidTextError(
-                f"texts is {shown(texts)}; a list of strings is expected, as in encode_documents([text])."
-            )
+        require_listed(texts, expected="a list of strings is expected, as in encode_documents([text])")
         distinct = DistinctTexts(texts)
         cut = bytearray()
         with (

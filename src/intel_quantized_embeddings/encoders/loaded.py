@@ -19,6 +19,7 @@ from intel_quantized_embeddings.options import LoadOptions, Precision
 from intel_quantized_embeddings.quantization.kinds import Kind
 from intel_quantized_embeddings.runtimes.base import Runtime
 from intel_quantized_embeddings.runtimes.table import runtime_module
+from intel_quantized_embeddings.texts import require_listed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -133,7 +134,12 @@ class LoadedModel(Generic[_Settings]):
         Returns:
             Rows in input order, float32: vectors as `Encoder.encode_documents` gives them, shape (n_texts, dimension),
             or a cross-encoder's scores before their activation, shape (n_pairs, 1).
+
+        Raises:
+            InvalidTextError: A text has no token, or `token_ids` is no list.
+            DamagedFilesError: An id is not one of the model's.
         """
+        require_listed(token_ids, what="token_ids", expected="a list of lists of ids is expected")
         return encode_token_ids(self._runtime, [token_ids], pad_token_id=self._pad_token_id, max_length=self.max_length)
 
     def _cutting(self, side: str | None) -> Tokenizer:

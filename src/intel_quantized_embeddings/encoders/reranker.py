@@ -14,7 +14,7 @@ from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.errors import InvalidTextError
 from intel_quantized_embeddings.models.hub import find_asked
 from intel_quantized_embeddings.options import LoadKeywords, LoadOptions, integer_option, naming_its_options
-from intel_quantized_embeddings.texts import check_texts, is_listed, shown
+from intel_quantized_embeddings.texts import check_texts, require_listed, shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,8 +92,7 @@ class Reranker:
         """
         if not isinstance(query, str):
             raise InvalidTextError(f"query is {shown(query)} of type {type(query).__name__}; it must be a str.")
-        if not is_listed(documents):
-            raise InvalidTextError(f"documents is {shown(documents)}; a list of strings is expected.")
+        require_listed(documents, what="documents")
         listed = list(documents)
         check_texts(listed)
         if isinstance(self._model, CrossEncoder):

@@ -13,13 +13,12 @@ import numpy as np
 from intel_quantized_embeddings.encoders.routed import RoutedModel
 from intel_quantized_embeddings.encoding.pipeline import DistinctTexts, tokenize_windows
 from intel_quantized_embeddings.encoding.sparse import encode_sparse
-from intel_quantized_embeddings.errors import InvalidTextError
 from intel_quantized_embeddings.models.sparse import SparseSettings
 from intel_quantized_embeddings.models.tokenizer import TokenizedTexts
 from intel_quantized_embeddings.options import LoadOptions, SparseKeywords, integer_option, naming_its_options
 from intel_quantized_embeddings.quantization.kinds import SPARSE
 from intel_quantized_embeddings.reporting.progress import progress_bar
-from intel_quantized_embeddings.texts import is_listed, shown
+from intel_quantized_embeddings.texts import require_listed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -130,6 +129,7 @@ class SparseEncoder(RoutedModel[SparseSettings]):
 
     def encode_token_ids(self, token_ids: Sequence[Sequence[int]]) -> csr_array:
         """Encode the results of one call of `tokenize`, or of several; rows are as those of `encode_documents`."""
+        require_listed(token_ids, what="token_ids", expected="a list of lists of ids is expected")
         return encode_sparse(
             self._runtime,
             [token_ids],
@@ -138,9 +138,10 @@ class SparseEncoder(RoutedModel[SparseSettings]):
             max_active_dims=self.settings.max_active_dims,
         )
 
-    def tokenize(self, texts: Sequence[str], *, instruction: str, cut: str | None = None) -> TokenizedTexts:
+    def tokenize(self, texts: Iterable[str], *, instruction: str, cut: str | None = None) -> TokenizedTexts:
         """Tokenize texts for `encode_token_ids`, each after an instruction; see `Encoder.tokenize`."""
-        return self._tokenized(self._cutting(cut).encode(texts, instruction=instruction), named="text {}".format)
+        require_listed(texts)
+        return self._tokenized(self._cutting(cut).encode(list(texts), instruction=instruction), named="text {}".format)
 
     def decode(self, vectors: csr_array, *, top_k: int | None = None) -> list[list[tuple[str, float]]]:
         """Return vectors as tokens and their weights.
@@ -171,10 +172,7 @@ class SparseEncoder(RoutedModel[SparseSettings]):
     def _encode(
         self, texts: Iterable[str], instruction: str, *, max_active_dims: int | None, show_progress: bool
     ) -> csr_array:
-        if not is_listed(texts):
-            raise InvalidTextError(
-                f"texts is {shown(texts)}; a list of strings is expected, as in encode_documents([text])."
-            )
+        require_listed(texts, expected="a list of strings is expected, as in encode_documents([text])")
         asked = integer_option("max_active_dims", max_active_dims, least=1)
         distinct = DistinctTexts(texts)
         cut = bytearray()

@@ -267,7 +267,7 @@ def _encoded(
 def _ragged(runtime: RaggedRuntime, windows: Iterable[Sequence[Sequence[int]]]) -> Generator[Rows, None, None]:
     n_texts = 0
     for window in windows:
-        if window:
+        if len(window):
             yield tuple(range(n_texts, n_texts + len(window))), runtime.run_ragged(window)
         n_texts += len(window)
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Annotated, Any
 
-from intel_quantized_embeddings.errors import InvalidTextError, needs
+from intel_quantized_embeddings.errors import needs
 from intel_quantized_embeddings.options import DEFAULT_MODEL
 
 with needs("llama_index.core", extra="llama-index", needed_for="IntelQuantizedEmbedding"):
@@ -19,7 +19,7 @@ with needs("llama_index.core", extra="llama-index", needed_for="IntelQuantizedEm
 from pydantic import AliasChoices, BeforeValidator, Field, field_validator
 
 from intel_quantized_embeddings.integrations.options import EncoderOptions
-from intel_quantized_embeddings.texts import check_texts, is_listed, shown
+from intel_quantized_embeddings.texts import check_texts, require_listed
 
 # LlamaIndex cuts its input into pieces before an embedder sees it; the largest piece that it allows leaves batching to
 # the encoder, which sorts by length.
@@ -89,8 +89,7 @@ class _KindAwareCache(BaseKVStore):
 
 def _check(texts: list[str]) -> None:
     """Check texts before LlamaIndex cuts them into pieces: positions are those of the caller's list."""
-    if not is_listed(texts):
-        raise InvalidTextError(f"texts is {shown(texts)}; a list of strings is expected.")
+    require_listed(texts)
     check_texts(texts)
 
 
