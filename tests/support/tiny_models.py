@@ -531,7 +531,8 @@ def tiny_config(family: Architecture) -> dict[str, object]:
     if keys.num_key_heads is not None:
         config |= {keys.num_key_heads: HEADS // 2, "head_dim": 16}
     if family.layer_kinds is not None and family.weights.token_type_embeddings is None:
-        config |= {"layer_types": ["sliding_attention", "full_attention"], "local_attention": 12, "sliding_window": 6}
+        config |= {"layer_types": ["sliding_attention", "full_attention"], "local_attention": 12}
+        config |= {"sliding_window": 6, "use_sliding_window": True}
     return config
 
 

@@ -299,13 +299,26 @@ def test_a_factor_counts_wherever_it_stands():
 
 
 def test_a_decoders_windows_are_read_in_both_spellings():
-    listed = _read("qwen3", layer_types=["full_attention"] * 4 + ["sliding_attention"] * 2, sliding_window=100)
+    named = ["full_attention"] * 4 + ["sliding_attention"] * 2
+    listed = _read("qwen3", layer_types=named, use_sliding_window=True, sliding_window=100)
     older = _read("qwen3", use_sliding_window=True, sliding_window=100, max_window_layers=4)
     assert listed == older
     assert [kind.before for kind in older.layers] == [None] * 4 + [99] * 2
     assert _read("qwen3", sliding_window=100, max_window_layers=0).layers == _read("qwen3").layers
     with pytest.raises(DamagedFilesError, match="max_window_layers=-1"):
         _read("qwen3", use_sliding_window=True, sliding_window=100, max_window_layers=-1)
+
+
+@pytest.mark.parametrize("keys", [{}, {"use_sliding_window": False}, {"use_sliding_window": True}], ids=str)
+def test_a_window_that_is_named_and_not_given_is_refused(keys):
+    """transformers loads such a Qwen3, drops its window, and fails at the first text."""
+    named = ["full_attention"] * 4 + ["sliding_attention"] * 2
+    window = None if keys.get("use_sliding_window") else 100
+    with pytest.raises(UnsupportedModelError, match=r"sliding_attention in layer_types.*use_sliding_window"):
+        _read("qwen3", layer_types=named, sliding_window=window, **keys)
+    assert (
+        _read("qwen3", layer_types=["full_attention"] * 6, sliding_window=100, **keys).layers == _read("qwen3").layers
+    )
 
 
 def test_heads_of_keys_and_their_sizes():

@@ -56,11 +56,14 @@ def decoder_layers(config: ConfigValues, *, default: float) -> tuple[LayerKind, 
     """Return a decoder's layers: causal unless `is_causal` is false, some with a window.
 
     `layer_types` says which; before transformers 5 the layers from the `max_window_layers`-th on.
+
+    Raises:
+        UnsupportedModelError: `layer_types` names a window that the other keys switch off.
     """
     count = config.layers("num_hidden_layers")
     names = config.names("layer_types", known=(FULL, SLIDING), count=count)
+    windows = config.flag("use_sliding_window", default=False) and config.named("sliding_window") is not None
     if names is None:
-        windows = config.flag("use_sliding_window", default=False) and config.named("sliding_window") is not None
         whole = config.whole("max_window_layers", default=28) if windows else count
         names = tuple(FULL if i < whole else SLIDING for i in range(count))
     rotary = _top_level_rotary(config, default=default)
@@ -68,6 +71,12 @@ def decoder_layers(config: ConfigValues, *, default: float) -> tuple[LayerKind, 
     after = 0 if causal else None
     kinds = {FULL: LayerKind(after=after, rotary=rotary)}
     if SLIDING in names:
+        if not windows:
+            raise config.refuse(
+                f"has {SLIDING} in layer_types, and use_sliding_window is not true or sliding_window is null, which "
+                f"transformers can't run either. Set use_sliding_window to true and sliding_window to the window that "
+                f"the model was trained with, or every layer to {FULL}."
+            )
         window = config.size("sliding_window")
         # A causal window of n tokens includes the token itself; otherwise transformers takes n on both sides.
         kinds[SLIDING] = LayerKind(
