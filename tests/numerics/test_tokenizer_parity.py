@@ -218,3 +218,61 @@ def test_bytes_and_unigrams(auto, five, tmp_path, model_type, make):
     _agree(auto, _write(tmp_path / "without", tokenizer, {"model_type": model_type}, None))
     named = {"model_type": model_type, "tokenizer_class": own}
     _agree(auto, _write(tmp_path / "named", tokenizer, named, {"model_max_length": 500}))
+
+
+_WORDS = pre_tokenizers.Split(Regex(r"\p{N}{1,3}|[^\p{N}]+"), "isolated")
+_BYTES = pre_tokenizers.ByteLevel(add_prefix_space=False)
+_MARK = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
+_DECODERS = {  # special tokens, whether of bytes, the steps that the file has
+    "llama": (["<unk>", "<s>", "</s>"], False, (_MARK, None)),
+    "llama, split": (["<unk>", "<s>", "</s>"], False, (None, pre_tokenizers.Metaspace(split=False))),
+    "gemma": (["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"], False, (normalizers.Lowercase(), None)),
+    "bytes": (["<|endoftext|>", "<s>", "</s>"], True, (None, _BYTES)),
+    "bytes, lowered": (
+        ["<|endoftext|>", "<s>", "</s>"],
+        True,
+        (normalizers.Lowercase(), pre_tokenizers.Sequence([_WORDS, _BYTES])),
+    ),
+}
+
+
+def _decoders(name, ends):
+    special, of_bytes, steps = _DECODERS[name]
+    tokenizer = FastTokenizer(models.BPE() if of_bytes else models.BPE(unk_token="<unk>", fuse_unk=True))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = steps
+    alphabet = pre_tokenizers.ByteLevel.alphabet() if of_bytes else list("abcdehmnosty\u2581")
+    trainer = trainers.BpeTrainer(
+        vocab_size=330 if of_bytes else 80, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(["the cat sat on the mat", "a café dog 12345"] * 20, trainer)
+    if ends:
+        first, last = special[1:3]
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{first} $A {last}", pair=f"{first} $A {last} $B:1 {last}:1", special_tokens=[(first, 1), (last, 2)]
+        )
+    return tokenizer
+
+
+@pytest.mark.parametrize("ends", [True, False], ids=["ends", "no ends"])
+@pytest.mark.parametrize(
+    ("model_type", "own", "files"),
+    [
+        ("qwen3", "Qwen2Tokenizer", ["bytes", "bytes, lowered"]),
+        ("llama", "LlamaTokenizer", ["llama", "llama, split", "bytes", "bytes, lowered"]),
+        ("eurobert", "LlamaTokenizer", ["llama", "bytes"]),
+        ("llama", "GPT2Tokenizer", ["bytes", "bytes, lowered"]),
+        ("llama", "Qwen2Tokenizer", ["bytes", "bytes, lowered"]),
+        ("gemma3_text", "GemmaTokenizer", ["gemma"]),
+    ],
+)
+def test_classes_of_decoders(auto, five, tmp_path, model_type, own, files, ends):
+    names = [own, f"{own}Fast", "PreTrainedTokenizerFast"]
+    if model_type in ("qwen3", "gemma3_text"):
+        names.append(None)  # Llama has no class in 5.24, and 5.5 takes Gemma's for it
+    options = [{}, {"add_prefix_space": True}, {"add_bos_token": True, "add_eos_token": True}, {"legacy": True}]
+    for place, (file, name, option) in enumerate((f, n, o) for f in files for n in names for o in options):
+        if own == "LlamaTokenizer" and file.startswith("bytes") and _version() < (5, 24):
+            continue  # versions before build Llama 2's steps around bytes
+        described = {"model_max_length": 500, **option, **({} if name is None else {"tokenizer_class": name})}
+        folder = _write(tmp_path / str(place), _decoders(file, ends), {"model_type": model_type}, described)
+        _agree(auto, folder)

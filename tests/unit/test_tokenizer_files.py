@@ -6,6 +6,9 @@ import json
 
 import pytest
 
+from tokenizers import Tokenizer as FastTokenizer
+from tokenizers import models, normalizers, pre_tokenizers
+
 from intel_quantized_embeddings import CrossEncoder, Encoder, quantize, quantize_cross_encoder
 from intel_quantized_embeddings.errors import DamagedFilesError, QuantizedEmbeddingsError, UnsupportedModelError
 from intel_quantized_embeddings.models.tokenizer import Tokenizer
@@ -74,6 +77,71 @@ def test_a_file_that_can_not_be_the_classs_counts_as_it_is(folder):
     config = json.loads((folder / "config.json").read_text()) | {"model_type": "mpnet"}
     (folder / "config.json").write_text(json.dumps(config))
     assert _words(_configure(folder), "cat") == ["[CLS]", "cat", "[SEP]"]
+
+
+def _byte_pairs(folder, model_type, tokens, normalizer, pre_tokenizer, **config):
+    """A folder whose tokenizer has these tokens, special ones in angles, and no merges."""
+    folder.mkdir()
+    tokenizer = FastTokenizer(models.BPE({token: place for place, token in enumerate(tokens)}, []))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
+    tokenizer.add_special_tokens([token for token in tokens if token.startswith("<")])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "config.json").write_text(json.dumps({"model_type": model_type}))
+    _configure(folder, **config)
+    opened = Tokenizer(folder / "tokenizer.json", max_length=32)
+    return lambda text: [tokens[i] for i in opened.encode([text]).token_ids[0]]
+
+
+@pytest.mark.parametrize("named", [{}, {"tokenizer_class": "Qwen2TokenizerFast"}], ids=str)
+def test_qwens_class_replaces_what_surrounds_the_byte_pairs(tmp_path, named):
+    tokens = ["<|endoftext|>", "A", "a", "\u0120"]
+    steps = (normalizers.Lowercase(), pre_tokenizers.ByteLevel(add_prefix_space=False))
+    assert _byte_pairs(tmp_path / "own", "qwen3", tokens, *steps, **named)("A a") == ["A", "\u0120", "a"]
+    spaced = _byte_pairs(tmp_path / "spaced", "qwen3", tokens, *steps, **named, add_prefix_space=True)
+    assert spaced("A") == ["\u0120", "A"]
+    as_it_is = _byte_pairs(tmp_path / "other", "qwen3", tokens, *steps, tokenizer_class="PreTrainedTokenizerFast")
+    assert as_it_is("A") == ["a"]
+
+
+def test_gpt2s_class_replaces_them_too(tmp_path):
+    tokens = ["<|endoftext|>", "A", "a", "\u0120"]
+    steps = (normalizers.Lowercase(), pre_tokenizers.ByteLevel(add_prefix_space=True))
+    assert _byte_pairs(tmp_path / "m", "eurobert", tokens, *steps, tokenizer_class="GPT2Tokenizer")("A") == ["A"]
+
+
+@pytest.mark.parametrize(
+    ("config", "marks"),
+    [({}, [1, 0]), ({"legacy": True}, [1, 1]), ({"add_prefix_space": False}, [0, 0])],
+    ids=str,
+)
+def test_llamas_class_marks_the_first_word(tmp_path, config, marks):
+    """The file marks the first word twice, and what follows a special token."""
+    tokens = ["<unk>", "<s>", "</s>", "\u2581", "a"]
+    steps = (normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]), None)
+    split = _byte_pairs(tmp_path / "m", "llama", tokens, *steps, tokenizer_class="LlamaTokenizer", **config)
+    first, second = (["\u2581"] * count for count in marks)
+    assert split("a<s>a") == [*first, "a", "<s>", *second, "a"]
+    assert split(" a") == ["\u2581", "a"]
+    as_it_is = _byte_pairs(tmp_path / "unnamed", "llama", tokens, *steps)
+    assert as_it_is(" a") == ["\u2581", "\u2581", "a"]
+
+
+def test_bytes_under_llamas_class_count_as_they_are(tmp_path):
+    """Llama 3's tokenizers are called so; the class is for Llama 2's."""
+    tokens = ["<unk>", "<s>", "</s>", "a", "\u0120"]
+    steps = (normalizers.Lowercase(), pre_tokenizers.ByteLevel(add_prefix_space=False))
+    assert _byte_pairs(tmp_path / "m", "llama", tokens, *steps, tokenizer_class="LlamaTokenizer")("A a") == [
+        "a",
+        "\u0120",
+        "a",
+    ]
+
+
+def test_gemmas_class_needs_its_token_for_unknown_characters(tmp_path):
+    steps = (normalizers.Lowercase(), None)
+    tokens = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "\u2581", "a", "A"]
+    assert _byte_pairs(tmp_path / "own", "gemma3_text", tokens, *steps)("A ?") == ["A", "\u2581", "<unk>"]
+    assert _byte_pairs(tmp_path / "without", "gemma3_text", ["\u2581", "a"], *steps)("A") == ["a"]
 
 
 def test_special_tokens_that_the_file_does_not_know_are_damage(folder):

@@ -19,7 +19,7 @@ def apply_tokenizer_files(tokenizer: Any, files: TokenizerFiles) -> Any:
     special = {name: token for name in SPECIAL_TOKENS if (token := _token(files, name, defaults)) is not None}
     builds = kind is not None and files.own_class and _fits(tokenizer, kind, files)
     if builds:
-        tokenizer = _built(tokenizer, files)
+        tokenizer = _built(tokenizer, files, kind)
     elif kind is not None and not files.own_class and _has_berts_flags(tokenizer, kind):
         tokenizer.normalizer = _berts_normalizer(files, clean_text=tokenizer.normalizer.clean_text)
     _add_tokens(tokenizer, files, special)
@@ -27,7 +27,8 @@ def apply_tokenizer_files(tokenizer: Any, files: TokenizerFiles) -> Any:
         words = {name: str(token) for name, token in special.items()}
         if kind.model == "WordPiece":
             tokenizer.model.unk_token = words["unk_token"]
-        tokenizer.post_processor = _post_processor(tokenizer, words, files, kind)
+        if kind.ends is not None:
+            tokenizer.post_processor = _post_processor(tokenizer, words, files, kind, kind.ends)
     if files.config.get("split_special_tokens"):
         tokenizer.encode_special_tokens = True
     return tokenizer
@@ -35,33 +36,114 @@ def apply_tokenizer_files(tokenizer: Any, files: TokenizerFiles) -> Any:
 
 def _fits(tokenizer: Any, kind: TokenizerClass, files: TokenizerFiles) -> bool:
     """Return whether a `tokenizer.json` fits the class: by its kind of model and its special tokens' names."""
-    unnamed = [kind.special[name] for name in kind.ends if name not in files.config]
+    needed = kind.ends or (["unk_token"] if kind.steps == "gemma" else [])
+    unnamed = [kind.special[name] for name in needed if name not in files.config]
+    if kind.steps == "llama" and any(b'"ByteLevel"' in part.__getstate__() for part in _steps_of(tokenizer)):
+        return False
     return kind.model == type(tokenizer.model).__name__ and all(tokenizer.token_to_id(t) is not None for t in unnamed)
 
 
-def _built(tokenizer: Any, files: TokenizerFiles) -> Any:
+def _steps_of(tokenizer: Any) -> list[Any]:
+    steps = (tokenizer.normalizer, tokenizer.pre_tokenizer, tokenizer.post_processor, tokenizer.decoder)
+    return [step for step in steps if step is not None]
+
+
+def _built(tokenizer: Any, files: TokenizerFiles, kind: TokenizerClass) -> Any:
     """Build the steps before the vocabulary as the class does."""
-    from tokenizers import Tokenizer, normalizers, pre_tokenizers
+    from tokenizers import Tokenizer
 
     built = Tokenizer(tokenizer.model)
     if files.config.get("added_tokens_decoder") is None:
         built.add_tokens([token for _, token in sorted(tokenizer.get_added_tokens_decoder().items())])
-    kind = type(tokenizer.model).__name__
-    if kind == "WordPiece":
-        built.model.continuing_subword_prefix = "##"
-        built.model.max_input_chars_per_word = 100
-        built.normalizer = _berts_normalizer(files, clean_text=True)
-        built.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    elif kind == "BPE":
-        built.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=_flag(files, "add_prefix_space", False))
-    else:
-        if (charsmap := _charsmap(tokenizer.normalizer, files)) is not None:
-            built.normalizer = normalizers.Precompiled(charsmap)
-        scheme = "always" if _flag(files, "add_prefix_space", True) else "never"
-        built.pre_tokenizer = pre_tokenizers.Sequence(
-            [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(replacement="▁", prepend_scheme=scheme)]
-        )
+    if kind.ends is None:
+        # Without any, the texts of a pair have token types of their own.
+        built.post_processor = tokenizer.post_processor or _two_types()
+    built.normalizer, built.pre_tokenizer = _STEPS[kind.steps](built, tokenizer, files)
     return built
+
+
+def _berts_steps(built: Any, file: Any, files: TokenizerFiles) -> tuple[Any, Any]:
+    from tokenizers import pre_tokenizers
+
+    built.model.continuing_subword_prefix = "##"
+    built.model.max_input_chars_per_word = 100
+    return _berts_normalizer(files, clean_text=True), pre_tokenizers.BertPreTokenizer()
+
+
+def _xlm_robertas_steps(built: Any, file: Any, files: TokenizerFiles) -> tuple[Any, Any]:
+    from tokenizers import normalizers, pre_tokenizers
+
+    charsmap = _charsmap(file.normalizer, files)
+    scheme = "always" if _flag(files, "add_prefix_space", True) else "never"
+    return (
+        None if charsmap is None else normalizers.Precompiled(charsmap),
+        pre_tokenizers.Sequence(
+            [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(replacement="▁", prepend_scheme=scheme)]
+        ),
+    )
+
+
+def _gpt2s_steps(built: Any, file: Any, files: TokenizerFiles) -> tuple[Any, Any]:
+    from tokenizers import pre_tokenizers
+
+    _set_pairs(built.model, unknown=None, of_characters=False)
+    return None, pre_tokenizers.ByteLevel(add_prefix_space=_flag(files, "add_prefix_space", False))
+
+
+def _qwen2s_steps(built: Any, file: Any, files: TokenizerFiles) -> tuple[Any, Any]:
+    from tokenizers import Regex, normalizers, pre_tokenizers
+
+    _set_pairs(built.model, unknown=None, of_characters=False)
+    spaced = _flag(files, "add_prefix_space", False)
+    words = pre_tokenizers.Split(Regex(_QWENS_WORDS), behavior="isolated")
+    as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=spaced, use_regex=False)
+    return normalizers.NFC(), pre_tokenizers.Sequence([words, as_bytes])
+
+
+def _llamas_steps(built: Any, file: Any, files: TokenizerFiles) -> tuple[Any, Any]:
+    from tokenizers import pre_tokenizers
+
+    _set_pairs(built.model, unknown=None, of_characters=True)
+    spaced = files.config.get("add_prefix_space") is None or _flag(files, "add_prefix_space", True)
+    scheme = "never" if not spaced else "always" if _flag(files, "legacy", False) else "first"
+    return None, pre_tokenizers.Metaspace(replacement="▁", prepend_scheme=scheme, split=False)
+
+
+def _gemmas_steps(built: Any, file: Any, files: TokenizerFiles) -> tuple[Any, Any]:
+    from tokenizers import normalizers, pre_tokenizers
+
+    _set_pairs(built.model, unknown=str(_token(files, "unk_token", {"unk_token": "<unk>"})), of_characters=True)
+    return normalizers.Replace(" ", "▁"), pre_tokenizers.Split(" ", behavior="merged_with_previous")
+
+
+_STEPS = {
+    "bert": _berts_steps,
+    "xlm-roberta": _xlm_robertas_steps,
+    "gpt2": _gpt2s_steps,
+    "qwen2": _qwen2s_steps,
+    "llama": _llamas_steps,
+    "gemma": _gemmas_steps,
+}
+
+# Of the class in transformers.
+_QWENS_WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+def _set_pairs(model: Any, *, unknown: str | None, of_characters: bool) -> None:
+    """Set how byte pairs are merged, of characters or of bytes, and what stands for a character without a token."""
+    model.dropout = None
+    model.ignore_merges = False
+    model.continuing_subword_prefix = model.end_of_word_suffix = ""
+    model.unk_token = unknown
+    model.fuse_unk = model.byte_fallback = of_characters
+
+
+def _two_types() -> Any:
+    from tokenizers import processors
+
+    return processors.TemplateProcessing(single="$A:0", pair="$A:0 $B:1", special_tokens=[])
 
 
 def _has_berts_flags(tokenizer: Any, kind: TokenizerClass) -> bool:
@@ -79,11 +161,13 @@ def _berts_normalizer(files: TokenizerFiles, *, clean_text: bool) -> Any:
     )
 
 
-def _post_processor(tokenizer: Any, words: Mapping[str, str], files: TokenizerFiles, kind: TokenizerClass) -> Any:
+def _post_processor(
+    tokenizer: Any, words: Mapping[str, str], files: TokenizerFiles, kind: TokenizerClass, ends: tuple[str, str]
+) -> Any:
     """Put the class's special tokens around a text."""
     from tokenizers import processors
 
-    start, end = (words[name] for name in kind.ends)
+    start, end = (words[name] for name in ends)
     ids = [tokenizer.token_to_id(word) for word in (start, end)]
     for word, number in zip((start, end), ids, strict=True):
         if number is None:

@@ -3,7 +3,8 @@
 `tokenizer_config.json` names a class. The classes of the built-in architectures do not take `tokenizer.json` as it is:
 they keep its vocabulary and build the other steps from their own arguments, which are that file's other keys. Under
 any other class, `PreTrainedTokenizerFast` among them, `tokenizer.json` counts as it is. CamemBERT's counts as it is
-too: transformers 5.5 and 5.24 build different things around its vocabulary, and transformers 4 builds nothing.
+too: transformers 5.5 and 5.24 build different things around its vocabulary, and transformers 4 builds nothing. So does
+a byte-level file under Llama's class, as in 5.24: Llama 3's are called so, and the class is made for Llama 2's.
 """
 
 from __future__ import annotations
@@ -32,16 +33,18 @@ class TokenizerClass:
 
     Attributes:
         model: The kind of `tokenizer.json`'s model that it takes.
+        steps: The name of the steps before the vocabulary, in `tokenizer_building.py`.
         special: The special tokens if no file names them.
-        ends: The two special tokens before and behind a text.
+        ends: The two special tokens before and behind a text; None for those that `tokenizer.json` has.
         between: How often the latter stands between the texts of a pair.
         second_type: The token type of a pair's second text.
         input_names: The model's inputs if no file names them.
     """
 
     model: str
+    steps: str
     special: Mapping[str, str]
-    ends: tuple[str, str] = ("cls_token", "sep_token")
+    ends: tuple[str, str] | None = ("cls_token", "sep_token")
     between: int = 2
     second_type: int = 0
     input_names: tuple[str, ...] = _NAMES_WITHOUT_TYPES
@@ -59,6 +62,7 @@ _ROBERTAS = {
 }
 _BERT = TokenizerClass(
     model="WordPiece",
+    steps="bert",
     special=_BERTS,
     between=1,
     second_type=1,
@@ -67,11 +71,36 @@ _BERT = TokenizerClass(
 CLASSES = {
     "BertTokenizer": _BERT,
     "ElectraTokenizer": _BERT,
-    "DistilBertTokenizer": TokenizerClass(model="WordPiece", special=_BERTS, between=1, second_type=1),
-    "MPNetTokenizer": TokenizerClass(model="WordPiece", special={**_ROBERTAS, "unk_token": "[UNK]"}, second_type=1),
-    "RobertaTokenizer": TokenizerClass(model="BPE", special=_ROBERTAS),
-    "XLMRobertaTokenizer": TokenizerClass(model="Unigram", special=_ROBERTAS, ends=("bos_token", "eos_token")),
-    "CamembertTokenizer": TokenizerClass(model="", special=_ROBERTAS),
+    "DistilBertTokenizer": TokenizerClass(model="WordPiece", steps="bert", special=_BERTS, between=1, second_type=1),
+    "MPNetTokenizer": TokenizerClass(
+        model="WordPiece", steps="bert", special={**_ROBERTAS, "unk_token": "[UNK]"}, second_type=1
+    ),
+    "RobertaTokenizer": TokenizerClass(model="BPE", steps="gpt2", special=_ROBERTAS),
+    "XLMRobertaTokenizer": TokenizerClass(
+        model="Unigram", steps="xlm-roberta", special=_ROBERTAS, ends=("bos_token", "eos_token")
+    ),
+    "CamembertTokenizer": TokenizerClass(model="", steps="", special=_ROBERTAS),
+    "GPT2Tokenizer": TokenizerClass(
+        model="BPE",
+        steps="gpt2",
+        special=dict.fromkeys(("unk_token", "bos_token", "eos_token"), "<|endoftext|>"),
+        ends=None,
+    ),
+    "Qwen2Tokenizer": TokenizerClass(
+        model="BPE",
+        steps="qwen2",
+        special=dict.fromkeys(("unk_token", "eos_token", "pad_token"), "<|endoftext|>"),
+        ends=None,
+    ),
+    "LlamaTokenizer": TokenizerClass(
+        model="BPE", steps="llama", special={"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}, ends=None
+    ),
+    "GemmaTokenizer": TokenizerClass(
+        model="BPE",
+        steps="gemma",
+        special={f"{name}_token": f"<{name}>" for name in ("unk", "bos", "eos", "pad", "mask")},
+        ends=None,
+    ),
 }
 
 # The class of each architecture, for a tokenizer_config.json that names none. If it names another architecture's class,
