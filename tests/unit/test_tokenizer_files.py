@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers import models, normalizers, pre_tokenizers
 
