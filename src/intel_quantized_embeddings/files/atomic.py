@@ -30,9 +30,25 @@ def output_folder(output_dir: str | os.PathLike[str], *, overwrite: bool) -> Pat
     if not isinstance(output_dir, (str, os.PathLike)):
         raise OptionError(f"output_dir={output_dir!r} is not allowed; it is the path of the folder to write.")
     require_path("output_dir", output_dir)
-    output = Path(output_dir).expanduser().resolve()
+    try:
+        output = Path(output_dir).expanduser().resolve()
+        output.exists()
+    except (OSError, ValueError, RuntimeError) as exc:  # too long, a NUL, ~name of nobody, a folder of another user
+        raise OptionError(f"output_dir={os.fspath(output_dir)[:200]!r} can't be looked at: {exc}") from exc
+    _require_place(output)
     refuse_existing(output, overwrite=overwrite)
     return output
+
+
+def _require_place(output: Path) -> None:
+    """Check that a folder can be made: what is there of the path above it is a folder that may be written."""
+    above = next(parent for parent in output.parents if parent.exists())
+    if not above.is_dir():
+        raise OptionError(f"output_dir={str(output)!r} can't be a folder: {above} is a file. Choose another place.")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise OptionError(
+            f"output_dir={str(output)!r} can't be made: this process may not write in {above}. Choose another place."
+        )
 
 
 def refuse_existing(output: Path, *, overwrite: bool, source: Path | None = None) -> None:
@@ -83,6 +99,7 @@ def atomic_folder(output: Path, *, overwrite: bool) -> Iterator[Path]:
     _clear_abandoned(output)
     temporary = output.with_name(f".{output.name}.{secrets.token_hex(4)}{_PARTIAL}")
     lock = Path(f"{temporary}.lock")
+    lock.touch()  # which fails at once where nothing can be written; the lock may wait for ever
     with FileLock(lock):
         temporary.mkdir(mode=0o700)
         try:
