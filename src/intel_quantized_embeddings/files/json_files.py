@@ -35,6 +35,16 @@ def parse_json(path: Path) -> Any:
         raise DamagedFilesError(f"{path} is not readable JSON: {exc}") from exc
 
 
+def read_text(file: Path) -> str:
+    """Read a file of UTF-8, whatever bytes its path has, which libraries written in Rust ask to be UTF-8 too."""
+    try:
+        return file.read_text("utf-8")
+    except OSError as exc:
+        raise ModelFilesError(f"{file} can't be read: {exc.strerror or exc}") from exc
+    except UnicodeDecodeError as exc:
+        raise DamagedFilesError(f"{file} is not text in UTF-8: {exc}") from exc
+
+
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as opened:

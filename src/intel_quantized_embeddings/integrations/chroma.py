@@ -9,7 +9,6 @@ import dataclasses
 import json
 import logging
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -17,6 +16,7 @@ from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.encoders.shared import shared_encoder
 from intel_quantized_embeddings.errors import OptionError, OtherEncoderError, QuantizedEmbeddingsError, needs
 from intel_quantized_embeddings.models.hub import find_model
+from intel_quantized_embeddings.models.lasting import lasting_place
 from intel_quantized_embeddings.models.prompts import read_similarity
 from intel_quantized_embeddings.options import DEFAULT_MODEL, LoadKeywords, LoadOptions
 from intel_quantized_embeddings.similarity import Similarity
@@ -81,7 +81,7 @@ class IntelQuantizedEmbeddingFunction(EmbeddingFunction[Documents]):
     ) -> None:
         if fingerprint is not None and not isinstance(fingerprint, str):
             raise OptionError(f"fingerprint={fingerprint!r} is not allowed; it is a str or None.")
-        self.options = dataclasses.replace(LoadOptions.from_keywords(model, options), model=_place(model))
+        self.options = dataclasses.replace(LoadOptions.from_keywords(model, options), model=lasting_place(model))
         self._expected = fingerprint
         self._encoder: Encoder | None = None
         self._is_chromas = False  # only Chroma has it, for a call
@@ -241,9 +241,3 @@ def _similarity_of(options: LoadOptions) -> Similarity | None:
         return read_similarity(found.path)
     except QuantizedEmbeddingsError:  # loading will report the error
         return None
-
-
-def _place(model: str | os.PathLike[str]) -> str:
-    """Return a folder's absolute path, which is valid from other working folders, or a hub id as it is."""
-    folder = Path(model).expanduser()
-    return str(folder.absolute()) if isinstance(model, os.PathLike) or folder.is_dir() else model

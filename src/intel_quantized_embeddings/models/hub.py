@@ -150,7 +150,8 @@ def _folder(model: str | os.PathLike[str], *, revision: str | None) -> SourceMod
         if not whole and static_folder(path) is None and read_routes(path) is None:
             read_modules(path)  # which may say why
             raise ModelFilesError(f"the folder {text} has no config.json: it is not a model's folder.")
-        return SourceModel(path=path, name=path.resolve().name, revision=None)
+        name = os.fsencode(path.resolve().name).decode("utf-8", "replace")  # it is written into files
+        return SourceModel(path=path, name=name, revision=None)
     if not isinstance(model, str) or _looks_like_a_path(text):
         raise ModelFilesError(f"no folder {text!r} (looked for {path.absolute()}).")
     if not _HUB_ID.fullmatch(text):

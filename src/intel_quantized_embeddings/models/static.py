@@ -12,7 +12,7 @@ import numpy as np
 
 from intel_quantized_embeddings.architectures.tensors import WEIGHTS_FILE, TensorReader
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, OptionError, UnsupportedModelError
-from intel_quantized_embeddings.files.json_files import read_json
+from intel_quantized_embeddings.files.json_files import read_json, read_text
 from intel_quantized_embeddings.models.routes import first_module
 from intel_quantized_embeddings.models.tokenizer import TokenizedTexts, Tokenizer
 from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE
@@ -135,7 +135,7 @@ class StaticTokenizer(Tokenizer):
         if not self._file.is_file():
             raise ModelFilesError(f"{self._file} is not there: a static model is of no use without its tokenizer.")
         with self._tokenizer_errors():
-            self._tokenizer = FastTokenizer.from_file(str(self._file))
+            self._tokenizer = FastTokenizer.from_str(read_text(self._file))
             side = (self._tokenizer.truncation or {}).get("direction", "right")
             self._tokenizer.no_padding()
             self._tokenizer.no_truncation()

@@ -17,7 +17,7 @@ from intel_quantized_embeddings.errors import (
     OptionError,
     UnsupportedModelError,
 )
-from intel_quantized_embeddings.files.json_files import read_json
+from intel_quantized_embeddings.files.json_files import read_json, read_text
 from intel_quantized_embeddings.models.long_texts import LongTexts
 from intel_quantized_embeddings.models.pair_template import PairTemplate
 from intel_quantized_embeddings.models.tokenizer_building import apply_tokenizer_files
@@ -83,7 +83,7 @@ class Tokenizer:
         beside = read_tokenizer_files(file.parent)
         self._token_types = beside.token_types
         with self._tokenizer_errors():
-            self._tokenizer = FastTokenizer.from_file(str(file))
+            self._tokenizer = FastTokenizer.from_str(read_text(file))
             side = beside.truncation_side or (self._tokenizer.truncation or {}).get("direction", "right")
             self._tokenizer.no_padding()
             self._tokenizer.no_truncation()
