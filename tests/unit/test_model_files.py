@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import pickle
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -224,3 +226,43 @@ def test_a_model_loaded_by_a_relative_path_is_the_same_from_another_folder(
         shaped = IntelQuantizedSentenceTransformer(loaded)
         shaped.max_seq_length = 16
         assert shaped.encoder.max_length == 16
+
+
+@pytest.fixture
+def unreadable(monkeypatch):
+    """Makes a file or folder one that this process may not read, which root may in truth."""
+
+    def make(path: Path) -> None:
+        opened, access = Path.open, os.access
+
+        def refused(self, *given, **more):
+            if self == path:
+                raise PermissionError(13, "Permission denied", str(path))
+            return opened(self, *given, **more)
+
+        monkeypatch.setattr(Path, "open", refused)
+        monkeypatch.setattr(os, "access", lambda asked, mode: Path(asked) != path and access(asked, mode))
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", "1_Pooling", "config.json", "model.safetensors", "modules.json"),
+        *("tokenizer.json", "tokenizer_config.json", "1_Pooling/config.json"),
+    ],
+)
+def test_what_may_not_be_read_is_named(tiny, tmp_path, unreadable, name):
+    folder = shutil.copytree(tiny, tmp_path / "it")
+    unreadable(folder / name)
+    with pytest.raises(ModelFilesError, match=f"{re.escape(str(folder / name))} can't be read: .ermission denied"):
+        Encoder.load(folder)
+
+
+@pytest.mark.parametrize("name", ["", "manifest.json", "encoder.safetensors", "encoder.json"])
+def test_what_may_not_be_read_of_a_quantized_folder_is_named(tiny, tmp_path, unreadable, name):
+    folder = quantize(tiny, tmp_path / "int8", measure=False).folder
+    unreadable(folder / name)
+    with pytest.raises(ModelFilesError, match=f"{re.escape(str(folder / name))} can't be read: .ermission denied"):
+        Encoder.load(folder)

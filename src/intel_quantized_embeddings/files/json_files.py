@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError
+from intel_quantized_embeddings.errors import DamagedFilesError
+from intel_quantized_embeddings.files.whole import reading
 
 # The largest JSON file in bytes. The index of a model in a thousand parts has some 10 MB.
 _LARGEST = 100_000_000
@@ -26,11 +27,10 @@ def read_json(path: Path) -> dict[str, Any]:
 def parse_json(path: Path) -> Any:
     """Read any JSON; other content, or a file that is too large, is a DamagedFilesError."""
     try:
-        if path.stat().st_size > _LARGEST:
-            raise ValueError(f"it has {path.stat().st_size:,} bytes; at most {_LARGEST:,} are read")
-        return json.loads(path.read_text("utf-8"))
-    except OSError as exc:
-        raise ModelFilesError(f"{path} can't be read: {exc.strerror or exc}") from exc
+        with reading(path):
+            if path.stat().st_size > _LARGEST:
+                raise ValueError(f"it has {path.stat().st_size:,} bytes; at most {_LARGEST:,} are read")
+            return json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError) as exc:
         raise DamagedFilesError(f"{path} is not readable JSON: {exc}") from exc
 
@@ -38,16 +38,15 @@ def parse_json(path: Path) -> Any:
 def read_text(file: Path) -> str:
     """Read a file of UTF-8, whatever bytes its path has, which libraries written in Rust ask to be UTF-8 too."""
     try:
-        return file.read_text("utf-8")
-    except OSError as exc:
-        raise ModelFilesError(f"{file} can't be read: {exc.strerror or exc}") from exc
+        with reading(file):
+            return file.read_text("utf-8")
     except UnicodeDecodeError as exc:
         raise DamagedFilesError(f"{file} is not text in UTF-8: {exc}") from exc
 
 
 def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as opened:
+    """Return the SHA-256 of a file's bytes, in hexadecimal; one that can't be read is a ModelFilesError."""
+    with reading(path), path.open("rb") as opened:
         digest = hashlib.sha256()
         while chunk := opened.read(1 << 20):
             digest.update(chunk)

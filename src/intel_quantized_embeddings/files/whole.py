@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError
@@ -23,9 +25,26 @@ def is_there(file: Path) -> bool:
     return False
 
 
+def require_readable(folder: Path) -> None:
+    """Check that this process may list a folder and open what is in it."""
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise ModelFilesError(
+            f"the folder {folder} can't be read: permission denied. Let this process's user read it, or copy it."
+        )
+
+
+@contextmanager
+def reading(file: Path) -> Iterator[None]:
+    """Map the errors of opening a model's file and reading it; a ModelFilesError names the file."""
+    try:
+        yield
+    except OSError as exc:
+        raise ModelFilesError(f"{file} can't be read: {exc.strerror or exc}") from exc
+
+
 def require_whole(file: Path, *, may_be_empty: bool = False) -> None:
-    """Check that an existing file is neither empty nor a Git LFS pointer."""
-    with file.open("rb") as opened:
+    """Check that an existing file can be read and is neither empty nor a Git LFS pointer."""
+    with reading(file), file.open("rb") as opened:
         begins = opened.read(len(_POINTER))
     if not begins and not may_be_empty:
         raise DamagedFilesError(f"{file} is empty: a broken download or copy. Delete it and fetch it again.")

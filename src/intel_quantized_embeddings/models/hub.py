@@ -23,7 +23,7 @@ from intel_quantized_embeddings.errors import (
 )
 from intel_quantized_embeddings.files.inside import path_inside
 from intel_quantized_embeddings.files.json_files import file_sha256, read_json
-from intel_quantized_embeddings.files.whole import is_there, require_whole
+from intel_quantized_embeddings.files.whole import is_there, require_readable, require_whole
 from intel_quantized_embeddings.models.endings import WITH_WEIGHTS
 from intel_quantized_embeddings.models.hub_client import note_missing, snapshot
 from intel_quantized_embeddings.models.modules import read_modules
@@ -120,6 +120,8 @@ def find_asked(options: LoadOptions) -> SourceModel:
 def _require_whole(folder: SourceModel, *, given: Collection[str], by_path: bool) -> None:
     """Check that the files which describe a model are there, and are not dangling links, LFS pointers or empty."""
     folders = [folder.path, *(inner for inner in folder.path.glob("[0-9]_*") if inner.is_dir())]
+    for inner in folders:
+        require_readable(inner)
     for file in (file for inner in folders for file in sorted(inner.iterdir())):
         name = file.relative_to(folder.path).as_posix()
         if any(fnmatchcase(name, pattern) for pattern in _METADATA) and is_there(file):
@@ -143,6 +145,7 @@ def _folder(model: str | os.PathLike[str], *, revision: str | None) -> SourceMod
             f"model={text!r} is an address; pass the hub id alone, like {DEFAULT_MODEL!r}. HF_ENDPOINT names a mirror."
         )
     if text and path.is_dir():
+        require_readable(path)
         if revision is not None:
             raise OptionError(f"revision={revision!r} was given for the folder {text}; only hub ids have revisions.")
         _refuse_adapter(path, text)
