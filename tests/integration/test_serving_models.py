@@ -228,6 +228,7 @@ class TestResidency:
             assert str(folder) not in error["message"]
             assert embed(service, "tiny")[0] == 200
         assert "gone can't be loaded" in caplog.text
+        assert f"{folder}, where model was found, is no longer there" in caplog.text
 
     def test_a_folder_that_became_another_model_is_not_served_under_the_old_ones_name(self, tiny, tmp_path):
         folder = shutil.copytree(tiny, tmp_path / "model")

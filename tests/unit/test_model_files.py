@@ -18,7 +18,7 @@ from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError
 from intel_quantized_embeddings.integrations.sentence_transformers import IntelQuantizedSentenceTransformer
 from intel_quantized_embeddings.models import hub as model_files
 from intel_quantized_embeddings.models.hub import MINILM, MINILM_WHEEL, find_model
-from support.tiny_models import write_tiny_router, write_tiny_static
+from support.tiny_models import write_tiny_model, write_tiny_router, write_tiny_static
 
 
 @pytest.fixture
@@ -266,3 +266,14 @@ def test_what_may_not_be_read_of_a_quantized_folder_is_named(tiny, tmp_path, unr
     unreadable(folder / name)
     with pytest.raises(ModelFilesError, match=f"{re.escape(str(folder / name))} can't be read: .ermission denied"):
         Encoder.load(folder)
+
+
+def test_a_loaded_folder_may_be_replaced_and_removed(tiny, tmp_path):
+    """Its files are mapped: what is loaded keeps the old ones."""
+    folder = quantize(tiny, tmp_path / "int8", measure=False).folder
+    loaded = Encoder.load(folder, warm_shapes=False)
+    before = loaded.encode_documents(["the cat", "a river"]).tolist()
+    quantize(write_tiny_model(tmp_path / "other", seed=3), folder, measure=False, overwrite=True)
+    assert loaded.encode_documents(["the cat", "a river"]).tolist() == before
+    shutil.rmtree(folder)
+    assert loaded.encode_documents(["the cat", "a river"]).tolist() == before

@@ -68,6 +68,8 @@ def read_settings(source: SourceModel, kind: Kind, options: LoadOptions) -> Sett
 def load_model(options: LoadOptions, kind: Kind, source: SourceModel | None = None) -> Loaded:
     """Open a model, with the errors of `Encoder.load`; `source` is looked up if it is None."""
     source = find_model(options, kind) if source is None else source
+    if not source.path.is_dir():  # what was found before, as a service does, may be gone since
+        raise ModelFilesError(f"{source.path}, where {source.name} was found, is no longer there. Put it back.")
     if source.is_quantized:
         return open_quantized(source.path, kind, options, from_hub=source.revision)
     if source.routes is not None:  # RoutedModel loads both models of a Router, each by itself
