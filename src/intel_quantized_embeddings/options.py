@@ -45,10 +45,22 @@ def require_bool(name: str, value: object) -> None:
         raise OptionError(f"{name}={value!r} is not allowed; it is True or False.")
 
 
-def require_path(name: str, value: str | os.PathLike[str]) -> None:
-    """Refuse an empty path: the current folder to the system, and as a rule a variable of a script that is not set."""
-    if not os.fspath(value):
+def require_path(name: str, value: object) -> None:
+    """Refuse what can't be a path, and an empty one.
+
+    That is the current folder to the system, and as a rule a variable of a script that is not set.
+    """
+    path = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
+    if not isinstance(path, str) or "\0" in path:
+        raise OptionError(f"{name}={value!r} is not allowed; it is a path.")
+    if not path:
         raise OptionError(f"{name}={value!r} is not allowed; it is a path. Write '.' for the current folder.")
+
+
+def require_text(name: str, value: object) -> None:
+    """Refuse everything but a str."""
+    if not isinstance(value, str):
+        raise OptionError(f"{name}={value!r} is not allowed; it is a str.")
 
 
 def listed_choices(kind: type[Enum]) -> str:

@@ -253,6 +253,26 @@ class TestTrouble:
         with pytest.raises(OptionError, match="it is a list"):
             ingest(str(docs), chroma=chroma, collection="docs")
 
+    @pytest.mark.parametrize("place", [3, b"x", "a\0b"], ids=repr)
+    def test_what_is_no_path_is_refused_before_a_model_is_looked_up(self, docs, tmp_path, place):
+        never = {"model": "me/never-looked-up", "local_files_only": True}
+        with pytest.raises(OptionError, match=r"chroma=.* is not allowed; it is a path"):
+            ingest([docs], chroma=place, collection="docs", **never)
+        with pytest.raises(OptionError, match=r"chroma=.* is not allowed; it is a path"):
+            query("cat", chroma=place, collection="docs", **never)
+        with pytest.raises(OptionError, match=r"chroma=.* is not allowed; it is a path"):
+            connect(place)
+
+    @pytest.mark.parametrize("name", [3, b"docs"], ids=repr)
+    def test_what_is_no_name_is_refused(self, bring, docs, chroma, tiny_encoder, name):
+        with pytest.raises(OptionError, match=r"collection=.* is not allowed; it is a str"):
+            bring(collection=name)
+        bring()
+        with pytest.raises(OptionError, match=r"collection=.* is not allowed; it is a str"):
+            query("cat", chroma=chroma, collection=name)
+        with connect(chroma) as client, pytest.raises(OptionError, match=r"collection=.* is not allowed; it is a str"):
+            open_collection(client, name, encoder=tiny_encoder)
+
     def test_an_empty_path_is_not_the_current_folder(self, docs, tiny, monkeypatch, tmp_path):
         """As a script has it whose variable is not set: all of the folder was read, and the database written there."""
         monkeypatch.chdir(tmp_path)

@@ -27,7 +27,7 @@ from intel_quantized_embeddings.integrations.chroma_collections import (
     take_collection,
 )
 from intel_quantized_embeddings.integrations.chroma_snapshots import DATABASE, IndexCopy, only_writer
-from intel_quantized_embeddings.options import LoadOptions, require_path
+from intel_quantized_embeddings.options import LoadOptions, require_text
 
 if TYPE_CHECKING:
     from chromadb import Collection
@@ -191,6 +191,7 @@ class Index:
 
 def existing(client: ClientAPI, name: str) -> Collection | None:
     """Open a collection without checking its encoder; None if there is none."""
+    require_text("collection", name)
     try:
         return client.get_collection(name, embedding_function=None)
     except NotFoundError:
@@ -198,5 +199,4 @@ def existing(client: ClientAPI, name: str) -> Collection | None:
 
 
 def _folder(chroma: str | os.PathLike[str]) -> Path:
-    require_path("chroma", chroma)
     return Path(chroma).expanduser().resolve()

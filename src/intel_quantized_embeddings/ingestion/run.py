@@ -18,7 +18,7 @@ from intel_quantized_embeddings.ingestion.reading import Content, Stored, read_a
 from intel_quantized_embeddings.ingestion.report import IngestionReport
 from intel_quantized_embeddings.ingestion.sources import find_files
 from intel_quantized_embeddings.ingestion.splitting import ChunkSize, Record, RecordMaker, Splitter
-from intel_quantized_embeddings.options import DEFAULT_MODEL, LoadOptions, require_bool, require_path
+from intel_quantized_embeddings.options import DEFAULT_MODEL, LoadOptions, require_bool, require_path, require_text
 from intel_quantized_embeddings.reporting.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -146,6 +146,8 @@ def _chroma(
             "no place to write to is named; give chroma= and collection= (--chroma, --collection) or store= and "
             "ledger= (--store, --ledger)."
         )
+    require_path("chroma", chroma)
+    require_text("collection", collection)
     patience_s = PATIENCE_S if patience_s is None else patience_s
     if not isinstance(patience_s, (int, float)) or not 0 <= patience_s < math.inf:
         raise OptionError(f"patience_s={patience_s!r} is not allowed; it is a number of seconds, 0 or more.")

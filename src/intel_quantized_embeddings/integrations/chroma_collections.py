@@ -18,7 +18,7 @@ from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.errors import OptionError, OtherEncoderError, QuantizedEmbeddingsError, VectorStoreError
 from intel_quantized_embeddings.integrations.chroma import FINGERPRINT, SPACES, IntelQuantizedEmbeddingFunction
 from intel_quantized_embeddings.integrations.chroma_snapshots import repaired_after_kill
-from intel_quantized_embeddings.options import require_path
+from intel_quantized_embeddings.options import require_path, require_text
 from intel_quantized_embeddings.similarity import Similarity
 
 import chromadb  # isort: skip  # after this package's import, whose error says what to install
@@ -48,10 +48,10 @@ def connect(chroma: str | os.PathLike[str]) -> Client:
         OptionError: `chroma` is neither.
         VectorStoreError: The server does not answer, or the folder can't be opened.
     """
-    require_path("chroma", chroma)
+    at_address = is_address(chroma)
     place = os.fspath(chroma)
     try:
-        if is_address(place):
+        if at_address:
             return _reach(place)
         folder = Path(place).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,8 @@ def connect(chroma: str | os.PathLike[str]) -> Client:
 
 
 def is_address(chroma: str | os.PathLike[str]) -> bool:
-    """Return whether this names a server, not a folder; another kind of address is an OptionError."""
+    """Return whether this names a server, not a folder; another kind of address, or no path, is an OptionError."""
+    require_path("chroma", chroma)
     place = os.fspath(chroma)
     scheme, separator, _ = place.partition("://")
     if separator and scheme not in _PORTS:
@@ -131,6 +132,7 @@ def other_space(collection: Collection, encoder: Encoder) -> str | None:
 
 def take_collection(client: ClientAPI, name: str, *, encoder: Encoder, create: bool = False) -> Collection:
     """Open a collection as `open_collection` does, without its warning, for callers that need no scores."""
+    require_text("collection", name)
     function = IntelQuantizedEmbeddingFunction.of(encoder)
     try:
         collection = client.get_collection(name, embedding_function=function)  # type: ignore[arg-type]  # texts alone
