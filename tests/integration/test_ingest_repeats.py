@@ -176,3 +176,19 @@ def test_others_are_found_beside_a_text_that_comes_six_hundred_times(bring, tmp_
             )
         ]
     assert sum(found) >= 0.999 * len(found)
+
+
+@pytest.mark.parametrize("problem", ["", "not JSON\n"], ids=["whole", "with a problem"])
+def test_numbers_that_chroma_gives_back_otherwise_are_the_same(bring, tmp_path, problem):
+    """findings/chroma-float-metadata.sh: their last bits. Each run wrote them again, or added a place to each."""
+    file = tmp_path / "lines.jsonl"
+    lines = (json.dumps({"text": f"the cat {number}", "score": number / 3}) for number in range(270, 300))
+    file.write_text("\n".join(lines) + f"\n{problem}")
+    assert bring(file).added == 30
+    for _ in range(3):
+        report = bring(file)
+        assert (report.added, report.changed, report.unchanged, report.removed) == (0, 0, 30, 0)
+    passages = query("the cat 271", chroma=tmp_path / "chroma", collection="docs", k=30)
+    assert [len(passage.places) for passage in passages] == [1] * 30
+    file.write_text(file.read_text().replace(str(271 / 3), str(271 / 3 + 1e-9)))
+    assert bring(file).changed == 1

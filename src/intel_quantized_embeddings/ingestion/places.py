@@ -90,7 +90,11 @@ def merged(found: Iterable[Place], stored: Iterable[Place], *, answers_for: Call
 
 
 def _identity(place: Place) -> tuple[str, str]:
-    """Return the part of a place that stays if its document's other metadata change: a line's id or a page's number."""
-    fixed = [place.metadata.get("id"), place.metadata.get("page")]
-    told = fixed if any(value is not None for value in fixed) else dict(place.metadata)
-    return place.source, json.dumps(told, sort_keys=True)
+    """Return the part of a place that stays if its document's other metadata change: a line's id or a page's number.
+
+    Of other numbers, which Chroma may give back otherwise in their last bits, ten digits count.
+    """
+    fixed = {name: place.metadata[name] for name in ("id", "page") if name in place.metadata}
+    told = fixed or place.metadata
+    digits = {name: f"{value:.10g}" if isinstance(value, float) else value for name, value in told.items()}
+    return place.source, json.dumps(digits, sort_keys=True)

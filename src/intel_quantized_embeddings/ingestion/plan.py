@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -76,10 +77,16 @@ def make_plan(
 
 def _differing(wanted: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
     gone = dict.fromkeys(stored.keys() - wanted.keys())
-    new = {
-        name: value
-        for name, value in wanted.items()
-        # 1, 1.0 and True are equal in Python and different in a collection.
-        if name not in stored or type(stored[name]) is not type(value) or stored[name] != value
-    }
+    new = {name: value for name, value in wanted.items() if name not in stored or not _is_kept(value, stored[name])}
     return gone | new
+
+
+def _is_kept(wanted: Any, stored: Any) -> bool:
+    """Return whether a value is stored. 1, 1.0 and True are equal in Python and different in a collection.
+
+    Chroma 1.5 gives a number back up to two floats beside itself.
+    """
+    if type(stored) is not type(wanted):
+        return False
+    near = isinstance(wanted, float) and abs(stored - wanted) <= 4 * math.ulp(wanted)
+    return near or bool(stored == wanted)
