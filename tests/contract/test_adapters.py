@@ -76,6 +76,13 @@ class TestVectors:
         assert listed(documents) == tiny_encoder.encode_documents(TEXTS).tolist()
         assert listed(query) == tiny_encoder.encode_queries([QUESTION])[0].tolist()
 
+    @pytest.mark.parametrize("several", [iter, tuple, np.array], ids=lambda kind: kind.__name__)
+    def test_are_those_of_texts_from_any_iterable(self, adapter, made, tiny_encoder, several):
+        """A generator was read by the checks, and then had no texts."""
+        if adapter.takes == "documents":
+            pytest.skip("the framework takes its own documents, and checks that they are a list")
+        assert listed(adapter.documents(made, several(TEXTS))) == tiny_encoder.encode_documents(TEXTS).tolist()
+
     def test_have_the_instruction_of_their_kind(self, adapter, made, bare):
         query, document = bare.encode_documents(["query: a cat", "document: a cat"]).tolist()
         assert listed(adapter.query(made, "a cat")) == query

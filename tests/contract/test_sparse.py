@@ -239,3 +239,20 @@ def test_what_is_no_list_of_texts_is_an_error(encoder, texts):
             refused()
     with pytest.raises(OptionError, match="instruction=None"):
         encoder.encode(["text"], instruction=None)
+
+
+def test_vectors_are_decoded_in_any_form(encoder):
+    vectors = encoder.encode_documents(TEXTS)
+    expected = encoder.decode(vectors, top_k=3)
+    for form in (vectors.tocoo(), vectors.tocsc(), vectors.toarray(), scipy_sparse.csr_matrix(vectors)):
+        assert encoder.decode(form, top_k=3) == expected
+    for one in (vectors[0], vectors[0].toarray(), vectors[:1]):
+        assert encoder.decode(one, top_k=3) == expected[:1]
+
+
+@pytest.mark.parametrize(
+    "form", [lambda v: None, lambda v: v.T, lambda v: v[:, :5], lambda v: "text", lambda v: [v[0]]]
+)
+def test_what_are_no_vectors_of_the_model_is_not_decoded(encoder, form):
+    with pytest.raises(OptionError, match=rf"vectors .*of {encoder.dimension} numbers"):
+        encoder.decode(form(encoder.encode_documents(TEXTS)))

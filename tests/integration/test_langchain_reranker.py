@@ -17,7 +17,7 @@ from langchain_core.vectorstores import InMemoryVectorStore
 from pydantic import ValidationError
 
 from intel_quantized_embeddings import CrossEncoder, Encoder, IntelQuantizedEmbeddings, IntelQuantizedReranker, Reranker
-from intel_quantized_embeddings.errors import ModelFilesError, OptionError
+from intel_quantized_embeddings.errors import InvalidTextError, ModelFilesError, OptionError
 
 QUERY = "where does the river end?"
 TEXTS = ["the old city", "a river and the cold water", "the cat sat on the mat", "stone and fire"]
@@ -43,6 +43,17 @@ def test_documents_come_best_first_with_their_scores(folder, documents):
     ]
     assert [document.id for document in found] == [str(one.index) for one in expected]
     assert documents == before
+
+
+def test_documents_may_come_from_any_iterable_and_what_is_none_is_named(folder, documents):
+    reranker = IntelQuantizedReranker(model=folder)
+    expected = reranker.compress_documents(documents, QUERY)
+    assert reranker.compress_documents(iter(documents), QUERY) == expected
+    for wrong in (None, "text", 3):
+        with pytest.raises(InvalidTextError, match=r"documents is .*; a list of documents is expected"):
+            reranker.compress_documents(wrong, QUERY)
+    with pytest.raises(InvalidTextError, match="document 1 is 'text'; LangChain's Document is expected"):
+        reranker.compress_documents([documents[0], "text"], QUERY)
 
 
 def test_three_are_kept_unless_told_otherwise(folder, documents):

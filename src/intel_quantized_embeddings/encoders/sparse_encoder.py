@@ -6,13 +6,14 @@ import logging
 import os
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from intel_quantized_embeddings.encoders.routed import RoutedModel
 from intel_quantized_embeddings.encoding.pipeline import DistinctTexts, tokenize_windows
 from intel_quantized_embeddings.encoding.sparse import encode_sparse
+from intel_quantized_embeddings.errors import OptionError
 from intel_quantized_embeddings.models.sparse import SparseSettings
 from intel_quantized_embeddings.models.tokenizer import TokenizedTexts
 from intel_quantized_embeddings.options import LoadOptions, SparseKeywords, integer_option, naming_its_options
@@ -143,11 +144,11 @@ class SparseEncoder(RoutedModel[SparseSettings]):
         require_listed(texts)
         return self._tokenized(self._cutting(cut).encode(list(texts), instruction=instruction), named="text {}".format)
 
-    def decode(self, vectors: csr_array, *, top_k: int | None = None) -> list[list[tuple[str, float]]]:
+    def decode(self, vectors: Any, *, top_k: int | None = None) -> list[list[tuple[str, float]]]:
         """Return vectors as tokens and their weights.
 
         Args:
-            vectors: Rows as those of `encode_documents`.
+            vectors: Rows as those of `encode_documents`, one or several, in any form of SciPy's or as an array.
             top_k: Number of tokens returned for each vector, those of the largest weights; None for all.
 
         Returns:
@@ -155,12 +156,13 @@ class SparseEncoder(RoutedModel[SparseSettings]):
             have, as where a model's vocabulary was filled up to a round number, is in brackets: "[50300]".
 
         Raises:
-            OptionError: `top_k` is not an integer of 1 or more.
+            OptionError: `top_k` is not an integer of 1 or more, or `vectors` are not this model's.
         """
         most = integer_option("top_k", top_k, least=1)
+        rows = _as_rows(vectors, dimension=self.dimension)
         token_of = self._tokenizer.uncut.id_to_token
         decoded = []
-        for places, weights in rows_of(vectors):
+        for places, weights in rows_of(rows):
             order = np.argsort(-weights, kind="stable")[:most]
             kept = zip(places[order].tolist(), weights[order].tolist(), strict=True)
             decoded.append([(token_of(id_) or f"[{id_}]", weight) for id_, weight in kept])
@@ -208,6 +210,21 @@ class SparseEncoder(RoutedModel[SparseSettings]):
             for window in windows:
                 cut.extend(place in window.truncated for place in range(len(window.token_ids)))
                 yield window.token_ids
+
+
+def _as_rows(vectors: Any, *, dimension: int) -> csr_array:
+    """Return vectors of any form as rows; others than a model's are an OptionError."""
+    from scipy.sparse import csr_array, issparse
+
+    rows = vectors if issparse(vectors) else np.asarray(vectors)
+    if rows.ndim == 1:
+        rows = rows.reshape(1, -1)
+    if rows.ndim != 2 or rows.shape[1] != dimension or rows.dtype.kind != "f":
+        raise OptionError(
+            f"vectors of shape {rows.shape} and type {rows.dtype} are not this model's, which are of {dimension} "
+            f"numbers."
+        )
+    return csr_array(rows)
 
 
 def rows_of(vectors: csr_array) -> Generator[tuple[NDArray[np.int32], NDArray[np.float32]], None, None]:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from intel_quantized_embeddings.errors import needs
+from intel_quantized_embeddings.errors import InvalidTextError, needs
 
 with needs("langchain_core", extra="langchain", needed_for="IntelQuantizedReranker"):
     from langchain_core.documents import BaseDocumentCompressor, Document
@@ -15,6 +15,7 @@ with needs("langchain_core", extra="langchain", needed_for="IntelQuantizedRerank
 from pydantic import AliasChoices, Field
 
 from intel_quantized_embeddings.integrations.options import RerankerOptions
+from intel_quantized_embeddings.texts import require_listed, shown
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import Callbacks
@@ -46,7 +47,15 @@ class IntelQuantizedReranker(RerankerOptions, BaseDocumentCompressor):
 
         Returns:
             Copies of the best `top_n`, each with its score as `relevance_score` in the metadata.
+
+        Raises:
+            InvalidTextError: The query is no text, or something is no document.
         """
+        require_listed(documents, what="documents", expected="a list of documents is expected")
+        documents = list(documents)
+        for place, document in enumerate(documents):
+            if not isinstance(document, Document):
+                raise InvalidTextError(f"document {place} is {shown(document)}; LangChain's Document is expected.")
         texts = [document.page_content for document in documents]
         return [
             documents[one.index].model_copy(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Annotated, Any
@@ -87,10 +87,12 @@ class _KindAwareCache(BaseKVStore):
         return await self._store.adelete(key, _collection(collection))
 
 
-def _check(texts: list[str]) -> None:
-    """Check texts before LlamaIndex cuts them into pieces: positions are those of the caller's list."""
+def _checked(texts: Iterable[str]) -> list[str]:
+    """Return checked texts before LlamaIndex cuts them into pieces: positions are those of the caller's list."""
     require_listed(texts)
-    check_texts(texts)
+    listed = list(texts)
+    check_texts(listed)
+    return listed
 
 
 def _collection(name: str) -> str:
@@ -134,15 +136,13 @@ class IntelQuantizedEmbedding(EncoderOptions, BaseEmbedding):
 
     def get_text_embedding_batch(self, texts: list[str], show_progress: bool = False, **kwargs: Any) -> list[Embedding]:
         """Embed texts to be searched, one vector each, in order."""
-        _check(texts)
-        return super().get_text_embedding_batch(texts, show_progress=show_progress, **kwargs)
+        return super().get_text_embedding_batch(_checked(texts), show_progress=show_progress, **kwargs)
 
     async def aget_text_embedding_batch(
         self, texts: list[str], show_progress: bool = False, **kwargs: Any
     ) -> list[Embedding]:
         """As `get_text_embedding_batch`, on another thread."""
-        _check(texts)
-        return await super().aget_text_embedding_batch(texts, show_progress=show_progress, **kwargs)
+        return await super().aget_text_embedding_batch(_checked(texts), show_progress=show_progress, **kwargs)
 
     def _get_query_embedding(self, query: str) -> Embedding:
         return self._listed(self.encoder.encode_queries([query]))[0]
