@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
@@ -20,10 +21,13 @@ from intel_quantized_embeddings.options import RuntimeName
 from intel_quantized_embeddings.quantization import cache
 from intel_quantized_embeddings.quantization.cache import made_once, quantized_before
 from intel_quantized_embeddings.quantization.kinds import EMBEDDER
-from intel_quantized_embeddings.runtimes import openvino
+from intel_quantized_embeddings.runtimes import openvino as openvino_runtime
 from support.exported_models import write_openvino_export
 
 pytest.importorskip("nncf", reason="int8 models for OpenVINO need the `openvino` extra")
+
+import openvino as ov
+from openvino import opset15 as opset
 
 
 @pytest.fixture
@@ -108,6 +112,25 @@ def test_what_can_not_be_removed_is_said(source, settings, tmp_path, monkeypatch
         ask(source, settings, tmp_path)
 
 
+def test_a_disk_that_fills_up_is_said(source, settings, tmp_path):
+    def fills_up(folder):
+        with atomic_folder(folder, overwrite=False):
+            raise OSError(errno.ENOSPC, "No space left on device", str(folder))
+
+    with pytest.raises(OptionError, match=r"can't be kept in .*No space left .*cache_folder="):
+        ask(source, settings, tmp_path, fills_up)
+    assert ask(source, settings, tmp_path).is_dir()
+
+
+def test_openvinos_failure_to_write_is_an_error_of_the_disk(tmp_path):
+    """OpenVINO says "iostream error" where the disk is full."""
+    (tmp_path / "encoder.xml").mkdir()
+    given = opset.parameter([1])
+    graph = ov.Model([opset.result(given)], [given])
+    with pytest.raises(OSError, match=r"OpenVINO can't write .*encoder\.xml, whose disk has [\d,]+ bytes left"):
+        openvino_runtime.save_graph(graph, tmp_path / "encoder.xml")
+
+
 def test_a_whole_one_is_not_made_again(source, settings, tmp_path):
     def never(folder):
         raise AssertionError("made twice")
@@ -153,7 +176,7 @@ def test_an_export_whose_int8_form_is_there_is_not_opened(tiny, tiny_int8_of, tm
     def opened(*arguments, **options):
         raise AssertionError("the export was opened")
 
-    monkeypatch.setattr(openvino, "read_exported", opened)
+    monkeypatch.setattr(openvino_runtime, "read_exported", opened)
     encoder = Encoder.load(bare, cache_folder=tmp_path, warm_shapes=False)
     assert encoder.fingerprint == Encoder.load(int8, warm_shapes=False).fingerprint
 

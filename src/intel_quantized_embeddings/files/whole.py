@@ -1,8 +1,9 @@
-"""Detect files that are there by name only: dangling links, Git LFS pointers, and empty files."""
+"""Files that can't be read or written, or are there by name only: dangling links, Git LFS pointers, empty files."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,16 @@ def reading(file: Path) -> Iterator[None]:
         yield
     except OSError as exc:
         raise ModelFilesError(f"{file} can't be read: {exc.strerror or exc}") from exc
+
+
+@contextmanager
+def writing(file: Path, *, library: str) -> Iterator[None]:
+    """Map the RuntimeErrors of a library that can't write a file to OSErrors; it often does not say why it can't."""
+    try:
+        yield
+    except RuntimeError as exc:
+        free = shutil.disk_usage(file.parent).free
+        raise OSError(f"{library} can't write {file}, whose disk has {free:,} bytes left: {exc}") from exc
 
 
 def require_whole(file: Path, *, may_be_empty: bool = False) -> None:

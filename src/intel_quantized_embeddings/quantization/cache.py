@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from intel_quantized_embeddings.encoding.fingerprints import hashed_settings
-from intel_quantized_embeddings.errors import OptionError
+from intel_quantized_embeddings.errors import OptionError, QuantizedEmbeddingsError
 from intel_quantized_embeddings.int8_folder.config import QuantizationConfig
 from intel_quantized_embeddings.models.source import MANIFEST_FILE, SourceModel
 from intel_quantized_embeddings.options import RuntimeName
@@ -86,10 +86,7 @@ def made_once(
             logger.warning("another process is quantizing %s; waiting for it", source.name)
             lock.acquire()
     except OSError as exc:
-        raise OptionError(
-            f"the int8 form of {source.name} can't be kept in {folder.parent} ({exc}). Pass cache_folder= with a "
-            f"folder that can be written, or quantize the model into a folder and load that."
-        ) from exc
+        raise _not_kept(source, folder, exc) from exc
     started = time.perf_counter()
     try:
         if (folder / MANIFEST_FILE).is_file():  # another process made it while this one waited for the lock
@@ -100,11 +97,23 @@ def made_once(
             source.name,
             folder,
         )
-        fidelity = make(folder)
+        try:
+            fidelity = make(folder)
+        except OSError as exc:
+            if isinstance(exc, QuantizedEmbeddingsError):
+                raise
+            raise _not_kept(source, folder, exc) from exc
     finally:
         lock.release()
     logger.warning("quantized %s in %.0f s; %s", source.name, time.perf_counter() - started, fidelity)
     return folder
+
+
+def _not_kept(source: SourceModel, folder: Path, exc: OSError) -> OptionError:
+    return OptionError(
+        f"the int8 form of {source.name} can't be kept in {folder.parent} ({exc}). Pass cache_folder= with a folder "
+        f"that can be written and has room, or quantize the model into a folder and load that."
+    )
 
 
 def quantized_before(

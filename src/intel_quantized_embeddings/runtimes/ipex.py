@@ -20,6 +20,7 @@ from torch.nn import functional
 from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights, Ending, exported_limits
 from intel_quantized_embeddings.architectures.torch_encoder import TorchEmbedder, TorchPooling
 from intel_quantized_embeddings.errors import DamagedFilesError, OptionError, UnsupportedModelError
+from intel_quantized_embeddings.files.whole import writing
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import SourceModel
 from intel_quantized_embeddings.models.weight_files import WeightKind
@@ -145,7 +146,8 @@ def read_graph(file: Path) -> torch.jit.ScriptModule:
 
 def save_graph(graph: torch.jit.ScriptModule, file: Path) -> None:
     """Write a quantized embedder; see `RuntimeModule.save_graph`."""
-    torch.jit.save(graph, str(file))
+    with writing(file, library="torch"):
+        torch.jit.save(graph, str(file))
 
 
 def compile_graph(

@@ -21,6 +21,7 @@ from intel_quantized_embeddings.architectures import (
     exported_limits,
 )
 from intel_quantized_embeddings.errors import UnsupportedModelError
+from intel_quantized_embeddings.files.whole import writing
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import SourceModel
 from intel_quantized_embeddings.models.weight_files import WeightKind
@@ -221,7 +222,7 @@ def save_graph(graph: ov.Model, file: Path) -> None:
     """Write a quantized embedder; see `RuntimeModule.save_graph`."""
     _renumber_names(graph)
     # Compressing constants to fp16 would change the ranges, and with them the vectors just measured.
-    with while_not_forking:
+    with while_not_forking, writing(file, library="OpenVINO"):
         ov.save_model(graph, str(file), compress_to_fp16=False)
 
 
