@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -220,3 +221,13 @@ def test_tokens_have_their_place_in_the_texts_bytes(file):
     for token in tokens[1:-1]:
         assert text.encode()[token.start : token.stop] == token.text.encode()
     assert tokens[-2].stop == len(text.encode())
+
+
+def test_a_later_librarys_file_names_the_version_that_is_here(tiny, tmp_path):
+    import tokenizers
+
+    described = json.loads((tiny / "tokenizer.json").read_text("utf-8"))
+    described["pre_tokenizer"] = {"type": "OfALaterVersion"}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(described))
+    with pytest.raises(DamagedFilesError, match=f"Version {re.escape(tokenizers.__version__)} is installed here"):
+        Tokenizer(tmp_path / "tokenizer.json", max_length=8)

@@ -270,7 +270,16 @@ class Tokenizer:
         except BaseException as exc:
             if type(exc) is not Exception and type(exc).__name__ != "PanicException":
                 raise
-            raise DamagedFilesError(f"{self._file} is not a tokenizer of the tokenizers library: {exc}") from exc
+            raise DamagedFilesError(
+                f"{self._file} is not a tokenizer of the tokenizers library: {exc}. Version {_library_version()} is "
+                f"installed here; if a later one wrote the file, install that."
+            ) from exc
+
+
+def _library_version() -> str:
+    import tokenizers
+
+    return tokenizers.__version__
 
 
 def _truncated(encodings: Sequence[Any]) -> set[int]:
