@@ -18,7 +18,7 @@ def apply_tokenizer_files(tokenizer: Any, files: TokenizerFiles) -> Any:
     defaults = kind.special if kind and files.own_class else {}
     special = {name: token for name in SPECIAL_TOKENS if (token := _token(files, name, defaults)) is not None}
     builds = kind is not None and files.own_class and _fits(tokenizer, kind, files)
-    if builds:
+    if kind is not None and builds:
         tokenizer = _built(tokenizer, files, kind)
     elif kind is not None and not files.own_class and _has_berts_flags(tokenizer, kind):
         tokenizer.normalizer = _berts_normalizer(files, clean_text=tokenizer.normalizer.clean_text)
