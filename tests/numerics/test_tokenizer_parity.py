@@ -263,6 +263,8 @@ def _decoders(name, ends):
         ("llama", "GPT2Tokenizer", ["bytes", "bytes, lowered"]),
         ("llama", "Qwen2Tokenizer", ["bytes", "bytes, lowered"]),
         ("gemma3_text", "GemmaTokenizer", ["gemma"]),
+        ("mistral", "LlamaTokenizer", ["llama"]),
+        ("phi3", "LlamaTokenizer", ["llama"]),
     ],
 )
 def test_classes_of_decoders(auto, five, tmp_path, model_type, own, files, ends):

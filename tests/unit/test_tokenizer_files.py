@@ -121,8 +121,11 @@ def test_llamas_class_marks_the_first_word(tmp_path, config, marks):
     first, second = (["\u2581"] * count for count in marks)
     assert split("a<s>a") == [*first, "a", "<s>", *second, "a"]
     assert split(" a") == ["\u2581", "a"]
-    as_it_is = _byte_pairs(tmp_path / "unnamed", "llama", tokens, *steps)
-    assert as_it_is(" a") == ["\u2581", "\u2581", "a"]
+    for name, model_type, given in (
+        ("unnamed", "llama", {}),
+        ("other", "mistral", {"tokenizer_class": "LlamaTokenizer"}),
+    ):
+        assert _byte_pairs(tmp_path / name, model_type, tokens, *steps, **given)(" a") == ["\u2581", "\u2581", "a"]
 
 
 def test_bytes_under_llamas_class_count_as_they_are(tmp_path):

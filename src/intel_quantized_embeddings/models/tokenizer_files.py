@@ -129,6 +129,9 @@ _CLASS_OF = {
     "gemma3_text": "GemmaTokenizer",
     "qwen3": "Qwen2Tokenizer",
 }
+# Those without a class of their own, for which transformers takes the class of a decoder that the file names. It passes
+# such a name over in models of other architectures, as in Mistral's.
+_ANY_DECODERS_CLASS = (None, "llama", "eurobert", "gte", "new")
 # For these transformers 5 takes tokenizer.json as it is, for any class the file beside it names.
 _WITHOUT_CLASS = ("modernbert",)
 
@@ -220,4 +223,9 @@ def _class_name(config: Mapping[str, Any], model: Mapping[str, Any], where: Path
     if not isinstance(asked, str):
         raise DamagedFilesError(f"{where} has tokenizer_class={asked!r}; the name of a class is expected.")
     asked = asked.removesuffix("Fast")
-    return (asked, own in (None, asked)) if asked in CLASSES else (None, False)
+    if asked not in CLASSES:
+        return None, False
+    is_its_own = isinstance(model_type, str) and asked == _CLASS_OF.get(model_type)
+    if CLASSES[asked].ends is None and not is_its_own and model_type not in _ANY_DECODERS_CLASS:
+        return None, False
+    return asked, own in (None, asked)
