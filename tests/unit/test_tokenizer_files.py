@@ -129,14 +129,15 @@ def test_llamas_class_marks_the_first_word(tmp_path, config, marks):
 
 
 def test_bytes_under_llamas_class_count_as_they_are(tmp_path):
-    """Llama 3's tokenizers are called so; the class is for Llama 2's."""
-    tokens = ["<unk>", "<s>", "</s>", "a", "\u0120"]
-    steps = (normalizers.Lowercase(), pre_tokenizers.ByteLevel(add_prefix_space=False))
-    assert _byte_pairs(tmp_path / "m", "llama", tokens, *steps, tokenizer_class="LlamaTokenizer")("A a") == [
-        "a",
-        "\u0120",
-        "a",
-    ]
+    """Llama 3's tokenizers are called so; the class is for Llama 2's, whose special tokens they don't have."""
+    tokens = ["a", "\u0120", "<", "s", ">", "/"]
+    tokenizer = FastTokenizer(models.BPE({token: place for place, token in enumerate([*tokens, "<s>"])}, []))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    opened = Tokenizer(_configure(tmp_path, tokenizer_class="LlamaTokenizer") / "tokenizer.json", max_length=32)
+    assert [tokens[i] for i in opened.encode(["A a<s>"]).token_ids[0]] == ["a", "\u0120", "a", "<", "s", ">"]
 
 
 def test_gemmas_class_needs_its_token_for_unknown_characters(tmp_path):

@@ -15,9 +15,9 @@ from intel_quantized_embeddings.models.tokenizer_files import CLASSES, SPECIAL_T
 def apply_tokenizer_files(tokenizer: Any, files: TokenizerFiles) -> Any:
     """Change a `tokenizer.json`, as the library opens it, in the way that transformers does by the files beside it."""
     kind = CLASSES.get(files.class_name or "")
-    defaults = kind.special if kind and files.own_class else {}
-    special = {name: token for name in SPECIAL_TOKENS if (token := _token(files, name, defaults)) is not None}
     builds = kind is not None and files.own_class and _fits(tokenizer, kind, files)
+    defaults = kind.special if kind and files.own_class and (builds or kind.ends is not None) else {}
+    special = {name: token for name in SPECIAL_TOKENS if (token := _token(files, name, defaults)) is not None}
     if kind is not None and builds:
         tokenizer = _built(tokenizer, files, kind)
     elif kind is not None and not files.own_class and _has_berts_flags(tokenizer, kind):
