@@ -277,3 +277,17 @@ def test_a_loaded_folder_may_be_replaced_and_removed(tiny, tmp_path):
     assert loaded.encode_documents(["the cat", "a river"]).tolist() == before
     shutil.rmtree(folder)
     assert loaded.encode_documents(["the cat", "a river"]).tolist() == before
+
+
+def test_the_hubs_cache_of_a_model_is_not_taken_for_the_model(tiny, tmp_path):
+    cache = tmp_path / "models--me--model"
+    kept = shutil.copytree(tiny, cache / "snapshots" / "0a1b")
+    for place in (cache, cache / "snapshots"):
+        with pytest.raises(ModelFilesError, match=rf"the hub's cache of a model.*{re.escape(str(kept))}"):
+            Encoder.load(place)
+    assert Encoder.load(kept, warm_shapes=False).dimension == 32
+    shutil.rmtree(kept)
+    with pytest.raises(ModelFilesError, match="the hub's cache of a model"):
+        Encoder.load(cache)
+    with pytest.raises(ModelFilesError, match="it is not a model's folder"):
+        Encoder.load(tmp_path)

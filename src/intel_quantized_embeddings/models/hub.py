@@ -152,7 +152,7 @@ def _folder(model: str | os.PathLike[str], *, revision: str | None) -> SourceMod
         whole = any((path / name).is_file() for name in ("config.json", MANIFEST_FILE))
         if not whole and static_folder(path) is None and read_routes(path) is None:
             read_modules(path)  # which may say why
-            raise ModelFilesError(f"the folder {text} has no config.json: it is not a model's folder.")
+            raise ModelFilesError(f"the folder {text} has no config.json: it is {_what_it_is(path)}.")
         name = os.fsencode(path.resolve().name).decode("utf-8", "replace")  # it is written into files
         return SourceModel(path=path, name=name, revision=None)
     if not isinstance(model, str) or _looks_like_a_path(text):
@@ -160,6 +160,15 @@ def _folder(model: str | os.PathLike[str], *, revision: str | None) -> SourceMod
     if not _HUB_ID.fullmatch(text):
         raise OptionError(f"model={text!r} is neither a folder that exists nor a hub id like {DEFAULT_MODEL!r}.")
     return None
+
+
+def _what_it_is(folder: Path) -> str:
+    """Describe a folder that is no model's."""
+    snapshots = folder if folder.name == "snapshots" else folder / "snapshots"
+    if not snapshots.is_dir():
+        return "not a model's folder"
+    newest = max(snapshots.iterdir(), key=lambda one: one.lstat().st_mtime, default=snapshots / "COMMIT")
+    return f"the hub's cache of a model. Pass the hub id, or a folder in it: {newest}"
 
 
 def _looks_like_a_path(text: str) -> bool:
