@@ -90,7 +90,11 @@ def to_int8(vectors: NDArray[np.float32]) -> NDArray[np.int8]:
 
     Returns:
         The same shape. Zeros stay zeros.
+
+    Raises:
+        OptionError: They are not finite numbers.
     """
+    vectors = _finite(vectors)
     largest = np.abs(vectors).max(axis=-1, keepdims=True, initial=0)
     steps = 127 / np.where(largest == 0, 1, largest).astype(np.float64)
     rounded: NDArray[np.int8] = np.rint(vectors * steps).astype(np.int8)
@@ -108,8 +112,25 @@ def to_binary(vectors: NDArray[np.float32]) -> NDArray[np.uint8]:
 
     Returns:
         Shape: (..., ceil(dimension / 8)); bits beyond the dimension are 0.
+
+    Raises:
+        OptionError: They are not finite numbers.
     """
-    return np.packbits(vectors > 0, axis=-1)
+    return np.packbits(_finite(vectors) > 0, axis=-1)
+
+
+def _finite(vectors: Any) -> NDArray[Any]:
+    """Return vectors, also lists as frameworks keep them, as an array of finite numbers."""
+    try:
+        array = np.asarray(vectors)
+    except ValueError as exc:  # of different lengths
+        raise OptionError(f"the vectors are no array: {exc}. Vectors of one length are expected.") from exc
+    if array.ndim == 0 or array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+        raise OptionError(
+            f"the vectors have shape {array.shape} and type {array.dtype}, and not finite numbers alone, which are "
+            f"expected."
+        )
+    return array
 
 
 def cosines(query: NDArray[np.float32], documents: NDArray[Any]) -> NDArray[np.float32]:

@@ -121,3 +121,19 @@ class TestVectorType:
         vectors = random_unit(2, 16)
         types = {kind: {type(n) for row in kind.listed(vectors) for n in row} for kind in VectorType}
         assert types == {VectorType.FLOAT32: {float}, VectorType.INT8: {int}, VectorType.BINARY: {int}}
+
+
+@pytest.mark.parametrize("smaller", [to_int8, to_binary])
+def test_vectors_may_be_lists_as_frameworks_keep_them(smaller):
+    vectors = np.array([[0.5, -1.0, 0.25], [0.0, 0.5, -0.5]], dtype=np.float32)
+    assert np.array_equal(smaller(vectors.tolist()), smaller(vectors))
+    assert np.array_equal(smaller(vectors[0].tolist()), smaller(vectors[0]))
+
+
+@pytest.mark.parametrize("smaller", [to_int8, to_binary])
+@pytest.mark.parametrize(
+    "wrong", [None, "x", 1.0, [[1.0], [1.0, 2.0]], [[float("nan")]], [[1.0, float("inf")]]], ids=str
+)
+def test_what_are_no_finite_vectors_is_refused(smaller, wrong):
+    with pytest.raises(OptionError, match="vectors"):
+        smaller(wrong)
