@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from intel_quantized_embeddings import CrossEncoder, Encoder, quantize
-from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, OptionError
+from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, OptionError, UnsupportedModelError
 from intel_quantized_embeddings.integrations.sentence_transformers import IntelQuantizedSentenceTransformer
 from intel_quantized_embeddings.models import hub as model_files
 from intel_quantized_embeddings.models.hub import MINILM, MINILM_WHEEL, find_model
@@ -291,3 +291,18 @@ def test_the_hubs_cache_of_a_model_is_not_taken_for_the_model(tiny, tmp_path):
         Encoder.load(cache)
     with pytest.raises(ModelFilesError, match="it is not a model's folder"):
         Encoder.load(tmp_path)
+
+
+def test_a_transformer_in_a_folder_of_its_own_is_told_as_that(tiny, tmp_path):
+    """As sentence-transformers wrote it before version 2."""
+    folder = shutil.copytree(tiny, tmp_path / "it")
+    (folder / "0_Transformer").mkdir()
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
+        (folder / name).rename(folder / "0_Transformer" / name)
+    modules = json.loads((folder / "modules.json").read_text())
+    modules[0]["path"] = "0_Transformer"
+    (folder / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(
+        UnsupportedModelError, match=r"keeps the Transformer module in .*0_Transformer.*Move them there"
+    ):
+        Encoder.load(folder)

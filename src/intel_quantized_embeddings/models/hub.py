@@ -26,7 +26,7 @@ from intel_quantized_embeddings.files.json_files import file_sha256, read_json
 from intel_quantized_embeddings.files.whole import is_there, require_readable, require_whole
 from intel_quantized_embeddings.models.endings import WITH_WEIGHTS
 from intel_quantized_embeddings.models.hub_client import note_missing, snapshot
-from intel_quantized_embeddings.models.modules import read_modules
+from intel_quantized_embeddings.models.modules import read_modules, refuse_other_pipelines
 from intel_quantized_embeddings.models.pair_template import TEMPLATE_FILE
 from intel_quantized_embeddings.models.partial_snapshots import SETTINGS, never_fetched, refuse_undecided, undecided
 from intel_quantized_embeddings.models.routes import CONFIG_FILE as ROUTER_CONFIG_FILE
@@ -151,7 +151,7 @@ def _folder(model: str | os.PathLike[str], *, revision: str | None) -> SourceMod
         _refuse_adapter(path, text)
         whole = any((path / name).is_file() for name in ("config.json", MANIFEST_FILE))
         if not whole and static_folder(path) is None and read_routes(path) is None:
-            read_modules(path)  # which may say why
+            refuse_other_pipelines(path, read_modules(path))  # which may say why
             raise ModelFilesError(f"the folder {text} has no config.json: it is {_what_it_is(path)}.")
         name = os.fsencode(path.resolve().name).decode("utf-8", "replace")  # it is written into files
         return SourceModel(path=path, name=name, revision=None)
@@ -220,7 +220,7 @@ def _from_hub(model: str, *, revision: str | None, cache_folder: str | None, loc
             path = fetch([*described, *patterns, *map(glob.escape, named)]) if named else path
             break
     if not (path / "config.json").is_file():
-        read_modules(path)  # which may say why
+        refuse_other_pipelines(path, read_modules(path))  # which may say why
         raise ModelFilesError(
             f"{model} was found and has no config.json in {path}: it is not a text encoder, or its cached copy is "
             f"incomplete: load it once with the hub reachable."
