@@ -87,11 +87,16 @@ def test_weights_are_told_by_their_tokens(encoder):
     assert tokens[0] == (VOCABULARY[int(vectors.indices[vectors.data.argmax()])], float(vectors.data.max()))
 
 
-def test_an_id_without_a_token_is_told_by_its_number(encoder):
+def test_an_id_without_a_token_is_told_by_its_number(tmp_path):
     """Vocabularies are filled up to round numbers that the tokenizer does not reach."""
-    beyond = encoder.tokenizer.uncut.get_vocab_size() + 7
+    file = write_tiny_sparse(tmp_path) / "tokenizer.json"
+    described = json.loads(file.read_text("utf-8"))
+    del described["model"]["vocab"][VOCABULARY[-1]]
+    file.write_text(json.dumps(described), "utf-8")
+    encoder = SparseEncoder.load(tmp_path, precision="fp32")
+    beyond = encoder.dimension - 1
     vectors = scipy_sparse.csr_array(([0.5, 2.0], ([0, 0], [5, beyond])), shape=(1, beyond + 1), dtype=np.float32)
-    assert encoder.decode(vectors) == [[(f"[{beyond}]", 2.0), (encoder.tokenizer.uncut.id_to_token(5), 0.5)]]
+    assert encoder.decode(vectors) == [[(f"[{beyond}]", 2.0), (VOCABULARY[5], 0.5)]]
 
 
 def test_what_is_no_text_is_named_by_its_place(encoder):
