@@ -52,7 +52,7 @@ struct Buffers {
     embedded = model.embedding_projection.panels ? arena.take<float>(block * model.embedded_stride) : x;
     normed = model.config.norms_aside ? arena.take<float>(rows * stride) : x;
     branch = model.config.branch_norms ? arena.take<float>((block > part ? block : part) * stride) : nullptr;
-    qkv = arena.take<float>((block + behind) * (query_width + 2 * model.key_width) + LANES);
+    qkv = arena.take<float>((block + behind) * model.qkv_width + LANES);
     context = arena.take<float>(block * query_width);
     inner = arena.take<float>(part * inner_width);
     codes = arena.take<uint8_t>(rows * stride);
@@ -61,8 +61,8 @@ struct Buffers {
     context_scales = arena.take<RowScale>(block);
     inner_codes = arena.take<uint8_t>(part * inner_width);
     inner_scales = arena.take<RowScale>(part);
-    const int64_t floats = attention_scratch(longest, model.config.head_size);
-    const int64_t ints = model.config.precision == IQE_INT8 ? attention_int_scratch(longest, model.config.head_size) : 0;
+    const int64_t floats = attention_scratch(longest, model.head_size);
+    const int64_t ints = model.config.precision == IQE_INT8 ? attention_int_scratch(longest, model.head_size) : 0;
     scratch_each = up_to_lanes(floats > ints ? floats : ints);
     scratch = arena.take<float>(scratch_each * shares);
     const int64_t together = by_token(model.config) ? TOKENS_TOGETHER : TEXTS_TOGETHER;
@@ -79,8 +79,7 @@ class Forward {
   Forward(const Model& model, const int32_t* ids, const int64_t* offsets, Chunk chunk, Team* team, int shares, Buffers& buffers,
           const int32_t* stop, float* out)
       : model_(model), config_(model.config), ids_(ids), offsets_(offsets), chunk_(chunk), team_(team), shares_(shares),
-        b_(buffers), stop_(stop), out_(out), stride_(model.stride), query_width_(model.query_width),
-        key_width_(model.key_width), qkv_width_(model.query_width + 2 * model.key_width) {}
+        b_(buffers), stop_(stop), out_(out), stride_(model.stride) {}
 
   // Sums the squares of what every linear layer reads, input by input, as iqe_observe says; on one thread only.
   void observe(float* squares) { squares_ = squares; }
@@ -176,11 +175,10 @@ class Forward {
     return {count, stride_, b_.normed + row * stride_, b_.codes + row * stride_, b_.scales + row};
   }
 
-  // Adds to the sums of a layer's part: qkv, attention_output, intermediate, output.
-  void note(int l, int part, const Rows& in) {
+  // Adds to the sums of what a linear layer reads.
+  void note(const Linear& reader, const Rows& in) {
     if (squares_ == nullptr) return;
-    const int64_t before[] = {0, stride_, (int64_t)stride_ + query_width_, (int64_t)2 * stride_ + query_width_};
-    float* sums = squares_ + (int64_t)l * (2 * stride_ + query_width_ + config_.inner) + before[part];
+    float* sums = squares_ + reader.observed;
     for (int64_t r = 0; r < in.count; r++) {
       const float* row = in.values + r * in.stride;
       for (int i = 0; i < in.stride; i += LANES) store(sums + i, fma(load(row + i), load(row + i), load(sums + i)));
@@ -274,11 +272,11 @@ class Forward {
     const Layer& layer = model_.layers[l];
     const int64_t first_row = start(block.first), texts = block.last - block.first;
     int64_t rows = start(block.last) - first_row;
-    const int64_t width = qkv_width_;
-    const int panels = qkv_width_ / LANES, query_panels = query_width_ / LANES;
+    const int64_t width = layer.qkv.outputs;
+    const int panels = layer.qkv.outputs / LANES, query_panels = layer.query_width / LANES;
     float* qkv = b_.qkv;
     const auto keep = [=](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE { store(qkv + r * width + n, y); };
-    note(l, 0, input(first_row, rows));
+    note(layer.qkv, input(first_row, rows));
     if (one_row(l)) {
       linear_part(input(first_row, rows), layer.qkv, query_panels, panels, keep);
       gather(block, to);
@@ -293,12 +291,12 @@ class Forward {
     if (INT8) {
       each_row(rows, [&](int64_t r) {
         const Linear& reader = layer.attention_output;
-        b_.context_scales[r] = quantize_row(b_.context + r * query_width_, reader.factors, query_width_, reader.levels,
-                                            b_.context_codes + r * query_width_);
+        b_.context_scales[r] = quantize_row(b_.context + r * reader.inputs, reader.factors, reader.inputs, reader.levels,
+                                            b_.context_codes + r * reader.inputs);
       });
     }
-    const Rows context{rows, query_width_, b_.context, b_.context_codes, b_.context_scales};
-    note(l, 1, context);
+    const Rows context{rows, layer.query_width, b_.context, b_.context_codes, b_.context_scales};
+    note(layer.attention_output, context);
     add_half(context, layer.attention_output, layer.attention_branch_norm, to, layer.attention_norm, &layer.intermediate);
     return rows;
   }
@@ -320,14 +318,14 @@ class Forward {
   // Turns queries and keys by where they stand.
   void turn_all(int l, Chunk block) {
     const Layer& layer = model_.layers[l];
-    const int size = config_.head_size, table_width = 2 * (int)up_to_lanes(size / 2);
+    const int size = layer.head_size, width = layer.qkv.outputs, table_width = 2 * (int)up_to_lanes(size / 2);
     each_place(block, [&](int64_t r, int64_t text, int64_t place) {
-      float* row = b_.qkv + r * qkv_width_;
+      float* row = b_.qkv + r * width;
       const float* angles = layer.rotary + place * table_width;
-      for (int h = 0; h < config_.key_heads; h++) turn_head(row + query_width_ + h * size, size, layer.key_norm, config_.epsilon, angles);
+      for (int h = 0; h < layer.key_heads; h++) turn_head(row + layer.query_width + h * size, size, layer.key_norm, config_.epsilon, angles);
       if (one_row(l)) {
         if (place != kept_row(text)) return;
-        row = b_.qkv + (text - block.first) * qkv_width_;
+        row = b_.qkv + (text - block.first) * width;
       }
       for (int h = 0; h < config_.heads; h++) turn_head(row + h * size, size, layer.query_norm, config_.epsilon, angles);
     });
@@ -336,7 +334,8 @@ class Forward {
   void attend_all(int l, Chunk block) {
     const Layer& layer = model_.layers[l];
     const int64_t first_row = start(block.first), heads = config_.heads, pieces = (block.last - block.first) * heads;
-    const int64_t reach = config_.positions, queries_each_key = heads / config_.key_heads;
+    const int64_t reach = config_.positions, queries_each_key = heads / layer.key_heads;
+    const int head_size = layer.head_size, width = layer.qkv.outputs, query_width = layer.query_width;
     // Of a layer that was left in floats queries and keys are meant to be more exact than bytes. What models with rotary
     // positions, most of them decoders, would lose has not been measured.
     const bool in_ints = INT8 && layer.qkv.codes != nullptr && !config_.rotary && queries_each_key == 1;
@@ -346,18 +345,18 @@ class Forward {
         const int64_t at = start(text) - first_row, query_row = one_row(l) ? t : at;
         Attention a;
         a.length = length(text);
-        a.head_size = config_.head_size;
-        a.stride = qkv_width_;
-        a.queries = b_.qkv + query_row * qkv_width_ + h * config_.head_size;
-        a.keys = b_.qkv + at * qkv_width_ + query_width_ + h / queries_each_key * config_.head_size;
-        a.values = a.keys + key_width_;
+        a.head_size = head_size;
+        a.stride = width;
+        a.queries = b_.qkv + query_row * width + h * head_size;
+        a.keys = b_.qkv + at * width + query_width + h / queries_each_key * head_size;
+        a.values = a.keys + layer.key_width;
         a.bias = config_.relative ? model_.relative + h * (2 * reach - 1) + reach - 1 : nullptr;
         a.first_query = one_row(l) ? kept_row(text) : 0;
         a.queries_count = one_row(l) ? 1 : a.length;
         a.before = layer.before;
         a.after = layer.after;
-        a.out = b_.context + query_row * query_width_ + h * config_.head_size;
-        a.out_stride = query_width_;
+        a.out = b_.context + query_row * query_width + h * head_size;
+        a.out_stride = query_width;
         if (in_ints && suits_ints(a)) {
           attention_in_ints(a, b_.scratch + i * b_.scratch_each);
         } else {
@@ -365,10 +364,10 @@ class Forward {
         }
       }
     });
-    const int used = config_.heads * config_.head_size;
-    if (used < query_width_) {  // what pads a row
+    const int used = config_.heads * head_size;
+    if (used < query_width) {  // what pads a row
       const int64_t rows = one_row(l) ? block.last - block.first : start(block.last) - first_row;
-      for (int64_t r = 0; r < rows; r++) __builtin_memset(b_.context + r * query_width_ + used, 0, (query_width_ - used) * sizeof(float));
+      for (int64_t r = 0; r < rows; r++) __builtin_memset(b_.context + r * query_width + used, 0, (query_width - used) * sizeof(float));
     }
   }
 
@@ -378,7 +377,7 @@ class Forward {
     float* inner = b_.inner;
     const int activation = config_.activation;
     const Rows in = input(from, rows);
-    note(l, 2, in);
+    note(layer.intermediate, in);
     if (config_.gated) {
       // Panels of gates and of what they are for take turns, and one share computes both: first the gate, for all its rows.
       whole_linear(in, layer.intermediate, [=](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE {
@@ -398,7 +397,7 @@ class Forward {
       });
     }
     const Rows activated_rows{rows, width, inner, b_.inner_codes, b_.inner_scales};
-    note(l, 3, activated_rows);
+    note(layer.output, activated_rows);
     const Linear* reader = l == config_.layers - 1 ? nullptr : &model_.layers[l + 1].qkv;
     add_half(activated_rows, layer.output, layer.output_branch_norm, from, layer.output_norm, reader);
   }
@@ -414,7 +413,7 @@ class Forward {
   const int32_t* stop_;
   float* out_;
   float* squares_ = nullptr;
-  const int stride_, query_width_, key_width_, qkv_width_;  // of a row of x, of its queries, of keys or values, of all three
+  const int stride_;  // of a row of x
 };
 
 static int64_t workspace_bytes(const Model& model, int64_t rows, int64_t longest, int shares) {

@@ -5,7 +5,7 @@
 #pragma once
 #include <stdint.h>
 
-#define IQE_ABI 6
+#define IQE_ABI 7
 
 #if defined(__GNUC__)
 #define IQE_EXPORT extern "C" __attribute__((visibility("default")))
@@ -28,7 +28,7 @@ struct iqe_config {
   int32_t hidden;      // numbers in a token's vector
   int32_t layers;
   int32_t heads;
-  int32_t head_size;
+  int32_t head_size;   // of layers of which `layers.heads` says no other
   int32_t inner;       // width of the feed-forward layer, padded
   int32_t vocabulary;  // rows of the embedding table
   int32_t positions;   // rows of the position table: the longest text in tokens
@@ -42,7 +42,7 @@ struct iqe_config {
   int32_t attention_output_levels;  // fewer leave more of 16 bits to the weights (quantize.cpp)
   int32_t intermediate_levels;
   int32_t output_levels;
-  int32_t key_heads;   // of keys and values: `heads`, or fewer that several heads of queries share
+  int32_t key_heads;   // of keys and values: `heads`, or fewer that several heads of queries share; as head_size
   int32_t norms_aside; // 1: a norm feeds linear layers alone, and sums go on without it (pre-norm); 0: it takes their place (post-norm)
   int32_t branch_norms;  // 1: what a half of a layer adds is normalized before (sandwich)
   int32_t first_norm;    // 1: a norm stands in front of the first layer, beside the one over the embeddings; with norms_aside
@@ -59,7 +59,8 @@ struct iqe_config {
 // A named array; model.h says how those of a linear layer lie, and what each layer's norms are. Vectors of words are float
 // `words` [vocabulary][hidden, padded] in fp32; in int8, `words.codes` of the same shape and a scale a row, `words.scales`. Where
 // embeddings have another width, that is int32 `embedding_projection.inputs` [1], and `embedding_projection.panels` and `.bias`
-// make rows of `hidden` numbers of them behind their norm.
+// make rows of `hidden` numbers of them behind their norm. Where layers' heads differ, int32 `layers.heads` [layers][2] has the
+// head_size and key_heads of each.
 // `steps` is int32 [steps][3]: of each step its kind; a dense one's activation, or a pooling; and how many numbers a row has
 // behind it. Poolings come first, each another part of the row. A dense step has `steps.N.panels` and `steps.N.bias`, a layer
 // norm `steps.N.weight`, `.bias` and `.epsilon`. The step of a vocabulary is a dense one, and in int8 may have the arrays of a

@@ -104,12 +104,20 @@ Linear take_linear(Tensors& tensors, int precision, int64_t outputs, int64_t inp
   return layer;
 }
 
+bool within(int64_t value, int64_t least, int64_t most) { return value >= least && value <= most; }
+
+// The name of what is wrong with a layer's heads; null for nothing.
+const char* wrong_heads(const iqe_config& c, int32_t head_size, int32_t key_heads) {
+  if (!within(head_size, 1, MOST_WIDTH / c.heads) || (c.rotary && head_size % 2)) return "head_size";
+  if (!within(key_heads, 1, c.heads) || c.heads % key_heads) return "key_heads";
+  return nullptr;
+}
+
 const char* wrong_config(const iqe_config& c) {
-  const auto within = [](int64_t value, int64_t least, int64_t most) { return value >= least && value <= most; };
   if (!within(c.hidden, 1, MOST_WIDTH)) return "hidden";
   if (!within(c.layers, 1, 1000)) return "layers";
   if (!within(c.heads, 1, MOST_WIDTH)) return "heads";
-  if (!within(c.head_size, 1, MOST_WIDTH / c.heads) || (c.rotary && c.head_size % 2)) return "head_size";
+  if (const char* wrong = wrong_heads(c, c.head_size, c.key_heads)) return wrong;
   if (!within(c.inner, 1, MOST_WIDTH) || c.inner % LANES) return "inner";
   if (!within(c.vocabulary, 1, 1 << 28)) return "vocabulary";
   if (!within(c.positions, 1, MOST_TOKENS)) return "positions";
@@ -123,7 +131,6 @@ const char* wrong_config(const iqe_config& c) {
   for (const int32_t levels : all_levels) {
     if (!within(levels, 2, 255)) return "levels";
   }
-  if (!within(c.key_heads, 1, c.heads) || c.heads % c.key_heads) return "key_heads";
   if (!within(c.norms_aside, 0, 1)) return "norms_aside";
   if (!within(c.branch_norms, 0, 1)) return "branch_norms";
   if (!within(c.first_norm, 0, c.norms_aside)) return "first_norm";
@@ -136,6 +143,21 @@ const char* wrong_config(const iqe_config& c) {
   if (!within(c.outputs, 1, has_vocabulary(c) ? MOST_OUTPUTS : MOST_WIDTH)) return "outputs";
   if (!(c.epsilon > 0)) return "epsilon";
   return nullptr;
+}
+
+// A layer's heads: of all layers `layers.heads`, [layers][2], numbers in a head and heads of keys; where it is not there, the config's.
+void take_heads(const iqe_config& c, Tensors& tensors, int i, Layer& layer) {
+  layer.head_size = c.head_size;
+  layer.key_heads = c.key_heads;
+  if (tensors.has("layers.heads")) {
+    const int32_t* heads = tensors.take<int32_t>(2 * (int64_t)c.layers, "layers.heads");
+    if (heads == nullptr) return;
+    layer.head_size = heads[2 * i];
+    layer.key_heads = heads[2 * i + 1];
+  }
+  if (wrong_heads(c, layer.head_size, layer.key_heads)) return tensors.refuse("a size or number of 'layers.heads' is not one that the engine takes");
+  layer.query_width = (int)padded((int64_t)c.heads * layer.head_size);
+  layer.key_width = (int)padded((int64_t)layer.key_heads * layer.head_size);
 }
 
 // What a layer's queries see, and the table that they are turned by: of all layers `layers.reaches`, [layers][2], tokens before
@@ -151,7 +173,7 @@ void take_reach(const iqe_config& c, Tensors& tensors, int i, Layer& layer) {
   }
   if (!c.rotary) return;
   const int32_t* tables = tensors.take<int32_t>(c.layers, "layers.rotary");
-  if (tables != nullptr) layer.rotary = tensors.take<float>(c.positions * 2 * padded(c.head_size / 2), "rotary.%d", tables[i]);
+  if (tables != nullptr) layer.rotary = tensors.take<float>(c.positions * 2 * padded(layer.head_size / 2), "rotary.%d", tables[i]);
 }
 
 // The step that gives a number for each token of a vocabulary, of rows of `width` numbers.
@@ -251,17 +273,29 @@ void take_all(Model& m, Tensors& tensors) {
   if (c.relative) m.relative = tensors.take<float>(c.heads * (2 * (int64_t)c.positions - 1) + 2 * LANES, "relative");
   if (c.embedding_norm) m.embedding_norm = take_norm(tensors, embedded, "embedding_norm");
   if (c.first_norm) m.first_norm = take_norm(tensors, stride, "first_norm");
+  int64_t observed = 0;
   for (int i = 0; i < c.layers && tensors.right; i++) {
     char name[64];
     const auto part = [&](const char* of) {
       snprintf(name, sizeof name, "layers.%d.%s", i, of);
       return name;
     };
+    const auto linear = [&](int64_t outputs, int64_t inputs, const char* of, int levels) {
+      Linear made = take_linear(tensors, c.precision, outputs, inputs, part(of), levels);
+      made.observed = observed;
+      observed += inputs;
+      return made;
+    };
     Layer& layer = m.layers[i];
-    layer.qkv = take_linear(tensors, c.precision, m.query_width + 2 * m.key_width, stride, part("qkv"), c.qkv_levels);
-    layer.attention_output = take_linear(tensors, c.precision, stride, m.query_width, part("attention_output"), c.attention_output_levels);
-    layer.intermediate = take_linear(tensors, c.precision, (1 + c.gated) * c.inner, stride, part("intermediate"), c.intermediate_levels);
-    layer.output = take_linear(tensors, c.precision, stride, c.inner, part("output"), c.output_levels);
+    take_heads(c, tensors, i, layer);
+    const int qkv_width = layer.query_width + 2 * layer.key_width;
+    layer.qkv = linear(qkv_width, stride, "qkv", c.qkv_levels);
+    layer.attention_output = linear(stride, layer.query_width, "attention_output", c.attention_output_levels);
+    layer.intermediate = linear((1 + c.gated) * c.inner, stride, "intermediate", c.intermediate_levels);
+    layer.output = linear(stride, c.inner, "output", c.output_levels);
+    m.head_size = layer.head_size > m.head_size ? layer.head_size : m.head_size;
+    m.query_width = layer.query_width > m.query_width ? layer.query_width : m.query_width;
+    m.qkv_width = qkv_width > m.qkv_width ? qkv_width : m.qkv_width;
     layer.attention_norm = take_norm(tensors, stride, part("attention_norm"));
     layer.output_norm = take_norm(tensors, stride, part("output_norm"));
     if (c.branch_norms) {
@@ -269,8 +303,8 @@ void take_all(Model& m, Tensors& tensors) {
       layer.output_branch_norm = take_norm(tensors, stride, part("output_branch_norm"));
     }
     if (c.head_norms) {
-      layer.query_norm = tensors.take<float>(padded(c.head_size), "layers.%d.query_norm", i);
-      layer.key_norm = tensors.take<float>(padded(c.head_size), "layers.%d.key_norm", i);
+      layer.query_norm = tensors.take<float>(padded(layer.head_size), "layers.%d.query_norm", i);
+      layer.key_norm = tensors.take<float>(padded(layer.head_size), "layers.%d.key_norm", i);
     }
     take_reach(c, tensors, i, layer);
   }
@@ -292,8 +326,6 @@ int32_t load(Model& model, const iqe_config& config, const iqe_tensor* tensors, 
   if (wrong != nullptr) return fail(IQE_INVALID, error, size, "the size or choice '%s' is not one that the engine takes", wrong);
   model.config = config;
   model.stride = (int)padded(config.hidden);
-  model.query_width = (int)padded((int64_t)config.heads * config.head_size);
-  model.key_width = (int)padded((int64_t)config.key_heads * config.head_size);
   model.layers = (Layer*)calloc(config.layers, sizeof(Layer));
   model.steps = (Step*)calloc(config.steps + 1, sizeof(Step));
   if (model.layers == nullptr || model.steps == nullptr) return fail(IQE_OUT_OF_MEMORY, error, size, "no memory for the model");

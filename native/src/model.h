@@ -17,6 +17,7 @@ struct Linear {
   const float* factors = nullptr;   // [inputs]: what an input is multiplied with before it is quantized
   const float* panels = nullptr;    // [outputs/16][inputs][16]
   const float* bias = nullptr;      // [outputs]
+  int64_t observed = 0;             // where the sums of its inputs begin in iqe_observe's
 };
 
 struct Norm {
@@ -29,6 +30,8 @@ struct Norm {
 struct Layer {
   Linear qkv, attention_output, intermediate, output;
   Norm attention_norm, output_norm, attention_branch_norm, output_branch_norm;
+  int head_size = 0, key_heads = 0;
+  int query_width = 0, key_width = 0;  // of all heads of queries, and of keys or values, padded
   const float* query_norm = nullptr;  // [head_size], padded
   const float* key_norm = nullptr;
   const float* rotary = nullptr;      // [positions][2][head_size / 2, padded]: cosines and sines
@@ -72,7 +75,7 @@ struct Kernels {
 struct Model {
   iqe_config config{};
   int stride = 0;      // `hidden`, padded
-  int query_width = 0, key_width = 0;  // of all heads of queries, and of keys or values, padded
+  int head_size = 0, query_width = 0, qkv_width = 0;  // the widest of any layer: a head, all of queries, with keys and values
   const float* words = nullptr;        // fp32: [vocabulary][embedded_stride]
   const int8_t* word_codes = nullptr;  // int8: the same, each row times its scale
   const float* word_scales = nullptr;  // [vocabulary]; no number where a row has one that is none

@@ -541,7 +541,6 @@ def tiny_weights(config: dict[str, object], *, seed: int) -> dict[str, np.ndarra
     sizes = EncoderConfig.from_hf(config, where="tiny model")
     names, block = sizes.architecture.weights, sizes.block
     random = np.random.default_rng(seed)
-    queries, keys = sizes.num_heads * sizes.head_size, sizes.num_key_heads * sizes.head_size
     embedding = sizes.embedding_size
     tensors = {names.word_embeddings: (sizes.vocab_size, embedding), names.position_embeddings: (POSITIONS, embedding)}
     tensors |= {names.token_type_embeddings: (2, embedding)}
@@ -549,20 +548,21 @@ def tiny_weights(config: dict[str, object], *, seed: int) -> dict[str, np.ndarra
         tensors[f"{names.embedding_projection}.weight"] = (HIDDEN, embedding)
         tensors[f"{names.embedding_projection}.bias"] = (HIDDEN,)
     tensors |= {names.relative_attention_bias: (sizes.relative_attention_buckets, HEADS)}
-    linears = {
-        Part.QKV: [(names.qkv, queries + 2 * keys), (names.query, queries), (names.key, keys), (names.value, keys)],
-        Part.ATTENTION_OUTPUT: [(names.attention_output, HIDDEN)],
-        Part.INTERMEDIATE: [
-            (names.gate_and_intermediate, 2 * INNER),
-            (names.gate, INNER),
-            (names.intermediate, INNER),
-        ],
-        Part.OUTPUT: [(names.output, HIDDEN)],
-    }
-    inputs = {Part.QKV: HIDDEN, Part.ATTENTION_OUTPUT: queries, Part.INTERMEDIATE: HIDDEN, Part.OUTPUT: INNER}
     norms = [(names.embedding_norm, embedding)]
-    for index in range(LAYERS):
+    for index, heads in enumerate(sizes.heads):
         at = names.layer.format(index)
+        queries, keys = sizes.num_heads * heads.size, heads.keys * heads.size
+        linears = {
+            Part.QKV: [(names.qkv, queries + 2 * keys), (names.query, queries), (names.key, keys), (names.value, keys)],
+            Part.ATTENTION_OUTPUT: [(names.attention_output, HIDDEN)],
+            Part.INTERMEDIATE: [
+                (names.gate_and_intermediate, 2 * INNER),
+                (names.gate, INNER),
+                (names.intermediate, INNER),
+            ],
+            Part.OUTPUT: [(names.output, HIDDEN)],
+        }
+        inputs = {Part.QKV: HIDDEN, Part.ATTENTION_OUTPUT: queries, Part.INTERMEDIATE: HIDDEN, Part.OUTPUT: INNER}
         for part, layers in linears.items():
             for name, rows in layers:
                 if name:
@@ -574,7 +574,7 @@ def tiny_weights(config: dict[str, object], *, seed: int) -> dict[str, np.ndarra
             for name in halves
             if name and not (name == names.qkv_norm and not index and block.first_norm_missing)
         ]
-        norms += [(at + name, sizes.head_size) for name in (names.query_norm, names.key_norm) if name]
+        norms += [(at + name, heads.size) for name in (names.query_norm, names.key_norm) if name]
     for name, width in [*norms, (names.final_norm, HIDDEN)]:
         if name:
             tensors[f"{name}.weight"] = (width,)

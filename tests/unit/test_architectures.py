@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from intel_quantized_embeddings.architectures import Activation, EncoderConfig, hidden_size
-from intel_quantized_embeddings.architectures.description import LayerKind, Part, Rotary
+from intel_quantized_embeddings.architectures.description import Heads, LayerKind, Part, Rotary
 from intel_quantized_embeddings.architectures.relative_bias import alibi_slopes
 from intel_quantized_embeddings.architectures.table import ARCHITECTURES, BUILT_IN
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
@@ -63,7 +63,7 @@ def test_what_transformers_writes_is_read(model_type):
     """Sizes under each family's own keys, and what holds where none of them says it."""
     config = EncoderConfig.from_hf({"model_type": model_type, **_WRITTEN[model_type]}, where="it")
     assert (config.vocab_size, config.hidden_size, config.num_layers) == (30522, 384, 6)
-    assert (config.num_heads, config.head_size, config.intermediate_size) == (12, 32, 1536)
+    assert (config.num_heads, config.heads[0].size, config.intermediate_size) == (12, 32, 1536)
     assert config.activation is (Activation.RELU if model_type == "jina_bert" else Activation.GELU_TANH)
     assert config.layer_norm_eps == (1e-12 if model_type == "distilbert" else 1e-6)
     assert config.embedding_size == (128 if model_type == "electra" else 384)
@@ -264,7 +264,7 @@ def test_jinas_adapters_are_refused_with_the_way_out():
 
 
 def test_heads_that_do_not_divide_are_named():
-    assert _read("llama", num_key_value_heads=3, head_dim=64).num_key_heads == 3
+    assert _read("llama", num_key_value_heads=3, head_dim=64).heads == (Heads(size=64, keys=3),) * 6
     with pytest.raises(DamagedFilesError, match="12 heads of queries do not divide into 5"):
         _read("llama", num_key_value_heads=5)
 
@@ -322,7 +322,7 @@ def test_a_window_that_is_named_and_not_given_is_refused(keys):
 
 
 def test_heads_of_keys_and_their_sizes():
-    assert _read("llama", num_key_value_heads=None).num_key_heads == 12
+    assert _read("llama", num_key_value_heads=None).heads[0].keys == 12
     with pytest.raises(DamagedFilesError, match="heads of 33 numbers"):
         _read("llama", head_dim=33)
 

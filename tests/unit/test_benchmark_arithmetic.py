@@ -16,7 +16,7 @@ LINEAR = 6 * (589_824 + 1_179_648)
 
 def test_sizes_are_read_under_either_familys_names():
     size = EncoderSize.from_config(MINILM)
-    assert size == EncoderSize(linear=LINEAR, attention=768, seen=(None,) * 6)
+    assert size == EncoderSize(linear=LINEAR, attention=(768,) * 6, seen=(None,) * 6)
     distilbert = {"model_type": "distilbert", "dim": 384, "hidden_dim": 1536, "n_layers": 6, "n_heads": 12, **_SIZES}
     assert EncoderSize.from_config(distilbert) == size
     assert EncoderSize.from_config({"model_type": "bert", "hidden_size": 384}) is None
@@ -30,7 +30,7 @@ def test_gates_shared_heads_and_windows_are_counted():
     assert operations_per_token(modernbert, tokens=200) == 2 * (modernbert.linear + (2 * 200 + 4 * 129) * 768)
     shared = EncoderSize.from_config({**MINILM, "model_type": "qwen3", "num_key_value_heads": 4, "head_dim": 64})
     assert shared.linear == 6 * 384 * (2 * 768 + 2 * 256 + 3 * 1536)
-    assert (shared.attention, shared.seen) == (2 * 768, (None,) * 6)
+    assert (shared.attention, shared.seen) == ((2 * 768,) * 6, (None,) * 6)
 
 
 def test_the_largest_calls_are_counted():

@@ -7,7 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from intel_quantized_embeddings.architectures.config_values import ConfigValues, is_whole
-from intel_quantized_embeddings.architectures.description import Activation, Architecture, Block, LayerKind, Rotary
+from intel_quantized_embeddings.architectures.description import (
+    Activation,
+    Architecture,
+    Block,
+    Heads,
+    LayerKind,
+    Rotary,
+)
 from intel_quantized_embeddings.architectures.not_built_in import why_not
 from intel_quantized_embeddings.architectures.table import BUILT_IN, architecture_of
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
@@ -37,8 +44,7 @@ class EncoderConfig:
         architecture: The family, with the names of its tensors.
         block: The computation, as flags.
         num_heads: Heads of queries.
-        num_key_heads: Heads of keys and values, each shared by as many heads of queries.
-        head_size: Numbers in a head.
+        heads: For each layer, the sizes of its heads.
         attention_scale: Factor of attention's scores.
         embedding_size: Numbers in an embedding, before they become a hidden state.
         layers: For each layer, what differs between layers.
@@ -54,8 +60,7 @@ class EncoderConfig:
     hidden_size: int
     embedding_size: int
     num_heads: int
-    num_key_heads: int
-    head_size: int
+    heads: tuple[Heads, ...]
     attention_scale: float
     layers: tuple[LayerKind, ...]
     embedding_factor: float
@@ -113,10 +118,14 @@ class EncoderConfig:
         held = ConfigValues(config, where=where)
         pad = config.get("pad_token_id")
         hidden, heads = held.size(keys.hidden_size), held.size(keys.num_heads)
-        head_size = _head_size(held, architecture, hidden=hidden, heads=heads)
-        scaled_by = held.positive(
-            keys.attention_scale or head_size, default=architecture.default_attention_scale or head_size
+        usual = Heads(
+            size=_head_size(held, architecture, hidden=hidden, heads=heads),
+            keys=_key_heads(held, architecture, heads=heads),
         )
+        scaled_by = held.positive(
+            keys.attention_scale or usual.size, default=architecture.default_attention_scale or usual.size
+        )
+        layers = _layers(held, architecture)
         factor = architecture.embedding_factor
         result = EncoderConfig(
             architecture=architecture,
@@ -125,23 +134,23 @@ class EncoderConfig:
             hidden_size=hidden,
             embedding_size=_embedding_size(held, architecture, hidden=hidden),
             num_heads=heads,
-            num_key_heads=_key_heads(held, architecture, heads=heads),
-            head_size=head_size,
+            heads=(usual,) * len(layers) if architecture.heads is None else architecture.heads(held, usual),
             attention_scale=scaled_by**-0.5,
-            layers=_layers(held, architecture),
+            layers=layers,
             embedding_factor=1.0 if factor is None else factor(hidden),
             intermediate_size=held.size(keys.intermediate_size),
             block=_block(architecture, held),
             max_positions=held.size(keys.max_positions),
             pad_token_id=pad if is_whole(pad) else architecture.pad_token_id,
         )
-        if result.rotaries and head_size % 2:
-            raise held.damaged(f"has heads of {head_size} numbers, which rotary positions can't take in pairs.")
-        if heads % result.num_key_heads:
-            raise DamagedFilesError(
-                f"config.json of {where}: {heads} heads of queries do not divide into {result.num_key_heads} heads of "
-                f"keys and values."
-            )
+        for own in dict.fromkeys(result.heads):
+            if result.rotaries and own.size % 2:
+                raise held.damaged(f"has heads of {own.size} numbers, which rotary positions can't take in pairs.")
+            if heads % own.keys:
+                raise DamagedFilesError(
+                    f"config.json of {where}: {heads} heads of queries do not divide into {own.keys} heads of keys and "
+                    f"values."
+                )
         if not 0 <= result.pad_token_id < result.vocab_size or result.max_length < 1:
             raise DamagedFilesError(
                 f"config.json of {where}: pad_token_id={result.pad_token_id} does not go with a vocabulary of "

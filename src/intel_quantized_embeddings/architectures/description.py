@@ -79,6 +79,19 @@ class LayerKind:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Heads:
+    """The sizes of one layer's attention, whose heads of queries are as many in every layer.
+
+    Attributes:
+        size: Numbers in a head.
+        keys: Heads of keys and values, each shared by as many heads of queries.
+    """
+
+    size: int
+    keys: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
     """The computation of an encoder, as flags that the builders read.
 
@@ -180,6 +193,7 @@ class Architecture:
         block: The computation.
         biases: Function that reads which parts have biases; None if `config.json` does not decide it.
         layer_kinds: Function that reads in what layers differ; None if they do not.
+        heads: Function that reads each layer's heads, from those that `keys` find too; None if all layers have these.
         embedding_factor: Function from the width of the hidden state to the factor of word embeddings.
         renamed: Alternative keys of `config.json`, and the keys that they stand for.
         own_code: Prefixes of `auto_map` entries that name a repository's code which computes the same.
@@ -204,6 +218,7 @@ class Architecture:
     block: Block = Block()
     biases: Callable[[ConfigValues], frozenset[Part]] | None = None
     layer_kinds: Callable[[ConfigValues], tuple[LayerKind, ...]] | None = None
+    heads: Callable[[ConfigValues, Heads], tuple[Heads, ...]] | None = None
     embedding_factor: Callable[[int], float] | None = None
     renamed: Mapping[str, str] = field(default_factory=dict)
     own_code: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from intel_quantized_embeddings.architectures.config import EncoderConfig
-from intel_quantized_embeddings.architectures.description import Activation
+from intel_quantized_embeddings.architectures.description import Activation, Heads
 from intel_quantized_embeddings.architectures.ending import Ending
 from intel_quantized_embeddings.architectures.relative_bias import relative_bias_by_offset
 from intel_quantized_embeddings.architectures.weights import EncoderWeights, LayerWeights, Linear, Norm
@@ -58,7 +58,9 @@ class TorchEmbedder(nn.Module):
         self.embeddings = _Embeddings(config, weights)
         last = config.num_layers - 1
         self.layers = nn.ModuleList(
-            EncoderLayer(config, layer, first_only=index == last and ending.row_pooling is Pooling.CLS)
+            EncoderLayer(
+                config, layer, config.heads[index], first_only=index == last and ending.row_pooling is Pooling.CLS
+            )
             for index, layer in enumerate(weights.layers)
         )
         self.pooling = TorchPooling(ending)
@@ -162,10 +164,10 @@ class EncoderLayer(nn.Module):
             key and value too.
     """
 
-    def __init__(self, config: EncoderConfig, layer: LayerWeights, *, first_only: bool) -> None:
+    def __init__(self, config: EncoderConfig, layer: LayerWeights, heads: Heads, *, first_only: bool) -> None:
         super().__init__()
         self._first_only = first_only
-        self._heads, self._head_size = config.num_heads, config.head_size
+        self._heads, self._head_size = config.num_heads, heads.size
         self._activation = config.block.activation
         self.attention: Attention = functional.scaled_dot_product_attention
         self.attention_in_bfloat16 = False

@@ -162,8 +162,8 @@ class _Loader:
                     f"{self._where} has the layer {at + layer!r}: a variant of {config.architecture.name} that is not "
                     f"built in. A published ONNX or OpenVINO file of the model opens with runtime='openvino'."
                 )
-        hidden, inner = config.hidden_size, config.intermediate_size
-        queries, keys = config.num_heads * config.head_size, config.num_key_heads * config.head_size
+        hidden, inner, heads = config.hidden_size, config.intermediate_size, config.heads[index]
+        queries, keys = config.num_heads * heads.size, heads.keys * heads.size
         query, key, value = self._parts(
             at, names.qkv, (names.query, names.key, names.value), (queries, keys, keys), part=Part.QKV
         )
@@ -186,8 +186,8 @@ class _Loader:
             gate=gate,
             intermediate=intermediate,
             output=self._linear(at + names.output, hidden, inner, part=Part.OUTPUT),
-            query_norm=self._norm_of_heads(at, names.query_norm),
-            key_norm=self._norm_of_heads(at, names.key_norm),
+            query_norm=self._norm_of_heads(at, names.query_norm, size=heads.size),
+            key_norm=self._norm_of_heads(at, names.key_norm, size=heads.size),
             qkv_norm=None if first_missing else self._norm(names.qkv_norm, at),
             attention_norm=self._norm(names.attention_norm, at),
             intermediate_norm=self._norm(names.intermediate_norm, at),
@@ -229,10 +229,8 @@ class _Loader:
             return Norm(weight, self._tensor(f"{at}{name}.{shift}", shape))
         return Norm(weight, np.zeros(shape, dtype=np.float32))
 
-    def _norm_of_heads(self, at: str, name: str | None) -> Array | None:
-        if name is None:
-            return None
-        return self._offset(self._tensor(f"{at}{name}.weight", (self._config.head_size,)))
+    def _norm_of_heads(self, at: str, name: str | None, *, size: int) -> Array | None:
+        return None if name is None else self._offset(self._tensor(f"{at}{name}.weight", (size,)))
 
     def _offset(self, weight: Array) -> Array:
         offset = self._config.block.norm_offset

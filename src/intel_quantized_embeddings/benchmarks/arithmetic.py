@@ -23,12 +23,12 @@ class EncoderSize:
 
     Attributes:
         linear: Multiply-adds of all linear layers for a token.
-        attention: Those of each layer's scores and weighted values, for a token and each token that it sees.
+        attention: For each layer those of its scores and weighted values, for a token and each token that it sees.
         seen: For each layer the largest number of tokens that a token sees; None for all.
     """
 
     linear: int
-    attention: int
+    attention: tuple[int, ...]
     seen: tuple[int | None, ...]
 
     @classmethod
@@ -42,11 +42,12 @@ class EncoderSize:
             encoder = EncoderConfig.from_hf(config, where="the model", exported=True)
         except (UnsupportedModelError, DamagedFilesError):
             return None
-        queries, keys = (heads * encoder.head_size for heads in (encoder.num_heads, encoder.num_key_heads))
         inner = (3 if encoder.block.gated else 2) * encoder.intermediate_size
+        queries = [encoder.num_heads * heads.size for heads in encoder.heads]
+        keys = [heads.keys * heads.size for heads in encoder.heads]
         return cls(
-            linear=encoder.num_layers * encoder.hidden_size * (2 * queries + 2 * keys + inner),
-            attention=2 * queries,
+            linear=encoder.hidden_size * (2 * sum(queries) + 2 * sum(keys) + encoder.num_layers * inner),
+            attention=tuple(2 * width for width in queries),
             seen=tuple(
                 None if kind.before is None or kind.after is None else kind.before + 1 + kind.after
                 for kind in encoder.layers
@@ -61,8 +62,8 @@ def operations_per_token(size: EncoderSize, *, tokens: int) -> int:
     what follows too, so a runtime that skips work it needs not do (CLS pooling needs one token of the last layer) shows
     a higher rate.
     """
-    seen = sum(tokens if most is None else min(tokens, most) for most in size.seen)
-    return 2 * (size.linear + seen * size.attention)
+    seen = [tokens if most is None else min(tokens, most) for most in size.seen]
+    return 2 * (size.linear + sum(some * each for some, each in zip(seen, size.attention, strict=True)))
 
 
 def gops_per_core(size: EncoderSize, *, tokens: int, texts_per_second: float, cores: int) -> float:

@@ -22,7 +22,7 @@ from intel_quantized_embeddings.architectures import (
     TokenWeights,
     VocabularyEnding,
 )
-from intel_quantized_embeddings.architectures.description import NormPlace
+from intel_quantized_embeddings.architectures.description import Heads, NormPlace
 from intel_quantized_embeddings.architectures.relative_bias import bias_by_offset
 from intel_quantized_embeddings.architectures.rotary import inverse_frequencies, rotary_tables
 from intel_quantized_embeddings.runtimes.native_shape import (
@@ -137,7 +137,7 @@ def _arrays(encoder: EncoderConfig, weights: EncoderWeights) -> dict[str, NDArra
         arrays["relative"] = np.append(table.ravel() * np.float32(LOG2_E), np.zeros(2 * LANES, dtype=np.float32))
     arrays |= _kinds(encoder)
     for index, layer in enumerate(weights.layers):
-        arrays |= _layer(encoder, layer, f"layers.{index}.")
+        arrays |= _layer(encoder, layer, encoder.heads[index], f"layers.{index}.")
     return arrays | _norms(encoder, weights)
 
 
@@ -151,11 +151,18 @@ def _kinds(encoder: EncoderConfig) -> dict[str, NDArray[Any]]:
     ]
     if any(reach != (longest, longest) for reach in reaches):
         arrays["layers.reaches"] = np.array(reaches, dtype=np.int32)
-    if encoder.rotaries:
-        tables = [encoder.rotaries.index(kind.rotary) for kind in encoder.layers if kind.rotary is not None]
-        arrays["layers.rotary"] = np.array(tables, dtype=np.int32)
-    for index, rotary in enumerate(encoder.rotaries):
-        arrays[f"rotary.{index}{FREQUENCIES}"] = inverse_frequencies(rotary, encoder.head_size)
+    if len(set(encoder.heads)) > 1:
+        arrays["layers.heads"] = np.array([(heads.size, heads.keys) for heads in encoder.heads], dtype=np.int32)
+    turns = [
+        (kind.rotary, heads.size)
+        for kind, heads in zip(encoder.layers, encoder.heads, strict=True)
+        if kind.rotary is not None
+    ]
+    tables = tuple(dict.fromkeys(turns))
+    if tables:
+        arrays["layers.rotary"] = np.array([tables.index(turn) for turn in turns], dtype=np.int32)
+    for index, (rotary, size) in enumerate(tables):
+        arrays[f"rotary.{index}{FREQUENCIES}"] = inverse_frequencies(rotary, size)
     return arrays
 
 
@@ -185,10 +192,9 @@ def _norms(encoder: EncoderConfig, weights: EncoderWeights) -> dict[str, NDArray
     return arrays if places is NormPlace.POST else arrays | _norm("first_norm", weights.layers[0].qkv_norm, width)
 
 
-def _layer(encoder: EncoderConfig, layer: LayerWeights, at: str) -> dict[str, NDArray[Any]]:
+def _layer(encoder: EncoderConfig, layer: LayerWeights, heads: Heads, at: str) -> dict[str, NDArray[Any]]:
     width, inner = padded(encoder.hidden_size), padded(encoder.intermediate_size)
-    queries = padded(encoder.num_heads * encoder.head_size)
-    keys = padded(encoder.num_key_heads * encoder.head_size)
+    queries, keys = padded(encoder.num_heads * heads.size), padded(heads.keys * heads.size)
     # The scale of attention's scores, and the factor that turns powers of e into powers of 2, go into the queries or
     # their norm.
     scale = np.float32(LOG2_E * encoder.attention_scale)
@@ -206,8 +212,8 @@ def _layer(encoder: EncoderConfig, layer: LayerWeights, at: str) -> dict[str, ND
         **_linear(at + "output", layer.output, width, inner),
     }
     if layer.query_norm is not None and layer.key_norm is not None:
-        arrays[at + "query_norm"] = _padded(layer.query_norm * scale, padded(encoder.head_size))
-        arrays[at + "key_norm"] = _padded(layer.key_norm, padded(encoder.head_size))
+        arrays[at + "query_norm"] = _padded(layer.query_norm * scale, padded(heads.size))
+        arrays[at + "key_norm"] = _padded(layer.key_norm, padded(heads.size))
     if layer.gate is None:
         return arrays | _linear(at + "intermediate", layer.intermediate, inner, width)
     gate, value = _linear("", layer.gate, inner, width), _linear("", layer.intermediate, inner, width)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LIBRARY = Path(__file__).with_name("libiqe.so")
-ABI = 6
+ABI = 7
 
 # This variable forces an instruction set, for tests and comparisons: vectors are the same with each.
 ISA_VARIABLE = "IQE_ISA"

@@ -17,7 +17,7 @@ import openvino as ov
 from openvino import opset15 as ops
 
 from intel_quantized_embeddings.architectures import EncoderConfig, EncoderWeights, Ending, VocabularyEnding
-from intel_quantized_embeddings.architectures.description import LayerKind, Rotary
+from intel_quantized_embeddings.architectures.description import Heads, LayerKind, Rotary
 from intel_quantized_embeddings.architectures.relative_bias import bias_by_offset
 from intel_quantized_embeddings.architectures.rotary import inverse_frequencies, rotary_tables
 from intel_quantized_embeddings.options import Pooling
@@ -154,15 +154,15 @@ class _Surroundings:
         self._config = config
         self._length = ops.gather(ops.shape_of(input_ids), integer(1), integer(0))
         self._bias = _attention_bias(config, weights, input_ids, attention_mask)
-        self._made: dict[LayerKind, Around] = {}
+        self._made: dict[tuple[LayerKind, Heads], Around] = {}
 
     def of(self, index: int) -> Around:
-        """Return the positions of a layer's attention."""
-        kind = self._config.layers[index]
-        if kind not in self._made:
-            turn = None if kind.rotary is None else self._turn(kind.rotary)
-            self._made[kind] = Around(self._seen(kind), turn)
-        return self._made[kind]
+        """Return what a layer's attention has around it."""
+        kind, heads = self._config.layers[index], self._config.heads[index]
+        if (kind, heads) not in self._made:
+            turn = None if kind.rotary is None else self._turn(kind.rotary, heads.size)
+            self._made[kind, heads] = Around(heads, self._seen(kind), turn)
+        return self._made[kind, heads]
 
     def _seen(self, kind: LayerKind) -> Node:
         """Return the bias with keys outside a query's window masked like padding."""
@@ -177,9 +177,8 @@ class _Surroundings:
         unseen = ops.multiply(ops.convert(out, destination_type="f32"), number(_MASKED))
         return ops.add(self._bias, ops.unsqueeze(unseen, integers(0, 1)))
 
-    def _turn(self, rotary: Rotary) -> tuple[Node, Node]:
-        config = self._config
-        tables = rotary_tables(inverse_frequencies(rotary, config.head_size), config.max_length)
+    def _turn(self, rotary: Rotary, head_size: int) -> tuple[Node, Node]:
+        tables = rotary_tables(inverse_frequencies(rotary, head_size), self._config.max_length)
         cosines, sines = (
             ops.slice(
                 constant(np.tile(table, 2)),

@@ -9,7 +9,7 @@ import numpy as np
 from openvino import opset15 as ops
 
 from intel_quantized_embeddings.architectures import Activation, EncoderConfig, LayerWeights, Linear, Norm
-from intel_quantized_embeddings.architectures.description import NormPlace, Part
+from intel_quantized_embeddings.architectures.description import Heads, NormPlace, Part
 from intel_quantized_embeddings.runtimes.openvino_nodes import Node, constant, integer, integers, number
 
 if TYPE_CHECKING:
@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Around:
-    """The positions of a layer's attention.
+    """The heads and positions of a layer's attention.
 
     Attributes:
+        heads: Their sizes.
         bias: Term added to the scores. Shape: (batch, 1 or heads, 1 or length, length).
         turn: Cosines and sines, (length, head_size) each, that rotate queries and keys; None without rotary positions.
     """
 
+    heads: Heads
     bias: Node
     turn: tuple[Node, Node] | None
 
@@ -45,12 +47,12 @@ def build_layer(
     attended = ops.scaled_dot_product_attention(
         _query(config, layer, asking, around, first_only=first_only, name=name),
         _key(config, layer, inputs, around, name=name),
-        _each_query(config, _heads(config, build_linear(inputs, layer.value, name + "value"), config.num_key_heads)),
+        _value(config, layer, inputs, around.heads, name=name),
         bias,
         number(config.attention_scale),
     )
     attended.set_friendly_name(name + "attention")
-    width = config.num_heads * config.head_size
+    width = config.num_heads * around.heads.size
     together = ops.reshape(ops.transpose(attended, integers(0, 2, 1, 3)), integers(0, 0, width), True)
     attention = build_linear(together, layer.attention_output, name + "attention_output")
     rows = ops.add(build_norm(config, attention, layer.attention_norm) if sandwich else attention, rows)
@@ -63,21 +65,27 @@ def build_layer(
 def _query(
     config: EncoderConfig, layer: LayerWeights, inputs: Node, around: Around, *, first_only: bool, name: str
 ) -> Node:
-    query = _heads(config, build_linear(inputs, layer.query, name + "query"), config.num_heads)
+    query = _heads(build_linear(inputs, layer.query, name + "query"), config.num_heads, around.heads.size)
     query = _norm_of_heads(config, query, layer.query_norm)
     # The first token's angles are 0.
-    return query if around.turn is None or first_only else _turned(config, query, *around.turn)
+    return query if around.turn is None or first_only else _turned(query, around.heads.size, *around.turn)
 
 
 def _key(config: EncoderConfig, layer: LayerWeights, inputs: Node, around: Around, *, name: str) -> Node:
-    key = _heads(config, build_linear(inputs, layer.key, name + "key"), config.num_key_heads)
+    key = _heads(build_linear(inputs, layer.key, name + "key"), around.heads.keys, around.heads.size)
     key = _norm_of_heads(config, key, layer.key_norm)
-    return _each_query(config, key if around.turn is None else _turned(config, key, *around.turn))
+    turned = key if around.turn is None else _turned(key, around.heads.size, *around.turn)
+    return _each_query(config, turned, around.heads)
 
 
-def _turned(config: EncoderConfig, heads: Node, cosines: Node, sines: Node) -> Node:
+def _value(config: EncoderConfig, layer: LayerWeights, inputs: Node, heads: Heads, *, name: str) -> Node:
+    value = _heads(build_linear(inputs, layer.value, name + "value"), heads.keys, heads.size)
+    return _each_query(config, value, heads)
+
+
+def _turned(heads: Node, size: int, cosines: Node, sines: Node) -> Node:
     """Rotate each number of a head's first half with the corresponding number of its second half."""
-    half = config.head_size // 2
+    half = size // 2
     first = ops.slice(heads, integers(0), integers(half), integers(1), integers(3))
     second = ops.slice(heads, integers(half), integers(2 * half), integers(1), integers(3))
     across = ops.concat([ops.negative(second), first], 3)
@@ -93,18 +101,16 @@ def _feed_forward(config: EncoderConfig, layer: LayerWeights, inputs: Node, *, n
     return build_linear(inner, layer.output, name + "output")
 
 
-def _heads(config: EncoderConfig, projected: Node, heads: int) -> Node:
-    """Reshape (batch, length, heads * head_size) into (batch, heads, length, head_size)."""
-    split = ops.reshape(projected, integers(0, 0, heads, config.head_size), True)
+def _heads(projected: Node, heads: int, size: int) -> Node:
+    """Reshape (batch, length, heads * size) into (batch, heads, length, size)."""
+    split = ops.reshape(projected, integers(0, 0, heads, size), True)
     return ops.transpose(split, integers(0, 2, 1, 3))
 
 
-def _each_query(config: EncoderConfig, heads: Node) -> Node:
+def _each_query(config: EncoderConfig, rows: Node, heads: Heads) -> Node:
     """Repeat heads of keys or values for the heads of queries that share each."""
-    each = config.num_heads // config.num_key_heads
-    return (
-        heads if each == 1 else ops.gather(heads, integers(*(i // each for i in range(config.num_heads))), integer(1))
-    )
+    each = config.num_heads // heads.keys
+    return rows if each == 1 else ops.gather(rows, integers(*(i // each for i in range(config.num_heads))), integer(1))
 
 
 def build_linear(inputs: Node, linear: Linear, name: str) -> Node:
