@@ -37,24 +37,29 @@ struct Arena {
 };
 
 struct Buffers {
-  float *x, *embedded, *normed, *branch, *qkv, *context, *inner, *scratch, *pooled, *steps;
+  float *x, *embedded, *origin, *normed, *branch, *qkv, *context, *inner, *recalled, *scratch, *pooled, *steps;
   uint8_t *codes, *context_codes, *inner_codes, *step_codes;
   RowScale *scales, *context_scales, *inner_scales, *step_scales;
   int64_t scratch_each;
 
   // For chunks of so many rows and texts of at most so many, attention on `shares` threads.
   Buffers(Arena& arena, const Model& model, int64_t rows, int64_t longest, int shares) {
-    const int64_t stride = model.stride, inner_width = model.config.inner, query_width = model.query_width;
+    const int64_t stride = model.stride, query_width = model.query_width;
+    // A third half's bytes are those of embeddings first, then what its gate lets through.
+    const int64_t third = model.recalled == 0 ? 0 : model.recalled_stride > stride ? model.recalled_stride : stride;
+    const int64_t inner_width = model.config.inner > third ? model.config.inner : third;
     const int64_t block = rows < BLOCK_ROWS ? rows : (longest > BLOCK_ROWS ? longest : BLOCK_ROWS);
     const int64_t behind = LANES;  // rows that attention reads behind a text's last
     const int64_t part = rows < PART_ROWS ? rows : PART_ROWS;
     x = arena.take<float>(rows * stride);
     embedded = model.embedding_projection.panels ? arena.take<float>(block * model.embedded_stride) : x;
+    origin = model.recalled ? arena.take<float>(rows * stride) : nullptr;
     normed = model.config.norms_aside ? arena.take<float>(rows * stride) : x;
     branch = model.config.branch_norms ? arena.take<float>((block > part ? block : part) * stride) : nullptr;
     qkv = arena.take<float>((block + behind) * model.qkv_width + LANES);
     context = arena.take<float>(block * query_width);
     inner = arena.take<float>(part * inner_width);
+    recalled = arena.take<float>(part * model.recalled_stride);
     codes = arena.take<uint8_t>(rows * stride);
     scales = arena.take<RowScale>(rows);
     context_codes = arena.take<uint8_t>(block * query_width);
@@ -71,6 +76,13 @@ struct Buffers {
     step_codes = has_vocabulary(model.config) ? arena.take<uint8_t>(together * model.widest) : nullptr;
     step_scales = has_vocabulary(model.config) ? arena.take<RowScale>(together) : nullptr;
   }
+};
+
+// What a linear layer gives, kept as it is.
+struct Keep {
+  float* to;
+  int64_t stride;
+  IQE_LAMBDA_INLINE void operator()(int64_t r, int n, Floats y) const { store(to + r * stride + n, y); }
 };
 
 template <bool INT8>
@@ -96,6 +108,7 @@ class Forward {
       for (int64_t p = 0; p < parts; p++) {
         if (stopped()) return;
         feed_forward_half(l, rows * p / parts, rows * (p + 1) / parts);
+        if (model_.recalled) recall_half(l, rows * p / parts, rows * (p + 1) / parts);
       }
     }
     if (by_token(config_)) {
@@ -202,16 +215,24 @@ class Forward {
     if (INT8 && reader) b_.scales[r] = quantize_row(to, reader->factors, stride_, reader->levels, b_.codes + r * stride_);
   }
 
-  // Adds what a linear layer makes of `in` to rows of x from the `row`-th on, through a norm where there is one, and prepares them.
-  void add_half(const Rows& in, const Linear& layer, const Norm& branch_norm, int64_t row, const Norm& norm, const Linear* reader) {
+  // A row of x as the layers begin with it.
+  void begin(int64_t r) {
+    if (b_.origin) __builtin_memcpy(b_.origin + r * stride_, b_.x + r * stride_, stride_ * sizeof(float));
+    prepare(r, model_.first_norm, &model_.layers[0].qkv);
+  }
+
+  // Adds what a linear layer makes of `in` to rows of x from the `row`-th on, through a norm where there is one, behind which sums are
+  // multiplied with a factor, and prepares them.
+  void add_half(const Rows& in, const Linear& layer, const Norm& branch_norm, int64_t row, const Norm& norm, const Linear* reader,
+                float factor = 1.0f) {
     const int64_t stride = stride_;
     float *x = b_.x + row * stride, *branch = b_.branch;
     if (branch) {
-      whole_linear(in, layer, [=](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE { store(branch + r * stride + n, y); });
+      whole_linear(in, layer, Keep{branch, stride});
       each_row(in.count, [&](int64_t r) {
         float *part = branch + r * stride, *at = x + r * stride;
         normalize(part, branch_norm, part);
-        for (int i = 0; i < stride; i += LANES) store(at + i, add(load(part + i), load(at + i)));
+        for (int i = 0; i < stride; i += LANES) store(at + i, multiply(add(load(part + i), load(at + i)), all(factor)));
       });
     } else {
       whole_linear(in, layer, [=](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE {
@@ -237,7 +258,7 @@ class Forward {
           if (r >= from) {
             const float* place = pads ? model_.padding : model_.positions + position * model_.place_stride;
             embed_row(b_.embedded + (projected ? r : first_row + r) * width, id, place);
-            if (!projected) prepare(first_row + r, model_.first_norm, &model_.layers[0].qkv);
+            if (!projected) begin(first_row + r);
           }
           position += !pads;
         }
@@ -260,11 +281,9 @@ class Forward {
   }
   // A block's embeddings become rows of x.
   void project(int64_t first_row, int64_t rows) {
-    const int64_t stride = stride_;
-    float* x = b_.x + first_row * stride;
-    whole_linear({rows, model_.embedded_stride, b_.embedded, nullptr, nullptr}, model_.embedding_projection,
-                 [=](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE { store(x + r * stride + n, y); });
-    each_row(rows, [&](int64_t r) { prepare(first_row + r, model_.first_norm, &model_.layers[0].qkv); });
+    const Rows embedded{rows, model_.embedded_stride, b_.embedded, nullptr, nullptr};
+    whole_linear(embedded, model_.embedding_projection, Keep{b_.x + first_row * stride_, stride_});
+    each_row(rows, [&](int64_t r) { begin(first_row + r); });
   }
 
   // Attention of a block's texts. What the feed-forward layer takes is left in the `to`-th row and those behind; returns how many.
@@ -272,10 +291,8 @@ class Forward {
     const Layer& layer = model_.layers[l];
     const int64_t first_row = start(block.first), texts = block.last - block.first;
     int64_t rows = start(block.last) - first_row;
-    const int64_t width = layer.qkv.outputs;
     const int panels = layer.qkv.outputs / LANES, query_panels = layer.query_width / LANES;
-    float* qkv = b_.qkv;
-    const auto keep = [=](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE { store(qkv + r * width + n, y); };
+    const Keep keep{b_.qkv, layer.qkv.outputs};
     note(layer.qkv, input(first_row, rows));
     if (one_row(l)) {
       linear_part(input(first_row, rows), layer.qkv, query_panels, panels, keep);
@@ -308,6 +325,7 @@ class Forward {
       if (from == to) continue;
       __builtin_memcpy(b_.x + to * stride_, b_.x + from * stride_, stride_ * sizeof(float));
       if (b_.normed != b_.x) __builtin_memcpy(b_.normed + to * stride_, b_.normed + from * stride_, stride_ * sizeof(float));
+      if (b_.origin) __builtin_memcpy(b_.origin + to * stride_, b_.origin + from * stride_, stride_ * sizeof(float));
       if (INT8) {
         __builtin_memcpy(b_.codes + to * stride_, b_.codes + from * stride_, stride_);
         b_.scales[to] = b_.scales[from];
@@ -315,14 +333,16 @@ class Forward {
     }
   }
 
-  // Turns queries and keys by where they stand.
+  // Turns queries and keys by where they stand; values have a norm alone, if any.
   void turn_all(int l, Chunk block) {
     const Layer& layer = model_.layers[l];
     const int size = layer.head_size, width = layer.qkv.outputs, table_width = 2 * (int)up_to_lanes(size / 2);
     each_place(block, [&](int64_t r, int64_t text, int64_t place) {
       float* row = b_.qkv + r * width;
       const float* angles = layer.rotary + place * table_width;
-      for (int h = 0; h < layer.key_heads; h++) turn_head(row + layer.query_width + h * size, size, layer.key_norm, config_.epsilon, angles);
+      float *keys = row + layer.query_width, *values = keys + layer.key_width;
+      for (int h = 0; h < layer.key_heads; h++) turn_head(keys + h * size, size, layer.key_norm, config_.epsilon, angles);
+      for (int h = 0; h < layer.key_heads && layer.value_norm; h++) normalize_head(values + h * size, size, layer.value_norm, config_.epsilon);
       if (one_row(l)) {
         if (place != kept_row(text)) return;
         row = b_.qkv + (text - block.first) * width;
@@ -398,8 +418,45 @@ class Forward {
     }
     const Rows activated_rows{rows, width, inner, b_.inner_codes, b_.inner_scales};
     note(layer.output, activated_rows);
-    const Linear* reader = l == config_.layers - 1 ? nullptr : &model_.layers[l + 1].qkv;
-    add_half(activated_rows, layer.output, layer.output_branch_norm, from, layer.output_norm, reader);
+    if (model_.recalled) {
+      add_half(activated_rows, layer.output, layer.output_branch_norm, from, {}, &layer.recall_gate);
+    } else {
+      add_half(activated_rows, layer.output, layer.output_branch_norm, from, layer.output_norm, next_reader(l));
+    }
+  }
+  // What reads a layer's rows: the next one, if there is one.
+  const Linear* next_reader(int l) const { return l == config_.layers - 1 ? nullptr : &model_.layers[l + 1].qkv; }
+
+  void recall_half(int l, int64_t from, int64_t to) {
+    const Layer& layer = model_.layers[l];
+    const int64_t rows = to - from, stride = stride_, width = model_.recalled_stride;
+    float *inner = b_.inner, *recalled = b_.recalled;
+    const float* origin = b_.origin + from * stride;
+    const auto in_bytes = [&](const float* values, const Linear& reader) {
+      if (!INT8) return;
+      const int64_t inputs = reader.inputs;
+      each_row(rows, [&](int64_t r) {
+        b_.inner_scales[r] = quantize_row(values + r * inputs, reader.factors, (int)inputs, reader.levels, b_.inner_codes + r * inputs);
+      });
+    };
+    in_bytes(origin, layer.recall_inputs);
+    const Rows embedded{rows, stride, origin, b_.inner_codes, b_.inner_scales};
+    note(layer.recall_inputs, embedded);
+    whole_linear(embedded, layer.recall_inputs, Keep{recalled, width});
+    each_row(rows, [&](int64_t r) {
+      float* row = recalled + r * width;
+      normalize_row(row, layer.recall_input_norm, config_.centred, config_.epsilon, model_.recalled, (int)width, row);
+    });
+    const int activation = config_.activation;
+    const Rows in = input(from, rows);
+    note(layer.recall_gate, in);
+    whole_linear(in, layer.recall_gate, [=](int64_t r, int n, Floats y) IQE_LAMBDA_INLINE {
+      store(inner + r * width + n, multiply(activated<INT8>(activation, y), load(recalled + r * width + n)));
+    });
+    in_bytes(inner, layer.recall_output);
+    const Rows through{rows, width, inner, b_.inner_codes, b_.inner_scales};
+    note(layer.recall_output, through);
+    add_half(through, layer.recall_output, layer.recall_norm, from, layer.output_norm, next_reader(l), layer.recall_factor);
   }
 
   const Model& model_;

@@ -22,6 +22,7 @@ enum { IQE_SIGMOID = 16, IQE_IDENTITY = 17 };                          // what a
 enum { IQE_INT8 = 0, IQE_FP32 = 1 };                                   // precisions of the linear layers and the words
 enum { IQE_LOG1P = 18, IQE_LOG1P_TWICE = 19 };  // the last step in front of a vocabulary's pooling: log(1 + max(x, 0)), and that of it again
 enum { IQE_VOCABULARY_LEVELS = 200 };           // int8: steps between the least and greatest number of a row that it reads
+enum { IQE_RECALL_LEVELS = 200 };               // the same of each layer of a third half
 
 // What a model is. Every width is padded with zeros to a multiple of 16; `hidden` alone says how many numbers count.
 struct iqe_config {
@@ -60,7 +61,11 @@ struct iqe_config {
 // `words` [vocabulary][hidden, padded] in fp32; in int8, `words.codes` of the same shape and a scale a row, `words.scales`. Where
 // embeddings have another width, that is int32 `embedding_projection.inputs` [1], and `embedding_projection.panels` and `.bias`
 // make rows of `hidden` numbers of them behind their norm. Where layers' heads differ, int32 `layers.heads` [layers][2] has the
-// head_size and key_heads of each.
+// head_size and key_heads of each. A norm of each head's values, without a mean, is `layers.N.value_norm`; with rotary.
+// With branch_norms a layer may have a third half, behind the two, that recalls the embeddings: int32 `recall.inputs` [1] says how
+// wide it is, and each layer has linear layers `recall_inputs` of the rows that went into the first layer, a norm of what comes
+// out, `recall_input_norm`, `recall_gate` of the sums, which is activated and multiplied with that, and `recall_output` with
+// `recall_norm`. The sums are then multiplied with `recall_factor` [1].
 // `steps` is int32 [steps][3]: of each step its kind; a dense one's activation, or a pooling; and how many numbers a row has
 // behind it. Poolings come first, each another part of the row. A dense step has `steps.N.panels` and `steps.N.bias`, a layer
 // norm `steps.N.weight`, `.bias` and `.epsilon`. The step of a vocabulary is a dense one, and in int8 may have the arrays of a
@@ -90,7 +95,8 @@ IQE_EXPORT int32_t iqe_encode(const iqe_model* model, const int32_t* ids, const 
                               const int32_t* stop, float* rows, char* error, int64_t size);
 
 // Sums the squares of what each input of each linear layer is while texts are encoded in fp32, on this thread alone. `squares`
-// has, layer by layer, the inputs of qkv, attention_output and intermediate, and those of output; sums are added to it.
+// has, layer by layer, the inputs of qkv, attention_output, intermediate and output, and of a third half's recall_inputs,
+// recall_gate and recall_output; sums are added to it.
 IQE_EXPORT int32_t iqe_observe(const iqe_model* model, const int32_t* ids, const int64_t* offsets, int64_t texts, float* squares,
                                char* error, int64_t size);
 

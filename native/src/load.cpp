@@ -252,10 +252,21 @@ void take_projection(Model& m, Tensors& tensors) {
   m.embedding_projection = take_linear(tensors, IQE_FP32, m.stride, m.embedded_stride, "embedding_projection");
 }
 
+// How wide the layers' third halves are, which `recall.inputs` says where they have one.
+void take_recall(Model& m, Tensors& tensors) {
+  if (!tensors.has("recall.inputs")) return;
+  const int32_t* inputs = tensors.take<int32_t>(1, "recall.inputs");
+  if (inputs == nullptr) return;
+  if (!within(*inputs, 1, MOST_WIDTH) || !m.config.branch_norms) return tensors.refuse("'recall.inputs' is not one that the engine takes");
+  m.recalled = *inputs;
+  m.recalled_stride = (int)padded(m.recalled);
+}
+
 void take_all(Model& m, Tensors& tensors) {
   const iqe_config& c = m.config;
   const int64_t stride = m.stride;
   take_projection(m, tensors);
+  take_recall(m, tensors);
   const int64_t embedded = m.embedded_stride;
   if (c.precision == IQE_INT8) {
     m.word_codes = tensors.take<int8_t>(c.vocabulary * embedded, "words.codes");
@@ -305,6 +316,17 @@ void take_all(Model& m, Tensors& tensors) {
     if (c.head_norms) {
       layer.query_norm = tensors.take<float>(padded(layer.head_size), "layers.%d.query_norm", i);
       layer.key_norm = tensors.take<float>(padded(layer.head_size), "layers.%d.key_norm", i);
+    }
+    snprintf(name, sizeof name, "layers.%d.value_norm", i);
+    if (c.rotary && tensors.has(name)) layer.value_norm = tensors.take<float>(padded(layer.head_size), "%s", name);
+    if (m.recalled) {
+      layer.recall_inputs = linear(m.recalled_stride, stride, "recall_inputs", IQE_RECALL_LEVELS);
+      layer.recall_gate = linear(m.recalled_stride, stride, "recall_gate", IQE_RECALL_LEVELS);
+      layer.recall_output = linear(stride, m.recalled_stride, "recall_output", IQE_RECALL_LEVELS);
+      layer.recall_input_norm = take_norm(tensors, m.recalled_stride, part("recall_input_norm"));
+      layer.recall_norm = take_norm(tensors, stride, part("recall_norm"));
+      const float* factor = tensors.take<float>(1, "layers.%d.recall_factor", i);
+      if (factor != nullptr) layer.recall_factor = *factor;
     }
     take_reach(c, tensors, i, layer);
   }

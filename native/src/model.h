@@ -34,8 +34,14 @@ struct Layer {
   int query_width = 0, key_width = 0;  // of all heads of queries, and of keys or values, padded
   const float* query_norm = nullptr;  // [head_size], padded
   const float* key_norm = nullptr;
+  const float* value_norm = nullptr;
   const float* rotary = nullptr;      // [positions][2][head_size / 2, padded]: cosines and sines
   int64_t before = 0, after = 0;      // so many tokens before and behind its own a query sees
+  // A third half, behind the two: norm(output(activation(gate(x)) * input_norm(inputs(e)))) is added, of x and of what e went into
+  // the first layer, and the sum is multiplied with the factor.
+  Linear recall_inputs, recall_gate, recall_output;
+  Norm recall_input_norm, recall_norm;
+  float recall_factor = 0;
 };
 
 // What a row goes through behind the last layer; see IQE_DENSE and the others.
@@ -87,6 +93,7 @@ struct Model {
   Norm embedding_norm, first_norm;
   int embedded = 0, embedded_stride = 0;  // numbers in an embedding, and those padded; without a projection `hidden` and `stride`
   Linear embedding_projection;            // of embeddings to rows of `hidden` numbers; no panels where there is none
+  int recalled = 0, recalled_stride = 0;  // numbers that a layer's third half makes of an embedding, and those padded; 0 without one
   Layer* layers = nullptr;
   Step* steps = nullptr;
   int first_step = 0;  // behind those that name poolings

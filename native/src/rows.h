@@ -57,19 +57,21 @@ IQE_INLINE void normalize_row(const float* row, const Norm& norm, bool centred, 
   }
 }
 
-// One head of a query or a key, in place: a norm without a mean where there is one, and a turn of each number of its first half
-// with the one of its second half, by the angles of the position's row of a table (https://arxiv.org/abs/2104.09864). Up to
-// fifteen numbers behind it are read.
-IQE_INLINE void turn_head(float* head, int size, const float* norm, float epsilon, const float* table) {
-  if (norm) {
-    Floats sum = all(0.0f);
-    for (int i = 0; i < size; i += LANES) {
-      const Floats x = first(size - i, load(head + i), all(0.0f));
-      sum = fma(x, x, sum);
-    }
-    const Floats inverse = all(1.0f / root(sum_of(sum) / (float)size + epsilon));
-    for (int i = 0; i < size; i += LANES) store_first(size - i, head + i, multiply(multiply(load(head + i), inverse), load(norm + i)));
+// A norm without a mean of one head, in place. Up to fifteen numbers behind it are read.
+IQE_INLINE void normalize_head(float* head, int size, const float* norm, float epsilon) {
+  Floats sum = all(0.0f);
+  for (int i = 0; i < size; i += LANES) {
+    const Floats x = first(size - i, load(head + i), all(0.0f));
+    sum = fma(x, x, sum);
   }
+  const Floats inverse = all(1.0f / root(sum_of(sum) / (float)size + epsilon));
+  for (int i = 0; i < size; i += LANES) store_first(size - i, head + i, multiply(multiply(load(head + i), inverse), load(norm + i)));
+}
+
+// One head of a query or a key, in place: a norm where there is one, and a turn of each number of its first half with the one of
+// its second half, by the angles of the position's row of a table (https://arxiv.org/abs/2104.09864).
+IQE_INLINE void turn_head(float* head, int size, const float* norm, float epsilon, const float* table) {
+  if (norm) normalize_head(head, size, norm, epsilon);
   const int half = size / 2;
   const float* sines = table + (half + LANES - 1) / LANES * LANES;
   for (int i = 0; i < half; i += LANES) {

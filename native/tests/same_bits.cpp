@@ -114,7 +114,7 @@ class Tensors {
     return data;
   }
 
-  static constexpr int MOST = 128;
+  static constexpr int MOST = 160;
   iqe_tensor all[MOST];
   int count = 0;
 
@@ -132,11 +132,13 @@ struct Case {
   bool normalize, relative, head, factors, broken;
   bool chain = false;
   // What came after BERT: norms in front of each half (1), and behind too (2), without a mean; gates; positions that turn, windows,
-  // heads of keys that several heads of queries share, and their norms.
+  // heads of keys that several heads of queries share, and their norms. (3): as (2), the last layer's heads twice as wide and of one
+  // head of keys, norms of values, and third halves.
   int modern = 0;
 };
 
 constexpr int VOCABULARY = 50, POSITIONS = 70, LAYERS = 2, PADDING = 3;
+constexpr int RECALLED = 40;  // numbers that a third half makes of an embedding
 constexpr int LEVELS[] = {200, 128, 160, 255};  // of the parts of a layer
 
 // A linear layer of outputs in `blocks` equal parts; each part and the inputs are padded with zeros.
@@ -193,12 +195,26 @@ void add_vector(Tensors& tensors, Random& random, int width, const char* prefix,
   for (int i = 0; i < width; i++) data[i] = 1.0f + random.within(0.3f);
 }
 
+struct Heads {
+  int size, keys;
+};
+
+Heads heads_of(const Case& c, int layer) {
+  if (c.modern == 3 && layer == LAYERS - 1) return {2 * c.hidden / c.heads, 1};
+  return {c.hidden / c.heads, c.modern ? c.heads / 2 : c.heads};
+}
+
 // A window in the first layer, a causal second one, and a table of turns for each.
 void add_places(Tensors& tensors, const Case& c) {
-  const int half = c.hidden / c.heads / 2, width = padded(half);
   int32_t* reaches = tensors.add<int32_t>(2 * LAYERS, "", "layers.reaches");
   int32_t* which = tensors.add<int32_t>(LAYERS, "", "layers.rotary");
+  int32_t* heads = c.modern == 3 ? tensors.add<int32_t>(2 * LAYERS, "", "layers.heads") : nullptr;
   for (int l = 0; l < LAYERS; l++) {
+    const int half = heads_of(c, l).size / 2, width = padded(half);
+    if (heads) {
+      heads[2 * l] = heads_of(c, l).size;
+      heads[2 * l + 1] = heads_of(c, l).keys;
+    }
     reaches[2 * l] = l ? POSITIONS : 5;
     reaches[2 * l + 1] = l ? 0 : 9;
     which[l] = l;
@@ -214,6 +230,15 @@ void add_places(Tensors& tensors, const Case& c) {
       }
     }
   }
+}
+
+void add_recall(Tensors& tensors, Random& random, const Case& c, const char* prefix) {
+  add_linear(tensors, random, c, c.precision, 1, RECALLED, c.hidden, prefix, "recall_inputs", IQE_RECALL_LEVELS);
+  add_linear(tensors, random, c, c.precision, 1, RECALLED, c.hidden, prefix, "recall_gate", IQE_RECALL_LEVELS);
+  add_linear(tensors, random, c, c.precision, 1, c.hidden, RECALLED, prefix, "recall_output", IQE_RECALL_LEVELS);
+  add_norm(tensors, random, RECALLED, prefix, "recall_input_norm");
+  add_norm(tensors, random, c.hidden, prefix, "recall_norm");
+  *tensors.add<float>(1, prefix, "recall_factor") = 0.75f + random.within(0.25f);
 }
 
 void add_words(Tensors& tensors, Random& random, const Case& c) {
@@ -243,20 +268,25 @@ void add_model(Tensors& tensors, Random& random, const Case& c) {
     float* relative = tensors.add<float>(c.heads * (2 * POSITIONS - 1) + 32, "", "relative");
     for (int i = 0; i < c.heads * (2 * POSITIONS - 1); i++) relative[i] = random.within(2.0f);
   }
-  add_norm(tensors, random, hidden, "", c.modern == 2 ? "first_norm" : "embedding_norm");
+  add_norm(tensors, random, hidden, "", c.modern >= 2 ? "first_norm" : "embedding_norm");
+  if (c.modern == 3) *tensors.add<int32_t>(1, "", "recall.inputs") = RECALLED;
   for (int l = 0; l < LAYERS; l++) {
     char prefix[32];
     snprintf(prefix, sizeof prefix, "layers.%d.", l);
-    const int head_size = hidden / c.heads;
-    // Queries and, of half as many heads, keys and values: four blocks of one width.
-    add_linear(tensors, random, c, c.precision, c.modern ? 4 : 3, c.modern ? padded(hidden) / 2 : hidden, hidden, prefix, "qkv", LEVELS[0]);
-    add_linear(tensors, random, c, c.precision, 1, hidden, hidden, prefix, "attention_output", LEVELS[1]);
+    const Heads heads = heads_of(c, l);
+    // Queries, and keys and values of fewer heads: blocks of one width.
+    add_linear(tensors, random, c, c.precision, c.heads / heads.keys + 2, heads.keys * heads.size, hidden, prefix, "qkv", LEVELS[0]);
+    add_linear(tensors, random, c, c.precision, 1, hidden, c.heads * heads.size, prefix, "attention_output", LEVELS[1]);
     add_linear(tensors, random, c, c.precision, c.modern ? 2 : 1, c.inner, hidden, prefix, "intermediate", LEVELS[2]);
     if (c.modern) {
-      add_vector(tensors, random, head_size, prefix, "query_norm");
-      add_vector(tensors, random, head_size, prefix, "key_norm");
+      add_vector(tensors, random, heads.size, prefix, "query_norm");
+      add_vector(tensors, random, heads.size, prefix, "key_norm");
     }
-    if (c.modern == 2) {
+    if (c.modern == 3) {
+      add_vector(tensors, random, heads.size, prefix, "value_norm");
+      add_recall(tensors, random, c, prefix);
+    }
+    if (c.modern >= 2) {
       add_norm(tensors, random, hidden, prefix, "attention_branch_norm");
       add_norm(tensors, random, hidden, prefix, "output_branch_norm");
     }
@@ -335,9 +365,9 @@ uint64_t encode_case(const Case& c, const char* instruction_set) {
   config.output_levels = LEVELS[3];
   config.key_heads = c.modern ? c.heads / 2 : c.heads;
   config.norms_aside = c.modern > 0;
-  config.branch_norms = c.modern == 2;
-  config.first_norm = c.modern == 2;
-  config.embedding_norm = c.modern != 2;
+  config.branch_norms = c.modern >= 2;
+  config.first_norm = c.modern >= 2;
+  config.embedding_norm = c.modern < 2;
   config.centred = c.modern == 0;
   config.head_norms = config.rotary = config.gated = c.modern > 0;
   config.outputs = add_steps(tensors, random, c, &config.steps);
@@ -409,6 +439,10 @@ uint64_t encode_case(const Case& c, const char* instruction_set) {
   {name "-pre-mean-gelu_tanh", shape, precision, IQE_MEAN, IQE_GELU_TANH, true, false, false, false, false, false, 1},                 \
   {name "-sandwich-last-silu", shape, precision, IQE_LAST, IQE_SILU, false, false, false, true, false, false, 2},                      \
   {name "-sandwich-mean-silu-broken", shape, precision, IQE_MEAN, IQE_SILU, true, false, false, false, true, false, 2}
+#define IQE_THIRD(shape, precision, name)                                                                                      \
+  {name "-third-mean-gelu_tanh", shape, precision, IQE_MEAN, IQE_GELU_TANH, true, false, false, true, false, false, 3},                 \
+  {name "-third-cls-silu", shape, precision, IQE_CLS, IQE_SILU, true, false, false, false, false, false, 3},                            \
+  {name "-third-last-gelu-broken", shape, precision, IQE_LAST, IQE_GELU, false, false, false, true, true, false, 3}
 #define IQE_SPARSE(shape, precision, name)                                                                                      \
   {name "-vocabulary-max", shape, precision, IQE_VOCABULARY_MAX, IQE_GELU, false, false, false, true, false},                          \
   {name "-vocabulary-sum", shape, precision, IQE_VOCABULARY_SUM, IQE_GELU, false, false, false, false, false},                         \
@@ -428,6 +462,10 @@ const Case CASES[] = {
     IQE_SPARSE(IQE_SMALL, IQE_FP32, "small-fp32"),
     IQE_SPARSE(IQE_ODD, IQE_INT8, "odd-int8"),
     IQE_SPARSE(IQE_ODD, IQE_FP32, "odd-fp32"),
+    IQE_THIRD(IQE_SMALL, IQE_INT8, "small-int8"),
+    IQE_THIRD(IQE_SMALL, IQE_FP32, "small-fp32"),
+    IQE_THIRD(IQE_SHARED, IQE_INT8, "shared-int8"),
+    IQE_THIRD(IQE_SHARED, IQE_FP32, "shared-fp32"),
 };
 constexpr int CASE_COUNT = sizeof CASES / sizeof *CASES;
 
