@@ -13,7 +13,7 @@ from intel_quantized_embeddings.architectures.description import Architecture
 from intel_quantized_embeddings.architectures.table import ARCHITECTURES
 from support.each_runtime import TEXTS
 from support.few_texts import FEW
-from support.tiny_models import HIDDEN, INNER, write_tiny_model
+from support.tiny_models import HIDDEN, INNER, OUTPUT, RECALLED, write_tiny_model
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES, ids=lambda family: family.name)
@@ -65,19 +65,16 @@ def test_int8_bears_channels_far_larger_than_the_others(family, model, fp32, tmp
 
 def _scale(tensors, family, random):
     names = family.weights
+    if names.recall is not None:  # the norm that all layers' inputs from the embeddings go through
+        channels = random.choice(RECALLED, 3, replace=False)
+        times = random.uniform(30, 100, 3).astype(np.float32)
+        tensors[f"{names.recall.input_norm}.weight"][channels] *= times
+        for index in range(2):
+            tensors[f"{names.layer.format(index)}{names.recall.output}.weight"][:, channels] /= times
     for index in range(2):
         at = names.layer.format(index)
-        grouped = family.keys.num_key_heads is not None
-        head, queries, keys = (16, 4, 2) if grouped else (8, 4, 4)
-        width = keys * head
-        channels = random.choice(width, 3, replace=False)
-        times = random.uniform(30, 100, 3).astype(np.float32)
-        value, rows = (names.qkv, (queries + keys) * head + channels) if names.qkv else (names.value, channels)
-        _multiply(tensors, f"{at}{value}", rows, times)
-        for query in range(queries):  # each reads the values of one head
-            own = channels // head == query * keys // queries
-            columns = query * head + channels[own] % head
-            tensors[f"{at}{names.attention_output}.weight"][:, columns] /= times[own]
+        if not family.block.value_norm:  # which makes channels of values of one size again
+            _scale_values(tensors, family, at, random)
         if not family.block.gated:
             continue
         channels = random.choice(INNER, 4, replace=False)
@@ -87,12 +84,27 @@ def _scale(tensors, family, random):
         tensors[f"{at}{names.output}.weight"][:, channels] /= times
 
 
+def _scale_values(tensors, family, at, random):
+    names = family.weights
+    grouped = family.keys.num_key_heads is not None
+    head, queries, keys = (16, 4, 2) if grouped else (8, 4, 4)
+    width = keys * head
+    channels = random.choice(width, 3, replace=False)
+    times = random.uniform(30, 100, 3).astype(np.float32)
+    value, rows = (names.qkv, (queries + keys) * head + channels) if names.qkv else (names.value, channels)
+    _multiply(tensors, f"{at}{value}", rows, times)
+    for query in range(queries):  # each reads the values of one head
+        own = channels // head == query * keys // queries
+        columns = query * head + channels[own] % head
+        tensors[f"{at}{names.attention_output}.weight"][:, columns] /= times[own]
+
+
 def _multiply(tensors, name, rows, times):
     tensors[f"{name}.weight"][rows] *= times[:, None]
     if f"{name}.bias" in tensors:
         tensors[f"{name}.bias"][rows] *= times
 
 
-def test_the_dimension_and_the_longest_text_are_the_models(model):
+def test_the_dimension_and_the_longest_text_are_the_models(family, model):
     encoder = Encoder.load(model, precision="fp32")
-    assert (encoder.dimension, encoder.max_length) == (HIDDEN, 64)
+    assert (encoder.dimension, encoder.max_length) == (OUTPUT if family.keys.output_size else HIDDEN, 64)

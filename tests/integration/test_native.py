@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from intel_quantized_embeddings import CrossEncoder, Encoder, Reranker, quantize, quantize_cross_encoder
+from intel_quantized_embeddings.architectures.embedding_gemma2 import EMBEDDING_GEMMA2
 from intel_quantized_embeddings.architectures.modernbert import MODERNBERT
 from intel_quantized_embeddings.errors import DamagedFilesError, OptionError, UnsupportedModelError
 from intel_quantized_embeddings.int8_folder.manifest import Manifest
@@ -237,6 +238,28 @@ class TestDamage:
     def test_windows_and_positions_are_checked(self, tmp_path, name, array, said):
         modern = write_tiny_model(tmp_path / "modern", family=MODERNBERT)
         quantize(modern, tmp_path / "folder", runtime="native", measure=False)
+        changed = None if array is None else np.array(array, dtype=np.int32)
+        other = self._changed(tmp_path / "folder" / "encoder.safetensors", **{name: changed})
+        with pytest.raises(DamagedFilesError, match=re.escape(said)):
+            self._runs(other)
+
+    @pytest.mark.parametrize(
+        ("name", "array", "said"),
+        [
+            ("layers.heads", [[16, 2]], "'layers.heads' has 8 bytes; the model needs 16"),
+            ("layers.heads", [[16, 2], [32, 3]], "a size or number of 'layers.heads' is not one that"),
+            ("layers.heads", [[15, 2], [32, 1]], "a size or number of 'layers.heads' is not one that"),
+            ("layers.heads", [[16, 2], [0, 1]], "a size or number of 'layers.heads' is not one that"),
+            ("layers.heads", [[16, 2], [16, 2]], "'layers.1.qkv.bias' has 768 bytes; the model needs 512"),
+            ("layers.heads", None, "'layers.1.qkv.bias' has 768 bytes; the model needs 512"),
+            ("recall.inputs", [0], "'recall.inputs' is not one that the engine takes"),
+            ("recall.inputs", [40], "'layers.0.recall_inputs.bias' has 128 bytes; the model needs 192"),
+            ("layers.1.recall_factor", None, "no tensor 'layers.1.recall_factor'"),
+        ],
+    )
+    def test_heads_and_third_halves_are_checked(self, tmp_path, name, array, said):
+        model = write_tiny_model(tmp_path / "model", family=EMBEDDING_GEMMA2)
+        quantize(model, tmp_path / "folder", runtime="native", measure=False)
         changed = None if array is None else np.array(array, dtype=np.int32)
         other = self._changed(tmp_path / "folder" / "encoder.safetensors", **{name: changed})
         with pytest.raises(DamagedFilesError, match=re.escape(said)):

@@ -21,7 +21,7 @@ from intel_quantized_embeddings.runtimes.base import RaggedRuntime
 from intel_quantized_embeddings.runtimes.building import build_embedder
 from intel_quantized_embeddings.runtimes.table import runtime_module
 from support.tiny_models import VOCABULARY as TOKENS
-from support.tiny_models import write_tiny_tokenizer
+from support.tiny_models import ask_for_messages, write_tiny_modules, write_tiny_tokenizer
 
 pytestmark = [pytest.mark.reference, pytest.mark.ipex]
 torch = pytest.importorskip("torch", reason="torch is in the reference environment only (make test)")
@@ -55,6 +55,14 @@ GEMMA = {
     "query_pre_attn_scalar": 24,
     "layer_types": ["sliding_attention"] * 2 + ["full_attention"],
 }
+GEMMA2 = {
+    "head_dim": 16,
+    "global_head_dim": 32,
+    "sliding_window": 7,
+    "sliding_window_pattern": 2,
+    "hidden_size_per_layer_input": 24,
+    "embedding_dim": 40,
+}
 MODELS = {
     "bert": lambda: transformers.BertConfig(**SIZES),
     "bert-gelu-tanh": lambda: transformers.BertConfig(**SIZES, hidden_act="gelu_new"),
@@ -80,10 +88,15 @@ MODELS = {
     "qwen3-both-ways": lambda: _since_5("Qwen3Config", **GROUPED, head_dim=24, is_causal=False),
     "gemma3": lambda: transformers.Gemma3TextConfig(**GROUPED, **GEMMA),
     "gemma3-both-ways": lambda: transformers.Gemma3TextConfig(**GROUPED, **GEMMA, use_bidirectional_attention=True),
+    "embedding-gemma2": lambda: _config("EmbeddingGemma2TextConfig", **GROUPED, **GEMMA2),
+    "embedding-gemma2-biases": lambda: _config(
+        "EmbeddingGemma2TextConfig", **GROUPED, **GEMMA2, num_global_key_value_heads=4, attention_bias=True
+    ),
+    "embedding-gemma2-whole": lambda: _with_images(**GROUPED, **GEMMA2),
 }
-NOT_ON_IPEX = ("electra", "jina", "modernbert", "nomic", "gte", "eurobert", "llama", "qwen3", "gemma3")
+NOT_ON_IPEX = ("electra", "jina", "modernbert", "nomic", "gte", "eurobert", "llama", "qwen3", "gemma3", "embedding")
 # Families some of whose layers are causal or have windows.
-WINDOWED = ("modernbert", "llama", "qwen3", "gemma3")
+WINDOWED = ("modernbert", "llama", "qwen3", "gemma3", "embedding")
 # Around a window's reach of 7, a block of 16 keys, and what the engine takes at a time.
 LENGTHS = (1, 2, 6, 7, 8, 9, 15, 16, 17, 33, 95, 97, 129, 165)
 
@@ -100,6 +113,15 @@ def _config(name, **sizes):
     return getattr(transformers, name)(**sizes)
 
 
+def _with_images(**sizes):
+    """A model that takes images too, by an encoder of their own."""
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 16, "global_head_dim": 16}
+    images = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "position_embedding_size": 64}
+    return _config(
+        "EmbeddingGemma2Config", text_config=sizes, vision_config={"model_type": "gemma4_vision", **heads, **images}
+    )
+
+
 @pytest.fixture(scope="module", params=MODELS)
 def reference(request, tmp_path_factory):
     """A random transformers model and the folder it was saved in and read from."""
@@ -112,6 +134,9 @@ def _saved(name, folder):
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(0, 0.3)
+        for name, buffer in model.named_buffers():
+            if name.endswith("layer_scalar"):
+                buffer.uniform_(0.5, 1.5)
     model.save_pretrained(folder)
     # Eager attention: what stands in padding's own rows is a number there.
     return transformers.AutoModel.from_pretrained(folder, attn_implementation="eager").eval(), folder
@@ -205,7 +230,10 @@ def test_minilm_agrees_with_sentence_transformers(minilm, runtime):
 
 @pytest.mark.parametrize(
     ("model", "pooling"),
-    [("bert", "cls"), ("bert", "mean"), ("bert", "lasttoken"), ("modernbert", "mean"), ("qwen3", "lasttoken")],
+    [
+        *(("bert", pooling) for pooling in ("cls", "mean", "lasttoken")),
+        *(("modernbert", "mean"), ("qwen3", "lasttoken"), ("embedding-gemma2", "mean")),
+    ],
 )
 def test_a_folder_that_sentence_transformers_saved_gives_its_vectors(tmp_path, model, pooling, runtime):
     """Pooling, normalization, prompts, length, and the tokens around a text as its current version writes them."""
@@ -232,7 +260,8 @@ def test_a_folder_that_sentence_transformers_saved_gives_its_vectors(tmp_path, m
             )
         )
     kinds = pytest.importorskip("sentence_transformers.models")
-    modules = [kinds.Transformer(str(inner), max_seq_length=48), kinds.Pooling(32, pooling_mode=pooling)]
+    width = getattr(config, "embedding_dim", 32)
+    modules = [kinds.Transformer(str(inner), max_seq_length=48), kinds.Pooling(width, pooling_mode=pooling)]
     modules.append(kinds.Normalize())
     theirs = sentence_transformers.SentenceTransformer(
         modules=modules, device="cpu", prompts={"query": "ask: ", "document": "doc: "}
@@ -242,6 +271,31 @@ def test_a_folder_that_sentence_transformers_saved_gives_its_vectors(tmp_path, m
     assert ours.max_length == 48
     assert np.abs(ours.encode_queries(TEXTS) - theirs.encode_query(TEXTS)).max() <= 1e-5
     assert np.abs(ours.encode_documents(TEXTS) - theirs.encode_document(TEXTS)).max() <= 1e-5
+
+
+def test_a_folder_of_a_model_that_takes_images_gives_its_vectors_of_texts(tmp_path, runtime):
+    """Prompt and text are messages, of which its template makes one text. sentence-transformers wants torchvision."""
+    model, folder = _saved("embedding-gemma2-whole", tmp_path / "model")
+    if runtime == "ipex":
+        pytest.skip("runtime='ipex' is frozen at the BERT families")
+    letters = [*"abcdefghijklmnopqrstuvwxyz|:\n▁", *(f"<0x{byte:02X}>" for byte in range(60))]
+    vocabulary = {token: i for i, token in enumerate(["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *letters])}
+    tokenizer = transformers.GemmaTokenizer(vocab=vocabulary, merges=[], add_bos_token=True, add_eos_token=True)
+    tokenizer.save_pretrained(folder)
+    write_tiny_modules(folder, "mean", [("Normalize", {})])
+    ask_for_messages(folder)
+    prompt = "title: none | text: "
+    (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": {"document": prompt}}))
+    ours = Encoder.load(folder, runtime=runtime, precision="fp32")
+    texts = ["a cat", "", " two\n\nlines  of a text ", "the dog " * 30]
+    assert ours.dimension == 40
+    assert ours.max_length == POSITIONS
+    for text, found in zip(texts, ours.encode_documents(texts), strict=True):
+        ids = tokenizer(prompt + text, return_tensors="pt", truncation=True, max_length=POSITIONS)["input_ids"]
+        with torch.no_grad():
+            hidden = model(input_ids=ids).last_hidden_state
+        expected = torch.nn.functional.normalize(hidden.mean(dim=1))[0].numpy()
+        assert np.abs(found - expected).max() <= 1e-5
 
 
 def _write_qwen2_tokenizer(folder):

@@ -21,9 +21,11 @@ from intel_quantized_embeddings.architectures import (
 )
 from intel_quantized_embeddings.architectures.bert import BERT
 from intel_quantized_embeddings.architectures.description import Architecture, NormPlace, Part
+from intel_quantized_embeddings.architectures.tensor_names import WeightNames
 
 HIDDEN, LAYERS, HEADS, INNER, POSITIONS = 32, 2, 4, 64, 130
 EMBEDDING = 20  # of families whose embeddings have a width of their own
+RECALLED, OUTPUT = 24, 40  # of families whose layers have a third half, and whose vectors have a width of their own
 
 _WORDS = [
     "the",
@@ -97,6 +99,13 @@ _WORDS = [
 _LETTERS = [chr(c) for c in range(ord("a"), ord("z") + 1)] + list("0123456789.,:;!?'()-")
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 VOCABULARY = list(dict.fromkeys([*_SPECIAL, *_WORDS, *_LETTERS, *(f"##{letter}" for letter in _LETTERS)]))
+
+
+# Of the messages' texts alone, one behind another.
+TEXT_TEMPLATE = (
+    "{%- for message in messages -%}{%- for part in message['content'] -%}{{ part['text'] }}"
+    "{%- endfor -%}{%- endfor -%}"
+)
 
 
 def write_tiny_model(
@@ -470,6 +479,16 @@ def ask_for_chats(folder: Path) -> None:
     (folder / "sentence_bert_config.json").write_text(json.dumps({"modality_config": asked}))
 
 
+def ask_for_messages(folder: Path, *, template: str | None = None) -> Path:
+    """Make a folder ask for texts as messages beside images, as sentence-transformers writes it of an embedder."""
+    asked = {"method": "forward", "method_output_name": "last_hidden_state"}
+    modalities = {"text": asked, "image": asked, "message": {**asked, "format": "structured"}}
+    described = {"modality_config": modalities, "module_output_name": "token_embeddings"}
+    (folder / "sentence_bert_config.json").write_text(json.dumps(described))
+    (folder / "chat_template.jinja").write_text(template or TEXT_TEMPLATE)
+    return folder
+
+
 def random_encoder(
     *, hidden: int, heads: int, inner: int, activation: Activation, seed: int = 0
 ) -> tuple[EncoderConfig, EncoderWeights]:
@@ -526,10 +545,16 @@ def tiny_config(family: Architecture) -> dict[str, object]:
         config[keys.layer_norm_eps] = family.default_norm_eps
     if keys.embedding_size is not None:
         config[keys.embedding_size] = EMBEDDING
-    if keys.attention_scale is not None:
+    if keys.recall_size is not None:
+        config[keys.recall_size] = RECALLED
+    if keys.output_size is not None:
+        config[keys.output_size] = OUTPUT
+    if isinstance(keys.attention_scale, str):
         config[keys.attention_scale] = 16
     if keys.num_key_heads is not None:
         config |= {keys.num_key_heads: HEADS // 2, "head_dim": 16}
+    if family.heads is not None:
+        config["per_layer_config"] = {"1": {"head_dim": 32, keys.num_key_heads: 1}}
     if family.layer_kinds is not None and family.weights.token_type_embeddings is None:
         config |= {"layer_types": ["sliding_attention", "full_attention"], "local_attention": 12}
         config |= {"sliding_window": 6, "use_sliding_window": True}
@@ -575,6 +600,7 @@ def tiny_weights(config: dict[str, object], *, seed: int) -> dict[str, np.ndarra
             if name and not (name == names.qkv_norm and not index and block.first_norm_missing)
         ]
         norms += [(at + name, heads.size) for name in (names.query_norm, names.key_norm) if name]
+    tensors |= _recalls(names) | {names.output_projection and f"{names.output_projection}.weight": (OUTPUT, HIDDEN)}
     for name, width in [*norms, (names.final_norm, HIDDEN)]:
         if name:
             tensors[f"{name}.weight"] = (width,)
@@ -582,9 +608,21 @@ def tiny_weights(config: dict[str, object], *, seed: int) -> dict[str, np.ndarra
     made = {}
     for name, shape in tensors.items():
         if name is not None:
-            one_more = name.endswith(".weight") and len(shape) == 1 and not block.norm_offset
+            one_more = (name.endswith(".weight") and len(shape) == 1 and not block.norm_offset) or shape == (1,)
             made[name] = np.float32(one_more) + random.normal(0, 0.3, shape).astype(np.float32)
     return made
+
+
+def _recalls(names: WeightNames) -> dict[str, tuple[int, ...]]:
+    """The shapes of the tensors of layers' third halves."""
+    recall = names.recall
+    if recall is None:
+        return {}
+    shapes = {f"{recall.inputs}.weight": (LAYERS * RECALLED, HIDDEN), f"{recall.input_norm}.weight": (RECALLED,)}
+    for at in map(names.layer.format, range(LAYERS)):
+        shapes |= {f"{at}{recall.gate}.weight": (RECALLED, HIDDEN), f"{at}{recall.output}.weight": (HIDDEN, RECALLED)}
+        shapes |= {f"{at}{recall.norm}.weight": (HIDDEN,), at + recall.factor: (1,)}
+    return shapes
 
 
 def without_special_tokens(folder: Path) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from intel_quantized_embeddings.architectures import Activation, EncoderConfig, hidden_size
+from intel_quantized_embeddings.architectures import Activation, EncoderConfig, hidden_size, text_part
 from intel_quantized_embeddings.architectures.description import Heads, LayerKind, Part, Rotary
 from intel_quantized_embeddings.architectures.relative_bias import alibi_slopes
 from intel_quantized_embeddings.architectures.table import ARCHITECTURES, BUILT_IN
@@ -52,6 +52,10 @@ _WRITTEN["modernbert"] = {**_WRITTEN["bert"], "hidden_activation": "gelu_new", "
 _WRITTEN |= {key: {**_WRITTEN["bert"], "rms_norm_eps": 1e-6} for key in ("llama", "eurobert", "qwen3")}
 _WRITTEN["jina_bert"] = {**_WRITTEN["bert"], "position_embedding_type": "alibi", "feed_forward_type": "reglu"}
 _WRITTEN["gemma3_text"] = {**_WRITTEN["llama"], "hidden_activation": "gelu_new"}
+_WRITTEN |= {
+    key: {**_WRITTEN["gemma3_text"], "hidden_size_per_layer_input": 128, "embedding_dim": 768}
+    for key in ("embedding_gemma2", "embedding_gemma2_text")
+}
 
 
 def test_every_architecture_that_is_built_in_is_tried_here():
@@ -89,7 +93,6 @@ def test_what_no_key_says_is_the_familys():
 @pytest.mark.parametrize(
     ("model_type", "said"),
     [
-        ("embedding_gemma2", r"heads of two sizes.*sentence-transformers, or take EmbeddingGemma 300m"),
         ("deberta-v2", r"contents and of positions apart.*iqe export"),
         ("unheard_of", r"\)\. Convert it to OpenVINO once.*iqe export"),
     ],
@@ -240,6 +243,78 @@ def test_gemmas_scale_is_transformers_own_where_no_file_says_it():
     """256, whatever a head's size; the head's size gave other vectors without a word."""
     assert _read("gemma3_text").attention_scale == 256**-0.5
     assert _read("gemma3_text", query_pre_attn_scalar=24).attention_scale == 24**-0.5
+
+
+def test_embedding_gemma_2_has_wider_heads_where_a_layer_sees_all():
+    """As `per_layer_config` says, whose numbers transformers pads with zeros; without it 512 wide with one of keys."""
+    usual = Heads(size=64, keys=3)
+    keys = {"head_dim": 64, "num_key_value_heads": 3, "sliding_window_pattern": 3}
+    plain = _read("embedding_gemma2_text", **keys)
+    assert plain.heads == (usual, usual, Heads(size=512, keys=1)) * 2
+    named = _read("embedding_gemma2_text", **keys, global_head_dim=128, num_global_key_value_heads=4)
+    assert set(named.heads) == {usual, Heads(size=128, keys=4)}
+    listed = {"per_layer_config": {"02": {"head_dim": 32, "num_key_value_heads": 1}, "05": {"head_dim": 96}}}
+    own = _read("embedding_gemma2_text", **keys, **listed, global_head_dim=128)
+    assert own.heads == (usual, usual, Heads(size=32, keys=1), usual, usual, Heads(size=96, keys=3))
+    assert set(_read("embedding_gemma2_text", **keys, per_layer_config={}).heads) == {usual}
+
+
+def test_embedding_gemma_2s_window_is_its_reach_and_its_last_layer_sees_all():
+    """`sliding_window` counts each side; `use_bidirectional_attention` has no effect, nor has it in transformers."""
+    config = _read("embedding_gemma2_text", sliding_window=512, use_bidirectional_attention=False)
+    assert [(kind.before, kind.after) for kind in config.layers] == [(512, 512)] * 5 + [(None, None)]
+    listed = _read("embedding_gemma2_text", layer_types=["full_attention"] * 2 + ["sliding_attention"] * 4)
+    assert [kind.before for kind in listed.layers] == [None, None, 512, 512, 512, None]
+    assert listed.rotaries == (Rotary(1_000_000.0), Rotary(10_000.0))
+    assert (config.attention_scale, config.embedding_factor, config.output_size) == (1, 384**0.5, 768)
+    assert config.max_length == 512
+    # transformers' default, of which tables of angles would have 400 MB; the models are made for 8,192 tokens.
+    assert _read("embedding_gemma2_text", max_position_embeddings=262_144).max_length == 8192
+
+
+def test_of_a_model_that_takes_images_too_the_texts_encoder_is_read():
+    text = {"model_type": "embedding_gemma2_text", **_WRITTEN["embedding_gemma2_text"]}
+    whole = {"model_type": "embedding_gemma2", "text_config": text, "vision_config": {"hidden_size": 96}}
+    config = text_part(whole)
+    assert config["model_type"] == "embedding_gemma2"
+    assert EncoderConfig.from_hf(config, where="it") == EncoderConfig.from_hf(text, where="it")
+    assert hidden_size(config) == 768
+    assert text_part(text) == text
+
+
+@pytest.mark.parametrize(
+    ("more", "error", "said"),
+    [
+        (
+            {"per_layer_config": {"0": {"intermediate_size": 9}}},
+            UnsupportedModelError,
+            "'intermediate_size' in",
+        ),
+        (
+            {"per_layer_config": {"6": {"head_dim": 64}}},
+            DamagedFilesError,
+            "'6' in per_layer_config; the 6 layers",
+        ),
+        ({"per_layer_config": {"all": {}}}, DamagedFilesError, "the layer 'all' in per_layer_config"),
+        ({"per_layer_config": {"0": {"head_dim": 33}}}, DamagedFilesError, "heads of 33 numbers"),
+        (
+            {"per_layer_config": {"0": {"num_key_value_heads": 5}}},
+            DamagedFilesError,
+            "12 heads of queries do not divide",
+        ),
+        ({"embedding_dim": None}, DamagedFilesError, "embedding_dim=None"),
+        ({"hidden_size_per_layer_input": 0}, DamagedFilesError, "hidden_size_per_layer_input=0"),
+        (
+            {"rope_parameters": {"full_attention": {"rope_type": "proportional", "partial_rotary_factor": 0.25}}},
+            UnsupportedModelError,
+            "partial_rotary_factor=0.25",
+        ),
+        ({"rope_scaling": {"rope_type": "linear", "factor": 8.0}}, UnsupportedModelError, "rope_scaling="),
+    ],
+)
+def test_what_is_no_embedding_gemma_2_of_ours_is_refused_by_name(more, error, said):
+    with pytest.raises(error, match=said):
+        _read("embedding_gemma2_text", **more)
 
 
 def test_other_numbers_of_mpnets_buckets_are_refused():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from intel_quantized_embeddings.architectures import Dense, Ending, LayerNorm, Linear, Norm, StepActivation, UnitLength
 from intel_quantized_embeddings.architectures.ending import Step
-from intel_quantized_embeddings.errors import DamagedFilesError
+from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 from intel_quantized_embeddings.options import Pooling
 
 HIDDEN = 12
@@ -47,6 +47,26 @@ def endings(draw: st.DrawFn) -> Ending:
             steps.append(_dense(draw(st.integers(0, 99)), width, outputs, StepActivation(kind)))
             width = outputs
     return Ending(poolings=tuple(poolings), steps=tuple(steps))
+
+
+@pytest.mark.parametrize("poolings", [(Pooling.MEAN,), (Pooling.CLS, Pooling.WEIGHTED_MEAN)], ids=str)
+def test_a_projection_of_each_token_is_a_step_of_the_pooled_row(poolings):
+    random = np.random.default_rng(0)
+    projection = Linear(random.normal(0, 1, (7, HIDDEN)).astype(np.float32), np.zeros(7, np.float32))
+    plain = Ending(poolings=poolings, steps=(UnitLength(),))
+    ending = plain.behind(projection)
+    assert ending.widths(HIDDEN, where="it") == (HIDDEN * len(poolings), 7 * len(poolings), 7 * len(poolings))
+    rows = random.normal(0, 1, (len(poolings), HIDDEN))
+    projected = np.concatenate([projection.weight.astype(np.float64) @ row for row in rows])
+    np.testing.assert_allclose(_through(np.concatenate(rows), ending.steps[0]), projected, rtol=0, atol=1e-12)
+    assert ending.steps[1:] == plain.steps
+    assert plain.behind(None) is plain
+
+
+def test_the_largest_of_projected_numbers_is_refused():
+    ending = Ending(poolings=(Pooling.MEAN, Pooling.MAX))
+    with pytest.raises(UnsupportedModelError, match=r"pooling='max' is not built in.*projects.*pooling='mean'"):
+        ending.behind(Linear(np.eye(HIDDEN, dtype=np.float32), np.zeros(HIDDEN, np.float32)))
 
 
 @given(endings())

@@ -9,13 +9,21 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from intel_quantized_embeddings import CrossEncoder
+from intel_quantized_embeddings import CrossEncoder, Encoder
+from intel_quantized_embeddings.architectures.embedding_gemma2 import EMBEDDING_GEMMA2
 from intel_quantized_embeddings.architectures.llama import EUROBERT
 from intel_quantized_embeddings.architectures.qwen3 import QWEN3
 from intel_quantized_embeddings.errors import DamagedFilesError, MissingExtraError, OptionError, UnsupportedModelError
 from intel_quantized_embeddings.models.pair_template import PairTemplate, read_template
 from support.tiny_models import PAIR_TEMPLATE as TEMPLATE
-from support.tiny_models import ask_for_chats, tiny_config, write_tiny_causal_scorer, write_tiny_cross_encoder
+from support.tiny_models import (
+    ask_for_chats,
+    ask_for_messages,
+    tiny_config,
+    write_tiny_causal_scorer,
+    write_tiny_cross_encoder,
+    write_tiny_model,
+)
 
 YES, NO = 30, 31
 
@@ -190,3 +198,49 @@ def test_an_encoder_has_no_next_token(causal):
     (causal / "config.json").write_text(json.dumps({**json.loads((causal / "config.json").read_text()), **config}))
     with pytest.raises(UnsupportedModelError, match="no model of the eurobert family is built in for that"):
         CrossEncoder.load(causal, precision="fp32")
+
+
+# --- texts of models that take images too --------------------------------------------------------
+
+
+@pytest.fixture
+def with_images(tmp_path):
+    """A tiny model, and the same as of one that takes images too, whose texts are messages."""
+    plain = write_tiny_model(tmp_path / "plain", family=EMBEDDING_GEMMA2)
+    whole = write_tiny_model(tmp_path / "whole", family=EMBEDDING_GEMMA2)
+    text = json.loads((plain / "config.json").read_text())
+    described = {"model_type": "embedding_gemma2", "text_config": text, "vision_config": {"hidden_size": 8}}
+    (whole / "config.json").write_text(json.dumps(described))
+    tensors = load_file(whole / "model.safetensors")
+    tensors = {f"language_model.{name}": tensor for name, tensor in tensors.items()}
+    tensors["embed_vision.embedding_projection.weight"] = np.zeros((8, 8), np.float32)
+    save_file(tensors, whole / "model.safetensors")
+    return plain, ask_for_messages(whole)
+
+
+def test_a_template_that_adds_nothing_changes_nothing(with_images):
+    plain, whole = (Encoder.load(folder, precision="fp32") for folder in with_images)
+    texts = ["a cat", " the dog\n\nsat ", ""]
+    assert np.array_equal(plain.encode(texts, instruction="query: "), whole.encode(texts, instruction="query: "))
+    assert (whole.dimension, whole.max_length) == (plain.dimension, plain.max_length)
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("user: {{ messages[-1].content[0].text }}", "makes 'user: .* words that it adds to texts"),
+        ("{{ messages[-1].content[0].text }}", "words that it adds"),
+        ("{{ messages[0].content[0].text | trim }}", "words that it adds"),
+        ("{{ messages[9].content.x }}", "fails on a text"),
+    ],
+)
+def test_a_template_that_makes_another_text_is_refused(with_images, template, said):
+    folder = ask_for_messages(with_images[1], template=template)
+    with pytest.raises((UnsupportedModelError, DamagedFilesError), match=said):
+        Encoder.load(folder, precision="fp32")
+
+
+def test_messages_of_a_model_of_texts_alone_stay_refused(with_images):
+    """Its template's text would get no tokens around it."""
+    with pytest.raises(UnsupportedModelError, match=r"modality_config=.*only.*'text'"):
+        Encoder.load(ask_for_messages(with_images[0]), precision="fp32")

@@ -23,6 +23,7 @@ from intel_quantized_embeddings.architectures import (
 )
 from intel_quantized_embeddings.architectures.bert import BERT
 from intel_quantized_embeddings.architectures.distilbert import DISTILBERT
+from intel_quantized_embeddings.architectures.embedding_gemma2 import EMBEDDING_GEMMA2
 from intel_quantized_embeddings.architectures.gemma3 import GEMMA3
 from intel_quantized_embeddings.architectures.gte import GTE
 from intel_quantized_embeddings.architectures.jina_bert import JINA_BERT
@@ -32,7 +33,18 @@ from intel_quantized_embeddings.architectures.qwen3 import QWEN3
 from intel_quantized_embeddings.architectures.roberta import ROBERTA
 from intel_quantized_embeddings.architectures.table import ARCHITECTURES
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, UnsupportedModelError
-from support.tiny_models import EMBEDDING, HEADS, HIDDEN, INNER, LAYERS, POSITIONS, tiny_config, write_tiny_model
+from support.tiny_models import (
+    EMBEDDING,
+    HEADS,
+    HIDDEN,
+    INNER,
+    LAYERS,
+    OUTPUT,
+    POSITIONS,
+    RECALLED,
+    tiny_config,
+    write_tiny_model,
+)
 
 QUERY = "encoder.layer.0.attention.self.query.weight"
 
@@ -63,14 +75,15 @@ def _assert_same(weights: EncoderWeights, expected: EncoderWeights, **tolerance:
 
 def _arrays(weights: EncoderWeights) -> dict[str, np.ndarray]:
     arrays = {"words": weights.word_embeddings, "positions": weights.position_embeddings}
-    parts = {"norm": weights.embedding_norm, "final": weights.final_norm}
+    parts = {"norm": weights.embedding_norm, "final": weights.final_norm, "output": weights.output_projection}
     for index, layer in enumerate(weights.layers):
-        parts |= {f"{index}.{part}": getattr(layer, part) for part in layer.__slots__}
+        for of in (layer, layer.recall) if layer.recall else (layer,):
+            parts |= {f"{index}.{part}": getattr(of, part) for part in of.__slots__ if part != "recall"}
     for name, part in parts.items():
         if isinstance(part, Linear | Norm):
             arrays |= {f"{name}.weight": part.weight, f"{name}.bias": part.bias}
         elif part is not None:
-            arrays[name] = part
+            arrays[name] = np.float32(part) if isinstance(part, float) else part
     return arrays
 
 
@@ -86,6 +99,10 @@ def test_every_family_loads(tmp_path, family):
     assert weights.position_embeddings.shape == ((POSITIONS if family.weights.position_embeddings else 1), embedding)
     projection = weights.embedding_projection
     assert projection is None if embedding == HIDDEN else projection.weight.shape == (HIDDEN, embedding)
+    recalls = {layer.recall and layer.recall.gate.weight.shape for layer in weights.layers}
+    assert recalls == {(RECALLED, HIDDEN) if family.keys.recall_size else None}
+    behind = weights.output_projection
+    assert behind is None if family.keys.output_size is None else behind.weight.shape == (OUTPUT, HIDDEN)
     assert weights.layers[0].intermediate.weight.shape == (INNER, HIDDEN)
     assert weights.layers[1].output.weight.shape == (HIDDEN, INNER)
     bias = weights.relative_attention_bias
@@ -111,6 +128,7 @@ def test_the_first_token_types_embedding_is_in_the_positions(folder):
         (GTE, "new."),
         (QWEN3, "model."),
         (GEMMA3, "language_model."),
+        (EMBEDDING_GEMMA2, "language_model."),
     ],
 )
 def test_a_prefix_makes_no_difference(tmp_path, family, prefix):

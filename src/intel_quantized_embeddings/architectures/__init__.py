@@ -14,15 +14,11 @@ from intel_quantized_embeddings.architectures.ending import (
     VocabularyEnding,
 )
 from intel_quantized_embeddings.architectures.heads import load_head, load_next_token
+from intel_quantized_embeddings.architectures.layers import EncoderWeights, LayerWeights, Linear, Norm, Recall
 from intel_quantized_embeddings.architectures.masked_lm import load_masked_lm
+from intel_quantized_embeddings.architectures.table import takes_more, text_part
 from intel_quantized_embeddings.architectures.token_weights import TOKEN_WEIGHTS_FILE, load_token_weights
-from intel_quantized_embeddings.architectures.weights import (
-    EncoderWeights,
-    LayerWeights,
-    Linear,
-    Norm,
-    load_weights,
-)
+from intel_quantized_embeddings.architectures.weights import load_weights
 
 __all__ = [
     "TOKEN_WEIGHTS_FILE",
@@ -35,6 +31,7 @@ __all__ = [
     "LayerWeights",
     "Linear",
     "Norm",
+    "Recall",
     "SparseEnding",
     "SparsePooling",
     "StepActivation",
@@ -48,4 +45,6 @@ __all__ = [
     "load_next_token",
     "load_token_weights",
     "load_weights",
+    "takes_more",
+    "text_part",
 ]

@@ -47,6 +47,8 @@ class EncoderConfig:
         heads: For each layer, the sizes of its heads.
         attention_scale: Factor of attention's scores.
         embedding_size: Numbers in an embedding, before they become a hidden state.
+        recall_size: Numbers in a layer's inputs from the embeddings; 0 without a third half of layers.
+        output_size: Numbers in a token's vector.
         layers: For each layer, what differs between layers.
         max_positions: Rows of the position table, or the longest input where positions are rotary.
         max_length: The longest input in tokens that the positions can serve.
@@ -59,6 +61,8 @@ class EncoderConfig:
     vocab_size: int
     hidden_size: int
     embedding_size: int
+    recall_size: int
+    output_size: int
     num_heads: int
     heads: tuple[Heads, ...]
     attention_scale: float
@@ -92,7 +96,7 @@ class EncoderConfig:
 
     @property
     def max_length(self) -> int:
-        return min(self.max_positions - self.first_position, LONGEST_TEXT)
+        return min(self.max_positions - self.first_position, self.architecture.longest_text or LONGEST_TEXT)
 
     @staticmethod
     def from_hf(config: Mapping[str, Any], *, where: str, exported: bool = False) -> EncoderConfig:
@@ -133,6 +137,8 @@ class EncoderConfig:
             vocab_size=held.size(keys.vocab_size),
             hidden_size=hidden,
             embedding_size=_embedding_size(held, architecture, hidden=hidden),
+            recall_size=0 if keys.recall_size is None else held.size(keys.recall_size),
+            output_size=hidden if keys.output_size is None else held.size(keys.output_size),
             num_heads=heads,
             heads=(usual,) * len(layers) if architecture.heads is None else architecture.heads(held, usual),
             attention_scale=scaled_by**-0.5,
@@ -164,7 +170,7 @@ def hidden_size(config: Mapping[str, Any]) -> int | None:
     architecture = architecture_of(config)
     keys: tuple[str, ...] = ("hidden_size", "dim", "d_model")
     if architecture is not None:
-        own = architecture.keys.hidden_size
+        own = architecture.keys.output_size or architecture.keys.hidden_size
         keys = (own, *(key for key, meant in architecture.renamed.items() if meant == own))
     return next((config[key] for key in keys if is_whole(config.get(key)) and config[key] > 0), None)
 

@@ -81,6 +81,19 @@ class ConfigValues:
             raise DamagedFilesError(f"config.json of {self._where} has {key}={value!r}; an object is needed there.")
         return ConfigValues(value or {}, where=self._where)
 
+    def of_layers(self, key: str, *, count: int, known: tuple[str, ...]) -> Mapping[int, ConfigValues]:
+        """Return the objects that an object has by the numbers of layers, each with known keys alone."""
+        found = {}
+        section = self.section(key)
+        for number in section._config:
+            layer = int(number) if str(number).isdecimal() else count
+            if layer >= count:
+                raise self.damaged(f"has the layer {number!r} in {key}; the {count} layers have numbers from 0.")
+            found[layer] = section.section(number)
+            if unknown := [name for name in found[layer]._config if name not in known]:
+                raise self.refuse(f"has {unknown[0]!r} in {key}; built in are {', '.join(known)}.")
+        return found
+
     def __contains__(self, key: str) -> bool:
         return key in self._config
 

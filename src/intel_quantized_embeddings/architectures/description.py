@@ -110,6 +110,7 @@ class Block:
         rms_norm: Whether norms do not subtract the mean (https://arxiv.org/abs/1910.07467).
         norm_offset: Number that is added to the weights of norms.
         first_norm_missing: Whether the first layer, behind the norm over the embeddings, begins without one.
+        value_norm: Whether each head of values has a norm, without weights.
         biases: The parts that have biases.
         token_types: Whether embeddings of token types are added.
     """
@@ -123,6 +124,7 @@ class Block:
     rms_norm: bool = False
     norm_offset: float = 0.0
     first_norm_missing: bool = False
+    value_norm: bool = False
     biases: frozenset[Part] = ALL_PARTS
     token_types: bool = True
 
@@ -135,8 +137,11 @@ class ConfigKeys:
         layer_norm_eps: A key, or the number itself if no `config.json` decides it.
         num_key_heads: Heads of keys and values; None if there are always as many as of queries.
         head_size: None if all heads together are always as wide as the hidden state.
-        attention_scale: The number whose root divides the scores; None if that is always the head's size.
+        attention_scale: The number whose root divides the scores, as a key, or itself if no `config.json` decides it;
+            None if that is always the head's size.
         embedding_size: Numbers in an embedding; None if it is always the size of the hidden state.
+        recall_size: Numbers in a layer's inputs from the embeddings; None without a third half of layers.
+        output_size: Numbers in a token's vector; None if it is always the size of the hidden state.
     """
 
     vocab_size: str = "vocab_size"
@@ -149,8 +154,10 @@ class ConfigKeys:
     max_positions: str = "max_position_embeddings"
     num_key_heads: str | None = None
     head_size: str | None = None
-    attention_scale: str | None = None
+    attention_scale: str | float | None = None
     embedding_size: str | None = None
+    recall_size: str | None = None
+    output_size: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +190,8 @@ class Architecture:
     Attributes:
         name: The family's name in messages.
         model_types: Values of `model_type` in `config.json`.
+        sections: The key of the object that describes the encoder of texts in `config.json`, by the `model_type` of
+            models that take images or sounds too. Their other encoders are left out.
         written_as: Keys and values of `config.json` that mean this family if `model_type` is another's.
         weights: The names of its tensors.
         head: Its sequence classifier; None if none is built in.
@@ -204,6 +213,8 @@ class Architecture:
         default_attention_scale: The number whose root divides the scores if `config.json` does not give it; None for
             the head's size.
         pad_token_id: The padding id if `config.json` gives none.
+        longest_text: The longest input in tokens that its models are made for, if `config.json` may say far more; None
+            if it is to be believed.
         refusals: Variants that are not built in, beside those of any family.
     """
 
@@ -211,6 +222,7 @@ class Architecture:
     model_types: tuple[str, ...]
     weights: WeightNames
     prefixes: tuple[str, ...]
+    sections: Mapping[str, str] = field(default_factory=dict)
     written_as: Mapping[str, object] = field(default_factory=dict)
     head: HeadNames | None = None
     next_token: str | None = None
@@ -228,4 +240,5 @@ class Architecture:
     default_embedding_size: int | None = None
     default_attention_scale: float | None = None
     pad_token_id: int = 0
+    longest_text: int | None = None
     refusals: tuple[Refusal, ...] = ()

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from intel_quantized_embeddings.architectures.weights import Linear, Norm
-from intel_quantized_embeddings.errors import DamagedFilesError
+from intel_quantized_embeddings.architectures.layers import Linear, Norm
+from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 from intel_quantized_embeddings.options import Pooling
 
 if TYPE_CHECKING:
@@ -108,6 +108,27 @@ class Ending:
                 )
             widths.append(step.linear.weight.shape[0] if isinstance(step, Dense) else takes)
         return tuple(widths)
+
+    def behind(self, projection: Linear | None) -> Ending:
+        """Return the ending of a model whose tokens' vectors go through a linear layer without a bias first.
+
+        Pooling a text's tokens and then its row gives the same, in a step for each text instead of each token; but the
+        largest of each number is another then.
+
+        Raises:
+            UnsupportedModelError: A pooling is `max`.
+        """
+        if projection is None:
+            return self
+        if Pooling.MAX in self.poolings:
+            raise UnsupportedModelError(
+                "pooling='max' is not built in for a model whose last layer projects each token's vector, as "
+                "EmbeddingGemma 2's does. Use pooling='mean', which such a model is trained with."
+            )
+        weight = np.kron(np.eye(len(self.poolings), dtype=np.float32), projection.weight)
+        return Ending(
+            poolings=self.poolings, steps=(Dense(Linear(weight, np.zeros(len(weight), np.float32))), *self.steps)
+        )
 
     def folded(self) -> Ending:
         """Return the same with consecutive linear steps multiplied into one, where that is less work.

@@ -10,10 +10,10 @@ import numpy as np
 
 from intel_quantized_embeddings.architectures.config import EncoderConfig
 from intel_quantized_embeddings.architectures.ending import Dense, Ending, LayerNorm, Step, StepActivation
+from intel_quantized_embeddings.architectures.layers import Linear, Norm
 from intel_quantized_embeddings.architectures.table import PREFIXES
 from intel_quantized_embeddings.architectures.tensor_names import HeadNames
 from intel_quantized_embeddings.architectures.tensors import TensorReader, safetensors_files
-from intel_quantized_embeddings.architectures.weights import Linear, Norm
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 from intel_quantized_embeddings.options import Pooling
 

@@ -11,9 +11,10 @@ import numpy as np
 from intel_quantized_embeddings.architectures.config import EncoderConfig
 from intel_quantized_embeddings.architectures.ending import Dense, LayerNorm, SparsePooling, VocabularyEnding
 from intel_quantized_embeddings.architectures.heads import ACTIVATIONS, found, named, read_tensor
+from intel_quantized_embeddings.architectures.layers import Linear, Norm
 from intel_quantized_embeddings.architectures.table import ARCHITECTURES, PREFIXES
 from intel_quantized_embeddings.architectures.tensors import TensorReader
-from intel_quantized_embeddings.architectures.weights import Linear, Norm, require_safetensors
+from intel_quantized_embeddings.architectures.weights import require_safetensors
 from intel_quantized_embeddings.errors import UnsupportedModelError
 
 if TYPE_CHECKING:

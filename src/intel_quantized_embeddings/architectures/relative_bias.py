@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from intel_quantized_embeddings.architectures.config import EncoderConfig
-from intel_quantized_embeddings.architectures.weights import EncoderWeights
+from intel_quantized_embeddings.architectures.layers import EncoderWeights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,6 +6,27 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecallNames:
+    """Names of the parts of a layer's third half, which recalls the embeddings (`layers.Recall`).
+
+    Attributes:
+        inputs: The layer that makes the inputs of all layers of an embedding, one behind another; not in a layer.
+        input_norm: The norm of each layer's inputs; not in a layer.
+        gate: The layer that is activated and multiplied with the inputs.
+        output: The layer behind that.
+        norm: The norm of what is added.
+        factor: The whole name of the number that a layer's output is multiplied with.
+    """
+
+    inputs: str
+    input_norm: str
+    gate: str
+    output: str
+    norm: str
+    factor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WeightNames:
     """Hugging Face's names of the tensors, without the prefix of a checkpoint that has a head.
 
@@ -25,7 +46,9 @@ class WeightNames:
         query_norm: The norm of each head of queries; None without one. `key_norm` is the same for keys.
         qkv_norm: The norm in front of attention; None without one. `intermediate_norm` is in front of the feed-forward
             network, `attention_norm` and `output_norm` are behind the two.
+        recall: A layer's third half; None without one.
         final_norm: The norm behind the last layer.
+        output_projection: The linear layer behind that norm, without a bias; None without one.
         norm_parts: The suffixes of a norm's scale and shift; checkpoints converted from TensorFlow have gamma and beta.
         token_type_embeddings: None where there are no token types.
         relative_attention_bias: None where the block has no relative buckets.
@@ -53,7 +76,9 @@ class WeightNames:
     attention_norm: str | None = None
     intermediate_norm: str | None = None
     output_norm: str | None = None
+    recall: RecallNames | None = None
     final_norm: str | None = None
+    output_projection: str | None = None
     norm_parts: tuple[tuple[str, str], ...] = (("weight", "bias"), ("gamma", "beta"))
     token_type_embeddings: str | None = None
     relative_attention_bias: str | None = None

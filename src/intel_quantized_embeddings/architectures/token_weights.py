@@ -7,8 +7,8 @@ from pathlib import Path
 from intel_quantized_embeddings.architectures.config import EncoderConfig
 from intel_quantized_embeddings.architectures.ending import TokenWeights
 from intel_quantized_embeddings.architectures.heads import read_tensor
+from intel_quantized_embeddings.architectures.layers import Linear
 from intel_quantized_embeddings.architectures.tensors import TensorReader
-from intel_quantized_embeddings.architectures.weights import Linear
 
 # What `sparse_linear.pt` of the hub, a pickle, is converted into (docs/sparse.md): its two tensors by their own names.
 TOKEN_WEIGHTS_FILE = "sparse_linear.safetensors"

@@ -17,8 +17,8 @@ from torch.nn import functional
 from intel_quantized_embeddings.architectures.config import EncoderConfig
 from intel_quantized_embeddings.architectures.description import Activation, Heads
 from intel_quantized_embeddings.architectures.ending import Ending
+from intel_quantized_embeddings.architectures.layers import EncoderWeights, LayerWeights, Linear, Norm
 from intel_quantized_embeddings.architectures.relative_bias import relative_bias_by_offset
-from intel_quantized_embeddings.architectures.weights import EncoderWeights, LayerWeights, Linear, Norm
 from intel_quantized_embeddings.errors import UnsupportedModelError
 from intel_quantized_embeddings.options import Pooling
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from intel_quantized_embeddings.architectures.config import EncoderConfig
 from intel_quantized_embeddings.architectures.description import Part
+from intel_quantized_embeddings.architectures.layers import EncoderWeights, LayerWeights, Linear, Norm, Recall
 from intel_quantized_embeddings.architectures.table import PREFIXES
 from intel_quantized_embeddings.architectures.tensors import TensorReader, safetensors_files
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, UnsupportedModelError
@@ -18,78 +18,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Linear:
-    """`x @ weight.T + bias`; weight is (out, in), bias is (out,), zeros where a family has none."""
-
-    weight: Array
-    bias: Array
-
-
-@dataclass(frozen=True, slots=True)
-class Norm:
-    """A norm's scale and shift, each (hidden,); the shift is zeros where a family has none."""
-
-    weight: Array
-    bias: Array
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerWeights:
-    """The weights of one transformer layer. Parts that a family does not have are None.
-
-    Attributes:
-        gate: The layer that is activated and multiplied with the intermediate one, which is then not activated.
-        query_norm: The weight of the norm of each head of queries, (head_size,).
-        key_norm: The weight of the norm of each head of keys, (head_size,).
-        qkv_norm: The norm in front of attention.
-        attention_norm: The norm behind attention.
-        intermediate_norm: The norm in front of the feed-forward network.
-        output_norm: The norm behind the feed-forward network.
-    """
-
-    query: Linear
-    key: Linear
-    value: Linear
-    attention_output: Linear
-    intermediate: Linear
-    output: Linear
-    gate: Linear | None = None
-    query_norm: Array | None = None
-    key_norm: Array | None = None
-    qkv_norm: Norm | None = None
-    attention_norm: Norm | None = None
-    intermediate_norm: Norm | None = None
-    output_norm: Norm | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EncoderWeights:
-    """The weights of an encoder, float32.
-
-    Attributes:
-        word_embeddings: (vocab, embedding), multiplied with the family's factor.
-        position_embeddings: (max_positions, embedding), with the first token type's embedding
-            already added: a text alone is all of type 0, so the sum is a constant. With rotary positions or ALiBi that
-            embedding alone, (1, embedding), or zeros.
-        embedding_norm: The norm over the embeddings; None without one.
-        embedding_projection: The layer that makes hidden states of embeddings; None if they have that width.
-        final_norm: The norm behind the last layer; None without one.
-        relative_attention_bias: (buckets, heads); None if a family has none.
-        second_text: The second token type's embedding less the first's, (embedding,), which is added to the tokens of a
-            pair's second text. None without one. The tokenizer decides whether a text gets it.
-    """
-
-    word_embeddings: Array
-    position_embeddings: Array
-    embedding_norm: Norm | None
-    layers: tuple[LayerWeights, ...]
-    relative_attention_bias: Array | None
-    second_text: Array | None = None
-    embedding_projection: Linear | None = None
-    final_norm: Norm | None = None
 
 
 def load_weights(folder: Path, config: EncoderConfig) -> EncoderWeights:
@@ -138,12 +66,13 @@ class _Loader:
             if len(types) > 1:
                 second_text = types[1] - types[0]
         words = self._tensor(names.word_embeddings, (config.vocab_size, embedding))
+        recalls = self._recalls()
         return EncoderWeights(
             word_embeddings=words if config.embedding_factor == 1 else words * np.float32(config.embedding_factor),
             position_embeddings=positions,
             embedding_norm=self._norm(names.embedding_norm, width=embedding),
             embedding_projection=self._projection(),
-            layers=tuple(self._layer(i) for i in range(config.num_layers)),
+            layers=tuple(self._layer(i, recalls[i]) for i in range(config.num_layers)),
             relative_attention_bias=(
                 self._tensor(names.relative_attention_bias, (config.relative_attention_buckets, config.num_heads))
                 if names.relative_attention_bias is not None
@@ -151,9 +80,14 @@ class _Loader:
             ),
             second_text=second_text,
             final_norm=self._norm(names.final_norm),
+            output_projection=(
+                self._plain(names.output_projection, config.output_size, config.hidden_size)
+                if names.output_projection is not None
+                else None
+            ),
         )
 
-    def _layer(self, index: int) -> LayerWeights:
+    def _layer(self, index: int, recall: Recall | None) -> LayerWeights:
         config, names = self._config, self._names
         at = names.layer.format(index)
         for layer in names.none_of:
@@ -188,11 +122,37 @@ class _Loader:
             output=self._linear(at + names.output, hidden, inner, part=Part.OUTPUT),
             query_norm=self._norm_of_heads(at, names.query_norm, size=heads.size),
             key_norm=self._norm_of_heads(at, names.key_norm, size=heads.size),
+            value_norm=np.ones(heads.size, dtype=np.float32) if config.block.value_norm else None,
             qkv_norm=None if first_missing else self._norm(names.qkv_norm, at),
             attention_norm=self._norm(names.attention_norm, at),
             intermediate_norm=self._norm(names.intermediate_norm, at),
             output_norm=self._norm(names.output_norm, at),
+            recall=recall,
         )
+
+    def _recalls(self) -> tuple[Recall | None, ...]:
+        """Return the third half of each layer; the one layer that makes the inputs of all is cut into theirs."""
+        config, names = self._config, self._names.recall
+        count, hidden, width = config.num_layers, config.hidden_size, config.recall_size
+        if names is None:
+            return (None,) * count
+        inputs = self._plain(names.inputs, count * width, hidden)
+        inputs = Linear(inputs.weight * np.float32(hidden**-0.5), inputs.bias)
+        input_norm = self._named_norm(names.input_norm, width=width)
+        recalls = []
+        for index, own in enumerate(_split(inputs, (width,) * count)):
+            at = self._names.layer.format(index)
+            recalls.append(
+                Recall(
+                    inputs=own,
+                    input_norm=input_norm,
+                    gate=self._plain(at + names.gate, width, hidden),
+                    output=self._plain(at + names.output, hidden, width),
+                    norm=self._named_norm(at + names.norm, width=hidden),
+                    factor=float(self._tensor(at + names.factor, (1,))[0]),
+                )
+            )
+        return tuple(recalls)
 
     def _projection(self) -> Linear | None:
         config, name = self._config, self._names.embedding_projection
@@ -211,23 +171,29 @@ class _Loader:
         named = zip(single, rows, strict=True)
         return tuple(self._linear(at + name, count, columns, part=part) for name, count in named)
 
+    def _plain(self, name: str, rows: int, columns: int) -> Linear:
+        """Return a layer that has no bias in any model."""
+        return Linear(self._tensor(f"{name}.weight", (rows, columns)), np.zeros(rows, dtype=np.float32))
+
     def _linear(self, name: str, rows: int, columns: int, *, part: Part) -> Linear:
-        weight = self._tensor(f"{name}.weight", (rows, columns))
-        if part in self._config.block.biases:
-            return Linear(weight, self._tensor(f"{name}.bias", (rows,)))
-        return Linear(weight, np.zeros(rows, dtype=np.float32))
+        plain = self._plain(name, rows, columns)
+        return (
+            plain
+            if part not in self._config.block.biases
+            else Linear(plain.weight, self._tensor(f"{name}.bias", (rows,)))
+        )
 
     def _norm(self, name: str | None, at: str = "", *, width: int | None = None) -> Norm | None:
-        if name is None:
-            return None
-        shape = (width or self._config.hidden_size,)
+        return None if name is None else self._named_norm(at + name, width=width or self._config.hidden_size)
+
+    def _named_norm(self, name: str, *, width: int) -> Norm:
         spellings = self._names.norm_parts
-        held = (parts for parts in spellings if f"{self._prefix}{at}{name}.{parts[0]}" in self._reader)
+        held = (parts for parts in spellings if f"{self._prefix}{name}.{parts[0]}" in self._reader)
         scale, shift = next(held, spellings[-1])
-        weight = self._offset(self._tensor(f"{at}{name}.{scale}", shape))
+        weight = self._offset(self._tensor(f"{name}.{scale}", (width,)))
         if Part.NORM in self._config.block.biases:
-            return Norm(weight, self._tensor(f"{at}{name}.{shift}", shape))
-        return Norm(weight, np.zeros(shape, dtype=np.float32))
+            return Norm(weight, self._tensor(f"{name}.{shift}", (width,)))
+        return Norm(weight, np.zeros(width, dtype=np.float32))
 
     def _norm_of_heads(self, at: str, name: str | None, *, size: int) -> Array | None:
         return None if name is None else self._offset(self._tensor(f"{at}{name}.weight", (size,)))

@@ -35,14 +35,14 @@ class EncoderSize:
     def from_config(cls, config: Mapping[str, Any]) -> EncoderSize | None:
         """Read a Hugging Face `config.json`; None if the architecture is not built in.
 
-        A layer's linear layers are queries, keys, values and attention's output, and two of the feed-forward network,
-        or three if it is gated.
+        A layer's linear layers are queries, keys, values and attention's output, two of the feed-forward network, or
+        three if it is gated, and three of a third half.
         """
         try:
             encoder = EncoderConfig.from_hf(config, where="the model", exported=True)
         except (UnsupportedModelError, DamagedFilesError):
             return None
-        inner = (3 if encoder.block.gated else 2) * encoder.intermediate_size
+        inner = (3 if encoder.block.gated else 2) * encoder.intermediate_size + 3 * encoder.recall_size
         queries = [encoder.num_heads * heads.size for heads in encoder.heads]
         keys = [heads.keys * heads.size for heads in encoder.heads]
         return cls(

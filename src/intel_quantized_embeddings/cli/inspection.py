@@ -198,7 +198,7 @@ def _unquantized(found: SourceModel) -> Inspection:
             dimension = len(read_weight_table(found.weight_table))
         elif is_built_in(config) or weights.kind is WeightKind.SAFETENSORS:  # an export may be of any architecture
             exported = weights.kind is not WeightKind.SAFETENSORS
-            dimension = EncoderConfig.from_hf(config, where=found.name, exported=exported).hidden_size
+            dimension = EncoderConfig.from_hf(config, where=found.name, exported=exported).output_size
         settings = _settings_of(found)
         if found.static is not None:
             StaticTokenizer(found.static, max_length=settings.max_length)

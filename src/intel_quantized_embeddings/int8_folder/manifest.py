@@ -18,6 +18,7 @@ from intel_quantized_embeddings.int8_folder.config import QuantizationConfig
 from intel_quantized_embeddings.int8_folder.fidelity import Fidelity, ScoreFidelity, SparseFidelity
 from intel_quantized_embeddings.int8_folder.probes import Probe, SparseProbe, rows_of
 from intel_quantized_embeddings.int8_folder.record import Calibration, Drop, Method, Source
+from intel_quantized_embeddings.models.config_file import read_config
 from intel_quantized_embeddings.models.scoring import CrossEncoderSettings
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import MANIFEST_FILE
@@ -157,7 +158,7 @@ class FolderManifest:
                     f"{folder / name} is not listed in {MANIFEST_FILE}, and would change how texts are tokenized: it "
                     f"was added since. Remove it, or quantize the model again."
                 )
-        self._check_probes(read_json(folder / "config.json").get("vocab_size"), folder)
+        self._check_probes(read_config(folder).get("vocab_size"), folder)
         for name, expected in self.files.items():
             path = path_inside(folder, name, listed_in=folder / MANIFEST_FILE)
             if not path.is_file():

@@ -137,7 +137,7 @@ def load_scoring_chain(folder: Path, encoder: EncoderConfig, described: dict[str
     *chain, (_, last) = behind_pooling(modules)
     steps = [*(load_step(kind, where) for kind, where in chain), load_dense(last, read_dense(last, output=SCORES))]
     ending = Ending(poolings=(_scoring_pooling(modules),), steps=tuple(steps))
-    ending.widths(encoder.hidden_size, where=str(folder))
+    ending.widths(encoder.output_size, where=str(folder))
     return ending
 
 

@@ -165,13 +165,17 @@ def refuse_other_pipelines(folder: Path, modules: list[tuple[str, Path]]) -> Non
         )
 
 
-def read_transformer_config(transformer: Path, *, task: str, chats: bool = False) -> dict[str, Any]:
+def read_transformer_config(
+    transformer: Path, *, task: str, chats: bool = False, takes_more: bool = False
+) -> dict[str, Any]:
     """Read `sentence_bert_config.json`, which also exists under the names of other architectures.
 
     Args:
         transformer: The module's folder.
         task: The value of `transformer_task` that the model must have.
         chats: Whether it may ask for a chat template.
+        takes_more: Whether the model takes images or sounds too, which are left out. Its texts may be messages: then
+            the caller looks at the template.
 
     Raises:
         UnsupportedModelError: A value is not built in.
@@ -182,19 +186,24 @@ def read_transformer_config(transformer: Path, *, task: str, chats: bool = False
         config = read_json(path)
         if config:
             refuse_unknown_keys(config, _TRANSFORMER_KEYS, path)
-            _refuse_other_inputs(config, path, task=task, chats=chats)
+            _refuse_other_inputs(config, path, task=task, chats=chats, takes_more=takes_more)
             _refuse_arguments(config, path)
             return config
     return {}
 
 
-def _refuse_other_inputs(config: dict[str, Any], path: Path, *, task: str, chats: bool) -> None:
+def _refuse_other_inputs(config: dict[str, Any], path: Path, *, task: str, chats: bool, takes_more: bool) -> None:
     output, feature = _TASKS[task]
     text = {"method": "forward", "method_output_name": output}
     modalities = {"text": text}
     allowed = {"transformer_task": task, "modality_config": modalities, "module_output_name": feature}
     asked = config.get("modality_config")
-    if chats and asked in [modalities | {"message": {**text, "format": name}} for name in _FORMATS]:
+    as_messages = [modalities | {"message": {**text, "format": name}} for name in _FORMATS]
+    if takes_more and isinstance(asked, dict):
+        of_texts = {name: asked[name] for name in ("text", "message") if name in asked}
+        if of_texts in (modalities, *as_messages):
+            allowed["modality_config"] = asked
+    elif chats and asked in as_messages:
         allowed["modality_config"] = asked
     for key, value in allowed.items():
         if key in config and config[key] != value:

@@ -1,9 +1,9 @@
-"""A pair of texts as a chat: the Jinja template of a cross-encoder's tokenizer, rendered as transformers renders it."""
+"""Texts as a chat: the Jinja template of a model's tokenizer, rendered as transformers renders it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,20 +41,8 @@ class PairTemplate:
             DamagedFilesError: It is not a template.
             UnsupportedModelError: Its result lacks one of the pair's texts.
         """
-        with needs("jinja2", extra=EXTRA, needed_for="A cross-encoder that puts pairs into a chat template"):
-            from jinja2 import TemplateSyntaxError
-            from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-        self._instruction, self._in_parts, self._special, self._where = instruction, in_parts, dict(special), where
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-        )
-        environment.globals["raise_exception"] = _refuse
-        environment.filters["tojson"] = _as_json
-        try:
-            self._template = environment.from_string(source)
-        except TemplateSyntaxError as exc:
-            raise DamagedFilesError(f"the chat template of {where} is not one of Jinja: {exc}") from exc
+        self._instruction, self._in_parts = instruction, in_parts
+        self._render = _compiled(source, special, where, of="a pair of texts")
         one = self("a query", "a document")
         if one in (self("another", "a document"), self("a query", "another")):
             raise UnsupportedModelError(
@@ -70,16 +58,69 @@ class PairTemplate:
         """
         messages = [{"role": "system", "content": self._instruction}] if self._instruction else []
         messages += [{"role": "query", "content": query}, {"role": "document", "content": document}]
-        given = [{**message, "content": self._content(message["content"])} for message in messages]
-        try:
-            return self._template.render(
-                messages=given, tools=None, documents=None, add_generation_prompt=False, **self._special
-            )
-        except Exception as exc:  # a template may fail as any program may
-            raise DamagedFilesError(f"the chat template of {self._where} fails on a pair of texts: {exc}") from exc
+        return self._render(messages, self._in_parts)
 
-    def _content(self, text: str) -> Any:
-        return [{"type": "text", "text": text}] if self._in_parts else text
+
+def refuse_other_chats(folder: Path, asked: str | None, *, special: Mapping[str, str]) -> None:
+    """Check that a folder's chat template makes of a prompt and a text the one behind the other, and nothing more.
+
+    Models that take images or sounds too get their texts as messages, of which a template makes one text. Tokens around
+    it are the tokenizer's, as of any other text.
+
+    Args:
+        folder: The model's folder.
+        asked: The format of its messages.
+        special: The tokenizer's special tokens by name.
+
+    Raises:
+        MissingExtraError: jinja2 is not installed.
+        UnsupportedModelError: The template makes something else.
+        DamagedFilesError: It is not a template, or fails.
+    """
+    render = _compiled(read_template(folder), special, folder, of="a text")
+    prompt, text = "a prompt: ", " a text,\n\n  of two  lines\t"
+    user = {"role": "user", "content": text}
+    for expected, messages in (
+        (text, [user]),
+        (prompt + text, [{"role": "system", "content": prompt}, user]),
+    ):
+        made = render(messages, asked != FLAT)
+        if made != expected:
+            raise UnsupportedModelError(
+                f"the chat template of {folder} makes {made!r} of {expected!r}: words that it adds to texts are not "
+                f"built in for embeddings."
+            )
+
+
+def _compiled(
+    source: str, special: Mapping[str, str], where: Path, *, of: str
+) -> Callable[[list[dict[str, str]], bool], str]:
+    """Return the function that makes one text of messages, whose contents are lists of one part or the texts alone."""
+    with needs("jinja2", extra=EXTRA, needed_for=f"A model that puts {of} into a chat template"):
+        from jinja2 import TemplateSyntaxError
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+    )
+    environment.globals["raise_exception"] = _refuse
+    environment.filters["tojson"] = _as_json
+    try:
+        template = environment.from_string(source)
+    except TemplateSyntaxError as exc:
+        raise DamagedFilesError(f"the chat template of {where} is not one of Jinja: {exc}") from exc
+
+    def render(messages: list[dict[str, str]], in_parts: bool) -> str:
+        given: list[dict[str, Any]] = [
+            {**message, "content": [{"type": "text", "text": message["content"]}]} if in_parts else dict(message)
+            for message in messages
+        ]
+        try:
+            return template.render(messages=given, tools=None, documents=None, add_generation_prompt=False, **special)
+        except Exception as exc:  # a template may fail as any program may
+            raise DamagedFilesError(f"the chat template of {where} fails on {of}: {exc}") from exc
+
+    return render
 
 
 def _refuse(message: str) -> None:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from intel_quantized_embeddings.architectures import hidden_size
+from intel_quantized_embeddings.architectures import hidden_size, takes_more
 from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, OptionError, UnsupportedModelError
 from intel_quantized_embeddings.files.json_files import read_json
+from intel_quantized_embeddings.models.config_file import read_config
 from intel_quantized_embeddings.models.endings import chain_width, read_chain, scoring_chain
 from intel_quantized_embeddings.models.known import look_up
 from intel_quantized_embeddings.models.known_models import KnownModels
@@ -22,11 +23,12 @@ from intel_quantized_embeddings.models.modules import (
     read_transformer_config,
     refuse_other_pipelines,
 )
+from intel_quantized_embeddings.models.pair_template import asked_format, refuse_other_chats
 from intel_quantized_embeddings.models.poolings import check_pooling, read_poolings
 from intel_quantized_embeddings.models.prompts import read_own_config
 from intel_quantized_embeddings.models.static import read_table, static_length
 from intel_quantized_embeddings.models.tokenizer import Tokenizer
-from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE
+from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE, special_tokens
 from intel_quantized_embeddings.options import Pooling
 from intel_quantized_embeddings.similarity import Similarity
 
@@ -153,13 +155,15 @@ def read_settings(
         UnsupportedModelError: The folder asks for a pooling or module that is not built in.
         DamagedFilesError: A metadata file is not what it should be.
     """
-    config = read_json(folder / "config.json")
+    config = read_config(folder)
     known = look_up(_names(folder, name))
     modules = read_modules(folder)
     refuse_other_pipelines(folder, modules)
     own = read_own_config(folder, known, width=lambda: _width(folder, config))
     task = "sequence-classification" if is_cross_encoder(folder) else "feature-extraction"
-    transformer = read_transformer_config(folder, task=task)
+    transformer = read_transformer_config(folder, task=task, takes_more=takes_more(config))
+    if "message" in transformer.get("modality_config", ()):
+        refuse_other_chats(folder, asked_format(folder, transformer, has_modules=True), special=special_tokens(folder))
     if pooling is not None:
         first, *more = Pooling.parse_several(pooling)
         check_pooling(_pooling_file(folder, modules))

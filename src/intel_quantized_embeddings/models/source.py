@@ -10,6 +10,7 @@ from typing import Any
 
 from intel_quantized_embeddings.architectures import TOKEN_WEIGHTS_FILE
 from intel_quantized_embeddings.files.json_files import file_sha256, read_json
+from intel_quantized_embeddings.models.config_file import read_config
 from intel_quantized_embeddings.models.endings import module_weights, scoring_chain
 from intel_quantized_embeddings.models.modules import read_modules
 from intel_quantized_embeddings.models.routes import Routes, read_routes, refuse_routes
@@ -78,8 +79,8 @@ class SourceModel:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The content of `config.json`, empty if there is none."""
-        return read_json(self.path / "config.json")
+        """The content of `config.json`, empty if there is none; see `read_config`."""
+        return read_config(self.path)
 
     @cached_property
     def is_cross_encoder(self) -> bool:

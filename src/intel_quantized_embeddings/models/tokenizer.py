@@ -17,7 +17,8 @@ from intel_quantized_embeddings.errors import (
     OptionError,
     UnsupportedModelError,
 )
-from intel_quantized_embeddings.files.json_files import read_json, read_text
+from intel_quantized_embeddings.files.json_files import read_text
+from intel_quantized_embeddings.models.config_file import read_config
 from intel_quantized_embeddings.models.long_texts import LongTexts
 from intel_quantized_embeddings.models.pair_template import PairTemplate
 from intel_quantized_embeddings.models.tokenizer_building import apply_tokenizer_files
@@ -97,7 +98,7 @@ class Tokenizer:
             self._tail = [] if pair_template is None else self._tail_of(pair_template)
             self._tokenizer.enable_truncation(max_length, direction=side)
             self._long_texts = LongTexts(self._tokenizer, max_length=max_length)
-        known = read_json(self._file.with_name("config.json")).get("vocab_size")
+        known = read_config(self._file.parent).get("vocab_size")
         self._known_ids = known if isinstance(known, int) else None
 
     def encode(self, texts: Sequence[str], *, instruction: str = "") -> TokenizedTexts:

@@ -16,6 +16,7 @@ from typing import Any
 
 from intel_quantized_embeddings.errors import DamagedFilesError, UnsupportedModelError
 from intel_quantized_embeddings.files.json_files import read_json
+from intel_quantized_embeddings.models.config_file import read_config
 
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
@@ -179,7 +180,7 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
         added = read_json(folder / "added_tokens.json")
         if not all(isinstance(number, int) for number in added.values()):
             raise DamagedFilesError(f"{folder / 'added_tokens.json'}: a table of tokens and their ids is expected.")
-    model = read_json(folder / "config.json")
+    model = read_config(folder)
     class_name, own_class = _class_name(config, model, where)
     own_names = CLASSES[class_name].input_names if class_name else _NAMES_WITHOUT_TYPES
     names = config.get("model_input_names", own_names)

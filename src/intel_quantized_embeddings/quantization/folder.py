@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from intel_quantized_embeddings.architectures import hidden_size
-from intel_quantized_embeddings.files.json_files import file_sha256, read_json, write_json
+from intel_quantized_embeddings.files.json_files import file_sha256, write_json
 from intel_quantized_embeddings.int8_folder.config import QuantizationConfig
 from intel_quantized_embeddings.int8_folder.fidelity import Fidelity, ScoreFidelity, SparseFidelity
 from intel_quantized_embeddings.int8_folder.manifest import FolderManifest, hash_files
 from intel_quantized_embeddings.int8_folder.record import Calibration, Drop, Method, Source
+from intel_quantized_embeddings.models.config_file import read_config
 from intel_quantized_embeddings.models.scoring import Activation, CrossEncoderSettings
 from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import DECIDING_FILES, SourceModel
@@ -107,7 +108,7 @@ def write_embedder_metadata(folder: Path, settings: ModelSettings, *, numbers: i
             for i, kind in enumerate(kinds)
         ],
     )
-    pooled = hidden_size(read_json(folder / "config.json")) if settings.modules else None
+    pooled = hidden_size(read_config(folder)) if settings.modules else None
     modes = [mode.value for mode in settings.poolings]
     write_json(
         folder / "1_Pooling" / "config.json",

@@ -16,7 +16,7 @@ from intel_quantized_embeddings.runtimes.base import ModelGraph
 from intel_quantized_embeddings.runtimes.native import in_int8
 from intel_quantized_embeddings.runtimes.native_graph import NativeGraph
 from intel_quantized_embeddings.runtimes.native_library import empty, quantize
-from intel_quantized_embeddings.runtimes.native_shape import LEVELS, VOCABULARY_LEVELS
+from intel_quantized_embeddings.runtimes.native_shape import LEVELS, RECALL_LEVELS, RECALL_PARTS, VOCABULARY_LEVELS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,7 +27,7 @@ RECIPE_VERSION = 3
 
 # The parts whose inputs are smoothed. The inputs of "output" come from the activation, and gain nothing by it unless a
 # gate is multiplied with them.
-SMOOTHED = ("qkv", "attention_output", "intermediate")
+SMOOTHED = ("qkv", "attention_output", "intermediate", *RECALL_PARTS)
 SMOOTHED_IF_GATED = ("output",)
 
 # The name in lists of layers of a sparse model's step that gives a number for each token of the vocabulary.
@@ -129,7 +129,7 @@ def _in_int8(
 ) -> dict[str, NDArray[Any]]:
     part = name.rpartition(".")[2]
     smooth = factors(sizes, weights) if part in SMOOTHED or (gated and part in SMOOTHED_IF_GATED) else None
-    codes, scales, sums = quantize(weights, smooth, levels=LEVELS[part])
+    codes, scales, sums = quantize(weights, smooth, levels=LEVELS.get(part, RECALL_LEVELS))
     quantized: dict[str, NDArray[Any]] = {f"{name}.codes": codes, f"{name}.scales": scales, f"{name}.sums": sums}
     return quantized if smooth is None else quantized | {f"{name}.factors": smooth}
 

@@ -124,6 +124,7 @@ class Subject:
     def with_weights(self, encoder: EncoderConfig, weights: EncoderWeights) -> Subject:
         """Return the same subject, quantized from other weights and still compared with its own in fp32."""
         other, ending = copy.copy(self), load_ending(self.source.path, self.text_settings)
+        ending = ending.behind(weights.output_projection)
         other.quantizable = runtime_module(self.runtime).graph_of_weights(encoder, weights, ending)
         return other
 

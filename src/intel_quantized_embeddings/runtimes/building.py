@@ -34,7 +34,8 @@ def build_embedder(
     if source.weights.kind is not WeightKind.SAFETENSORS:
         return module.open_export(source, settings, ending, allow_torchscript=allow_torchscript)
     encoder = EncoderConfig.from_hf(source.config, where=source.name)
-    return module.graph_of_weights(encoder, load_weights(source.path, encoder), ending)
+    weights = load_weights(source.path, encoder)
+    return module.graph_of_weights(encoder, weights, ending.behind(weights.output_projection))
 
 
 def build_cross_encoder(source: SourceModel, *, runtime: RuntimeName) -> ModelGraph:
@@ -49,7 +50,7 @@ def build_cross_encoder(source: SourceModel, *, runtime: RuntimeName) -> ModelGr
     if head.row_pooling is Pooling.LAST and not source.is_chain:
         _refuse_padding_at_the_end(source, encoder)
     weights = load_weights(source.path, encoder)
-    return scoring_module(runtime).graph_of_scorer(encoder, weights, head)
+    return scoring_module(runtime).graph_of_scorer(encoder, weights, head.behind(weights.output_projection))
 
 
 def build_sparse(source: SourceModel, settings: SparseSettings, *, runtime: RuntimeName) -> ModelGraph:

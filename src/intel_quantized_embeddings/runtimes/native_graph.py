@@ -18,6 +18,7 @@ from intel_quantized_embeddings.architectures import (
     LayerWeights,
     Linear,
     Norm,
+    Recall,
     SparseEnding,
     TokenWeights,
     VocabularyEnding,
@@ -32,6 +33,7 @@ from intel_quantized_embeddings.runtimes.native_shape import (
     LEVELS,
     POOL_STEP,
     POOLINGS,
+    RECALL_PARTS,
     STEP_ACTIVATIONS,
     UNIT_LENGTH_STEP,
     VOCABULARY_ACTIVATIONS,
@@ -46,6 +48,9 @@ if TYPE_CHECKING:
 
 # Suffix of the array from which a table of rotary positions is made when the model is loaded.
 FREQUENCIES = ".frequencies"
+
+# The width of layers' third halves, if they have one.
+RECALL = "recall.inputs"
 
 # Ids of tokens that have no weight, of a model that weighs a text's own tokens; the engine knows nothing of them.
 LEFT_OUT = "left_out"
@@ -70,7 +75,8 @@ class NativeGraph:
 
     def linear_layers(self) -> tuple[str, ...]:
         """Return the names of the layers' linear parts, in order, without the steps behind them."""
-        return tuple(f"layers.{i}.{part}" for i in range(self.shape.layers) for part in LEVELS)
+        parts = (*LEVELS, *(RECALL_PARTS if RECALL in self.arrays else ()))
+        return tuple(f"layers.{i}.{part}" for i in range(self.shape.layers) for part in parts)
 
     @property
     def vocabulary(self) -> str | None:
@@ -136,6 +142,8 @@ def _arrays(encoder: EncoderConfig, weights: EncoderWeights) -> dict[str, NDArra
         # The engine reads sixteen numbers at a time, and so beyond the end.
         arrays["relative"] = np.append(table.ravel() * np.float32(LOG2_E), np.zeros(2 * LANES, dtype=np.float32))
     arrays |= _kinds(encoder)
+    if encoder.recall_size:
+        arrays[RECALL] = np.array([encoder.recall_size], dtype=np.int32)
     for index, layer in enumerate(weights.layers):
         arrays |= _layer(encoder, layer, encoder.heads[index], f"layers.{index}.")
     return arrays | _norms(encoder, weights)
@@ -214,6 +222,10 @@ def _layer(encoder: EncoderConfig, layer: LayerWeights, heads: Heads, at: str) -
     if layer.query_norm is not None and layer.key_norm is not None:
         arrays[at + "query_norm"] = _padded(layer.query_norm * scale, padded(heads.size))
         arrays[at + "key_norm"] = _padded(layer.key_norm, padded(heads.size))
+    if layer.value_norm is not None:
+        arrays[at + "value_norm"] = _padded(layer.value_norm, padded(heads.size))
+    if layer.recall is not None:
+        arrays |= _recall(encoder, layer.recall, at + "recall")
     if layer.gate is None:
         return arrays | _linear(at + "intermediate", layer.intermediate, inner, width)
     gate, value = _linear("", layer.gate, inner, width), _linear("", layer.intermediate, inner, width)
@@ -223,6 +235,18 @@ def _layer(encoder: EncoderConfig, layer: LayerWeights, heads: Heads, at: str) -
         shape = (2 * inner, width) if kind == ".weight" else (2 * inner,)
         arrays[f"{at}intermediate{kind}"] = np.ascontiguousarray(pair.reshape(shape))
     return arrays
+
+
+def _recall(encoder: EncoderConfig, recall: Recall, name: str) -> dict[str, NDArray[Any]]:
+    width, inputs = padded(encoder.hidden_size), padded(encoder.recall_size)
+    return {
+        **_linear(f"{name}_inputs", recall.inputs, inputs, width),
+        **_norm(f"{name}_input_norm", recall.input_norm, inputs),
+        **_linear(f"{name}_gate", recall.gate, inputs, width),
+        **_linear(f"{name}_output", recall.output, width, inputs),
+        **_norm(f"{name}_norm", recall.norm, width),
+        f"{name}_factor": np.array([recall.factor], dtype=np.float32),
+    }
 
 
 def _linear(name: str, linear: Linear, outputs: int, inputs: int) -> dict[str, NDArray[Any]]:

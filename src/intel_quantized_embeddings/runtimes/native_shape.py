@@ -54,6 +54,10 @@ INT8, FP32 = 0, 1
 # more of 16 bits to the weights: the best numbers were searched on two models (docs/native.md).
 LEVELS = dict.fromkeys(("qkv", "attention_output", "intermediate", "output"), 200)
 
+# The linear parts of a layer's third half.
+RECALL_PARTS = ("recall_inputs", "recall_gate", "recall_output")
+RECALL_LEVELS = 200
+
 FORMAT_VERSION = 1
 
 

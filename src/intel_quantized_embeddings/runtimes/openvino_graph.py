@@ -97,7 +97,7 @@ def last_hidden_state(
 ) -> Node:
     """Return the last layer's output. Shape: (batch, length, hidden), or (batch, 1, hidden) with `first_only`."""
     hidden = _embeddings(config, weights, input_ids, of_pairs=of_pairs)
-    around = _Surroundings(config, weights, input_ids, attention_mask)
+    around = _Surroundings(config, weights, hidden, input_ids, attention_mask)
     for index, layer in enumerate(weights.layers):
         is_last = index == config.num_layers - 1
         hidden = build_layer(
@@ -148,10 +148,12 @@ def _positions(config: EncoderConfig, weights: EncoderWeights, input_ids: Node) 
 
 
 class _Surroundings:
-    """Makes positions for attention, once for all layers of a kind."""
+    """Makes what layers have around them, once for all of a kind."""
 
-    def __init__(self, config: EncoderConfig, weights: EncoderWeights, input_ids: Node, attention_mask: Node) -> None:
-        self._config = config
+    def __init__(
+        self, config: EncoderConfig, weights: EncoderWeights, embedded: Node, input_ids: Node, attention_mask: Node
+    ) -> None:
+        self._config, self._embedded = config, embedded
         self._length = ops.gather(ops.shape_of(input_ids), integer(1), integer(0))
         self._bias = _attention_bias(config, weights, input_ids, attention_mask)
         self._made: dict[tuple[LayerKind, Heads], Around] = {}
@@ -161,7 +163,7 @@ class _Surroundings:
         kind, heads = self._config.layers[index], self._config.heads[index]
         if (kind, heads) not in self._made:
             turn = None if kind.rotary is None else self._turn(kind.rotary, heads.size)
-            self._made[kind, heads] = Around(heads, self._seen(kind), turn)
+            self._made[kind, heads] = Around(self._embedded, heads, self._seen(kind), turn)
         return self._made[kind, heads]
 
     def _seen(self, kind: LayerKind) -> Node:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from openvino import opset15 as ops
 
-from intel_quantized_embeddings.architectures import Activation, EncoderConfig, LayerWeights, Linear, Norm
+from intel_quantized_embeddings.architectures import Activation, EncoderConfig, LayerWeights, Linear, Norm, Recall
 from intel_quantized_embeddings.architectures.description import Heads, NormPlace, Part
 from intel_quantized_embeddings.runtimes.openvino_nodes import Node, constant, integer, integers, number
 
@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Around:
-    """The heads and positions of a layer's attention.
+    """The surroundings of a layer.
 
     Attributes:
-        heads: Their sizes.
+        embedded: The rows that go into the first layer.
+        heads: The sizes of its heads.
         bias: Term added to the scores. Shape: (batch, 1 or heads, 1 or length, length).
         turn: Cosines and sines, (length, head_size) each, that rotate queries and keys; None without rotary positions.
     """
 
+    embedded: Node
     heads: Heads
     bias: Node
     turn: tuple[Node, Node] | None
@@ -37,10 +39,10 @@ def build_layer(
     """Build one layer; with `first_only` its output is (batch, 1, hidden)."""
     post, sandwich = (config.block.norms is place for place in (NormPlace.POST, NormPlace.SANDWICH))
     inputs = build_norm(config, hidden, layer.qkv_norm)
-    rows, asking, bias = hidden, inputs, around.bias
+    rows, asking, embedded, bias = hidden, inputs, around.embedded, around.bias
     if first_only:
-        rows, asking = (
-            ops.slice(whole, integers(0), integers(1), integers(1), integers(1)) for whole in (hidden, inputs)
+        rows, asking, embedded = (
+            ops.slice(whole, integers(0), integers(1), integers(1), integers(1)) for whole in (hidden, inputs, embedded)
         )
         if around.bias.get_output_partial_shape(0)[2] != 1:
             bias = ops.slice(bias, integers(0), integers(1), integers(1), integers(2))
@@ -59,7 +61,15 @@ def build_layer(
     rows = build_norm(config, rows, layer.attention_norm) if post else rows
     outer = _feed_forward(config, layer, build_norm(config, rows, layer.intermediate_norm), name=name)
     rows = ops.add(build_norm(config, outer, layer.output_norm) if sandwich else outer, rows)
-    return build_norm(config, rows, layer.output_norm) if post else rows
+    rows = build_norm(config, rows, layer.output_norm) if post else rows
+    return rows if layer.recall is None else _recall(config, layer.recall, rows, embedded, name=name)
+
+
+def _recall(config: EncoderConfig, recall: Recall, rows: Node, embedded: Node, *, name: str) -> Node:
+    inputs = build_norm(config, build_linear(embedded, recall.inputs, name + "recall_inputs"), recall.input_norm)
+    gate = _activation(config, build_linear(rows, recall.gate, name + "recall_gate"))
+    added = build_linear(ops.multiply(gate, inputs), recall.output, name + "recall_output")
+    return ops.multiply(ops.add(build_norm(config, added, recall.norm), rows), number(recall.factor))
 
 
 def _query(
@@ -80,7 +90,7 @@ def _key(config: EncoderConfig, layer: LayerWeights, inputs: Node, around: Aroun
 
 def _value(config: EncoderConfig, layer: LayerWeights, inputs: Node, heads: Heads, *, name: str) -> Node:
     value = _heads(build_linear(inputs, layer.value, name + "value"), heads.keys, heads.size)
-    return _each_query(config, value, heads)
+    return _each_query(config, _norm_of_heads(config, value, layer.value_norm), heads)
 
 
 def _turned(heads: Node, size: int, cosines: Node, sines: Node) -> Node:
