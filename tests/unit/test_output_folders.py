@@ -38,6 +38,11 @@ def test_what_can_be_no_path_is_named(tmp_path, monkeypatch, place):
         output_folder(place, overwrite=False)
 
 
+def test_the_root_is_no_folder_to_write():
+    with pytest.raises(OptionError, match="/ is where another file system is mounted"):
+        output_folder("/", overwrite=True)
+
+
 def test_a_new_folder_may_be_anywhere_below_a_folder(tmp_path):
     assert output_folder(tmp_path / "deep" / "er", overwrite=False) == tmp_path / "deep" / "er"
     assert list(tmp_path.iterdir()) == []

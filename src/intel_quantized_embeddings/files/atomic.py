@@ -42,7 +42,7 @@ def output_folder(output_dir: str | os.PathLike[str], *, overwrite: bool) -> Pat
 
 def _require_place(output: Path) -> None:
     """Check that a folder can be made: what is there of the path above it is a folder that may be written."""
-    above = next(parent for parent in output.parents if parent.exists())
+    above = next((parent for parent in output.parents if parent.exists()), output)
     if not above.is_dir():
         raise OptionError(f"output_dir={str(output)!r} can't be a folder: {above} is a file. Choose another place.")
     if not os.access(above, os.W_OK | os.X_OK):
