@@ -8,17 +8,35 @@ from reprlib import Repr
 from intel_quantized_embeddings.errors import InvalidTextError, OptionError
 
 
-def is_listed(value: object) -> bool:
-    """Return whether a value is a sequence of items: not a single text, a table or a set."""
-    if getattr(value, "shape", None) == ():  # an array of no dimensions, which holds one value
+def is_listed(value: object, *, dimensions: Sequence[int] = (1,)) -> bool:
+    """Return whether a value is a sequence of items: not a single text, a table or a set.
+
+    Args:
+        value: The value.
+        dimensions: Allowed numbers of dimensions of an array. pandas' tables have two, and their items are the names of
+            their columns.
+    """
+    if getattr(value, "ndim", 1) not in dimensions:
         return False
     return isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping, set, frozenset))
 
 
-def require_listed(value: object, *, what: str = "texts", expected: str = "a list of strings is expected") -> None:
+def require_listed(
+    value: object,
+    *,
+    what: str = "texts",
+    expected: str = "a list of strings is expected",
+    dimensions: Sequence[int] = (1,),
+) -> None:
     """Check that a value is a sequence of items; the InvalidTextError says `what` it is and what is `expected`."""
-    if not is_listed(value):
+    if not is_listed(value, dimensions=dimensions):
         raise InvalidTextError(f"{what} is {shown(value)}; {expected}.")
+
+
+def require_token_ids(value: object) -> None:
+    """Check that a value is a sequence of texts' token ids, which may be an array of two dimensions."""
+    dimensions = (1, 2) if hasattr(value, "dtype") else (1,)
+    require_listed(value, what="token_ids", expected="a list of lists of ids is expected", dimensions=dimensions)
 
 
 def check_texts(texts: Sequence[object]) -> None:

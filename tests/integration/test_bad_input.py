@@ -105,7 +105,16 @@ def test_what_is_no_text_is_an_error_with_its_place(encoder, wrong):
         encoder.encode_documents(["fine", wrong])
 
 
-NO_LIST = ["text", b"bytes", None, 7, 1.5, np.array("text"), np.str_("text"), {"text": 1}, object()]
+class Table:
+    """As pandas': it has rows and columns, and its items are the columns' names."""
+
+    ndim = 2
+
+    def __iter__(self):
+        return iter(["text", "title"])
+
+
+NO_LIST = ["text", b"bytes", None, 7, 1.5, np.array("text"), np.str_("text"), {"text": 1}, Table(), object()]
 
 
 @pytest.mark.parametrize("texts", NO_LIST, ids=lambda texts: type(texts).__name__)

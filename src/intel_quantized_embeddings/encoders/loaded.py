@@ -20,7 +20,7 @@ from intel_quantized_embeddings.options import LoadOptions, Precision
 from intel_quantized_embeddings.quantization.kinds import Kind
 from intel_quantized_embeddings.runtimes.base import Runtime
 from intel_quantized_embeddings.runtimes.table import runtime_module
-from intel_quantized_embeddings.texts import require_listed
+from intel_quantized_embeddings.texts import require_token_ids
 
 if TYPE_CHECKING:
     import numpy as np
@@ -140,7 +140,7 @@ class LoadedModel(Generic[_Settings]):
             InvalidTextError: A text has no token, or `token_ids` is no list.
             DamagedFilesError: An id is not one of the model's.
         """
-        require_listed(token_ids, what="token_ids", expected="a list of lists of ids is expected")
+        require_token_ids(token_ids)
         return encode_token_ids(self._runtime, [token_ids], pad_token_id=self._pad_token_id, max_length=self.max_length)
 
     def _cutting(self, side: str | None) -> Tokenizer:

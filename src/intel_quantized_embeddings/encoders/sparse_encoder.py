@@ -19,7 +19,7 @@ from intel_quantized_embeddings.models.tokenizer import TokenizedTexts
 from intel_quantized_embeddings.options import LoadOptions, SparseKeywords, integer_option, naming_its_options
 from intel_quantized_embeddings.quantization.kinds import SPARSE
 from intel_quantized_embeddings.reporting.progress import progress_bar
-from intel_quantized_embeddings.texts import require_listed
+from intel_quantized_embeddings.texts import require_listed, require_token_ids
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -130,7 +130,7 @@ class SparseEncoder(RoutedModel[SparseSettings]):
 
     def encode_token_ids(self, token_ids: Sequence[Sequence[int]]) -> csr_array:
         """Encode the results of one call of `tokenize`, or of several; rows are as those of `encode_documents`."""
-        require_listed(token_ids, what="token_ids", expected="a list of lists of ids is expected")
+        require_token_ids(token_ids)
         return encode_sparse(
             self._runtime,
             [token_ids],
