@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from intel_quantized_embeddings.errors import OptionError
@@ -55,6 +56,12 @@ def require_path(name: str, value: object) -> None:
         raise OptionError(f"{name}={value!r} is not allowed; it is a path.")
     if not path:
         raise OptionError(f"{name}={value!r} is not allowed; it is a path. Write '.' for the current folder.")
+    try:
+        Path(path).expanduser()
+    except RuntimeError as exc:  # ~name of nobody
+        raise OptionError(
+            f"{name}={value!r} is not allowed; it is a path, and {path.split('/')[0]} is no user."
+        ) from exc
 
 
 def require_text(name: str, value: object) -> None:

@@ -253,7 +253,7 @@ class TestTrouble:
         with pytest.raises(OptionError, match="it is a list"):
             ingest(str(docs), chroma=chroma, collection="docs")
 
-    @pytest.mark.parametrize("place", [3, b"x", "a\0b"], ids=repr)
+    @pytest.mark.parametrize("place", [3, b"x", "a\0b", "~nobody-of-this-name/chroma"], ids=repr)
     def test_what_is_no_path_is_refused_before_a_model_is_looked_up(self, docs, tmp_path, place):
         never = {"model": "me/never-looked-up", "local_files_only": True}
         with pytest.raises(OptionError, match=r"chroma=.* is not allowed; it is a path"):

@@ -48,6 +48,7 @@ from support.few_texts import TEN_TEXTS
         ("cache_folder", 5),
         ("cache_folder", b"cache"),
         ("cache_folder", ""),
+        ("cache_folder", "~nobody-of-this-name"),
     ],
 )
 def test_a_value_that_is_not_allowed_is_refused_before_the_model_is_looked_up(option, value):
