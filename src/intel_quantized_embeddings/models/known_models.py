@@ -70,7 +70,7 @@ class KnownModels:
             `bge-small-en-v1.5-rag-int8-static` is a BGE, and `bge-small-en-v1.5-legal` is not known.
         behind: The modules behind pooling, without a scaling to length 1, in words. A name can't replace their files,
             so a folder without them gets no pooling by its name either.
-        licence: The licence of the listed models, as the hub abbreviates it; "unclear" where sources disagree.
+        licence: The licence of the listed models, as the hub abbreviates it.
         models: Hub id -> facts, of the models best known.
     """
 
