@@ -224,6 +224,23 @@ def test_a_download_in_another_thread_does_not_keep_the_child_from_its_own(tiny,
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
 
 
+CONNECTED = """
+from huggingface_hub.utils import get_session
+client = get_session()
+client.close = threading.Event().wait  # as for a lock that another thread held when this process was forked
+try:
+    status = in_a_child(lambda: Encoder.load(source, precision="fp32").encode_documents(["a river"]), seconds=20)
+finally:
+    del client.close  # this process closes it at its end
+sys.exit(status)
+"""
+
+
+def test_connections_to_the_hub_are_not_closed_in_the_child(tiny):
+    done = _run(CONNECTED, tiny)
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+
+
 LOGGING = """
 import concurrent.futures
 import logging

@@ -174,6 +174,7 @@ def _in_child() -> None:
     for one in _renewed:
         one.renew()
     _free_locks_of_others()
+    _leave_connections_of_others()
 
 
 def _end_lost_imports() -> None:
@@ -208,6 +209,22 @@ def _free_locks_of_others() -> None:
 
 
 _LOCKS = (type(threading.Lock()), type(threading.RLock()))
+
+
+def _leave_connections_of_others() -> None:
+    """Let the hub's client connect anew.
+
+    Behind a fork it closes its connections, for which it takes their locks, and a thread that was downloading may have
+    held those. Connections are the parent's, too: closed here, an encrypted one would end there.
+    """
+    client = sys.modules.get("huggingface_hub.utils._http")
+    if getattr(client, "_GLOBAL_CLIENT", None) is not None:
+        _left.append(client._GLOBAL_CLIENT)  # type: ignore[union-attr]
+        client._GLOBAL_CLIENT = None  # type: ignore[union-attr]
+
+
+# What must not be closed here by being forgotten.
+_left: list[object] = []
 
 if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
     # Functions registered last are called first. Logging and thread pools take their locks before a fork, and the work
