@@ -225,6 +225,13 @@ class TestDamage:
         with pytest.raises(DamagedFilesError, match=re.escape(f"no tensor '{name}'")):
             self._runs(other)
 
+    def _is_refused(self, model, folder, name, array, said):
+        quantize(model, folder, runtime="native", measure=False)
+        changed = None if array is None else np.array(array, dtype=np.int32)
+        other = self._changed(folder / "encoder.safetensors", **{name: changed})
+        with pytest.raises(DamagedFilesError, match=re.escape(said)):
+            self._runs(other)
+
     @pytest.mark.parametrize(
         ("name", "array", "said"),
         [
@@ -237,11 +244,7 @@ class TestDamage:
     )
     def test_windows_and_positions_are_checked(self, tmp_path, name, array, said):
         modern = write_tiny_model(tmp_path / "modern", family=MODERNBERT)
-        quantize(modern, tmp_path / "folder", runtime="native", measure=False)
-        changed = None if array is None else np.array(array, dtype=np.int32)
-        other = self._changed(tmp_path / "folder" / "encoder.safetensors", **{name: changed})
-        with pytest.raises(DamagedFilesError, match=re.escape(said)):
-            self._runs(other)
+        self._is_refused(modern, tmp_path / "folder", name, array, said)
 
     @pytest.mark.parametrize(
         ("name", "array", "said"),
@@ -259,11 +262,7 @@ class TestDamage:
     )
     def test_heads_and_third_halves_are_checked(self, tmp_path, name, array, said):
         model = write_tiny_model(tmp_path / "model", family=EMBEDDING_GEMMA2)
-        quantize(model, tmp_path / "folder", runtime="native", measure=False)
-        changed = None if array is None else np.array(array, dtype=np.int32)
-        other = self._changed(tmp_path / "folder" / "encoder.safetensors", **{name: changed})
-        with pytest.raises(DamagedFilesError, match=re.escape(said)):
-            self._runs(other)
+        self._is_refused(model, tmp_path / "folder", name, array, said)
 
     def test_words_of_another_size_are_an_error(self, graph):
         codes = read_native(graph).arrays["words.codes"]

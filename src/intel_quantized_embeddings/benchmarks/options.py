@@ -20,6 +20,7 @@ from intel_quantized_embeddings.models.settings import ModelSettings
 from intel_quantized_embeddings.models.source import MANIFEST_FILE, SourceModel
 from intel_quantized_embeddings.models.sparse import SparseSettings
 from intel_quantized_embeddings.models.static import refuse_static
+from intel_quantized_embeddings.models.weight_table import refuse_weight_table
 from intel_quantized_embeddings.process.cores import affinity, granted_cores
 
 MAX_LENGTH = 256
@@ -122,9 +123,7 @@ class Subject:
         if source.static is not None:
             raise refuse_static(source.name, what="which has no precisions to compare")
         if source.weight_table is not None:
-            raise UnsupportedModelError(
-                f"{source.name} is a table of tokens' weights, which has no precisions to compare."
-            )
+            raise refuse_weight_table(source.name, what="which has no precisions to compare")
         if options.int8 is not None and not any(
             (options.int8 / name).is_file() for name in (MANIFEST_FILE, CONFIG_FILE)
         ):

@@ -16,7 +16,7 @@ from intel_quantized_embeddings.encoders.quantized_folder import (
     require_able,
     settle_runtime,
 )
-from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, OptionError, UnsupportedModelError
+from intel_quantized_embeddings.errors import DamagedFilesError, ModelFilesError, OptionError
 from intel_quantized_embeddings.models.hub import find_asked
 from intel_quantized_embeddings.models.routes import refuse_routes
 from intel_quantized_embeddings.models.source import SourceModel
@@ -32,7 +32,7 @@ from intel_quantized_embeddings.models.static import (
 from intel_quantized_embeddings.models.tokenizer import Tokenizer
 from intel_quantized_embeddings.models.tokenizer_files import TOKENIZER_FILE
 from intel_quantized_embeddings.models.weight_files import WeightKind, runtime_of_weights
-from intel_quantized_embeddings.models.weight_table import read_weight_table
+from intel_quantized_embeddings.models.weight_table import read_weight_table, refuse_weight_table
 from intel_quantized_embeddings.options import LoadOptions, Precision, RuntimeName
 from intel_quantized_embeddings.process.forks import importing
 from intel_quantized_embeddings.process.tokenizer_threads import refuse_lost_threads
@@ -143,10 +143,7 @@ def _static(source: SourceModel, where: Path, kind: Kind, options: LoadOptions) 
 def _weight_table(source: SourceModel, where: Path, kind: Kind, options: LoadOptions) -> Loaded:
     """Open a table of tokens' weights, which has no runtime and one precision."""
     if kind is not SPARSE:
-        raise UnsupportedModelError(
-            f"{source.name} is a table of tokens' weights (SparseStaticEmbedding), without layers, and makes sparse "
-            f"vectors. Load it with SparseEncoder.load."
-        )
+        raise refuse_weight_table(source.name, what="which makes sparse vectors")
     for name, value in (("runtime", options.runtime), ("instruction_set", options.instruction_set)):
         if value is not None:
             raise OptionError(

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, cast
 from intel_quantized_embeddings.encoders.cross_encoder import CrossEncoder
 from intel_quantized_embeddings.encoders.encoder import Encoder
 from intel_quantized_embeddings.encoders.sparse_encoder import SparseEncoder
-from intel_quantized_embeddings.errors import ModelFilesError, OptionError, UnsupportedModelError
+from intel_quantized_embeddings.errors import ModelFilesError, OptionError
 from intel_quantized_embeddings.evaluation.options import Options
 from intel_quantized_embeddings.evaluation.plots import draw
 from intel_quantized_embeddings.evaluation.results import EvaluationResults, OnDataset
@@ -24,6 +24,7 @@ from intel_quantized_embeddings.models.scoring import CrossEncoderSettings
 from intel_quantized_embeddings.models.source import SourceModel
 from intel_quantized_embeddings.models.static import refuse_static
 from intel_quantized_embeddings.models.weight_files import runtime_of_weights
+from intel_quantized_embeddings.models.weight_table import refuse_weight_table
 from intel_quantized_embeddings.options import Precision
 from intel_quantized_embeddings.reporting.machine import recorded
 from intel_quantized_embeddings.reporting.plotting import require_matplotlib
@@ -148,10 +149,7 @@ def _refuse_others(folder: SourceModel) -> None:
     if folder.static is not None:
         raise refuse_static(folder.name, what="of which there is one precision, and nothing to compare it with")
     if folder.weight_table is not None:
-        raise UnsupportedModelError(
-            f"{folder.name} is a table of tokens' weights, of which there is one precision, and nothing to compare it "
-            f"with."
-        )
+        raise refuse_weight_table(folder.name, what="of which there is one precision, and nothing to compare it with")
     if folder.routes is not None and not folder.is_sparse:
         raise refuse_routes(folder.name, what="which are evaluated one by one")
 

@@ -72,3 +72,10 @@ def read_weight_table(where: Path) -> NDArray[np.float32]:
             f"{_TENSOR!r} of {file} has the shape {table.shape}; one weight for each token is expected."
         )
     return table
+
+
+def refuse_weight_table(model: str, *, what: str) -> UnsupportedModelError:
+    """Return the error for a use that a table of weights alone does not allow, as `refuse_static` of a static model."""
+    return UnsupportedModelError(
+        f"{model} is a table of tokens' weights, {what}. Load it as it is with SparseEncoder.load."
+    )

@@ -18,6 +18,7 @@ from intel_quantized_embeddings.models.source import SourceModel
 from intel_quantized_embeddings.models.sparse import SparseSettings
 from intel_quantized_embeddings.models.static import refuse_static
 from intel_quantized_embeddings.models.weight_files import runtime_of_weights
+from intel_quantized_embeddings.models.weight_table import refuse_weight_table
 from intel_quantized_embeddings.options import LoadOptions, RuntimeName
 from intel_quantized_embeddings.quantization.calibration import calibration_set, split
 from intel_quantized_embeddings.quantization.job import quantize_folder
@@ -95,10 +96,7 @@ def _refuse_others(source: SourceModel, kind: Kind, options: LoadOptions) -> Non
     if source.static is not None:
         raise refuse_static(source.name, what="in which there is nothing to quantize")
     if source.weight_table is not None:
-        raise UnsupportedModelError(
-            f"{source.name} is a table of tokens' weights, in which there is nothing to quantize. Load it as it is "
-            f"with SparseEncoder.load."
-        )
+        raise refuse_weight_table(source.name, what="in which there is nothing to quantize")
     routes = source.routes
     if options.query_instruction is not None and routes and source.route(routes.query).weight_table is not None:
         raise OptionError(
