@@ -197,7 +197,7 @@ class TestRefused:
     def test_each_class_names_the_other(self, folder, tmp_path):
         with pytest.raises(UnsupportedModelError, match=r"make sparse vectors: load it with SparseEncoder\.load"):
             Encoder.load(folder)
-        with pytest.raises(UnsupportedModelError, match=r"table of tokens' weights .* SparseEncoder\.load"):
+        with pytest.raises(UnsupportedModelError, match=r"table of tokens' weights, .*SparseEncoder\.load"):
             Encoder.load(folder / TABLE)
         with pytest.raises(UnsupportedModelError, match=r"embeddings of one vector a text: load it with Encoder\.load"):
             SparseEncoder.load(write_tiny_router(tmp_path / "dense"))
